@@ -1,0 +1,70 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target is held to the same rules: warnings are errors, and unsafe constructs have to be marked.
+let strict: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .strictMemorySafety(),
+]
+
+/// Tests may use unsafe system calls without marking each one; everything else holds for them too.
+let testing: [SwiftSetting] = [
+    .treatAllWarnings(as: .error)
+]
+
+func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: testing)
+}
+
+let package = Package(
+    name: "spindle",
+    products: [
+        .executable(name: "spindle", targets: ["spindle"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    ],
+    targets: [
+        .systemLibrary(name: "CLibURing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
+
+        // Pure: no file descriptors, threads or clocks.
+        room("NBD", []),
+        room("SCSI", []),
+        room("ATA", []),
+        room("SAT", ["SCSI", "ATA"]),
+        room("Export", ["NBD", "SAT", "SCSI", "ATA"]),
+        room("Reports", ["SAT", "SCSI", "ATA"]),
+
+        // I/O.
+        room("IOUring", ["CLibURing"]),
+        room("Media", ["IOUring"]),
+        room(
+            "Server",
+            ["Export", "Media", "IOUring", "NBD", "SAT", "ATA", .product(name: "Logging", package: "swift-log")]),
+        .executableTarget(
+            name: "spindle",
+            dependencies: [
+                "Server", "Reports", "Media", "SAT", "ATA",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
+
+        tests("NBDTests", ["NBD"]),
+        tests("SCSITests", ["SCSI"]),
+        tests("ATATests", ["ATA"], resources: [.copy("Golden")]),
+        tests("SATTests", ["SAT", "SCSI", "ATA"], resources: [.copy("Golden")]),
+        tests("ExportTests", ["Export", "NBD", "SAT", "SCSI", "ATA"]),
+        tests("ReportsTests", ["Reports", "SAT", "SCSI", "ATA"], resources: [.copy("Golden")]),
+        tests("IOUringTests", ["IOUring"]),
+        tests("MediaTests", ["Media", "IOUring"]),
+        tests("ConformanceTests", ["NBD"]),
+        tests("InteropTests", []),
+    ],
+    swiftLanguageModes: [.v6]
+)

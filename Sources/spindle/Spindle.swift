@@ -1,0 +1,9 @@
+// The `spindle` command: serve and identify.
+
+import ArgumentParser
+
+/// The command line.
+@main
+struct Spindle: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "spindle", version: "0.1.0")
+}
