@@ -1,0 +1,189 @@
+// What each option does (NBD protocol, "Option types").
+
+extension Negotiation {
+    /// The export that a name chooses: the one that has it, or the first for the empty name, which stands for the
+    /// default export.
+    private static func export(named name: [UInt8], _ exports: [ExportInformation]) -> Int? {
+        exports.firstIndex { $0.name == name } ?? (name.isEmpty ? exports.indices.first : nil)
+    }
+
+    /// Names are strings: UTF-8 without NUL ("Conventions").
+    private static func isString(_ bytes: [UInt8]) -> Bool {
+        !bytes.contains(0) && String(validating: bytes, as: UTF8.self) != nil
+    }
+
+    /// Answers an option whose data were read.
+    mutating func answer(_ option: OptionType, _ data: RawSpan, _ exports: [ExportInformation]) -> Event {
+        if option == .exportName {
+            return answerExportName(data.bytes(), exports)
+        }
+        if isShuttingDown {
+            return Self.shutdownError(option.rawValue)
+        }
+        return answerInfo(option, data, exports)
+    }
+
+    /// Answers an option whose data were skipped: either it has none, or it is refused.
+    mutating func answerSkipped(_ option: UInt32, bytes: UInt32, _ exports: [ExportInformation]) -> Event {
+        let type = OptionType(rawValue: option)
+        if isShuttingDown, type != .abort {
+            return Self.shutdownError(option)
+        }
+        switch type {
+        case .abort:
+            state = .closing
+            var reply: [UInt8] = []
+            reply.append(replyTo: option, .ack)
+            return .close(reply: reply, reason: .aborted)
+        case .list:
+            guard bytes == 0 else { return Self.unexpectedData("LIST", option, bytes: bytes) }
+            return list(exports, from: 0)
+        case .structuredReply:
+            guard bytes == 0 else { return Self.unexpectedData("STRUCTURED_REPLY", option, bytes: bytes) }
+            structuredReplies = true
+            var reply: [UInt8] = []
+            reply.append(replyTo: option, .ack)
+            return .reply(reply)
+        case .info, .go:
+            return Self.error(
+                .errorTooBig, option,
+                "the option has \(bytes) bytes of data; at most \(Self.optionDataLimitBytes) are looked at")
+        case .exportName, .peekExport, .startTLS, .listMetaContext, .setMetaContext, .extendedHeaders, nil:
+            return Self.error(.errorUnsupported, option, "option \(option) is not supported")
+        }
+    }
+
+    /// EXPORT_NAME: there is no way to say no but closing.
+    private mutating func answerExportName(_ name: [UInt8], _ exports: [ExportInformation]) -> Event {
+        state = .closing
+        if isShuttingDown {
+            return .close(reply: [], reason: .shuttingDown)
+        }
+        guard Self.isString(name) else {
+            return .close(reply: [], reason: .exportNameInvalid(name))
+        }
+        guard let index = Self.export(named: name, exports) else {
+            return .close(reply: [], reason: .exportNameUnknown(name))
+        }
+        state = .transmission
+        let parameters = TransmissionParameters(
+            export: exports[index], structuredReplies: structuredReplies, blockSizeAdvertised: false)
+        var reply: [UInt8] = []
+        reply.append(bigEndian: parameters.sizeBytes)
+        reply.append(bigEndian: parameters.flags.rawValue)
+        if !clientFlags.contains(.noZeroes) {
+            reply.append(contentsOf: repeatElement(0, count: 124))
+        }
+        return .transmission(reply: reply, export: index, parameters: parameters)
+    }
+
+    /// INFO and GO: the same question and the same answer, but after GO transmission begins.
+    private mutating func answerInfo(_ option: OptionType, _ data: RawSpan, _ exports: [ExportInformation]) -> Event {
+        let request: InfoRequest
+        do {
+            request = try InfoRequest(data)
+        } catch {
+            return Self.error(.errorInvalid, option.rawValue, error.description)
+        }
+        guard Self.isString(request.name) else {
+            return Self.error(
+                .errorInvalid, option.rawValue, "the name \(quoted(request.name)) is no UTF-8 without NUL")
+        }
+        guard let index = Self.export(named: request.name, exports) else {
+            return Self.error(.errorUnknown, option.rawValue, "the export \(quoted(request.name)) does not exist")
+        }
+        let export = exports[index]
+        var reply: [UInt8] = []
+        for type in InfoType.allCases where type == .export || request.types.contains(type) {
+            if type == .description, export.description.isEmpty {
+                continue
+            }
+            reply.append(info: type, of: export, replyTo: option.rawValue, structuredReplies: structuredReplies)
+        }
+        reply.append(replyTo: option.rawValue, .ack)
+        guard option == .go else { return .reply(reply) }
+        state = .transmission
+        let parameters = TransmissionParameters(
+            export: export, structuredReplies: structuredReplies,
+            blockSizeAdvertised: request.types.contains(.blockSize))
+        return .transmission(reply: reply, export: index, parameters: parameters)
+    }
+
+    /// LIST, or the next piece of it: about 64 KiB of REP_SERVER, and after the last the ACK.
+    mutating func list(_ exports: [ExportInformation], from first: Int) -> Event {
+        var reply: [UInt8] = []
+        var next = first
+        while next < exports.count, reply.count < 65536 {
+            reply.append(serverReplyFor: exports[next])
+            next += 1
+        }
+        if next < exports.count {
+            state = .listing(nextExport: next)
+        } else {
+            state = .optionHeader
+            reply.append(replyTo: OptionType.list.rawValue, .ack)
+        }
+        return .reply(reply)
+    }
+
+    private static func unexpectedData(_ name: String, _ option: UInt32, bytes: UInt32) -> Event {
+        error(.errorInvalid, option, "\(name) has no data, but \(bytes) bytes were sent")
+    }
+
+    private static func shutdownError(_ option: UInt32) -> Event {
+        error(.errorShutdown, option, "the server is shutting down")
+    }
+
+    /// An error reply with its message, which is far shorter than the 4,096 bytes of a string.
+    private static func error(_ type: OptionReplyType, _ option: UInt32, _ message: String) -> Event {
+        var reply: [UInt8] = []
+        reply.append(replyTo: option, type, data: Array(message.utf8))
+        return .reply(reply)
+    }
+}
+
+/// The data of INFO and GO: length of the name, name, number of information requests, information requests.
+struct InfoRequest {
+    let name: [UInt8]
+    /// The information types asked for. Those that this server does not know are left out, as the document demands, and
+    /// one that is asked for twice is answered once.
+    let types: Set<InfoType>
+
+    init(_ data: RawSpan) throws(InfoRequestError) {
+        guard data.byteCount >= 6 else { throw .tooShort(bytes: data.byteCount) }
+        let nameBytes = Int(data.loadBigEndian(at: 0, as: UInt32.self))
+        guard nameBytes <= data.byteCount - 6 else {
+            throw .nameOutsideData(nameBytes: nameBytes, bytes: data.byteCount)
+        }
+        guard nameBytes <= ExportInformation.maximumStringBytes else { throw .nameTooLong(bytes: nameBytes) }
+        let count = Int(data.loadBigEndian(at: 4 + nameBytes, as: UInt16.self))
+        let start = 6 + nameBytes
+        guard data.byteCount - start == 2 * count else {
+            throw .requestCount(count, bytes: data.byteCount - start)
+        }
+        name = data.extracting(4..<4 + nameBytes).bytes()
+        types = Set(
+            (0..<count).compactMap { InfoType(rawValue: data.loadBigEndian(at: start + 2 * $0, as: UInt16.self)) })
+    }
+}
+
+/// What is wrong with the data of INFO or GO.
+enum InfoRequestError: Error, CustomStringConvertible {
+    case tooShort(bytes: Int)
+    case nameOutsideData(nameBytes: Int, bytes: Int)
+    case nameTooLong(bytes: Int)
+    case requestCount(Int, bytes: Int)
+
+    var description: String {
+        switch self {
+        case .tooShort(let bytes):
+            "the option has \(bytes) bytes of data; the shortest possible are 6"
+        case .nameOutsideData(let nameBytes, let bytes):
+            "the name is said to have \(nameBytes) bytes, but the option has \(bytes) bytes of data"
+        case .nameTooLong(let bytes):
+            "the name has \(bytes) bytes; at most \(ExportInformation.maximumStringBytes) are allowed"
+        case .requestCount(let count, let bytes):
+            "\(count) information requests take \(2 * count) bytes, but \(bytes) follow the name"
+        }
+    }
+}

@@ -1,0 +1,135 @@
+// Replies, encoded into the caller's memory (NBD protocol, "Simple reply message", "Structured reply chunk message",
+// "Structured reply types"). Each encoder writes at a byte offset of a span that must have the room and returns how many
+// bytes it wrote.
+
+/// The simple reply: a header, and after a READ without error its data.
+public enum SimpleReply {
+    /// The length of the header on the wire.
+    @inlinable public static var byteCount: Int { 16 }
+
+    /// Encodes a simple reply header; nil means success.
+    @inlinable
+    @discardableResult
+    public static func encode(
+        error: NBDError?, cookie: UInt64, into bytes: inout MutableRawSpan, at byteOffset: Int = 0
+    ) -> Int {
+        bytes.storeBigEndian(Magic.simpleReply, at: byteOffset)
+        bytes.storeBigEndian(error?.rawValue ?? 0, at: byteOffset + 4)
+        bytes.storeBigEndian(cookie, at: byteOffset + 8)
+        return byteCount
+    }
+}
+
+/// The chunks of a structured reply. `isLast` sets NBD_REPLY_FLAG_DONE: on a content chunk only when no error can appear
+/// any more while it is sent.
+public enum ReplyChunk {
+    /// The length of the header that every chunk begins with.
+    @inlinable public static var headerByteCount: Int { 20 }
+    /// The length of a NONE chunk.
+    @inlinable public static var noneByteCount: Int { headerByteCount }
+    /// The length of an OFFSET_DATA chunk without its data.
+    @inlinable public static var offsetDataHeaderByteCount: Int { headerByteCount + 8 }
+    /// The length of an OFFSET_HOLE chunk.
+    @inlinable public static var offsetHoleByteCount: Int { headerByteCount + 12 }
+    /// The length of an ERROR chunk without its message.
+    @inlinable public static var errorByteCount: Int { headerByteCount + 6 }
+    /// The length of an ERROR_OFFSET chunk without its message.
+    @inlinable public static var errorOffsetByteCount: Int { headerByteCount + 14 }
+    /// The longest message that an error chunk of this server carries, so that a reply slot can have a fixed size; the
+    /// protocol allows 4,096 bytes.
+    @inlinable public static var maximumMessageBytes: Int { 128 }
+
+    /// Encodes the header of a chunk.
+    @inlinable
+    @discardableResult
+    public static func encodeHeader(
+        _ type: ReplyChunkType, isLast: Bool, cookie: UInt64, payloadBytes: UInt32,
+        into bytes: inout MutableRawSpan, at byteOffset: Int = 0
+    ) -> Int {
+        let flags: ReplyFlags = isLast ? .done : []
+        bytes.storeBigEndian(Magic.structuredReply, at: byteOffset)
+        bytes.storeBigEndian(flags.rawValue, at: byteOffset + 4)
+        bytes.storeBigEndian(type.rawValue, at: byteOffset + 6)
+        bytes.storeBigEndian(cookie, at: byteOffset + 8)
+        bytes.storeBigEndian(payloadBytes, at: byteOffset + 16)
+        return headerByteCount
+    }
+
+    /// Encodes a NONE chunk, which always is the last one.
+    @inlinable
+    @discardableResult
+    public static func encodeNone(cookie: UInt64, into bytes: inout MutableRawSpan, at byteOffset: Int = 0) -> Int {
+        encodeHeader(.none, isLast: true, cookie: cookie, payloadBytes: 0, into: &bytes, at: byteOffset)
+    }
+
+    /// Encodes an OFFSET_DATA chunk up to its data, of which there must be at least one byte.
+    @inlinable
+    @discardableResult
+    public static func encodeOffsetDataHeader(
+        offsetBytes: UInt64, dataBytes: UInt32, isLast: Bool, cookie: UInt64,
+        into bytes: inout MutableRawSpan, at byteOffset: Int = 0
+    ) -> Int {
+        encodeHeader(
+            .offsetData, isLast: isLast, cookie: cookie, payloadBytes: dataBytes + 8, into: &bytes, at: byteOffset)
+        bytes.storeBigEndian(offsetBytes, at: byteOffset + headerByteCount)
+        return offsetDataHeaderByteCount
+    }
+
+    /// Encodes an OFFSET_HOLE chunk; the hole must have at least one byte.
+    @inlinable
+    @discardableResult
+    public static func encodeOffsetHole(
+        offsetBytes: UInt64, holeBytes: UInt32, isLast: Bool, cookie: UInt64,
+        into bytes: inout MutableRawSpan, at byteOffset: Int = 0
+    ) -> Int {
+        encodeHeader(.offsetHole, isLast: isLast, cookie: cookie, payloadBytes: 12, into: &bytes, at: byteOffset)
+        bytes.storeBigEndian(offsetBytes, at: byteOffset + headerByteCount)
+        bytes.storeBigEndian(holeBytes, at: byteOffset + headerByteCount + 8)
+        return offsetHoleByteCount
+    }
+
+    /// Encodes an ERROR chunk with a message of at most `maximumMessageBytes`.
+    @discardableResult
+    public static func encodeError(
+        _ error: NBDError, message: StaticString, isLast: Bool = true, cookie: UInt64,
+        into bytes: inout MutableRawSpan, at byteOffset: Int = 0
+    ) -> Int {
+        encodeHeader(
+            .error, isLast: isLast, cookie: cookie, payloadBytes: UInt32(6 + message.utf8CodeUnitCount),
+            into: &bytes, at: byteOffset)
+        return headerByteCount
+            + encodeErrorFields(error, message: message, into: &bytes, at: byteOffset + headerByteCount)
+    }
+
+    /// Encodes an ERROR_OFFSET chunk with a message of at most `maximumMessageBytes`; the offset must lie inside the
+    /// request. Valid for READ, WRITE, TRIM, CACHE, WRITE_ZEROES and BLOCK_STATUS.
+    @discardableResult
+    public static func encodeErrorOffset(
+        _ error: NBDError, message: StaticString, offsetBytes: UInt64, isLast: Bool = true, cookie: UInt64,
+        into bytes: inout MutableRawSpan, at byteOffset: Int = 0
+    ) -> Int {
+        encodeHeader(
+            .errorOffset, isLast: isLast, cookie: cookie, payloadBytes: UInt32(14 + message.utf8CodeUnitCount),
+            into: &bytes, at: byteOffset)
+        let end =
+            headerByteCount + encodeErrorFields(error, message: message, into: &bytes, at: byteOffset + headerByteCount)
+        bytes.storeBigEndian(offsetBytes, at: byteOffset + end)
+        return end + 8
+    }
+
+    /// The fields that every error chunk begins with: error, message length, message.
+    private static func encodeErrorFields(
+        _ error: NBDError, message: StaticString, into bytes: inout MutableRawSpan, at byteOffset: Int
+    ) -> Int {
+        let messageBytes = message.utf8CodeUnitCount
+        precondition(messageBytes <= maximumMessageBytes, "an error message is longer than a reply slot allows")
+        bytes.storeBigEndian(error.rawValue, at: byteOffset)
+        bytes.storeBigEndian(UInt16(messageBytes), at: byteOffset + 4)
+        for index in 0..<messageBytes {
+            // Inside the literal, which lives as long as the program.
+            let byte = unsafe message.utf8Start[index]
+            bytes.storeBytes(of: byte, toByteOffset: byteOffset + 6 + index, as: UInt8.self)
+        }
+        return 6 + messageBytes
+    }
+}

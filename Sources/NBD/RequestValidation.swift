@@ -1,0 +1,176 @@
+// The judgement of a request before anything is done (NBD protocol, "Command flags", "Request types", "Error values",
+// "Size constraints"). Everything about a request that can be refused without looking at the drive is refused here.
+
+/// What the handshake settled for a connection, as requests are judged by it.
+public struct TransmissionParameters: Equatable, Sendable {
+    /// The flags the client was told.
+    public var flags: TransmissionFlags
+    /// The size the client was told.
+    public var sizeBytes: UInt64
+    /// What offsets and lengths must be multiples of: the minimum block size for a client that asked for it with GO,
+    /// and 1 for a client that never was told, whose unaligned requests are served.
+    public var alignmentBytes: UInt32
+    /// The longest payload of a READ or WRITE.
+    public var maximumPayloadBytes: UInt32
+    /// READ is answered with structured reply chunks.
+    public var structuredReplies: Bool
+    /// The server is stopping: every request but DISC is refused with ESHUTDOWN.
+    public var isShuttingDown = false
+
+    /// Creates the parameters for a client that has chosen an export.
+    public init(export: ExportInformation, structuredReplies: Bool, blockSizeAdvertised: Bool) {
+        flags = export.transmissionFlags(structuredReplies: structuredReplies)
+        sizeBytes = export.sizeBytes
+        alignmentBytes = blockSizeAdvertised ? export.blockSizes.minimumBytes : 1
+        maximumPayloadBytes = export.blockSizes.maximumPayloadBytes
+        self.structuredReplies = structuredReplies
+    }
+}
+
+/// What is to be done with a request.
+public enum RequestVerdict: Sendable {
+    /// The request is sound. A READ, WRITE, TRIM, CACHE or WRITE_ZEROES has a length above zero, inside the export.
+    case perform(Command)
+    /// The request is answered with an error, and the connection goes on.
+    case refuse(RequestRefusal)
+    /// DISC: finish what is in flight and close, without a reply.
+    case disconnect
+    /// The stream cannot be trusted any more: close at once.
+    case close(RequestViolation)
+}
+
+/// The answer to a request that is refused.
+public struct RequestRefusal: Sendable {
+    /// The error value of the reply.
+    public let error: NBDError
+    /// What is wrong with the request, for the structured error reply.
+    public let message: StaticString
+    /// The bytes of payload that follow the header and have to be read and thrown away.
+    public let payloadBytes: UInt32
+}
+
+/// A request after which the connection has to be closed.
+public enum RequestViolation: Equatable, Sendable, CustomStringConvertible {
+    /// The header began with another number than NBD_REQUEST_MAGIC.
+    case magic(UInt32)
+    /// A WRITE announced more payload than is worth reading.
+    case payloadTooLong(UInt32, limitBytes: UInt32)
+
+    /// The violation in words, for the log.
+    public var description: String {
+        switch self {
+        case .magic(let magic):
+            "the client sent 0x\(String(magic, radix: 16)) where a request begins with"
+                + " 0x\(String(Magic.request, radix: 16))"
+        case .payloadTooLong(let bytes, let limitBytes):
+            "the client announced a WRITE of \(bytes) bytes; more than \(limitBytes) are not even read to be refused"
+        }
+    }
+}
+
+extension RequestHeader {
+    /// The longest payload of a WRITE that is read only to be refused: twice the 32 MiB that the document does not let a
+    /// server take for an attack. A longer one costs less to disconnect than to read.
+    @inlinable public static var drainLimitBytes: UInt32 { 2 * BlockSizes.portableMaximumPayloadBytes }
+
+    /// Judges the request by what the handshake settled.
+    public func validate(for parameters: TransmissionParameters) -> RequestVerdict {
+        guard magic == Magic.request else { return .close(.magic(magic)) }
+        guard let command = Command(rawValue: type) else {
+            return refuse(.invalidArgument, "the command is not known")
+        }
+        if command == .disconnect {
+            // Its offset, length and flags are reserved, but to answer instead of closing would help nobody.
+            return .disconnect
+        }
+        let limitBytes = max(parameters.maximumPayloadBytes, RequestHeader.drainLimitBytes)
+        guard payloadBytes <= limitBytes else {
+            return .close(.payloadTooLong(lengthBytes, limitBytes: limitBytes))
+        }
+        if parameters.isShuttingDown {
+            return refuse(.shutdown, "the server is shutting down")
+        }
+        let told = parameters.flags
+        if told.contains(.readOnly), command.writes {
+            return refuse(.notPermitted, "the export is read-only")
+        }
+        if let message = command.notOffered(told) {
+            return refuse(.invalidArgument, message)
+        }
+        guard flags.isSubset(of: command.allowedFlags(told)) else {
+            return refuse(.invalidArgument, "a command flag is unknown, was not advertised or does not fit the command")
+        }
+        if command == .flush {
+            guard offsetBytes == 0, lengthBytes == 0 else {
+                return refuse(.invalidArgument, "offset and length of a FLUSH have to be zero")
+            }
+            return .perform(.flush)
+        }
+        return validateRange(of: command, parameters)
+    }
+
+    /// The part for the commands that have a range. Zero lengths, which the document leaves open, are refused: no
+    /// chunk of a structured reply can describe them, and to an ATA drive a count of zero means the largest one.
+    private func validateRange(of command: Command, _ parameters: TransmissionParameters) -> RequestVerdict {
+        guard lengthBytes > 0 else { return refuse(.invalidArgument, "the length is zero") }
+        let alignmentMask = UInt64(parameters.alignmentBytes) &- 1
+        guard (offsetBytes | UInt64(lengthBytes)) & alignmentMask == 0 else {
+            return refuse(.invalidArgument, "offset or length is no multiple of the minimum block size")
+        }
+        // Subtracting from the size, not adding to the offset, so that nothing can overflow.
+        guard offsetBytes <= parameters.sizeBytes, UInt64(lengthBytes) <= parameters.sizeBytes - offsetBytes else {
+            let error = command == .write || command == .writeZeroes ? NBDError.noSpace : .invalidArgument
+            return refuse(error, "the range goes past the end of the export")
+        }
+        if lengthBytes > parameters.maximumPayloadBytes {
+            if command == .write {
+                return refuse(.invalidArgument, "the payload is longer than the maximum payload size")
+            }
+            if command == .read {
+                // EOVERFLOW is documented for large reads with structured replies only.
+                return refuse(
+                    parameters.structuredReplies ? .overflow : .invalidArgument,
+                    "the length is larger than the maximum payload size")
+            }
+        }
+        return .perform(command)
+    }
+
+    private func refuse(_ error: NBDError, _ message: StaticString) -> RequestVerdict {
+        .refuse(RequestRefusal(error: error, message: message, payloadBytes: payloadBytes))
+    }
+}
+
+extension Command {
+    /// The command changes the export, so a read-only one refuses it.
+    fileprivate var writes: Bool {
+        self == .write || self == .trim || self == .writeZeroes
+    }
+
+    /// Why the command cannot be used on this connection, or nil when it can.
+    fileprivate func notOffered(_ told: TransmissionFlags) -> StaticString? {
+        switch self {
+        case .read, .write, .disconnect: nil
+        case .flush: told.contains(.sendFlush) ? nil : "FLUSH was not advertised"
+        case .trim: told.contains(.sendTrim) ? nil : "TRIM was not advertised"
+        case .cache: told.contains(.sendCache) ? nil : "CACHE was not advertised"
+        case .writeZeroes: told.contains(.sendWriteZeroes) ? nil : "WRITE_ZEROES was not advertised"
+        case .blockStatus: "no metadata context was selected"
+        }
+    }
+
+    /// The flags that fit the command. FUA, once advertised, fits every command, even those that write nothing.
+    fileprivate func allowedFlags(_ told: TransmissionFlags) -> CommandFlags {
+        var allowed: CommandFlags = told.contains(.sendFUA) ? .fua : []
+        if self == .read, told.contains(.sendDF) {
+            allowed.insert(.df)
+        }
+        if self == .writeZeroes {
+            allowed.insert(.noHole)
+            if told.contains(.sendFastZero) {
+                allowed.insert(.fastZero)
+            }
+        }
+        return allowed
+    }
+}
