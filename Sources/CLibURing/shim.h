@@ -1,7 +1,7 @@
-// _GNU_SOURCE first, or <liburing.h> falls back to _XOPEN_SOURCE and its fd_set clashes with Glibc's module.
+// _GNU_SOURCE first: without it <liburing.h> sets _XOPEN_SOURCE, and its fd_set clashes with Glibc's module.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-// The kernel's header before liburing's own copy: their include guards are the same, and other packages import the kernel's.
+// The kernel's header before liburing's copy of it: they share an include guard, and other packages import the kernel's.
 #include <linux/io_uring.h>
 #include <liburing.h>

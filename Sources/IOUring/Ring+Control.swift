@@ -1,0 +1,46 @@
+// Operations on the ring itself and its neighbours: IORING_OP_ASYNC_CANCEL, TIMEOUT, MSG_RING, READ of a signalfd.
+
+import CLibURing
+import Glibc
+
+extension Ring {
+    /// Cancels every operation on `descriptor`; each completes with `-ECANCELED`, or as it would have if it was faster.
+    public mutating func cancelAll(onDescriptor descriptor: Int32, userData: UInt64) {
+        let entry = unsafe nextEntry()
+        unsafe io_uring_prep_cancel_fd(entry, descriptor, UInt32(IORING_ASYNC_CANCEL_ALL))
+        unsafe entry.pointee.user_data = userData
+    }
+
+    /// Completes with `-ETIME` once `duration`, which stays where it is until then, has passed.
+    public mutating func timeout(_ duration: UnsafeMutablePointer<__kernel_timespec>, userData: UInt64) {
+        let entry = unsafe nextEntry()
+        unsafe io_uring_prep_timeout(entry, duration, 0, 0)
+        unsafe entry.pointee.user_data = userData
+    }
+
+    /// Posts a completion with `value` as its result and `remoteUserData` on another ring of this process.
+    public mutating func message(
+        to ring: Int32, value: Int32, remoteUserData: UInt64, userData: UInt64
+    ) {
+        let entry = unsafe nextEntry()
+        unsafe io_uring_prep_msg_ring(entry, ring, UInt32(bitPattern: value), remoteUserData, 0)
+        unsafe entry.pointee.user_data = userData
+    }
+}
+
+/// A duration where the kernel can read it, for as long as the value lives.
+@safe public struct Duration: ~Copyable {
+    /// For ``Ring/timeout(_:userData:)``.
+    public let pointer: UnsafeMutablePointer<__kernel_timespec>
+
+    /// A duration of whole milliseconds.
+    public init(milliseconds: Int64) {
+        unsafe pointer = UnsafeMutablePointer<__kernel_timespec>.allocate(capacity: 1)
+        unsafe pointer.initialize(
+            to: __kernel_timespec(tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000))
+    }
+
+    deinit {
+        unsafe pointer.deallocate()
+    }
+}

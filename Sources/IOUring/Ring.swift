@@ -1,0 +1,141 @@
+// One io_uring: set up, submit, drain. io_uring_setup(2), io_uring_enter(2).
+
+import CLibURing
+import Glibc
+
+/// An io_uring that belongs to the thread which made it.
+///
+/// Operations are prepared with the methods of the extensions and reach the kernel with ``submitAndWait(_:)``: one system
+/// call for everything that was prepared since the last one. Completions are read by index and released as one batch.
+@safe public struct Ring: ~Copyable {
+    /// liburing keeps pointers into this structure, so that its address has to be stable.
+    let pointer: UnsafeMutablePointer<io_uring>
+
+    /// Makes a ring for the calling thread.
+    ///
+    /// - Parameters:
+    ///   - entries: how many operations can be prepared between two system calls; a power of two.
+    ///   - completions: how many completions the kernel can hold before it keeps them aside; a power of two.
+    public init(entries: UInt32, completions: UInt32) throws(RingError) {
+        unsafe pointer = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
+        unsafe pointer.initialize(to: io_uring())
+        var parameters = io_uring_params()
+        // SINGLE_ISSUER and DEFER_TASKRUN: completions are worked off when this thread asks for them, never by an
+        // interrupt of what it is doing. COOP and the like are implied.
+        parameters.flags = UInt32(IORING_SETUP_SINGLE_ISSUER) | UInt32(IORING_SETUP_DEFER_TASKRUN)
+        parameters.flags |= UInt32(IORING_SETUP_CQSIZE) | UInt32(IORING_SETUP_CLAMP)
+        parameters.cq_entries = completions
+        let result = unsafe io_uring_queue_init_params(entries, pointer, &parameters)
+        guard result == 0 else {
+            unsafe pointer.deallocate()
+            throw .setup(errno: -result, disabled: disabledSetting())
+        }
+        // The registered descriptor saves the kernel a look-up on every io_uring_enter.
+        let registered = unsafe io_uring_register_ring_fd(pointer)
+        guard registered == 1 else {
+            unsafe io_uring_queue_exit(pointer)
+            unsafe pointer.deallocate()
+            throw .registration(errno: -registered)
+        }
+        let missing = missingOperations()
+        guard missing.isEmpty else { throw .operationsMissing(missing) }
+    }
+
+    deinit {
+        unsafe io_uring_queue_exit(pointer)
+        unsafe pointer.deallocate()
+    }
+
+    /// The ring's file descriptor, for messages from other rings.
+    public var fileDescriptor: Int32 {
+        unsafe pointer.pointee.ring_fd
+    }
+
+    /// Hands everything prepared to the kernel and waits until at least `count` completions are there.
+    ///
+    /// An interrupted wait is no error; the caller looks at what has completed and comes back.
+    public mutating func submitAndWait(_ count: UInt32) throws(RingError) {
+        let result = unsafe io_uring_submit_and_wait(pointer, count)
+        guard result < 0 else { return }
+        switch -result {
+        case EINTR, EAGAIN, EBUSY:
+            // EBUSY and EAGAIN: the kernel wants completions taken first; the caller does that next.
+            return
+        default:
+            throw .enter(errno: -result)
+        }
+    }
+
+    /// How many completions can be read now.
+    public var completionsReady: UInt32 {
+        unsafe io_uring_cq_ready(pointer)
+    }
+
+    /// The completion at `index` of those ready; they stay until ``releaseCompletions(_:)``.
+    public func completion(at index: UInt32) -> Completion {
+        unsafe precondition(index < io_uring_cq_ready(pointer), "no such completion")
+        let queue = unsafe pointer.pointee.cq
+        let position = unsafe (queue.khead.pointee &+ index) & queue.ring_mask
+        let entry = unsafe queue.cqes + Int(position)
+        return unsafe Completion(userData: entry.pointee.user_data, result: entry.pointee.res, flags: entry.pointee.flags)
+    }
+
+    /// Gives the `count` oldest completions back to the kernel.
+    public mutating func releaseCompletions(_ count: UInt32) {
+        unsafe io_uring_cq_advance(pointer, count)
+    }
+
+    /// A submission entry; submits what is prepared when the queue is full.
+    mutating func nextEntry() -> UnsafeMutablePointer<io_uring_sqe> {
+        while true {
+            if let entry = unsafe io_uring_get_sqe(pointer) { return unsafe entry }
+            let result = unsafe io_uring_submit(pointer)
+            precondition(result >= 0 || -result == EINTR || -result == EAGAIN || -result == EBUSY, "submission refused")
+        }
+    }
+
+    /// The operations Spindle submits, by the names io_uring_enter(2) gives them, that this kernel does not know.
+    private func missingOperations() -> [String] {
+        let needed: [(io_uring_op, String)] = [
+            (IORING_OP_ACCEPT, "IORING_OP_ACCEPT"), (IORING_OP_RECV, "IORING_OP_RECV"),
+            (IORING_OP_SENDMSG, "IORING_OP_SENDMSG"), (IORING_OP_READ, "IORING_OP_READ"),
+            (IORING_OP_WRITE, "IORING_OP_WRITE"), (IORING_OP_FSYNC, "IORING_OP_FSYNC"),
+            (IORING_OP_FALLOCATE, "IORING_OP_FALLOCATE"), (IORING_OP_FADVISE, "IORING_OP_FADVISE"),
+            (IORING_OP_ASYNC_CANCEL, "IORING_OP_ASYNC_CANCEL"), (IORING_OP_MSG_RING, "IORING_OP_MSG_RING"),
+            (IORING_OP_TIMEOUT, "IORING_OP_TIMEOUT"),
+        ]
+        guard let probe = unsafe io_uring_get_probe_ring(pointer) else { return ["IORING_REGISTER_PROBE"] }
+        defer { unsafe io_uring_free_probe(probe) }
+        return needed.filter { unsafe io_uring_opcode_supported(probe, Int32($0.0.rawValue)) == 0 }.map(\.1)
+    }
+}
+
+/// What the kernel says of one finished (or, for a multishot operation, continuing) operation.
+public struct Completion: Equatable, Sendable {
+    /// The value the operation was prepared with.
+    public var userData: UInt64
+    /// What the system call would have returned, or a negative errno.
+    public var result: Int32
+    /// `IORING_CQE_F_*`.
+    public var flags: UInt32
+
+    /// The multishot operation goes on; without it the operation has to be prepared anew.
+    public var hasMore: Bool {
+        flags & UInt32(IORING_CQE_F_MORE) != 0
+    }
+
+    /// The provided buffer that holds the data, if there is one.
+    public var buffer: UInt16? {
+        flags & UInt32(IORING_CQE_F_BUFFER) == 0 ? nil : UInt16(truncatingIfNeeded: flags >> UInt32(IORING_CQE_BUFFER_SHIFT))
+    }
+}
+
+/// The value of the sysctl `kernel.io_uring_disabled`; 0 where it does not exist or cannot be read.
+private func disabledSetting() -> Int {
+    let descriptor = unsafe open("/proc/sys/kernel/io_uring_disabled", O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return 0 }
+    defer { close(descriptor) }
+    var digit: UInt8 = 0
+    guard unsafe read(descriptor, &digit, 1) == 1, digit >= UInt8(ascii: "0"), digit <= UInt8(ascii: "9") else { return 0 }
+    return Int(digit - UInt8(ascii: "0"))
+}
