@@ -77,7 +77,8 @@ import Glibc
         let queue = unsafe pointer.pointee.cq
         let position = unsafe (queue.khead.pointee &+ index) & queue.ring_mask
         let entry = unsafe queue.cqes + Int(position)
-        return unsafe Completion(userData: entry.pointee.user_data, result: entry.pointee.res, flags: entry.pointee.flags)
+        return unsafe Completion(
+            userData: entry.pointee.user_data, result: entry.pointee.res, flags: entry.pointee.flags)
     }
 
     /// Gives the `count` oldest completions back to the kernel.
@@ -126,7 +127,8 @@ public struct Completion: Equatable, Sendable {
 
     /// The provided buffer that holds the data, if there is one.
     public var buffer: UInt16? {
-        flags & UInt32(IORING_CQE_F_BUFFER) == 0 ? nil : UInt16(truncatingIfNeeded: flags >> UInt32(IORING_CQE_BUFFER_SHIFT))
+        flags & UInt32(IORING_CQE_F_BUFFER) == 0
+            ? nil : UInt16(truncatingIfNeeded: flags >> UInt32(IORING_CQE_BUFFER_SHIFT))
     }
 }
 
@@ -136,6 +138,8 @@ private func disabledSetting() -> Int {
     guard descriptor >= 0 else { return 0 }
     defer { close(descriptor) }
     var digit: UInt8 = 0
-    guard unsafe read(descriptor, &digit, 1) == 1, digit >= UInt8(ascii: "0"), digit <= UInt8(ascii: "9") else { return 0 }
+    guard unsafe read(descriptor, &digit, 1) == 1, digit >= UInt8(ascii: "0"), digit <= UInt8(ascii: "9") else {
+        return 0
+    }
     return Int(digit - UInt8(ascii: "0"))
 }

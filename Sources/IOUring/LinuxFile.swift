@@ -1,0 +1,25 @@
+// What Linux knows of files beyond POSIX: names that Swift's Glibc module leaves out. open(2), fcntl(2), fallocate(2).
+
+import CLibURing
+import Glibc
+
+/// Linux's own file flags and calls.
+public enum LinuxFile {
+    /// `O_DIRECT`: no page cache.
+    public static let direct = Int32(LINUX_O_DIRECT)
+    /// `F_OFD_GETLK`: who would be in the way of an open file description lock?
+    public static let getLock = Int32(LINUX_F_OFD_GETLK)
+    /// `F_OFD_SETLK`: take an open file description lock.
+    public static let setLock = Int32(LINUX_F_OFD_SETLK)
+    /// `FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE`: the range becomes a hole that reads as zeroes.
+    public static let punchHole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+    /// `FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE`: the range reads as zeroes and has its space.
+    public static let zeroRange = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
+
+    /// fallocate(2), waiting for it.
+    ///
+    /// - Returns: 0, or the errno of the failure.
+    public static func allocate(_ descriptor: Int32, mode: Int32, offset: UInt64, length: UInt64) -> Int32 {
+        fallocate(descriptor, mode, off_t(clamping: offset), off_t(clamping: length)) == 0 ? 0 : errno
+    }
+}

@@ -1,0 +1,48 @@
+// Why an image cannot be served, in words that say what would be right.
+
+import Glibc
+import IOUring
+
+/// An image could not be opened.
+public enum MediumError: Error, Equatable, CustomStringConvertible {
+    /// open(2) and its relatives failed.
+    case cannotOpen(path: String, errno: Int32, readOnly: Bool)
+    /// The path is neither a regular file nor a block device.
+    case unsuitable(path: String, what: String)
+    /// The file system does not know O_DIRECT.
+    case noDirectAccess(path: String, mode: CacheMode)
+    /// Another process has the image open for writing (or, for a writer, at all).
+    case locked(path: String, holder: String)
+    /// No address space for an image in memory.
+    case tooLarge(sizeBytes: UInt64)
+    /// No block size up to a page lets O_DIRECT read the image.
+    case noAlignment(path: String)
+
+    /// What went wrong and what would be right.
+    public var description: String {
+        switch self {
+        case .cannotOpen(let path, let code, let readOnly):
+            return "cannot open image '\(path)': \(errorText(code))" + Self.hint(code, readOnly: readOnly)
+        case .unsuitable(let path, let what):
+            return "image '\(path)' is \(what); a regular file or a block device is needed"
+        case .noDirectAccess(let path, let mode):
+            return "the file system of '\(path)' has no direct access (O_DIRECT), which cache mode '\(mode.rawValue)' "
+                + "needs; use --cache writeback"
+        case .locked(let path, let holder):
+            return "image '\(path)' is in use by \(holder); two writers would destroy it"
+        case .tooLarge(let sizeBytes):
+            return "an image of \(sizeBytes) bytes does not fit in memory; 'null:SIZE' has no such limit"
+        case .noAlignment(let path):
+            return "'\(path)' cannot be read with direct access (O_DIRECT); use --cache writeback"
+        }
+    }
+
+    private static func hint(_ code: Int32, readOnly: Bool) -> String {
+        switch code {
+        case ENOENT: return "; create it first, 'truncate -s 3G FILE' for instance"
+        case EACCES where !readOnly, EROFS where !readOnly, EPERM where !readOnly:
+            return "; with --read-only it need not be writable"
+        default: return ""
+        }
+    }
+}

@@ -1,0 +1,170 @@
+// A raw image in a file or on a block device, read and written by io_uring.
+
+import Glibc
+import IOUring
+
+/// The descriptors of a raw image. Offsets in the image are offsets in the file.
+@safe
+struct RawFile {
+    /// For accesses that are aligned to `granularityBytes`; opened with O_DIRECT where the cache mode says so.
+    let descriptor: Int32
+    /// For all other accesses, and for the tail of an image that is no multiple of the granularity: never O_DIRECT.
+    let bufferedDescriptor: Int32
+    let granularityBytes: UInt64
+    let ignoresFlushes: Bool
+    let canPunchHoles: Bool
+    let canZeroRanges: Bool
+    /// Memory that is zero and stays so, the source of zeroes that have to be written.
+    let zeroes: UnsafeMutableRawPointer
+
+    static let zeroesByteCount: UInt64 = 1 << 18
+    /// One read or write of Linux moves at most 2 GiB less a page.
+    private static let transferLimit: UInt64 = 1 << 30
+
+    func start(_ task: inout MediumTask, ring: inout Ring, userData: UInt64) -> MediumProgress {
+        switch task.request {
+        case .read:
+            read(task, ring: &ring, userData: userData)
+        case .write:
+            write(task, ring: &ring, userData: userData)
+        case .writeZeroes(let mayDeallocate):
+            return startZeroes(&task, mayDeallocate: mayDeallocate, ring: &ring, userData: userData)
+        case .discard:
+            // A file system that cannot punch holes keeps the data: TRIM is allowed to do nothing.
+            guard canPunchHoles else { return .finished }
+            punchHole(task, ring: &ring, userData: userData)
+        case .flush:
+            guard !ignoresFlushes else { return .finished }
+            ring.synchronizeData(descriptor, userData: userData)
+        case .prefetch:
+            // Without a page cache there is nothing to fetch into.
+            guard descriptor == bufferedDescriptor else { return .finished }
+            let length = UInt32(clamping: task.remaining)
+            ring.adviseWillNeed(descriptor, offset: task.offset, length: length, userData: userData)
+        }
+        return .pending
+    }
+
+    func resume(_ task: inout MediumTask, result: Int32, ring: inout Ring, userData: UInt64) -> MediumProgress {
+        if result == -EINTR { return start(&task, ring: &ring, userData: userData) }
+        switch task.request {
+        case .read:
+            return resumeRead(&task, result: result, ring: &ring, userData: userData)
+        case .write:
+            return resumeWrite(&task, result: result, ring: &ring, userData: userData)
+        case .writeZeroes:
+            return resumeZeroes(&task, result: result, ring: &ring, userData: userData)
+        case .discard:
+            // Discarding is advice; that this range cannot be discarded is no failure of the medium.
+            return result < 0 && result != -EOPNOTSUPP ? .failed(-result) : .finished
+        case .prefetch:
+            return .finished
+        case .flush:
+            return result < 0 ? .failed(-result) : .finished
+        }
+    }
+
+    /// The descriptor that can do the rest of `task`.
+    private func suitableDescriptor(_ task: MediumTask) -> Int32 {
+        (task.offset | task.remaining) % granularityBytes == 0 ? descriptor : bufferedDescriptor
+    }
+
+    private func read(_ task: MediumTask, ring: inout Ring, userData: UInt64) {
+        guard let buffer = unsafe task.buffer else { preconditionFailure("a read needs a buffer") }
+        unsafe ring.read(
+            suitableDescriptor(task), into: buffer, count: UInt32(min(task.remaining, Self.transferLimit)),
+            offset: task.offset, userData: userData)
+    }
+
+    private func resumeRead(
+        _ task: inout MediumTask, result: Int32, ring: inout Ring, userData: UInt64
+    ) -> MediumProgress {
+        guard result >= 0 else { return .failed(-result) }
+        if result == 0 {
+            // The end of the file: the rest of the last sector, or of a file that has shrunk, reads as zeroes.
+            if let buffer = unsafe task.buffer {
+                unsafe buffer.initializeMemory(as: UInt8.self, repeating: 0, count: Int(task.remaining))
+            }
+            return .finished
+        }
+        task.advance(UInt64(result))
+        guard task.remaining > 0 else { return .finished }
+        read(task, ring: &ring, userData: userData)
+        return .pending
+    }
+
+    private func write(_ task: MediumTask, ring: inout Ring, userData: UInt64) {
+        guard let buffer = unsafe task.buffer else { preconditionFailure("a write needs a buffer") }
+        unsafe ring.write(
+            suitableDescriptor(task), from: UnsafeRawPointer(buffer),
+            count: UInt32(min(task.remaining, Self.transferLimit)), offset: task.offset, userData: userData)
+    }
+
+    private func resumeWrite(
+        _ task: inout MediumTask, result: Int32, ring: inout Ring, userData: UInt64
+    ) -> MediumProgress {
+        // A write that makes no progress and names no error: a block device at its end.
+        guard result > 0 else { return .failed(result == 0 ? ENOSPC : -result) }
+        task.advance(UInt64(result))
+        guard task.remaining > 0 else { return .finished }
+        write(task, ring: &ring, userData: userData)
+        return .pending
+    }
+
+    private func startZeroes(
+        _ task: inout MediumTask, mayDeallocate: Bool, ring: inout Ring, userData: UInt64
+    ) -> MediumProgress {
+        if mayDeallocate && canPunchHoles {
+            punchHole(task, ring: &ring, userData: userData)
+        } else if !mayDeallocate && canZeroRanges {
+            ring.allocate(
+                descriptor, mode: LinuxFile.zeroRange, offset: task.offset, length: task.remaining, userData: userData)
+        } else {
+            task.writesZeroesByHand = true
+            writeZeroes(task, ring: &ring, userData: userData)
+        }
+        return .pending
+    }
+
+    private func resumeZeroes(
+        _ task: inout MediumTask, result: Int32, ring: inout Ring, userData: UInt64
+    ) -> MediumProgress {
+        if task.writesZeroesByHand {
+            guard result > 0 else { return .failed(result == 0 ? ENOSPC : -result) }
+            task.advance(UInt64(result))
+            guard task.remaining > 0 else { return .finished }
+        } else {
+            guard result == -EOPNOTSUPP else { return result < 0 ? .failed(-result) : .finished }
+            task.writesZeroesByHand = true
+        }
+        writeZeroes(task, ring: &ring, userData: userData)
+        return .pending
+    }
+
+    private func writeZeroes(_ task: MediumTask, ring: inout Ring, userData: UInt64) {
+        let count = UInt32(min(task.remaining, Self.zeroesByteCount))
+        unsafe ring.write(
+            suitableDescriptor(task), from: UnsafeRawPointer(zeroes), count: count, offset: task.offset,
+            userData: userData)
+    }
+
+    private func punchHole(_ task: MediumTask, ring: inout Ring, userData: UInt64) {
+        ring.allocate(
+            descriptor, mode: LinuxFile.punchHole, offset: task.offset, length: task.remaining, userData: userData)
+    }
+
+    /// fdatasync(2), waiting for it.
+    func synchronize() -> Int32 {
+        ignoresFlushes || fdatasync(descriptor) == 0 ? 0 : errno
+    }
+
+    /// Reads from the beginning, waiting for it; what is not there stays as it is.
+    func readNow(into bytes: inout [UInt8]) {
+        _ = unsafe bytes.withUnsafeMutableBytes { unsafe pread(bufferedDescriptor, $0.baseAddress, $0.count, 0) }
+    }
+
+    func close() {
+        Glibc.close(descriptor)
+        if bufferedDescriptor != descriptor { Glibc.close(bufferedDescriptor) }
+    }
+}
