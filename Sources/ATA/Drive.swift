@@ -1,0 +1,130 @@
+// The drive: a QEMU 7.2 `ide-hd` as its registers show it (command set: ACS-4 clause 7; the obsolete commands
+// ATA/ATAPI-5 clause 8). It checks commands and keeps state; sectors are the medium's business.
+
+/// An ATA drive. Commands go in as taskfiles; work for the medium and register contents come out.
+public struct Drive: Sendable {
+    /// The medium's size.
+    let sectors: UInt64
+    let controller: Controller
+    /// The bits of the device register that the drive supplies itself, whatever the host wrote.
+    private let deviceBits: UInt8
+
+    /// IDENTIFY DEVICE data as the drive gives them now.
+    public internal(set) var identifyData: IdentifyData
+    /// The data are built for the first IDENTIFY DEVICE. What is set before shows in them only if it is part of the
+    /// drive's state (write cache, multiple); what is set after only if it is patched in (write cache, transfer mode).
+    var identified = false
+    /// Heads and sectors per track of CHS addresses, from INITIALIZE DEVICE PARAMETERS.
+    var translation: Translation
+    /// Sectors that READ and WRITE MULTIPLE move in a block; 0: those are aborted.
+    var multiple = IdentifyData.maximumMultiple
+    var smart = SMART()
+
+    /// How many commands the drive was given, aborted ones included.
+    public private(set) var taskfilesExecuted: UInt64 = 0
+
+    /// A drive at power-on.
+    /// - Parameters:
+    ///   - properties: what `-device ide-hd,...` says; a write cache that is `auto` is on.
+    ///   - sectors: the medium's size in sectors of 512 bytes.
+    ///   - bootSector: the geometry that the medium's first sector implies, if any.
+    ///   - controller: what the drive hangs on.
+    public init(
+        _ properties: DriveProperties, sectors: UInt64, bootSector: BootSectorGeometry?, controller: Controller
+    ) {
+        let geometry = Geometry(properties, sectors: sectors, bootSector: bootSector)
+        self.sectors = sectors
+        self.controller = controller
+        // On a parallel bus bits 7 and 5 read as ones and DEV tells which drive answers; AHCI gives back what it got.
+        deviceBits = controller == .piix3IDE ? 0xA0 | (properties.unit & 1) << 4 : 0
+        identifyData = IdentifyData(properties, sectors: sectors, geometry: geometry, controller: controller)
+        translation = Translation(heads: geometry.heads, sectorsPerTrack: geometry.sectorsPerTrack)
+    }
+
+    /// Whether the volatile write cache is on. Off: a write is stable when it is answered.
+    public var writeCacheEnabled: Bool { identifyData.writeCacheEnabled }
+
+    /// Begins a command.
+    /// - Parameters:
+    ///   - command: a command that has not begun.
+    ///   - data: what the host sends to a command that the drive itself interprets (the ranges of DATA SET MANAGEMENT);
+    ///     else empty.
+    public mutating func begin(_ command: inout CommandInProgress, data: RawSpan) -> Step {
+        taskfilesExecuted &+= 1
+        guard let code = Command(rawValue: command.taskfile.command) else { return aborted(command) }
+        return switch code {
+        case .dataSetManagement: dataSetManagement(&command, data)
+        case .recalibrate, .seek: done(command)
+        case .readSectors, .readSectorsWithoutRetry: read(&command, .lba28, block: 1)
+        case .readSectorsEXT: read(&command, .lba48, block: 1)
+        case .readDMA, .readDMAWithoutRetry: read(&command, .lba28, block: .max)
+        case .readDMAEXT: read(&command, .lba48, block: .max)
+        case .readMultiple: read(&command, .lba28, block: UInt32(multiple))
+        case .readMultipleEXT: read(&command, .lba48, block: UInt32(multiple))
+        case .readNativeMaxAddress: readNativeMaxAddress(command, .lba28)
+        case .readNativeMaxAddressEXT: readNativeMaxAddress(command, .lba48)
+        case .writeSectors, .writeSectorsWithoutRetry, .writeVerify: write(&command, .lba28, block: 1)
+        case .writeSectorsEXT: write(&command, .lba48, block: 1)
+        case .writeDMA, .writeDMAWithoutRetry: write(&command, .lba28, block: .max)
+        case .writeDMAEXT: write(&command, .lba48, block: .max)
+        case .writeMultiple: write(&command, .lba28, block: UInt32(multiple))
+        case .writeMultipleEXT: write(&command, .lba48, block: UInt32(multiple))
+        case .readVerifySectors, .readVerifySectorsWithoutRetry: readVerify(&command, .lba28)
+        case .readVerifySectorsEXT: readVerify(&command, .lba48)
+        case .readFPDMAQueued: controller == .ich9AHCI ? read(&command, .queued, block: .max) : aborted(command)
+        case .writeFPDMAQueued: controller == .ich9AHCI ? write(&command, .queued, block: .max) : aborted(command)
+        case .executeDeviceDiagnostic: executeDeviceDiagnostic(command)
+        case .initializeDeviceParameters: initializeDeviceParameters(command)
+        case .standbyImmediate, .standbyImmediateATA3, .idleImmediate, .idleImmediateATA3, .standby, .standbyATA3,
+            .idle, .idleATA3, .sleep, .sleepATA3:
+            changePowerMode(command)
+        case .checkPowerMode, .checkPowerModeATA3: checkPowerMode(command)
+        case .smart: smart(command)
+        case .setMultipleMode: setMultipleMode(command)
+        case .flushCache, .flushCacheEXT: flush(&command)
+        case .identifyDevice: identifyDevice(command)
+        case .setFeatures: setFeatures(&command)
+        case .securityFreezeLock: securityFreezeLock(command)
+        }
+    }
+
+    /// Goes on with a command whose medium operation has ended.
+    /// - Parameters:
+    ///   - command: the command that gave the operation.
+    ///   - outcome: how the operation ended.
+    ///   - data: as for ``begin(_:data:)``.
+    public mutating func resume(_ command: inout CommandInProgress, _ outcome: MediaOutcome, data: RawSpan) -> Step {
+        let phase = command.phase
+        command.phase = .none
+        if phase == .verifying { return done(command) }
+        if case .failed(let error) = outcome { return aborted(command, error) }
+        switch phase {
+        case .none: preconditionFailure("no medium operation of this command was under way")
+        case .reading: return transferred(command)
+        case .writing: return writeCacheEnabled ? transferred(command) : flush(&command)
+        case .flushing: return transferred(command)
+        case .trimming: return trim(&command, data)
+        case .verifying: return done(command)
+        }
+    }
+
+    /// The registers as the command left them, and the drive's own bits in the device register.
+    func result(_ command: CommandInProgress, status: UInt8, error: UInt8 = 0) -> TaskfileResult {
+        var result = TaskfileResult(command.taskfile, status: status, error: error)
+        result.device |= deviceBits
+        return result
+    }
+
+    /// The command was done and changed no register.
+    func done(_ command: CommandInProgress) -> Step {
+        .finished(result(command, status: Status.done))
+    }
+
+    /// The command was aborted and changed no register: it is unknown, its registers make no sense, or the medium
+    /// failed.
+    func aborted(_ command: CommandInProgress, _ mediaError: MediaError? = nil) -> Step {
+        var result = result(command, status: Status.failed, error: ErrorRegister.abort)
+        result.mediaError = mediaError
+        return .finished(result)
+    }
+}
