@@ -2,7 +2,8 @@
 
 /// The size constraints of an export ("Size constraints", NBD_INFO_BLOCK_SIZE).
 public struct BlockSizes: Equatable, Sendable {
-    /// The longest payload that a client may send without having asked, and that every server should take: 32 MiB.
+    /// The longest payload that a client may send without having asked, and that every server should take: 32 MiB. This
+    /// server takes no longer ones.
     @inlinable public static var portableMaximumPayloadBytes: UInt32 { 1 << 25 }
 
     /// The smallest length and alignment of a request.
@@ -33,7 +34,7 @@ public struct BlockSizes: Equatable, Sendable {
         guard preferredBytes.nonzeroBitCount == 1, preferredBytes >= max(minimumBytes, 512) else {
             throw .preferredBlockSize(preferredBytes, least: max(minimumBytes, 512))
         }
-        guard maximumPayloadBytes >= preferredBytes else {
+        guard maximumPayloadBytes >= preferredBytes, maximumPayloadBytes <= Self.portableMaximumPayloadBytes else {
             throw .maximumPayload(maximumPayloadBytes, least: preferredBytes)
         }
         self.init(unchecked: minimumBytes, preferred: preferredBytes, maximumPayload: maximumPayloadBytes)
@@ -98,7 +99,7 @@ public enum ExportInformationError: Error, Equatable, CustomStringConvertible {
     case minimumBlockSize(UInt32)
     /// The preferred block size is no power of two or too small.
     case preferredBlockSize(UInt32, least: UInt32)
-    /// The maximum payload is too small.
+    /// The maximum payload is smaller than the preferred block size or larger than this server takes.
     case maximumPayload(UInt32, least: UInt32)
 
     /// The error in words, for people.
@@ -113,7 +114,8 @@ public enum ExportInformationError: Error, Equatable, CustomStringConvertible {
         case .preferredBlockSize(let size, let least):
             "the preferred block size is \(size); it has to be a power of two, at least \(least)"
         case .maximumPayload(let size, let least):
-            "the maximum payload is \(size); it has to be at least the preferred block size, \(least)"
+            "the maximum payload is \(size); it has to be at least the preferred block size, \(least), and at most"
+                + " \(BlockSizes.portableMaximumPayloadBytes)"
         }
     }
 }

@@ -54,7 +54,7 @@ public enum RequestViolation: Equatable, Sendable, CustomStringConvertible {
     /// The header began with another number than NBD_REQUEST_MAGIC.
     case magic(UInt32)
     /// A WRITE announced more payload than is worth reading.
-    case payloadTooLong(UInt32, limitBytes: UInt32)
+    case payloadTooLong(UInt32)
 
     /// The violation in words, for the log.
     public var description: String {
@@ -62,8 +62,9 @@ public enum RequestViolation: Equatable, Sendable, CustomStringConvertible {
         case .magic(let magic):
             "the client sent 0x\(String(magic, radix: 16)) where a request begins with"
                 + " 0x\(String(Magic.request, radix: 16))"
-        case .payloadTooLong(let bytes, let limitBytes):
-            "the client announced a WRITE of \(bytes) bytes; more than \(limitBytes) are not even read to be refused"
+        case .payloadTooLong(let bytes):
+            "the client announced a WRITE of \(bytes) bytes; more than \(RequestHeader.drainLimitBytes) are not even read"
+                + " to be refused"
         }
     }
 }
@@ -83,9 +84,8 @@ extension RequestHeader {
             // Its offset, length and flags are reserved, but to answer instead of closing would help nobody.
             return .disconnect
         }
-        let limitBytes = max(parameters.maximumPayloadBytes, RequestHeader.drainLimitBytes)
-        guard payloadBytes <= limitBytes else {
-            return .close(.payloadTooLong(lengthBytes, limitBytes: limitBytes))
+        guard payloadBytes <= RequestHeader.drainLimitBytes else {
+            return .close(.payloadTooLong(lengthBytes))
         }
         if parameters.isShuttingDown {
             return refuse(.shutdown, "the server is shutting down")

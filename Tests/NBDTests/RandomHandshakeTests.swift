@@ -1,0 +1,63 @@
+// Clients that send nonsense: nothing traps, nothing is consumed that was not given, memory stays bounded.
+
+import NBD
+import Testing
+
+/// SplitMix64, so that a seed from a failure message brings the same bytes again.
+struct SeededGenerator: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
+        return mixed ^ (mixed >> 31)
+    }
+}
+
+private func garbage(_ generator: inout SeededGenerator, atMost limit: Int) -> [UInt8] {
+    (0..<Int.random(in: 0...limit, using: &generator)).map { _ in UInt8.random(in: 0...255, using: &generator) }
+}
+
+/// An option that is well-formed up to a point: small numbers, now and then a wrong length or a few wrong bytes.
+private func doubtfulOption(_ generator: inout SeededGenerator) -> [UInt8] {
+    let names = ["", "disk", "archive", "no"]
+    let types = (0..<Int.random(in: 0...5, using: &generator)).map { _ in UInt16.random(in: 0...5, using: &generator) }
+    let data =
+        Bool.random(using: &generator)
+        ? infoData(names.randomElement(using: &generator)!, types) : garbage(&generator, atMost: 40)
+    var bytes = option(UInt32.random(in: 0...12, using: &generator), data)
+    if Int.random(in: 0..<4, using: &generator) == 0 {
+        bytes[Int.random(in: 8..<bytes.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator)
+    }
+    return bytes
+}
+
+@Test func randomHandshakes() {
+    let seed = UInt64.random(in: 0 ... .max)
+    var generator = SeededGenerator(state: seed)
+    var ends = 0
+    for round in 0..<2000 {
+        var bytes: [UInt8]
+        if round % 4 == 0 {
+            bytes = garbage(&generator, atMost: 300)
+        } else {
+            bytes = bigEndian(UInt64.random(in: 0...3, using: &generator), bytes: 4)
+            for _ in 0..<Int.random(in: 1...12, using: &generator) {
+                bytes += doubtfulOption(&generator)
+            }
+        }
+        // Handshake checks the consumed count and the bound of what is kept; pieces must not change the outcome.
+        var one = Negotiation()
+        var two = Negotiation()
+        let whole = Handshake(&one, bytes, exports, pieceBytes: max(bytes.count, 1))
+        let pieces = Handshake(
+            &two, bytes, exports, pieceBytes: Int.random(in: 1...64, using: &generator))
+        #expect(whole == pieces, "seed \(seed), round \(round)")
+        _ = optionReplies(whole.replies)
+        ends += whole.end == nil ? 0 : 1
+    }
+    // Both kinds have to occur, or the generator does not test what it should.
+    #expect((1..<2000).contains(ends), "seed \(seed)")
+}
