@@ -1,7 +1,6 @@
-// _GNU_SOURCE first: without it <liburing.h> sets _XOPEN_SOURCE, and its fd_set clashes with Glibc's module.
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+// Glibc's own headers first, under the feature macros that Swift's Glibc module is made with. <liburing.h> defines
+// _XOPEN_SOURCE and _GNU_SOURCE; where it came first, its fd_set would differ from the module's ("fds_bits").
+#include <sys/types.h>
 // The kernel's header before liburing's copy of it: they share an include guard, and other packages import the kernel's.
 #include <linux/io_uring.h>
 #include <linux/falloc.h>

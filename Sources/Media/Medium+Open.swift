@@ -87,7 +87,7 @@ private func measure(_ descriptor: Int32, _ path: String) throws(MediumError) ->
 
 /// The smallest access that O_DIRECT takes on this file, found by trying.
 private func probeAlignment(_ descriptor: Int32, _ path: String) throws(MediumError) -> UInt32 {
-    let page = try zeroMemory()
+    let page = try unsafe zeroMemory()
     defer { _ = unsafe munmap(page, Int(RawFile.zeroesByteCount)) }
     for alignment: UInt32 in [512, 1024, 2048, 4096] {
         let count = unsafe pread(descriptor, page, Int(alignment), 0)
