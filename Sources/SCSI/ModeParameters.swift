@@ -1,0 +1,99 @@
+// Mode parameters: headers, the block descriptor and the pages of a disk (SPC-5 7.5, SBC-4 6.5).
+
+/// PC, the page control of MODE SENSE (SPC-5 6.14.1).
+public enum ModePageControl: UInt8, Sendable {
+    /// What holds now.
+    case current = 0
+    /// A mask of what MODE SELECT may change.
+    case changeable = 1
+    /// What holds after power-on.
+    case defaults = 2
+    /// What is kept over a power cycle.
+    case saved = 3
+}
+
+/// A mode page of a disk behind a SAT layer.
+public enum ModePage: Equatable, Sendable {
+    /// Read-Write Error Recovery (SBC-4 6.5.8): AWRE, and no retries.
+    case readWriteErrorRecovery
+    /// Caching (SBC-4 6.5.6): WCE and DRA.
+    case caching(writeCacheEnabled: Bool, readAheadDisabled: Bool)
+    /// Control (SPC-5 7.5.8): D_SENSE.
+    case control(descriptorSense: Bool)
+
+    /// The page codes of the pages here, and of all pages.
+    public enum Code {
+        /// Read-Write Error Recovery.
+        public static let readWriteErrorRecovery: UInt8 = 0x01
+        /// Caching.
+        public static let caching: UInt8 = 0x08
+        /// Control.
+        public static let control: UInt8 = 0x0A
+        /// All pages.
+        public static let all: UInt8 = 0x3F
+    }
+
+    /// WCE of the caching page and D_SENSE of the control page: byte 2, bit 2, the only changeable bits.
+    public static let changeableBit: UInt8 = 0x04
+
+    /// The page with its current values. Linux reports the same as default values.
+    public var current: [UInt8] {
+        switch self {
+        case .readWriteErrorRecovery:
+            return [Code.readWriteErrorRecovery, 0x0A, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        case .caching(let writeCacheEnabled, let readAheadDisabled):
+            var page = [Code.caching, 0x12] + [UInt8](repeating: 0, count: 0x12)
+            page[2] = writeCacheEnabled ? Self.changeableBit : 0
+            page[12] = readAheadDisabled ? 0x20 : 0
+            return page
+        case .control(let descriptorSense):
+            // GLTSD, an unlimited busy timeout and an extended self-test of 30 seconds.
+            let flags: UInt8 = 0x02 | (descriptorSense ? Self.changeableBit : 0)
+            return [Code.control, 0x0A, flags, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0, 30]
+        }
+    }
+
+    /// The mask of changeable bits in the shape of the page.
+    public var changeable: [UInt8] {
+        var page = Array(current.prefix(2)) + [UInt8](repeating: 0, count: current.count - 2)
+        if self != .readWriteErrorRecovery {
+            page[2] = Self.changeableBit
+        }
+        return page
+    }
+}
+
+/// What MODE SENSE returns: header, block descriptor, pages (SPC-5 7.5.1).
+public struct ModeParameterList: Equatable, Sendable {
+    /// The list is for MODE SENSE (10), whose header has 8 bytes; else for (6), whose header has 4.
+    public var isLong: Bool
+    /// There is a short LBA block descriptor of 512 bytes a block; its number of blocks is 0, "unspecified".
+    public var hasBlockDescriptor: Bool
+    /// DPOFUA of the device-specific parameter (SBC-4 6.5.1): FUA is supported.
+    public var supportsForceUnitAccess: Bool
+    /// The pages, one after the other.
+    public var pages: [UInt8]
+
+    /// Creates a list.
+    public init(isLong: Bool, hasBlockDescriptor: Bool, supportsForceUnitAccess: Bool, pages: [UInt8]) {
+        self.isLong = isLong
+        self.hasBlockDescriptor = hasBlockDescriptor
+        self.supportsForceUnitAccess = supportsForceUnitAccess
+        self.pages = pages
+    }
+
+    /// The length of the header that a MODE SENSE or MODE SELECT of this size has.
+    public static func headerByteCount(isLong: Bool) -> Int { isLong ? 8 : 4 }
+
+    /// The list in bytes. MODE DATA LENGTH counts everything after itself.
+    public var bytes: [UInt8] {
+        let blockDescriptor: [UInt8] = hasBlockDescriptor ? [0, 0, 0, 0, 0, 0, 0x02, 0x00] : []
+        let deviceSpecific: UInt8 = supportsForceUnitAccess ? 0x10 : 0
+        let count = Self.headerByteCount(isLong: isLong) + blockDescriptor.count + pages.count
+        if isLong {
+            return bigEndian(UInt16(count - 2)) + [0, deviceSpecific, 0, 0, 0, UInt8(blockDescriptor.count)]
+                + blockDescriptor + pages
+        }
+        return [UInt8(count - 1), 0, deviceSpecific, UInt8(blockDescriptor.count)] + blockDescriptor + pages
+    }
+}

@@ -1,0 +1,9 @@
+// How a command ended (SAM-5 5.3.1).
+
+/// The status byte of a command.
+public enum SCSIStatus: UInt8, Sendable {
+    /// GOOD.
+    case good = 0x00
+    /// CHECK CONDITION: sense data say why.
+    case checkCondition = 0x02
+}
