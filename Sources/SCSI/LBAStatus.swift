@@ -27,15 +27,16 @@ public struct LBAStatusData: Equatable, Sendable {
         self.provisioningStatus = provisioningStatus
     }
 
-    /// Writes the data to the start of `bytes`, as much as there is room. Returns how many bytes that were.
-    public func encode(into bytes: inout MutableRawSpan) -> Int {
+    /// Writes the data to the start of `bytes`, as much as was asked for and as there is room. Returns how many bytes
+    /// that were.
+    public func encode(into bytes: inout MutableRawSpan, allocationLength: UInt32) -> Int {
         // PARAMETER DATA LENGTH counts what follows it: four bytes of header and the descriptor.
         let words: InlineArray<6, UInt32> = [
             20, 0,
             UInt32(truncatingIfNeeded: logicalBlockAddress >> 32), UInt32(truncatingIfNeeded: logicalBlockAddress),
             numberOfLogicalBlocks, UInt32(provisioningStatus.rawValue) << 24,
         ]
-        let count = min(bytes.byteCount, Self.byteCount)
+        let count = min(bytes.byteCount, Int(min(allocationLength, UInt32(Self.byteCount))))
         for offset in 0..<count {
             let byte = UInt8(truncatingIfNeeded: words[offset / 4] >> UInt32(24 - offset % 4 * 8))
             bytes.storeBytes(of: byte, toByteOffset: offset, as: UInt8.self)
@@ -43,7 +44,7 @@ public struct LBAStatusData: Equatable, Sendable {
         return count
     }
 
-    /// Reads back what ``encode(into:)`` wrote; nil if `bytes` hold no whole descriptor.
+    /// Reads back what ``encode(into:allocationLength:)`` wrote; nil if `bytes` hold no whole descriptor.
     public init?(parsing bytes: RawSpan) {
         guard bytes.byteCount >= Self.byteCount else { return nil }
         // The data are long enough, and every bit pattern is an integer.

@@ -69,31 +69,28 @@ public struct ModeParameterList: Equatable, Sendable {
     public var isLong: Bool
     /// There is a short LBA block descriptor of 512 bytes a block; its number of blocks is 0, "unspecified".
     public var hasBlockDescriptor: Bool
-    /// DPOFUA of the device-specific parameter (SBC-4 6.5.1): FUA is supported.
-    public var supportsForceUnitAccess: Bool
     /// The pages, one after the other.
     public var pages: [UInt8]
 
     /// Creates a list.
-    public init(isLong: Bool, hasBlockDescriptor: Bool, supportsForceUnitAccess: Bool, pages: [UInt8]) {
+    public init(isLong: Bool, hasBlockDescriptor: Bool, pages: [UInt8]) {
         self.isLong = isLong
         self.hasBlockDescriptor = hasBlockDescriptor
-        self.supportsForceUnitAccess = supportsForceUnitAccess
         self.pages = pages
     }
 
     /// The length of the header that a MODE SENSE or MODE SELECT of this size has.
     public static func headerByteCount(isLong: Bool) -> Int { isLong ? 8 : 4 }
 
-    /// The list in bytes. MODE DATA LENGTH counts everything after itself.
+    /// The list in bytes. MODE DATA LENGTH counts everything after itself. The device-specific parameter is 00h: not
+    /// write-protected, and no DPO or FUA (SBC-4 6.5.1).
     public var bytes: [UInt8] {
         let blockDescriptor: [UInt8] = hasBlockDescriptor ? [0, 0, 0, 0, 0, 0, 0x02, 0x00] : []
-        let deviceSpecific: UInt8 = supportsForceUnitAccess ? 0x10 : 0
         let count = Self.headerByteCount(isLong: isLong) + blockDescriptor.count + pages.count
         if isLong {
-            return bigEndian(UInt16(count - 2)) + [0, deviceSpecific, 0, 0, 0, UInt8(blockDescriptor.count)]
+            return bigEndian(UInt16(count - 2)) + [0, 0, 0, 0, 0, UInt8(blockDescriptor.count)]
                 + blockDescriptor + pages
         }
-        return [UInt8(count - 1), 0, deviceSpecific, UInt8(blockDescriptor.count)] + blockDescriptor + pages
+        return [UInt8(count - 1), 0, 0, UInt8(blockDescriptor.count)] + blockDescriptor + pages
     }
 }

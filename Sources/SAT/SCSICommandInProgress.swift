@@ -1,0 +1,73 @@
+// A SCSI command between an initiator and the drive: what the caller has to do next, and what the translation layer
+// has to remember until then.
+
+import ATA
+import SCSI
+
+/// Who sends a command. The SAT layer of Linux takes some commands from the kernel only.
+public enum Origin: Equatable, Sendable {
+    /// A program, through SG_IO or the like.
+    case user
+    /// The kernel's own disk driver, and Spindle's exports in its place. What goes beyond Linux (zeroing, prefetching and
+    /// asking for the map, for which an export needs commands) is for this origin too.
+    case kernel
+}
+
+/// What has to be done for a command now.
+public enum SATStep: Equatable, Sendable {
+    /// Perform the operation, then call ``TranslationLayer/resume(_:drive:outcome:data:)`` with how it ended.
+    ///
+    /// `dataOffset` is the byte in the command's data where those of this operation begin. `zeroes` says that what is
+    /// written is zeroes, and that no data buffer stands for it; `mayDeallocate`, that the sectors need not stay allocated
+    /// then, as long as they read as zeroes.
+    case medium(MediaOperation, dataOffset: UInt32, zeroes: Bool, mayDeallocate: Bool)
+    /// Find out whether the sectors from `lba` on are mapped, then call
+    /// ``TranslationLayer/resumeLBAStatus(_:mapped:count:data:)``.
+    case lbaStatus(lba: UInt64)
+    /// The command has ended; `dataLength` bytes of its data have been transferred. Sense data: the command's `sense`.
+    case finished(SCSIStatus, dataLength: UInt32)
+}
+
+/// A command that the translation layer works on. Kept by the caller until it has finished.
+public struct SCSICommandInProgress: Sendable {
+    /// What follows when a taskfile has succeeded.
+    enum Continuation {
+        /// The command has ended.
+        case none
+        /// Zeroes are written to what is left of a WRITE SAME.
+        case zeroes(mayDeallocate: Bool)
+        /// What is left of a PRE-FETCH is prefetched.
+        case prefetch
+        /// IDENTIFY DEVICE data are read anew, because a feature was switched.
+        case readIdentifyData
+        /// ATA PASS-THROUGH: the initiator may want the registers.
+        case passThrough(PassThrough)
+    }
+
+    /// The command.
+    public let cdb: CommandDescriptorBlock
+    /// Bytes in the command's data buffer, whichever way they go.
+    public let transferLength: UInt32
+    /// Who sent it.
+    public let origin: Origin
+    /// Why the command ended with CHECK CONDITION; nil before that.
+    public internal(set) var sense: SenseData?
+
+    /// The taskfile that the drive works on.
+    var taskfile = CommandInProgress(Taskfile(command: 0))
+    /// The taskfile is a 48-bit command.
+    var isExtended = false
+    var continuation = Continuation.none
+    /// Sectors that a command of several taskfiles has still to do.
+    var rest = SectorRange(first: 0, count: 0)
+    /// Bytes of the data buffer that operations were given so far.
+    var dataLength: UInt32 = 0
+
+    /// A command that has not begun.
+    @inlinable
+    public init(cdb: CommandDescriptorBlock, transferLength: UInt32, origin: Origin) {
+        self.cdb = cdb
+        self.transferLength = transferLength
+        self.origin = origin
+    }
+}

@@ -1,0 +1,57 @@
+// READ and WRITE (6), (10) and (16) (SBC-4 5.15 to 5.18 and 5.39 to 5.42, SAT-5 9.5 and 9.7).
+
+import ATA
+import SCSI
+
+extension TranslationLayer {
+    /// READ and WRITE. What is beyond the end goes to the drive, which aborts it.
+    func translateTransfer(
+        _ command: SCSICommandInProgress, _ range: SectorRange, writes: Bool, forceUnitAccess: Bool
+    ) -> Translation {
+        guard range.count * 512 <= UInt64(command.transferLength) else { return invalidField(0) }
+        guard range.count != 0 else { return .finished(dataLength: 0) }
+        guard range.fitsLBA48 else { return outOfRange() }
+        if usesFPDMA {
+            var (taskfile, isExtended) = transferTaskfile(range, writes: writes)
+            taskfile.device |= forceUnitAccess ? 0x80 : 0
+            return .taskfile(taskfile, isExtended: isExtended)
+        }
+        // READ DMA has no FUA form at all, and WRITE DMA FUA EXT is not announced.
+        guard !forceUnitAccess else { return invalidField(0) }
+        guard range.fitsLBA28 || supportsLBA48 else { return outOfRange() }
+        let (taskfile, isExtended) = transferTaskfile(range, writes: writes)
+        return .taskfile(taskfile, isExtended: isExtended)
+    }
+
+    /// The taskfile that reads or writes these sectors, and whether it is a 48-bit one: queued where there is NCQ, else
+    /// the shortest that can name them.
+    func transferTaskfile(_ range: SectorRange, writes: Bool) -> (Taskfile, isExtended: Bool) {
+        if usesFPDMA {
+            // The count is in the feature register; the count register has the tag, and one is as good as another.
+            let code = writes ? Command.writeFPDMAQueued : .readFPDMAQueued
+            let taskfile = Taskfile(
+                command: code.rawValue, feature: UInt16(truncatingIfNeeded: range.count), lba: range.first,
+                device: Taskfile.deviceLBA)
+            return (taskfile, true)
+        }
+        return range.fitsLBA28
+            ? (Taskfile(lba28: writes ? .writeDMA : .readDMA, range), false)
+            : (Taskfile(lba48: writes ? .writeDMAEXT : .readDMAEXT, range), true)
+    }
+}
+
+extension Taskfile {
+    /// A 28-bit command for these sectors. 256 of them are a count of 0.
+    init(lba28 code: Command, _ range: SectorRange) {
+        self.init(
+            command: code.rawValue, count: UInt16(truncatingIfNeeded: range.count & 0xFF), lba: range.first & 0xFF_FFFF,
+            device: Taskfile.deviceLBA | UInt8(truncatingIfNeeded: range.first >> 24) & 0x0F)
+    }
+
+    /// A 48-bit command for these sectors.
+    init(lba48 code: Command, _ range: SectorRange) {
+        self.init(
+            command: code.rawValue, count: UInt16(truncatingIfNeeded: range.count), lba: range.first,
+            device: Taskfile.deviceLBA)
+    }
+}
