@@ -1,0 +1,23 @@
+// What an export asks of whoever runs it: sans-I/O, a value out for every event in.
+
+import ATA
+import NBD
+
+/// What has to be done for a request now.
+public enum Effect: Equatable, Sendable {
+    /// Perform the operation on the medium, then call ``ServedRequest/resume(_:on:buffer:)`` with how it ended. Data come
+    /// from or go to the request's buffer, from byte `bufferOffset` on.
+    case perform(MediaOperation, bufferOffset: UInt32)
+    /// Store zeroes over the sectors; no data buffer stands for them. Then resume as above.
+    case performZeroes(lba: UInt64, count: UInt32, mayDeallocate: Bool)
+    /// The request has been served; answer it. Nil: success.
+    case reply(NBDError?)
+}
+
+/// How much memory a request needs while it is served.
+public struct BufferNeeds: Equatable, Sendable {
+    /// The size of the buffer in bytes.
+    public let byteCount: Int
+    /// Where in it the request's own bytes begin: a WRITE's payload is put there, a READ's data are found there.
+    public let dataOffset: Int
+}

@@ -1,0 +1,48 @@
+// What NBD says of an export, read from the drive's IDENTIFY DEVICE data (ACS-4 7.12) and its medium.
+
+import ATA
+import NBD
+
+/// What only the medium knows.
+public struct MediumTraits: Equatable, Sendable {
+    /// Nothing can be written.
+    public var isReadOnly: Bool
+    /// Zeroes are stored without writing them when space may be given back, and when it may not.
+    public var zeroesFast: Bool
+
+    /// Describes a medium.
+    public init(isReadOnly: Bool, zeroesFast: Bool) {
+        self.isReadOnly = isReadOnly
+        self.zeroesFast = zeroesFast
+    }
+}
+
+extension ExportInformation {
+    /// Describes the export of a drive; throws when the protocol does not allow such a name.
+    public init(name: String, identifyData: IdentifyData, medium: MediumTraits) throws(ExportInformationError) {
+        var flags: TransmissionFlags = [.hasFlags, .sendDF, .sendCache, .canMultiConn]
+        if identifyData.rotationRate != 1 { flags.insert(.rotational) }
+        if medium.isReadOnly {
+            flags.insert(.readOnly)
+        } else {
+            flags.insert(.sendWriteZeroes)
+            if medium.zeroesFast { flags.insert(.sendFastZero) }
+            if identifyData.supportsTrim { flags.insert(.sendTrim) }
+            // Without a write cache every answered write is stable, and a client may know that.
+            if identifyData.writeCacheEnabled { flags.insert(.sendFlush) }
+            if identifyData.supportsForceUnitAccess { flags.insert(.sendFUA) }
+        }
+        let logical = identifyData.logicalSectorBytes
+        try self.init(
+            name: name, description: Self.describe(identifyData),
+            sizeBytes: identifyData.sectors * UInt64(logical), flags: flags,
+            blockSizes: try BlockSizes(
+                minimumBytes: logical, preferredBytes: max(identifyData.physicalSectorBytes, 4096)))
+    }
+
+    /// What the drive is, in one line for people.
+    static func describe(_ identifyData: IdentifyData) -> String {
+        let identity = "\(identifyData.modelNumber) \(identifyData.firmwareRevision)"
+        return "\(identity), serial \(identifyData.serialNumber), \(identifyData.sectors) sectors"
+    }
+}

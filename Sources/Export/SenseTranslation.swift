@@ -1,0 +1,24 @@
+// From SCSI sense data to NBD's error values: the one table (SPC-5 4.4.2 sense keys; NBD protocol, "Error values").
+
+import NBD
+import SCSI
+
+extension NBDError {
+    /// The error that a client is told for a command that ended with CHECK CONDITION.
+    init(_ sense: SenseData?) {
+        guard let sense else {
+            self = .inputOutput
+            return
+        }
+        switch sense.senseKey {
+        case .dataProtect where sense.additionalSenseCode == .spaceAllocationFailedWriteProtect:
+            self = .noSpace
+        case .dataProtect:
+            self = .notPermitted
+        case .illegalRequest:
+            self = .invalidArgument
+        default:
+            self = .inputOutput
+        }
+    }
+}
