@@ -5,5 +5,6 @@ import ArgumentParser
 /// The command line.
 @main
 struct Spindle: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "spindle", version: "0.1.0")
+    static let configuration = CommandConfiguration(
+        commandName: "spindle", version: "0.1.0", subcommands: [Identify.self])
 }

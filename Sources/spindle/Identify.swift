@@ -1,0 +1,82 @@
+// `spindle identify`: what a drive looks like, without serving it.
+
+import ATA
+import ArgumentParser
+import Glibc
+import Media
+import Reports
+
+/// The subcommand.
+struct Identify: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show the drive that an image would be.",
+        discussion: """
+            The drive is shown as Linux 6.1 and its tools see it, once the kernel has chosen a transfer mode. \
+            Nothing is served and nothing is written.
+
+            FORMAT is one of \(ReportFormat.names.joined(separator: ", ")).
+            PAGE is one of \(ReportFormat.pageNames).
+            """)
+
+    @Option(help: "The IDE controller: piix3-ide or ich9-ahci.", transform: parseController)
+    var controller = Controller.piix3IDE
+
+    @Option(
+        help: ArgumentHelp("The drive, in the words of QEMU's -device option.", valueName: "spec"),
+        transform: DriveProperties.init(parsing:))
+    var device = DriveProperties()
+
+    @Option(
+        help: ArgumentHelp("QEMU's cache mode: it decides on write-cache=auto, the default.", valueName: "mode"),
+        transform: parseCacheMode)
+    var cache = CacheMode.writeback
+
+    @Option(help: "The report.", transform: parseReportFormat)
+    var format = ReportFormat.summary
+
+    @Flag(help: "Show the drive before Linux has chosen a transfer mode.")
+    var powerOn = false
+
+    @Argument(
+        help: ArgumentHelp("A file or block device, memory:SIZE or null:SIZE; SIZE as in 64M, 3G, 6291456s."),
+        transform: ImageReference.init(parsing:))
+    var image: ImageReference
+
+    func validate() throws {
+        do {
+            try device.checkPlace(on: controller)
+        } catch {
+            throw ValidationError("\(error)")
+        }
+    }
+
+    func run() throws {
+        let facts = try ImageFacts(image)
+        var properties = device
+        if properties.writeCache == .auto { properties.writeCache = cache.hasVolatileWriteCache ? .on : .off }
+        let drive = Drive(properties, sectors: facts.sectors, bootSector: facts.bootSector, controller: controller)
+        let placement = Placement(controller: controller, bus: properties.bus, unit: properties.unit)
+        let report = DriveReport(drive: drive, placement: placement, atPowerOn: powerOn)
+        try writeToStandardOutput(try report.bytes(format))
+    }
+}
+
+/// Standard output could not take all of a report.
+struct OutputError: Error, CustomStringConvertible {
+    let code: Int32
+
+    var description: String { unsafe "cannot write to standard output: \(String(cString: strerror(code)))" }
+}
+
+/// Writes bytes, all of them.
+private func writeToStandardOutput(_ bytes: [UInt8]) throws(OutputError) {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+        let count = unsafe rest.withUnsafeBytes { unsafe write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+        if count >= 0 {
+            rest = rest.dropFirst(count)
+        } else if errno != EINTR {
+            throw OutputError(code: errno)
+        }
+    }
+}

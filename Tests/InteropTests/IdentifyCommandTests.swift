@@ -1,0 +1,100 @@
+// The contract of `spindle identify`: images, options, exit statuses, messages.
+
+import Foundation
+import Testing
+
+@Suite struct IdentifyCommandTests {
+    private func identify(_ arguments: String...) throws -> CommandResult {
+        try Command.spindle(["identify"] + arguments)
+    }
+
+    /// The line of the summary that begins with a name, without the name.
+    private func fact(_ name: String, _ arguments: String...) throws -> String? {
+        let result = try Command.spindle(["identify"] + arguments)
+        #expect(result.status == 0, "\(result.errors)")
+        return result.text.split(separator: "\n").first { $0.hasPrefix(name + ":") }.map {
+            $0.dropFirst(name.count + 1).trimmingCharacters(in: .whitespaces)
+        }
+    }
+
+    @Test func theDefaultsAreAQEMUHardDisk() throws {
+        #expect(try fact("Model", "memory:3G") == "QEMU HARDDISK")
+        #expect(try fact("Serial number", "memory:3G") == "QM00001")
+        #expect(try fact("Write cache", "memory:3G") == "on")
+        #expect(try fact("Controller", "memory:3G") == "piix3-ide")
+    }
+
+    @Test(arguments: [(0, 0), (1, 1), (512, 1), (1_000_001, 1954), (3_221_225_472, 6_291_456)])
+    func aFileHasItsSizeRoundedUp(bytes: UInt64, sectors: UInt64) throws {
+        let file = try TemporaryFile(sizeBytes: bytes)
+        #expect(try fact("Size", file.path)?.hasPrefix("\(sectors) sectors ") == true)
+    }
+
+    @Test func aPartitionTableImpliesTheGeometry() throws {
+        var sector = [UInt8](repeating: 0, count: 512)
+        sector.replaceSubrange(446..<462, with: [0, 1, 1, 0, 0x83, 9, 32, 0, 32, 0, 0, 0, 0, 0, 16, 0])
+        sector.replaceSubrange(510..<512, with: [0x55, 0xAA])
+        let file = try TemporaryFile(sizeBytes: 1 << 30, beginning: sector)
+        #expect(try fact("Geometry", file.path) == "6553 cylinders, 10 heads, 32 sectors a track")
+        let given = "ide-hd,cyls=5,heads=4,secs=3"
+        #expect(try fact("Geometry", "--device", given, file.path) == "5 cylinders, 4 heads, 3 sectors a track")
+    }
+
+    @Test(arguments: [
+        ("writeback", true), ("none", true), ("unsafe", true), ("writethrough", false), ("directsync", false),
+    ])
+    func theCacheModeDecidesOnTheWriteCache(mode: String, on: Bool) throws {
+        let automatic = try fact("Write cache", "--cache", mode, "memory:1M")
+        #expect((automatic == "on") == on)
+        for (value, expected) in [("on", true), ("off", false), ("auto", on)] {
+            let given = try fact("Write cache", "--cache", mode, "--device", "ide-hd,write-cache=\(value)", "memory:1M")
+            #expect((given == "on") == expected, "write-cache=\(value)")
+        }
+    }
+
+    @Test func binaryIs512Bytes() throws {
+        #expect(try identify("--format", "binary", "memory:3G").output.count == 512)
+    }
+
+    @Test(arguments: [
+        (["--format", "colour", "memory:1M"], "'colour' is no format: it is one of summary, kernel"),
+        (["--format", "scsi:colour", "memory:1M"], "'colour' is no page of SCSI data: it is one of inquiry"),
+        (["--controller", "scsi", "memory:1M"], "'scsi' is no controller: it is one of piix3-ide, ich9-ahci"),
+        (["--cache", "fast", "memory:1M"], "'fast' is no cache mode: it is one of writeback"),
+        (["--device", "ide-hd,serail=1", "memory:1M"], "ide-hd has no property 'serail': did you mean 'serial'?"),
+        (["--device", "ide-hd,cyls=1,heads=17,secs=1", "memory:1M"], "heads=17: heads must be between 1 and 16"),
+        (["--device", "ide-cd", "memory:1M"], "unknown device 'ide-cd': the only device is ide-hd"),
+        (["--device", "ide-hd,bus=ide.3", "memory:1M"], "bus=ide.3: piix3-ide has the channels ide.0 and ide.1"),
+        (["memory:lots"], "'memory:lots' has no size: write it as memory:64M"),
+        ([], "Missing expected argument '<image>'"),
+        (["memory:1M", "memory:2M"], "Unexpected argument 'memory:2M'"),
+        (["--colour", "memory:1M"], "Unknown option '--colour'"),
+    ])
+    func badUsageIs64(arguments: [String], message: String) throws {
+        let result = try Command.spindle(["identify"] + arguments)
+        #expect(result.status == 64)
+        #expect(result.output.isEmpty)
+        #expect(result.errors.contains(message), "\(result.errors)")
+    }
+
+    @Test(arguments: [
+        (["/nonexistent/disk.img"], "cannot open image '/nonexistent/disk.img': No such file or directory"),
+        (["/"], "image '/' is a directory; a regular file or a block device is needed"),
+        (["/dev/null"], "image '/dev/null' is a special file"),
+        (["--format", "scsi:vpd-b9", "memory:1M"], "the drive has no page vpd-b9: CHECK CONDITION 5/24/00"),
+    ])
+    func failureIs1(arguments: [String], message: String) throws {
+        let result = try Command.spindle(["identify"] + arguments)
+        #expect(result.status == 1)
+        #expect(result.output.isEmpty)
+        #expect(result.errors.hasPrefix("Error: \(message)"), "\(result.errors)")
+    }
+
+    @Test func helpNamesEveryFormat() throws {
+        let result = try identify("--help")
+        #expect(result.status == 0)
+        for name in ["summary", "kernel", "words", "binary", "hdparm", "lshw", "json", "scsi:PAGE", "readcap16"] {
+            #expect(result.text.contains(name), "\(name)")
+        }
+    }
+}
