@@ -29,7 +29,7 @@ extension Medium {
             }
             let direct = cache.bypassesPageCache ? try openDirect(path, access, cache) : buffered
             let granularity = direct == buffered ? 512 : try probeAlignment(direct, path)
-            let file = unsafe RawFile(
+            let file = RawFile(
                 descriptor: direct, bufferedDescriptor: buffered, granularityBytes: UInt64(granularity),
                 ignoresFlushes: cache.ignoresFlushes,
                 canPunchHoles: !readOnly && (isBlockDevice || canAllocate(buffered, sizeBytes, LinuxFile.punchHole)),
@@ -87,10 +87,10 @@ private func measure(_ descriptor: Int32, _ path: String) throws(MediumError) ->
 
 /// The smallest access that O_DIRECT takes on this file, found by trying.
 private func probeAlignment(_ descriptor: Int32, _ path: String) throws(MediumError) -> UInt32 {
-    let page = try unsafe zeroMemory()
-    defer { _ = unsafe munmap(page, Int(RawFile.zeroesByteCount)) }
+    let memory = try zeroMemory()
+    defer { _ = unsafe munmap(memory.base, Int(RawFile.zeroesByteCount)) }
     for alignment: UInt32 in [512, 1024, 2048, 4096] {
-        let count = unsafe pread(descriptor, page, Int(alignment), 0)
+        let count = unsafe pread(descriptor, memory.base, Int(alignment), 0)
         if count >= 0 { return alignment }
     }
     throw .noAlignment(path: path)
@@ -109,9 +109,9 @@ private func canZeroRanges(_ descriptor: Int32, _ sizeBytes: UInt64) -> Bool {
     return true
 }
 
-private func zeroMemory() throws(MediumError) -> UnsafeMutableRawPointer {
+private func zeroMemory() throws(MediumError) -> SharedMemory {
     do {
-        return try unsafe mapMemory(byteCount: Int(RawFile.zeroesByteCount))
+        return try SharedMemory(byteCount: Int(RawFile.zeroesByteCount))
     } catch {
         throw .tooLarge(sizeBytes: RawFile.zeroesByteCount)
     }

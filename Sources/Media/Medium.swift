@@ -6,9 +6,8 @@ import IOUring
 /// A medium as one loop sees it: descriptors and addresses that all loops share, so that a copy costs nothing.
 ///
 /// It lives as long as the process; ``close()`` ends it once no task is under way.
-@safe
-public struct Medium {
-    enum Storage {
+public struct Medium: Sendable {
+    enum Storage: Sendable {
         case file(RawFile)
         case memory(MemoryImage)
         case null

@@ -4,10 +4,9 @@ import Glibc
 import IOUring
 
 /// Anonymous memory, shared by all loops. Overlapping accesses of two loops are as undefined as on a disk.
-@safe
-struct MemoryImage {
+struct MemoryImage: Sendable {
     private static let pageBytes: UInt64 = 4096
-    let base: UnsafeMutableRawPointer
+    private let memory: SharedMemory
 
     /// Reserves address space; pages come when they are written.
     init(sizeBytes: UInt64) throws(MediumError) {
@@ -16,14 +15,14 @@ struct MemoryImage {
             throw .tooLarge(sizeBytes: sizeBytes)
         }
         do {
-            unsafe base = try mapMemory(byteCount: byteCount + 4096)
+            memory = try SharedMemory(byteCount: byteCount + 4096)
         } catch {
             throw .tooLarge(sizeBytes: sizeBytes)
         }
     }
 
     func perform(_ task: MediumTask) -> MediumProgress {
-        let place = unsafe base + Int(task.offset)
+        let place = unsafe memory.base + Int(task.offset)
         let count = Int(task.remaining)
         switch task.request {
         case .read:
@@ -46,12 +45,12 @@ struct MemoryImage {
         let lastPage = end / Self.pageBytes * Self.pageBytes
         guard firstPage < lastPage else { return zero(from: start, to: end) }
         zero(from: start, to: firstPage)
-        let result = unsafe madvise(base + Int(firstPage), Int(lastPage - firstPage), MADV_DONTNEED)
+        let result = unsafe madvise(memory.base + Int(firstPage), Int(lastPage - firstPage), MADV_DONTNEED)
         if result != 0 { zero(from: firstPage, to: lastPage) }
         zero(from: lastPage, to: end)
     }
 
     private func zero(from start: UInt64, to end: UInt64) {
-        unsafe (base + Int(start)).initializeMemory(as: UInt8.self, repeating: 0, count: Int(end - start))
+        unsafe (memory.base + Int(start)).initializeMemory(as: UInt8.self, repeating: 0, count: Int(end - start))
     }
 }

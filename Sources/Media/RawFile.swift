@@ -4,8 +4,7 @@ import Glibc
 import IOUring
 
 /// The descriptors of a raw image. Offsets in the image are offsets in the file.
-@safe
-struct RawFile {
+struct RawFile: Sendable {
     /// For accesses that are aligned to `granularityBytes`; opened with O_DIRECT where the cache mode says so.
     let descriptor: Int32
     /// For all other accesses, and for the tail of an image that is no multiple of the granularity: never O_DIRECT.
@@ -15,7 +14,7 @@ struct RawFile {
     let canPunchHoles: Bool
     let canZeroRanges: Bool
     /// Memory that is zero and stays so, the source of zeroes that have to be written.
-    let zeroes: UnsafeMutableRawPointer
+    let zeroes: SharedMemory
 
     static let zeroesByteCount: UInt64 = 1 << 18
     /// One read or write of Linux moves at most 2 GiB less a page.
@@ -144,7 +143,7 @@ struct RawFile {
     private func writeZeroes(_ task: MediumTask, ring: inout Ring, userData: UInt64) {
         let count = UInt32(min(task.remaining, Self.zeroesByteCount))
         unsafe ring.write(
-            suitableDescriptor(task), from: UnsafeRawPointer(zeroes), count: count, offset: task.offset,
+            suitableDescriptor(task), from: UnsafeRawPointer(zeroes.base), count: count, offset: task.offset,
             userData: userData)
     }
 

@@ -1,1 +1,189 @@
-// Placeholder until the room is furnished.
+// A server: its listeners, its loops, its beginning and its end.
+
+import Export
+import Glibc
+import IOUring
+import Logging
+import Media
+import NBD
+import Synchronization
+
+/// A server that listens, with loops that have not begun.
+public struct Server {
+    private let shared: SharedState
+    private let logger: Logger
+
+    /// Opens the listeners, which may take connections from then on, and checks that io_uring works here.
+    ///
+    /// - Parameters:
+    ///   - exports: the drives; the first one answers to the empty name too.
+    ///   - endpoints: where to listen. Sockets that systemd passed are used as well, and instead when this is empty; with
+    ///     neither, at ``Endpoint/standard``.
+    ///   - loops: how many threads serve; at least one.
+    public init(
+        exports: [ServedExport], endpoints: [Endpoint], loops: Int, limits: Limits = Limits(), logger: Logger
+    ) throws(ServerError) {
+        do {
+            _ = try Ring(entries: 8, completions: 16)
+        } catch {
+            throw .ring(error)
+        }
+        var information: [ExportInformation] = []
+        for export in exports {
+            do {
+                information.append(try export.information())
+            } catch {
+                throw .export(name: export.name, error)
+            }
+        }
+        let listeners: [Listener]
+        do {
+            listeners = try Self.openListeners(endpoints)
+        } catch {
+            throw .endpoint(error)
+        }
+        self.logger = logger
+        shared = SharedState(
+            exports: exports, information: information, listeners: listeners, loopCount: loops, limits: limits,
+            logger: logger)
+    }
+
+    private static func openListeners(_ endpoints: [Endpoint]) throws(EndpointError) -> [Listener] {
+        var listeners = try Listener.fromSystemd()
+        for endpoint in endpoints { listeners += try Listener.open(endpoint) }
+        if listeners.isEmpty { listeners = try Listener.open(.standard) }
+        return listeners
+    }
+
+    /// Where the server listens, ports that the system chose filled in.
+    public var endpoints: [Endpoint] {
+        shared.listeners.map(\.endpoint)
+    }
+
+    /// What clients are told of each export.
+    public var information: [ExportInformation] {
+        shared.information
+    }
+
+    /// Serves until SIGTERM or SIGINT, then finishes what is in flight and makes everything stable. A second signal ends
+    /// the process at once.
+    ///
+    /// - Parameter ready: called when clients are served.
+    public func run(ready: () -> Void) throws(ServerError) {
+        let signals = blockSignals()
+        let threads = try (0..<shared.loopCount).map { number throws(ServerError) in try startLoop(number) }
+        ready()
+        wait(for: signals)
+        logger.info("stopping")
+        stopLoops()
+        waitForLoops(orFor: signals)
+        for thread in threads { pthread_join(thread, nil) }
+        try finish()
+    }
+
+    private func startLoop(_ number: Int) throws(ServerError) -> pthread_t {
+        let started = Startup()
+        let shared = shared
+        let thread = startThread {
+            do throws(RingError) {
+                var loop = try Loop(index: number, shared: shared)
+                shared.publish(ring: loop.ring.fileDescriptor, of: number)
+                started.signal(nil)
+                try loop.run()
+            } catch {
+                started.signal(error)
+                shared.logger.critical("a loop has ended", metadata: ["reason": "\(error)"])
+            }
+            shared.running.subtract(1, ordering: .sequentiallyConsistent)
+        }
+        if let error = started.wait() { throw .ring(error) }
+        return thread
+    }
+
+    private func stopLoops() {
+        do {
+            var ring = try Ring(entries: 8, completions: 16)
+            for number in 0..<shared.loopCount {
+                ring.message(
+                    to: shared.ring(of: number), value: 0, remoteUserData: Token(.stop).userData, userData: 0)
+                try ring.submitAndWait(1)
+                ring.releaseCompletions(ring.completionsReady)
+            }
+        } catch {
+            logger.critical("the loops cannot be told to stop", metadata: ["reason": "\(error)"])
+            exit(1)
+        }
+    }
+
+    /// Waits until all loops have ended; a signal meanwhile ends the process.
+    private func waitForLoops(orFor signals: sigset_t) {
+        var signals = signals
+        var interval = timespec(tv_sec: 0, tv_nsec: 20_000_000)
+        while shared.running.load(ordering: .sequentiallyConsistent) > 0 {
+            if unsafe sigtimedwait(&signals, nil, &interval) > 0 {
+                logger.warning("stopped at once by a second signal: answered writes that no flush followed may be lost")
+                exit(1)
+            }
+        }
+    }
+
+    /// Closes the listeners and makes all media stable.
+    private func finish() throws(ServerError) {
+        for listener in shared.listeners { listener.close() }
+        var failure: ServerError?
+        for export in shared.exports {
+            let code = export.medium.synchronize()
+            if code != 0 { failure = .flush(name: export.name, reason: errorText(code)) }
+            export.medium.close()
+        }
+        if let failure { throw failure }
+    }
+}
+
+/// Why a server could not begin, or ended badly.
+public enum ServerError: Error, CustomStringConvertible {
+    /// io_uring cannot be used.
+    case ring(RingError)
+    /// An endpoint cannot be listened on.
+    case endpoint(EndpointError)
+    /// The protocol does not allow such an export.
+    case export(name: String, ExportInformationError)
+    /// At the end, an image could not be made stable.
+    case flush(name: String, reason: String)
+
+    /// What went wrong and what would be right.
+    public var description: String {
+        switch self {
+        case .ring(let error): error.description
+        case .endpoint(let error): error.description
+        case .export(let name, let error): "export '\(name)' cannot be served: \(error)"
+        case .flush(let name, let reason): "the image of export '\(name)' could not be flushed: \(reason)"
+        }
+    }
+}
+
+extension ServedExport {
+    /// What clients are told.
+    func information() throws(ExportInformationError) -> ExportInformation {
+        try ExportInformation(
+            name: name, identifyData: drive.drive.identifyData,
+            medium: MediumTraits(isReadOnly: medium.isReadOnly, zeroesFast: medium.zeroesFastByDeallocating))
+    }
+}
+
+/// SIGTERM and SIGINT reach nobody but who waits for them; SIGPIPE nobody at all.
+private func blockSignals() -> sigset_t {
+    signal(SIGPIPE, SIG_IGN)
+    var signals = sigset_t()
+    unsafe sigemptyset(&signals)
+    unsafe sigaddset(&signals, SIGTERM)
+    unsafe sigaddset(&signals, SIGINT)
+    unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
+    return signals
+}
+
+private func wait(for signals: sigset_t) {
+    var signals = signals
+    var number: Int32 = 0
+    unsafe sigwait(&signals, &number)
+}

@@ -1,0 +1,206 @@
+// One client: its socket, what has been received of it, its requests, what is to be sent to it.
+
+import Export
+import Glibc
+import IOUring
+import NBD
+
+/// Received bytes that have not been parsed: the rest of a provided buffer.
+struct ReceivedChunk {
+    var buffer: UInt16 = 0
+    var start: Int32 = 0
+    var end: Int32 = 0
+}
+
+/// The state of a connection. Its slot on the loop is reused when nothing of it is with the kernel any more; the memory
+/// stays with the slot.
+@safe
+struct Connection: ~Copyable {
+    enum Phase {
+        /// The slot has no connection.
+        case free
+        /// The options are being haggled over.
+        case handshake
+        /// Requests are read.
+        case transmission
+        /// Nothing more is read (DISC, end of file, ABORT); what is in flight is finished and answered.
+        case draining
+        /// The socket is shut down; operations that the kernel still has come back.
+        case closing
+    }
+
+    var phase = Phase.free
+    var descriptor: Int32 = -1
+    /// The client's address, for the log.
+    var peer = ""
+    /// The export and what was agreed on, from the end of the handshake on.
+    var export = 0
+    var parameters: TransmissionParameters?
+
+    // Receiving
+    var group: BufferGroup
+    var isReceiving = false
+    /// In the order of their arrival; there are never more than buffers in the group.
+    var received = InlineArray<4, ReceivedChunk>(repeating: ReceivedChunk())
+    var receivedHead = 0
+    var receivedCount = 0
+    /// A request header that did not arrive in one piece.
+    var header = InlineArray<28, UInt8>(repeating: 0)
+    var headerCount = 0
+    /// The WRITE whose payload is arriving, and how much of it has.
+    var payloadRequest: Int?
+    var payloadCount = 0
+    /// Bytes of a refused WRITE's payload that are still to be thrown away.
+    var discardCount = 0
+
+    // Handshake
+    var negotiation = Negotiation()
+    var handshakeInput: [UInt8] = []
+    var handshakeOutput: [UInt8] = []
+    /// The handshake's bytes that are with the kernel.
+    var handshakeSent: UnsafeMutableRawBufferPointer?
+
+    // Requests
+    var arena: PageArena
+    var freeRequests: UnsafeMutablePointer<UInt16>
+    var freeRequestCount = 0
+    /// Requests with an operation on the medium, or parked before the write gate.
+    var busyRequests = 0
+    var isWaitingForStage = false
+    var stagedPages = 0
+
+    // Sending
+    /// Requests whose reply is ready, in the order in which they became so.
+    var replies: UnsafeMutablePointer<UInt16>
+    var replyHead = 0
+    var replyCount = 0
+    /// How many of them the running send covers.
+    var repliesInSend = 0
+    var sendBytesLeft = 0
+    var isSending = false
+    var isQueuedForSend = false
+    var vectors: UnsafeMutablePointer<iovec>
+    var message: UnsafeMutablePointer<msghdr>
+
+    // Time, in seconds since the loop began
+    var startedAt = 0
+    var lastProgress = 0
+
+    /// The most parts of one send.
+    static let maximumVectors = 256
+
+    /// Makes the memory that stays with a slot. `group` is the slot's own number.
+    init(ring: borrowing Ring, group: UInt16) throws(RingError) {
+        let buffers = try BufferGroup(
+            ring: ring, group: group, count: Limits.receiveBuffers, byteCount: Limits.receiveBufferBytes)
+        let pages = try PageArena(pageCount: Limits.pagesPerConnection)
+        self.group = buffers
+        arena = pages
+        unsafe freeRequests = UnsafeMutablePointer<UInt16>.allocate(capacity: Limits.requestsPerConnection)
+        unsafe replies = UnsafeMutablePointer<UInt16>.allocate(capacity: Limits.requestsPerConnection)
+        unsafe vectors = UnsafeMutablePointer<iovec>.allocate(capacity: Self.maximumVectors)
+        unsafe message = UnsafeMutablePointer<msghdr>.allocate(capacity: 1)
+        unsafe message.initialize(to: msghdr())
+        for request in 0..<Limits.requestsPerConnection {
+            unsafe freeRequests[request] = UInt16(Limits.requestsPerConnection - 1 - request)
+        }
+        freeRequestCount = Limits.requestsPerConnection
+    }
+
+    deinit {
+        unsafe freeRequests.deallocate()
+        unsafe replies.deallocate()
+        unsafe vectors.deallocate()
+        unsafe message.deallocate()
+    }
+
+    /// Puts a new client into a free slot.
+    mutating func begin(descriptor: Int32, peer: String, now: Int) {
+        precondition(phase == .free, "the slot is taken")
+        phase = .handshake
+        self.descriptor = descriptor
+        self.peer = peer
+        startedAt = now
+        lastProgress = now
+        negotiation = Negotiation()
+        parameters = nil
+    }
+
+    /// Forgets the client. Its operations, requests and buffers have all come back.
+    mutating func end() {
+        precondition(!isReceiving && !isSending && busyRequests == 0, "the kernel still has operations of this slot")
+        precondition(freeRequestCount == Limits.requestsPerConnection, "requests are still in use")
+        while receivedCount > 0 { dropChunk() }
+        phase = .free
+        descriptor = -1
+        headerCount = 0
+        payloadRequest = nil
+        discardCount = 0
+        handshakeInput = []
+        handshakeOutput = []
+        replyHead = 0
+        arena.trim()
+    }
+
+    /// Queues received bytes.
+    mutating func append(_ chunk: ReceivedChunk) {
+        precondition(receivedCount < Int(Limits.receiveBuffers), "there are no more chunks than buffers")
+        received[(receivedHead + receivedCount) % Int(Limits.receiveBuffers)] = chunk
+        receivedCount += 1
+    }
+
+    /// The unparsed bytes of the oldest chunk; nil when everything is parsed.
+    var firstBytes: UnsafeRawBufferPointer? {
+        guard receivedCount > 0 else { return nil }
+        let chunk = received[receivedHead]
+        return unsafe UnsafeRawBufferPointer(
+            start: group.bytes(of: chunk.buffer) + Int(chunk.start), count: Int(chunk.end - chunk.start))
+    }
+
+    /// `count` bytes of the oldest chunk have been parsed; an empty chunk's buffer goes back to the kernel.
+    mutating func consume(_ count: Int) {
+        received[receivedHead].start += Int32(count)
+        if received[receivedHead].start == received[receivedHead].end { dropChunk() }
+    }
+
+    private mutating func dropChunk() {
+        group.recycle(received[receivedHead].buffer)
+        receivedHead = (receivedHead + 1) % Int(Limits.receiveBuffers)
+        receivedCount -= 1
+    }
+
+    /// Takes a free request slot.
+    mutating func takeRequest() -> Int? {
+        guard freeRequestCount > 0 else { return nil }
+        freeRequestCount -= 1
+        return Int(unsafe freeRequests[freeRequestCount])
+    }
+
+    /// Puts a request slot back.
+    mutating func releaseRequest(_ request: Int) {
+        unsafe freeRequests[freeRequestCount] = UInt16(request)
+        freeRequestCount += 1
+    }
+
+    /// Queues a request whose reply is ready.
+    mutating func appendReply(_ request: Int) {
+        unsafe replies[(replyHead + replyCount) % Limits.requestsPerConnection] = UInt16(request)
+        replyCount += 1
+    }
+
+    /// The request of a queued reply, counted from the oldest.
+    func reply(at index: Int) -> Int {
+        Int(unsafe replies[(replyHead + index) % Limits.requestsPerConnection])
+    }
+
+    /// Takes the oldest replies off the queue.
+    mutating func removeReplies(_ count: Int) {
+        replyHead = (replyHead + count) % Limits.requestsPerConnection
+        replyCount -= count
+    }
+
+    /// Requests that are not finished, whatever they are doing.
+    var requestsInUse: Int {
+        Limits.requestsPerConnection - freeRequestCount
+    }
+}

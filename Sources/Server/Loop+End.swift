@@ -1,0 +1,140 @@
+// Connections go, and the loop itself: draining, aborting, time limits, shutdown.
+
+import Glibc
+import IOUring
+import Logging
+
+extension Loop {
+    /// Reads nothing more; what is in flight is finished and answered, then the connection ends.
+    mutating func drain(_ slot: Int) {
+        guard unsafe connections[slot].phase != .closing else { return }
+        unsafe connections[slot].phase = .draining
+        unsafe connections[slot].lastProgress = now
+        forgetIncompleteRequest(slot)
+        finishIfIdle(slot)
+    }
+
+    /// Ends the connection without another word. Operations that the kernel has come back first.
+    mutating func abort(_ slot: Int) {
+        guard unsafe connections[slot].phase != .closing, unsafe connections[slot].phase != .free else { return }
+        unsafe connections[slot].phase = .closing
+        unsafe shutdown(connections[slot].descriptor, Int32(SHUT_RDWR))
+        forgetIncompleteRequest(slot)
+        dropReplies(slot)
+        finishIfIdle(slot)
+    }
+
+    /// A WRITE whose payload has not arrived has not happened.
+    private mutating func forgetIncompleteRequest(_ slot: Int) {
+        guard let request = unsafe connections[slot].payloadRequest else { return }
+        unsafe connections[slot].payloadRequest = nil
+        releaseBuffer(self.slot(request, of: slot), slot)
+        unsafe connections[slot].releaseRequest(request)
+    }
+
+    /// Takes the next step towards a connection's end, if it is on its way there and nothing holds it up.
+    mutating func finishIfIdle(_ slot: Int) {
+        switch unsafe connections[slot].phase {
+        case .free, .handshake:
+            break
+        case .transmission:
+            // A stopping server waits for what was asked, not for what might be.
+            guard isStopping, isIdle(slot), unsafe connections[slot].receivedCount == 0 else { return }
+            drain(slot)
+        case .draining:
+            guard isIdle(slot) else { return }
+            abort(slot)
+        case .closing:
+            let connection = unsafe connections + slot
+            guard unsafe !connection.pointee.isReceiving, unsafe !connection.pointee.isSending,
+                unsafe connection.pointee.busyRequests == 0
+            else { return }
+            dropReplies(slot)
+            // It is still in a queue of this loop; what takes it from there comes back.
+            guard unsafe !connection.pointee.isQueuedForSend, unsafe !connection.pointee.isWaitingForStage else { return }
+            release(slot)
+        }
+    }
+
+    /// No request, and nothing to be sent.
+    private func isIdle(_ slot: Int) -> Bool {
+        unsafe connections[slot].requestsInUse == 0 && !connections[slot].isSending
+            && connections[slot].handshakeOutput.isEmpty
+    }
+
+    private mutating func release(_ slot: Int) {
+        unsafe logger.debug("connection closed", metadata: ["client": "\(connections[slot].peer)"])
+        unsafe close(connections[slot].descriptor)
+        unsafe connections[slot].end()
+        unsafe freeConnections[freeConnectionCount] = UInt16(slot)
+        freeConnectionCount += 1
+        activeConnections -= 1
+        serveStageQueue()
+    }
+
+    /// Once a second: time limits, and memory that nobody uses goes back.
+    mutating func tick() {
+        now += 1
+        if isStopping && now >= stopDeadline { abortAll("the server stops") }
+        for slot in 0..<connectionSlots { checkTime(slot) }
+        stage.trim()
+        unsafe ring.timeout(second.pointer, userData: Token(.tick).userData)
+    }
+
+    private mutating func checkTime(_ slot: Int) {
+        let connection = unsafe connections + slot
+        let idle = now - (unsafe connection.pointee.lastProgress)
+        switch unsafe connection.pointee.phase {
+        case .handshake where now - (unsafe connection.pointee.startedAt) >= shared.limits.handshakeSeconds:
+            end(slot, "no export was opened within \(shared.limits.handshakeSeconds) s")
+        case .transmission where idle >= shared.limits.stallSeconds:
+            unsafe connection.pointee.arena.trim()
+            guard unsafe connection.pointee.stagedPages > 0, stageQueue.count > 0 else { return }
+            end(slot, "it held memory for large requests for \(idle) s without moving a byte while others waited")
+        case .draining where idle >= shared.limits.handshakeSeconds && isIdleButForPeer(slot):
+            end(slot, "it does not take its last replies")
+        default:
+            break
+        }
+    }
+
+    /// Nothing is under way but what the client has to take.
+    private func isIdleButForPeer(_ slot: Int) -> Bool {
+        unsafe connections[slot].busyRequests == 0
+    }
+
+    private mutating func end(_ slot: Int, _ reason: String) {
+        unsafe logger.warning(
+            "connection closed", metadata: ["client": "\(connections[slot].peer)", "reason": "\(reason)"])
+        abort(slot)
+    }
+
+    /// The server stops: no new connections, no new requests; what is in flight is finished.
+    mutating func stop() {
+        guard !isStopping else { return }
+        isStopping = true
+        stopDeadline = now + shared.limits.shutdownSeconds
+        if index == 0 {
+            for listener in shared.listeners {
+                ring.cancelAll(onDescriptor: listener.descriptor, userData: Token(.cancelled).userData)
+            }
+        }
+        for slot in 0..<connectionSlots {
+            switch unsafe connections[slot].phase {
+            case .handshake:
+                unsafe connections[slot].negotiation.beginShutdown()
+                drain(slot)
+            case .transmission:
+                unsafe connections[slot].parameters?.isShuttingDown = true
+                pump(slot)
+                finishIfIdle(slot)
+            case .draining, .closing, .free:
+                break
+            }
+        }
+    }
+
+    private mutating func abortAll(_ reason: String) {
+        for slot in 0..<connectionSlots where unsafe connections[slot].phase != .free { end(slot, reason) }
+    }
+}

@@ -1,0 +1,73 @@
+// Writes at the gate of their drive (WriteGate): let in, parked, let in later.
+
+import Export
+
+extension Loop {
+    /// A request that writes enters its drive's gate; others pass by it.
+    ///
+    /// - Returns: false when the request has to be parked.
+    mutating func enterGate(_ place: Int, _ slot: Int) -> Bool {
+        guard unsafe requests[place].served.writes else { return true }
+        let export = unsafe connections[slot].export
+        let granularity = UInt64(unsafe exports[export].medium.granularityBytes)
+        guard unsafe requests[place].served.needsToBeAlone(granularityBytes: granularity) else {
+            if let wake = shared.gates[export].enterShared(loop: index) {
+                self.wake(wake)
+                return false
+            }
+            unsafe requests[place].gate = .shared
+            return true
+        }
+        var hasClaim = unsafe requests[place].gate == .claiming
+        let isAlone = shared.gates[export].enterAlone(loop: index, hasClaim: &hasClaim)
+        if hasClaim { unsafe requests[place].gate = isAlone ? .alone : .claiming }
+        return isAlone
+    }
+
+    /// A request that was in the gate, in whatever way, is done.
+    mutating func leaveGate(_ place: Int, _ slot: Int) {
+        let gate = unsafe shared.gates[connections[slot].export]
+        switch unsafe requests[place].gate {
+        case .outside: return
+        case .shared: wake(gate.leaveShared(loop: index))
+        case .claiming, .alone: wake(gate.leaveAlone())
+        }
+        unsafe requests[place].gate = .outside
+    }
+
+    /// Puts a request at the end of the list of those that wait.
+    mutating func park(_ place: Int) {
+        unsafe requests[place].nextParked = -1
+        if lastParked >= 0 {
+            unsafe requests[Int(lastParked)].nextParked = Int32(place)
+        } else {
+            firstParked = Int32(place)
+        }
+        lastParked = Int32(place)
+    }
+
+    /// Tries those that wait, in their order.
+    ///
+    /// One is tried in every turn; another loop that opens a gate causes one.
+    mutating func retryParked() {
+        // A pass may let one leave that another waits for, on this loop: it is looked at again then.
+        var goesOn = firstParked >= 0
+        while goesOn {
+            goesOn = false
+            var next = firstParked
+            firstParked = -1
+            lastParked = -1
+            while next >= 0 {
+                let place = Int(next)
+                next = unsafe requests[place].nextParked
+                let slot = place / Limits.requestsPerConnection
+                if enterGate(place, slot) {
+                    begin(place % Limits.requestsPerConnection, on: slot)
+                    goesOn = firstParked >= 0 || next >= 0
+                } else {
+                    park(place)
+                }
+            }
+        }
+    }
+}

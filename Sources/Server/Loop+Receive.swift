@@ -1,0 +1,213 @@
+// Bytes come: the handshake, request headers and payloads.
+
+import Export
+import Glibc
+import IOUring
+import Logging
+import NBD
+
+extension Loop {
+    /// Arms the receive of a connection; it goes on until there are no free buffers.
+    mutating func receive(_ slot: Int) {
+        unsafe connections[slot].isReceiving = true
+        unsafe ring.receiveMultishot(
+            connections[slot].descriptor, group: connections[slot].group.group,
+            userData: Token(.receive, connection: slot).userData)
+    }
+
+    /// A receive has brought bytes, or the end of them.
+    mutating func received(_ completion: Completion, on slot: Int) {
+        if !completion.hasMore { unsafe connections[slot].isReceiving = false }
+        if completion.result > 0, let buffer = completion.buffer {
+            unsafe connections[slot].append(ReceivedChunk(buffer: buffer, start: 0, end: completion.result))
+            unsafe connections[slot].lastProgress = now
+            pump(slot)
+        } else if completion.result == 0 {
+            endOfFile(slot)
+        } else if completion.result != -ENOBUFS {
+            unsafe logger.debug(
+                "connection lost",
+                metadata: ["client": "\(connections[slot].peer)", "reason": "\(errorText(-completion.result))"])
+            abort(slot)
+        }
+        resumeReceiving(slot)
+        finishIfIdle(slot)
+    }
+
+    /// Arms the receive again when it has ended for want of buffers and there are some.
+    private mutating func resumeReceiving(_ slot: Int) {
+        let phase = unsafe connections[slot].phase
+        guard phase == .handshake || phase == .transmission, unsafe !connections[slot].isReceiving,
+            unsafe connections[slot].receivedCount < Int(Limits.receiveBuffers)
+        else { return }
+        receive(slot)
+    }
+
+    /// The client sends no more. What it has asked for completely is still done and answered.
+    private mutating func endOfFile(_ slot: Int) {
+        switch unsafe connections[slot].phase {
+        case .handshake:
+            unsafe logger.debug("the client closed in the handshake", metadata: ["client": "\(connections[slot].peer)"])
+            abort(slot)
+        case .transmission:
+            let isInside = unsafe connections[slot].payloadRequest != nil || connections[slot].headerCount > 0
+            unsafe logger.info(
+                "the client closed without DISC\(isInside ? ", in the middle of a request" : "")",
+                metadata: ["client": "\(connections[slot].peer)"])
+            drain(slot)
+        case .draining, .closing, .free:
+            abort(slot)
+        }
+    }
+
+    /// Parses what has been received, as far as there is memory for it.
+    mutating func pump(_ slot: Int) {
+        while true {
+            switch unsafe connections[slot].phase {
+            case .handshake:
+                guard advanceHandshake(slot) else { return }
+            case .transmission:
+                guard advanceTransmission(slot) else { break }
+                continue
+            case .draining, .closing, .free:
+                // Bytes behind DISC are ignored.
+                while unsafe connections[slot].receivedCount > 0 {
+                    unsafe connections[slot].consume(connections[slot].firstBytes?.count ?? 0)
+                }
+                return
+            }
+            break
+        }
+        resumeReceiving(slot)
+    }
+
+    /// Parses one piece of the stream.
+    ///
+    /// - Returns: false when there is nothing more to parse, or no memory for it now.
+    private mutating func advanceTransmission(_ slot: Int) -> Bool {
+        if let request = unsafe connections[slot].payloadRequest { return takePayload(of: request, slot) }
+        if unsafe connections[slot].discardCount > 0 {
+            guard let bytes = unsafe connections[slot].firstBytes else { return false }
+            let count = unsafe min(bytes.count, connections[slot].discardCount)
+            unsafe connections[slot].discardCount -= count
+            unsafe connections[slot].consume(count)
+            return true
+        }
+        // The usual case: the header is in one piece where it was received.
+        if unsafe connections[slot].headerCount == 0, let bytes = unsafe connections[slot].firstBytes,
+            bytes.count >= RequestHeader.byteCount
+        {
+            let header = unsafe RequestHeader(RawSpan(_unsafeBytes: bytes))
+            guard beginRequest(header, slot) else { return false }
+            unsafe connections[slot].consume(RequestHeader.byteCount)
+            return true
+        }
+        guard gatherHeader(slot) else { return false }
+        let bytes = unsafe connections[slot].header
+        let header = unsafe RequestHeader(bytes.span.bytes)
+        guard beginRequest(header, slot) else { return false }
+        unsafe connections[slot].headerCount = 0
+        return true
+    }
+
+    /// Puts together a header that came in pieces.
+    ///
+    /// - Returns: whether it is complete.
+    private mutating func gatherHeader(_ slot: Int) -> Bool {
+        while unsafe connections[slot].headerCount < RequestHeader.byteCount {
+            guard let bytes = unsafe connections[slot].firstBytes else { return false }
+            let filled = unsafe connections[slot].headerCount
+            let count = min(bytes.count, RequestHeader.byteCount - filled)
+            for offset in 0..<count { unsafe connections[slot].header[filled + offset] = bytes[offset] }
+            unsafe connections[slot].headerCount += count
+            unsafe connections[slot].consume(count)
+        }
+        return true
+    }
+
+    /// Copies payload to the buffer of its request, which begins when all of it is there: of a write whose client
+    /// vanishes in the middle, nothing reaches the drive.
+    private mutating func takePayload(of request: Int, _ slot: Int) -> Bool {
+        guard let bytes = unsafe connections[slot].firstBytes else { return false }
+        let place = self.slot(request, of: slot)
+        let length = Int(unsafe requests[place].served.lengthBytes)
+        let filled = unsafe connections[slot].payloadCount
+        let count = min(bytes.count, length - filled)
+        let target = unsafe requests[place].served.bufferNeeds.dataOffset + filled
+        if let start = bytes.baseAddress, let buffer = unsafe requests[place].buffer {
+            unsafe (buffer + target).copyMemory(from: start, byteCount: count)
+        }
+        unsafe connections[slot].payloadCount += count
+        unsafe connections[slot].consume(count)
+        if filled + count == length {
+            unsafe connections[slot].payloadRequest = nil
+            start(request, on: slot)
+        }
+        return true
+    }
+
+    /// Feeds the handshake.
+    ///
+    /// - Returns: whether the handshake is over and more can be parsed.
+    private mutating func advanceHandshake(_ slot: Int) -> Bool {
+        while true {
+            // A client that asks without reading the answers waits until it has read them.
+            guard unsafe connections[slot].handshakeOutput.count < Limits.receiveBufferBytes else { return false }
+            if unsafe connections[slot].handshakeInput.isEmpty {
+                guard let bytes = unsafe connections[slot].firstBytes else { return false }
+                unsafe connections[slot].handshakeInput.append(contentsOf: bytes)
+            }
+            let input = unsafe connections[slot].handshakeInput
+            let (consumed, event) = unsafe connections[slot].negotiation.advance(
+                input.span.bytes, exports: shared.information)
+            unsafe connections[slot].handshakeInput.removeFirst(consumed)
+            switch event {
+            case .needMoreBytes:
+                guard appendToHandshakeInput(slot) else { return false }
+            case .reply(let bytes):
+                unsafe connections[slot].handshakeOutput += bytes
+                queueSend(slot)
+            case .transmission(let reply, let export, let parameters):
+                unsafe connections[slot].handshakeOutput += reply
+                queueSend(slot)
+                beginTransmission(slot, export: export, parameters)
+                return true
+            case .close(let reply, let reason):
+                closeHandshake(slot, reply, reason)
+                return true
+            }
+        }
+    }
+
+    /// Everything buffered was looked at and is not enough: lets go of the chunk it came from and takes the next one.
+    private mutating func appendToHandshakeInput(_ slot: Int) -> Bool {
+        unsafe connections[slot].consume(connections[slot].firstBytes?.count ?? 0)
+        guard let bytes = unsafe connections[slot].firstBytes else { return false }
+        unsafe connections[slot].handshakeInput.append(contentsOf: bytes)
+        return true
+    }
+
+    private mutating func beginTransmission(_ slot: Int, export: Int, _ parameters: TransmissionParameters) {
+        unsafe connections[slot].phase = .transmission
+        unsafe connections[slot].export = export
+        unsafe connections[slot].parameters = parameters
+        unsafe connections[slot].parameters?.isShuttingDown = isStopping
+        // What is left is the end of the chunk that completed the last option.
+        let left = unsafe connections[slot].handshakeInput.count
+        let chunk = unsafe connections[slot].firstBytes?.count ?? 0
+        unsafe connections[slot].consume(chunk - left)
+        unsafe connections[slot].handshakeInput = []
+        unsafe logger.info(
+            "export opened",
+            metadata: ["client": "\(connections[slot].peer)", "export": "\(shared.exports[export].name)"])
+    }
+
+    private mutating func closeHandshake(_ slot: Int, _ reply: [UInt8], _ reason: CloseReason) {
+        let level: Logger.Level = reason == .aborted ? .debug : .warning
+        unsafe logger.log(
+            level: level, "handshake ended", metadata: ["client": "\(connections[slot].peer)", "reason": "\(reason)"])
+        unsafe connections[slot].handshakeOutput += reply
+        queueSend(slot)
+        drain(slot)
+    }
+}

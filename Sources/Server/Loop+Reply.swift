@@ -1,0 +1,248 @@
+// Replies: encoded into their request's header area, gathered into one send for all that are ready.
+
+import Export
+import Glibc
+import IOUring
+import NBD
+
+extension Loop {
+    /// Encodes the reply to a request that was served.
+    mutating func encodeSuccess(_ place: Int, _ slot: Int) {
+        let served = unsafe requests[place].served
+        if served.command == .read {
+            encodeData(place, slot)
+            return
+        }
+        // Only READ's data stay until they are sent.
+        releaseBuffer(place, slot)
+        var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
+        let count: Int
+        if unsafe connections[slot].parameters?.structuredReplies == true {
+            count = ReplyChunk.encodeNone(cookie: served.cookie, into: &area)
+        } else {
+            count = SimpleReply.encode(error: nil, cookie: served.cookie, into: &area)
+        }
+        setParts(place, ReplyPart(headerBytes: count))
+    }
+
+    /// Encodes an error, with words where the client understands them.
+    mutating func encodeError(_ error: NBDError, _ message: StaticString, _ place: Int, _ slot: Int) {
+        releaseBuffer(place, slot)
+        var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
+        let cookie = unsafe requests[place].served.cookie
+        let count: Int
+        if unsafe connections[slot].parameters?.structuredReplies == true {
+            count = ReplyChunk.encodeError(error, message: message, isLast: true, cookie: cookie, into: &area)
+        } else {
+            count = SimpleReply.encode(error: error, cookie: cookie, into: &area)
+        }
+        setParts(place, ReplyPart(headerBytes: count))
+    }
+
+    private mutating func setParts(_ place: Int, _ part: ReplyPart) {
+        unsafe requests[place].parts[0] = part
+        unsafe requests[place].partCount = 1
+    }
+
+    /// The data of a READ: behind a simple reply's header, or as chunks of data and holes.
+    private mutating func encodeData(_ place: Int, _ slot: Int) {
+        let served = unsafe requests[place].served
+        let start = served.bufferNeeds.dataOffset
+        let length = Int(served.lengthBytes)
+        var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
+        guard unsafe connections[slot].parameters?.structuredReplies == true else {
+            let count = SimpleReply.encode(error: nil, cookie: served.cookie, into: &area)
+            setParts(place, ReplyPart(headerBytes: count, dataOffset: start, dataBytes: length))
+            return
+        }
+        guard let buffer = unsafe requests[place].buffer else { preconditionFailure("a READ has a buffer") }
+        let data = unsafe UnsafeRawBufferPointer(start: buffer + start, count: length)
+        var runs = unsafe ZeroRuns(data, offsetBytes: served.offsetBytes, joinsAll: served.flags.contains(.df))
+        var areaCount = 0
+        var partCount = 0
+        while let run = runs.next(isLastAllowed: partCount == RequestSlot.maximumParts - 1) {
+            let offset = served.offsetBytes + UInt64(run.start)
+            let isLast = run.start + run.count == length
+            let headerBytes: Int
+            if run.isHole {
+                headerBytes = ReplyChunk.encodeOffsetHole(
+                    offsetBytes: offset, holeBytes: UInt32(run.count), isLast: isLast, cookie: served.cookie,
+                    into: &area, at: areaCount)
+            } else {
+                headerBytes = ReplyChunk.encodeOffsetDataHeader(
+                    offsetBytes: offset, dataBytes: UInt32(run.count), isLast: isLast, cookie: served.cookie,
+                    into: &area, at: areaCount)
+            }
+            areaCount += headerBytes
+            unsafe requests[place].parts[partCount] = ReplyPart(
+                headerBytes: headerBytes, dataOffset: start + run.start, dataBytes: run.isHole ? 0 : run.count)
+            partCount += 1
+        }
+        unsafe requests[place].partCount = partCount
+    }
+
+    /// Where the headers of a request's reply are encoded.
+    private func headerBytes(_ place: Int) -> UnsafeMutableRawBufferPointer {
+        unsafe UnsafeMutableRawBufferPointer(
+            start: headerArea + place * RequestSlot.headerAreaBytes, count: RequestSlot.headerAreaBytes)
+    }
+
+    /// A reply is ready; it leaves with the others at the end of the turn.
+    mutating func queueReply(_ request: Int, _ slot: Int) {
+        unsafe connections[slot].appendReply(request)
+        queueSend(slot)
+    }
+
+    /// Something of this connection is to be sent.
+    mutating func queueSend(_ slot: Int) {
+        guard unsafe !connections[slot].isQueuedForSend else { return }
+        unsafe connections[slot].isQueuedForSend = true
+        sendQueue.append(slot)
+    }
+}
+
+/// Sending.
+extension Loop {
+    /// The most bytes of one send, so that a client that takes them slowly is seen to take them.
+    private static let sendLimitBytes = 1 << 20
+
+    /// Sends what is ready, unless a send is under way; its completion comes back here.
+    mutating func send(_ slot: Int) {
+        unsafe connections[slot].isQueuedForSend = false
+        if unsafe connections[slot].phase == .closing {
+            dropReplies(slot)
+            finishIfIdle(slot)
+            return
+        }
+        guard unsafe !connections[slot].isSending else { return }
+        if unsafe !connections[slot].handshakeOutput.isEmpty {
+            sendHandshake(slot)
+        } else if unsafe connections[slot].replyCount > 0 {
+            sendReplies(slot)
+        }
+    }
+
+    private mutating func sendHandshake(_ slot: Int) {
+        let output = unsafe connections[slot].handshakeOutput
+        unsafe connections[slot].handshakeOutput = []
+        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: output.count, alignment: 1)
+        unsafe bytes.copyBytes(from: output)
+        unsafe connections[slot].handshakeSent = unsafe bytes
+        unsafe connections[slot].vectors[0] = iovec(iov_base: bytes.baseAddress, iov_len: output.count)
+        unsafe connections[slot].repliesInSend = 0
+        submitSend(slot, vectorCount: 1, byteCount: output.count)
+    }
+
+    /// Gathers the headers and data of as many replies as one send takes, always at least one.
+    private mutating func sendReplies(_ slot: Int) {
+        var vectorCount = 0
+        var byteCount = 0
+        var replyCount = 0
+        let vectors = unsafe connections[slot].vectors
+        while unsafe replyCount < connections[slot].replyCount, byteCount < Self.sendLimitBytes {
+            let place = unsafe self.slot(connections[slot].reply(at: replyCount), of: slot)
+            let partCount = unsafe requests[place].partCount
+            guard vectorCount + 2 * partCount <= Connection.maximumVectors else { break }
+            var header = unsafe headerArea + place * RequestSlot.headerAreaBytes
+            for number in 0..<partCount {
+                let part = unsafe requests[place].parts[number]
+                unsafe vectors[vectorCount] = iovec(iov_base: header, iov_len: part.headerBytes)
+                unsafe header += part.headerBytes
+                vectorCount += 1
+                if part.dataBytes > 0, let buffer = unsafe requests[place].buffer {
+                    unsafe vectors[vectorCount] = iovec(iov_base: buffer + part.dataOffset, iov_len: part.dataBytes)
+                    vectorCount += 1
+                }
+                byteCount += part.headerBytes + part.dataBytes
+            }
+            replyCount += 1
+        }
+        unsafe connections[slot].repliesInSend = replyCount
+        submitSend(slot, vectorCount: vectorCount, byteCount: byteCount)
+    }
+
+    private mutating func submitSend(_ slot: Int, vectorCount: Int, byteCount: Int) {
+        unsafe connections[slot].isSending = true
+        unsafe connections[slot].sendBytesLeft = byteCount
+        let message = unsafe connections[slot].message
+        unsafe message.pointee.msg_iov = unsafe connections[slot].vectors
+        unsafe message.pointee.msg_iovlen = vectorCount
+        unsafe ring.sendMessage(
+            connections[slot].descriptor, UnsafePointer(message), userData: Token(.send, connection: slot).userData)
+    }
+
+    /// A send has ended.
+    mutating func sent(_ result: Int32, on slot: Int) {
+        unsafe connections[slot].isSending = false
+        unsafe connections[slot].lastProgress = now
+        if unsafe result > 0 && result < connections[slot].sendBytesLeft && connections[slot].phase != .closing {
+            sendRest(slot, from: Int(result))
+            return
+        }
+        if let bytes = unsafe connections[slot].handshakeSent {
+            unsafe bytes.deallocate()
+            unsafe connections[slot].handshakeSent = nil
+        }
+        let count = unsafe connections[slot].repliesInSend
+        for number in 0..<count { releaseRequest(unsafe connections[slot].reply(at: number), slot) }
+        unsafe connections[slot].removeReplies(count)
+        unsafe connections[slot].repliesInSend = 0
+        if result <= 0 {
+            abort(slot)
+        } else {
+            queueSend(slot)
+            pump(slot)
+            serveStageQueue()
+        }
+        finishIfIdle(slot)
+    }
+
+    /// The kernel took less than everything, which it does when interrupted: sends what is left.
+    private mutating func sendRest(_ slot: Int, from count: Int) {
+        let message = unsafe connections[slot].message
+        var skipped = count
+        var vector = unsafe message.pointee.msg_iov
+        var vectorCount = unsafe message.pointee.msg_iovlen
+        while vectorCount > 0, let first = unsafe vector, unsafe first.pointee.iov_len <= skipped {
+            skipped -= unsafe first.pointee.iov_len
+            unsafe vector = first + 1
+            vectorCount -= 1
+        }
+        if let first = unsafe vector, let base = unsafe first.pointee.iov_base {
+            unsafe first.pointee = iovec(iov_base: base + skipped, iov_len: first.pointee.iov_len - skipped)
+        }
+        unsafe message.pointee.msg_iov = unsafe vector
+        unsafe message.pointee.msg_iovlen = vectorCount
+        unsafe connections[slot].isSending = true
+        unsafe connections[slot].sendBytesLeft -= count
+        unsafe ring.sendMessage(
+            connections[slot].descriptor, UnsafePointer(message), userData: Token(.send, connection: slot).userData)
+    }
+
+    /// A request is over: its memory and its slot are free again.
+    private mutating func releaseRequest(_ request: Int, _ slot: Int) {
+        releaseBuffer(self.slot(request, of: slot), slot)
+        unsafe connections[slot].releaseRequest(request)
+    }
+
+    /// Forgets replies that nobody will read.
+    mutating func dropReplies(_ slot: Int) {
+        let first = unsafe connections[slot].repliesInSend
+        let count = unsafe connections[slot].replyCount
+        guard unsafe !connections[slot].isSending else { return }
+        for number in first..<count { releaseRequest(unsafe connections[slot].reply(at: number), slot) }
+        unsafe connections[slot].removeReplies(count)
+    }
+
+    /// Memory of the stage is free: lets those that wait for it go on, in their order.
+    mutating func serveStageQueue() {
+        while stage.pagesInUse < Limits.stagePages, let slot = stageQueue.popFirst() {
+            unsafe connections[slot].isWaitingForStage = false
+            servedFromStageQueue = slot
+            pump(slot)
+            servedFromStageQueue = -1
+            // It has not got enough, and has queued up again.
+            if unsafe connections[slot].isWaitingForStage { break }
+        }
+    }
+}

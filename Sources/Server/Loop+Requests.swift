@@ -1,0 +1,261 @@
+// Requests: from a judged header through the drive and its medium to a reply.
+
+import ATA
+import Export
+import Glibc
+import IOUring
+import Media
+import NBD
+
+extension Loop {
+    /// A header has arrived: judges it and begins what it asks for.
+    ///
+    /// - Returns: false when there is no memory for it now; nothing has happened then.
+    mutating func beginRequest(_ header: RequestHeader, _ slot: Int) -> Bool {
+        guard let parameters = unsafe connections[slot].parameters else { preconditionFailure("no export is open") }
+        switch header.validate(for: parameters) {
+        case .perform(let command):
+            return prepare(ServedRequest(header, as: command), slot)
+        case .refuse(let refusal):
+            guard refuse(ServedRequest(refusing: header), refusal.error, refusal.message, slot) else { return false }
+            unsafe connections[slot].discardCount = Int(refusal.payloadBytes)
+            return true
+        case .disconnect:
+            unsafe logger.debug("the client disconnects", metadata: ["client": "\(connections[slot].peer)"])
+            drain(slot)
+            return true
+        case .close(let violation):
+            unsafe logger.warning(
+                "connection closed", metadata: ["client": "\(connections[slot].peer)", "reason": "\(violation)"])
+            abort(slot)
+            return true
+        }
+    }
+
+    /// Finds a place for a request, and begins it unless its payload is still to come.
+    private mutating func prepare(_ served: ServedRequest, _ slot: Int) -> Bool {
+        if served.flags.contains(.fastZero), !zeroesFast(served, slot) {
+            return refuse(served, .notSupported, "zeroes cannot be stored faster than they can be written", slot)
+        }
+        guard unsafe connections[slot].freeRequestCount > 0 else { return false }
+        let needs = served.bufferNeeds
+        let pages = (needs.byteCount + PageArena.pageBytes - 1) / PageArena.pageBytes
+        guard let (first, isStaged) = allocate(pages, slot) else { return false }
+        guard let request = unsafe connections[slot].takeRequest() else { return false }
+        let place = self.slot(request, of: slot)
+        var entry = unsafe RequestSlot(
+            served: served, task: MediumTask(.flush, offset: 0, length: 0, buffer: nil), buffer: nil)
+        if pages > 0 {
+            unsafe entry.buffer =
+                isStaged ? stage.pointer(toPage: first) : connections[slot].arena.pointer(toPage: first)
+        }
+        entry.bufferBytes = pages * PageArena.pageBytes
+        entry.firstPage = first
+        entry.pageCount = pages
+        entry.isStaged = isStaged
+        unsafe (requests + place).initialize(to: entry)
+        if served.command == .write {
+            unsafe connections[slot].payloadRequest = request
+            unsafe connections[slot].payloadCount = 0
+        } else {
+            start(request, on: slot)
+        }
+        return true
+    }
+
+    private func zeroesFast(_ served: ServedRequest, _ slot: Int) -> Bool {
+        let medium = unsafe exports[connections[slot].export].medium
+        return served.flags.contains(.noHole) ? medium.zeroesFastAllocated : medium.zeroesFastByDeallocating
+    }
+
+    /// Memory for a request's data: the connection's own, for a large one the loop's.
+    private mutating func allocate(_ pages: Int, _ slot: Int) -> (first: Int, isStaged: Bool)? {
+        guard pages > 0 else { return (0, false) }
+        if pages <= Limits.largestOwnRequestPages {
+            guard let first = unsafe connections[slot].arena.allocate(pages) else { return nil }
+            return (first, false)
+        }
+        // In the order of asking: else small ones would for ever be in the way of a large one.
+        let mayTake = stageQueue.count == 0 || isFirstInLine(slot)
+        if mayTake, let first = stage.allocate(pages) {
+            unsafe connections[slot].stagedPages += pages
+            return (first, true)
+        }
+        if unsafe !connections[slot].isWaitingForStage {
+            unsafe connections[slot].isWaitingForStage = true
+            stageQueue.append(slot)
+        }
+        return nil
+    }
+
+    /// While the queue is served, the one that is being served is no longer in it but still marked.
+    private func isFirstInLine(_ slot: Int) -> Bool {
+        servedFromStageQueue == slot
+    }
+
+    /// Gives a request's memory back.
+    mutating func releaseBuffer(_ place: Int, _ slot: Int) {
+        let pages = unsafe requests[place].pageCount
+        guard pages > 0 else { return }
+        let first = unsafe requests[place].firstPage
+        unsafe requests[place].pageCount = 0
+        if unsafe requests[place].isStaged {
+            stage.release(first, pages)
+            unsafe connections[slot].stagedPages -= pages
+        } else {
+            unsafe connections[slot].arena.release(first, pages)
+        }
+    }
+
+    /// A refused request is answered like a served one.
+    private mutating func refuse(
+        _ served: ServedRequest, _ error: NBDError, _ message: StaticString, _ slot: Int
+    ) -> Bool {
+        guard let request = unsafe connections[slot].takeRequest() else { return false }
+        let place = self.slot(request, of: slot)
+        unsafe (requests + place).initialize(
+            to: RequestSlot(
+                served: served, task: MediumTask(.flush, offset: 0, length: 0, buffer: nil), buffer: nil))
+        unsafe logger.debug(
+            "request refused",
+            metadata: ["client": "\(connections[slot].peer)", "reason": "\(message)"])
+        encodeError(error, message, place, slot)
+        queueReply(request, slot)
+        return true
+    }
+}
+
+/// The way through the drive.
+extension Loop {
+    /// Begins a request whose data are complete.
+    mutating func start(_ request: Int, on slot: Int) {
+        unsafe connections[slot].busyRequests += 1
+        let place = self.slot(request, of: slot)
+        guard enterGate(place, slot) else {
+            park(place)
+            return
+        }
+        begin(request, on: slot)
+    }
+
+    mutating func begin(_ request: Int, on slot: Int) {
+        let place = self.slot(request, of: slot)
+        let export = unsafe connections[slot].export
+        var buffer = unsafe MutableRawSpan(_unsafeBytes: requests[place].bytes)
+        let effect = unsafe requests[place].served.begin(on: &exports[export].served, buffer: &buffer)
+        follow(effect, request, slot)
+    }
+
+    /// The medium has done something for a request, or failed to.
+    mutating func mediumCompleted(_ result: Int32, of request: Int, on slot: Int) {
+        let place = self.slot(request, of: slot)
+        let export = unsafe connections[slot].export
+        let userData = Token(.medium, connection: slot, request: request).userData
+        let progress = unsafe exports[export].medium.resume(
+            &requests[place].task, result: result, ring: &ring, userData: userData)
+        if let effect = effect(of: progress, place, export) { follow(effect, request, slot) }
+        finishIfIdle(slot)
+    }
+
+    /// Does what the export wants until the medium has to be waited for, or the request is served.
+    private mutating func follow(_ first: Effect, _ request: Int, _ slot: Int) {
+        let place = self.slot(request, of: slot)
+        let export = unsafe connections[slot].export
+        let userData = Token(.medium, connection: slot, request: request).userData
+        var next: Effect? = first
+        while let effect = next {
+            switch effect {
+            case .reply(let error):
+                finish(request, slot, error)
+                return
+            case .perform(let operation, let bufferOffset):
+                unsafe requests[place].task = task(for: operation, place, Int(bufferOffset))
+            case .performZeroes(let lba, let count, let mayDeallocate):
+                unsafe requests[place].task = MediumTask(
+                    .writeZeroes(mayDeallocate: mayDeallocate), offset: bytes(lba), length: bytes(UInt64(count)),
+                    buffer: nil)
+            }
+            let progress = unsafe exports[export].medium.start(
+                &requests[place].task, ring: &ring, userData: userData)
+            next = self.effect(of: progress, place, export)
+        }
+    }
+
+    /// What the export wants after the medium's last step; nil while that is still to come.
+    private mutating func effect(of progress: MediumProgress, _ place: Int, _ export: Int) -> Effect? {
+        var buffer = unsafe MutableRawSpan(_unsafeBytes: requests[place].bytes)
+        switch progress {
+        case .pending:
+            return nil
+        case .finished:
+            return unsafe requests[place].served.resume(.done, on: &exports[export].served, buffer: &buffer)
+        case .failed(let code):
+            logger.error(
+                "the medium failed",
+                metadata: ["export": "\(shared.exports[export].name)", "reason": "\(errorText(code))"])
+            return unsafe requests[place].served.resume(
+                .failed(MediaError(errno: code)), on: &exports[export].served, buffer: &buffer)
+        }
+    }
+
+    private func task(for operation: MediaOperation, _ place: Int, _ bufferOffset: Int) -> MediumTask {
+        switch operation {
+        case .read(let lba, let count):
+            unsafe MediumTask(
+                .read, offset: bytes(lba), length: bytes(UInt64(count)), buffer: buffer(place, bufferOffset))
+        case .write(let lba, let count):
+            unsafe MediumTask(
+                .write, offset: bytes(lba), length: bytes(UInt64(count)), buffer: buffer(place, bufferOffset))
+        case .flush:
+            unsafe MediumTask(.flush, offset: 0, length: 0, buffer: nil)
+        case .discard(let lba, let count):
+            unsafe MediumTask(.discard, offset: bytes(lba), length: bytes(UInt64(count)), buffer: nil)
+        case .prefetch(let lba, let count):
+            unsafe MediumTask(.prefetch, offset: bytes(lba), length: bytes(UInt64(count)), buffer: nil)
+        }
+    }
+
+    private func bytes(_ sectors: UInt64) -> UInt64 {
+        sectors * ExportedDrive.sectorBytes
+    }
+
+    private func buffer(_ place: Int, _ offset: Int) -> UnsafeMutableRawPointer? {
+        guard let start = unsafe requests[place].buffer else { return nil }
+        return unsafe start + offset
+    }
+
+    /// The request has been served, or has failed: its reply goes to the queue.
+    private mutating func finish(_ request: Int, _ slot: Int, _ error: NBDError?) {
+        let place = self.slot(request, of: slot)
+        leaveGate(place, slot)
+        unsafe connections[slot].busyRequests -= 1
+        if let error {
+            encodeError(error, error.inWords, place, slot)
+        } else {
+            encodeSuccess(place, slot)
+        }
+        queueReply(request, slot)
+    }
+}
+
+extension NBDError {
+    /// Why a request that was sound failed.
+    fileprivate var inWords: StaticString {
+        switch self {
+        case .noSpace: "the image's file system is full"
+        case .notPermitted: "the medium is write-protected"
+        default: "the drive reports an error"
+        }
+    }
+}
+
+extension MediaError {
+    /// The drive's view of an errno.
+    init(errno code: Int32) {
+        switch code {
+        case ENOSPC, EDQUOT, EFBIG: self = .noSpace
+        case EROFS, EPERM, EACCES: self = .writeProtected
+        default: self = .unrecovered
+        }
+    }
+}

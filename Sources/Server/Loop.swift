@@ -1,0 +1,180 @@
+// One event loop: one thread, one ring, its own connections.
+
+import Export
+import Glibc
+import IOUring
+import Logging
+import Media
+import NBD
+
+/// A drive as one loop has it.
+struct LoopExport {
+    var served: ExportedDrive
+    let medium: Medium
+}
+
+/// An event loop. It is made on its thread and never leaves it; nothing of it is shared.
+///
+/// Each turn submits everything that was prepared, waits for completions, and works them off; replies that became ready
+/// meanwhile leave together at the end of the turn.
+@safe
+struct Loop: ~Copyable {
+    let index: Int
+    let shared: SharedState
+    let logger: Logger
+    var ring: Ring
+    /// A slot is made when it is first needed.
+    let connections: UnsafeMutablePointer<Connection>
+    var connectionSlots = 0
+    /// Slots without a connection, the last one is taken first.
+    let freeConnections: UnsafeMutablePointer<UInt16>
+    var freeConnectionCount = 0
+    var activeConnections = 0
+    /// `Limits.requestsPerConnection` for each connection.
+    let requests: UnsafeMutablePointer<RequestSlot>
+    /// `RequestSlot.headerAreaBytes` for each request.
+    let headerArea: UnsafeMutableRawPointer
+    let exports: UnsafeMutablePointer<LoopExport>
+    /// Memory for requests that are too large for their connection's.
+    var stage: PageArena
+    /// Connections whose next request waits for the stage, in their order.
+    var stageQueue: SlotQueue
+    /// The connection whose turn in that queue it is; -1 outside of ``serveStageQueue()``.
+    var servedFromStageQueue = -1
+    /// Connections with replies that no send covers.
+    var sendQueue: SlotQueue
+    /// Requests that a write gate did not let in: first and last of a list.
+    var firstParked: Int32 = -1
+    var lastParked: Int32 = -1
+    /// Seconds since the loop began.
+    var now = 0
+    let second = Duration(milliseconds: 1000)
+    var isStopping = false
+    var stopDeadline = 0
+    /// Where the next accepted connection goes.
+    var nextLoop = 0
+
+    /// Sets up the loop on the calling thread.
+    init(index: Int, shared: SharedState) throws(RingError) {
+        let capacity = shared.limits.connectionsPerLoop
+        let requestCapacity = capacity * Limits.requestsPerConnection
+        let ring = try Ring(entries: 1024, completions: 4096)
+        let stage = try PageArena(pageCount: Limits.stagePages)
+        // Mapped, not allocated: what no connection uses costs nothing.
+        let requestMemory = try unsafe mapMemory(byteCount: requestCapacity * MemoryLayout<RequestSlot>.stride)
+        unsafe headerArea = try mapMemory(byteCount: requestCapacity * RequestSlot.headerAreaBytes)
+        self.index = index
+        self.shared = shared
+        logger = shared.logger
+        self.ring = ring
+        self.stage = stage
+        unsafe requests = requestMemory.bindMemory(to: RequestSlot.self, capacity: requestCapacity)
+        unsafe connections = UnsafeMutablePointer<Connection>.allocate(capacity: capacity)
+        unsafe freeConnections = UnsafeMutablePointer<UInt16>.allocate(capacity: capacity)
+        unsafe exports = UnsafeMutablePointer<LoopExport>.allocate(capacity: shared.exports.count)
+        for (number, export) in shared.exports.enumerated() {
+            unsafe (exports + number).initialize(to: LoopExport(served: export.drive, medium: export.medium))
+        }
+        stageQueue = SlotQueue(capacity: capacity)
+        sendQueue = SlotQueue(capacity: capacity)
+    }
+
+    deinit {
+        unsafe connections.deinitialize(count: connectionSlots)
+        unsafe connections.deallocate()
+        unsafe freeConnections.deallocate()
+        unsafe exports.deinitialize(count: shared.exports.count)
+        unsafe exports.deallocate()
+    }
+
+    /// Runs until the server stops and all connections have ended.
+    mutating func run() throws(RingError) {
+        if index == 0 { listen() }
+        unsafe ring.timeout(second.pointer, userData: Token(.tick).userData)
+        while !(isStopping && activeConnections == 0) {
+            try ring.submitAndWait(1)
+            let count = ring.completionsReady
+            for number in 0..<count { handle(ring.completion(at: number)) }
+            ring.releaseCompletions(count)
+            retryParked()
+            while let connection = sendQueue.popFirst() { send(connection) }
+        }
+    }
+
+    private mutating func listen() {
+        for number in shared.listeners.indices {
+            ring.acceptMultishot(
+                shared.listeners[number].descriptor, userData: Token(.accept, connection: number).userData)
+        }
+    }
+
+    private mutating func handle(_ completion: Completion) {
+        let token = Token(userData: completion.userData)
+        let connection = Int(token.connection)
+        switch token.operation {
+        case .receive: received(completion, on: connection)
+        case .medium: mediumCompleted(completion.result, of: Int(token.request), on: connection)
+        case .send: sent(completion.result, on: connection)
+        case .accept: accepted(completion, listener: connection)
+        case .adopt: adopt(completion.result)
+        // What waits for the gate is looked at in every turn.
+        case .wake, .messageSent, .cancelled: break
+        case .tick: tick()
+        case .stop: stop()
+        }
+    }
+
+    /// The slot of a request in the loop's tables.
+    func slot(_ request: Int, of connection: Int) -> Int {
+        connection * Limits.requestsPerConnection + request
+    }
+
+    /// Wakes what a writer that left the gate lets go on.
+    mutating func wake(_ wake: WriteGate.Wake) {
+        switch wake {
+        case .nobody: break
+        case .loop(let other): wakeLoop(other)
+        case .all: for other in 0..<shared.loopCount { wakeLoop(other) }
+        }
+    }
+
+    private mutating func wakeLoop(_ other: Int) {
+        // This loop looks at its parked requests before it sleeps.
+        guard other != index else { return }
+        ring.message(
+            to: shared.ring(of: other), value: 0, remoteUserData: Token(.wake).userData,
+            userData: Token(.messageSent).userData)
+    }
+}
+
+/// A queue of connection slots, each at most once in it, in memory of a fixed size.
+@safe
+struct SlotQueue: ~Copyable {
+    private let slots: UnsafeMutablePointer<UInt16>
+    private let capacity: Int
+    private var head = 0
+    private(set) var count = 0
+
+    init(capacity: Int) {
+        unsafe slots = UnsafeMutablePointer<UInt16>.allocate(capacity: capacity)
+        self.capacity = capacity
+    }
+
+    deinit {
+        unsafe slots.deallocate()
+    }
+
+    mutating func append(_ slot: Int) {
+        precondition(count < capacity, "a slot is in the queue twice")
+        unsafe slots[(head + count) % capacity] = UInt16(slot)
+        count += 1
+    }
+
+    mutating func popFirst() -> Int? {
+        guard count > 0 else { return nil }
+        let slot = unsafe slots[head]
+        head = (head + 1) % capacity
+        count -= 1
+        return Int(slot)
+    }
+}
