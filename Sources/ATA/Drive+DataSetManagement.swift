@@ -3,7 +3,7 @@
 extension Drive {
     /// DATA SET MANAGEMENT. The feature register has to be 01h, TRIM alone; the count is that of 512-byte blocks of
     /// ranges, of which a QEMU drive looks at the low 8 bits, and takes 0 for none.
-    func dataSetManagement(_ command: inout CommandInProgress, _ data: RawSpan) -> Step {
+    mutating func dataSetManagement(_ command: inout CommandInProgress, _ data: RawSpan) -> Step {
         guard command.taskfile.feature & 0x00FF == 0x01 else { return aborted(command) }
         command.layout = .lba48
         command.first = translation.firstSector(of: command.taskfile, .lba48)
@@ -13,7 +13,7 @@ extension Drive {
 
     /// The next ranges that follow each other, as one operation; at the end of the list the command is done. A range
     /// that is not wholly on the medium aborts it, when everything before that range is done.
-    func trim(_ command: inout CommandInProgress, _ data: RawSpan) -> Step {
+    mutating func trim(_ command: inout CommandInProgress, _ data: RawSpan) -> Step {
         let entries = min(Int(command.count) * 64, data.byteCount / 8)
         var pending: TrimRange?
         while command.entry < entries {
@@ -35,7 +35,7 @@ extension Drive {
     }
 
     /// The address registers move on by the blocks of ranges, as if they had been sectors.
-    private func trimmed(_ command: CommandInProgress) -> Step {
+    private mutating func trimmed(_ command: CommandInProgress) -> Step {
         var result = result(command, status: Status.done)
         if command.count != 0 {
             translation.store(command.first &+ UInt64(command.count), .lba48, in: &result)

@@ -10,7 +10,7 @@ extension Drive {
 
     /// READ NATIVE MAX ADDRESS (EXT) (ACS-2): the last sector. The 28-bit command shows its low bits if there are
     /// more.
-    func readNativeMaxAddress(_ command: CommandInProgress, _ layout: TaskfileLayout) -> Step {
+    mutating func readNativeMaxAddress(_ command: CommandInProgress, _ layout: TaskfileLayout) -> Step {
         guard sectors != 0 else { return aborted(command) }
         var result = result(command, status: Status.done)
         translation.store(sectors - 1, layout, in: &result)
@@ -18,7 +18,7 @@ extension Drive {
     }
 
     /// EXECUTE DEVICE DIAGNOSTIC: passed, with the signature of an ATA device in the registers.
-    func executeDeviceDiagnostic(_ command: CommandInProgress) -> Step {
+    mutating func executeDeviceDiagnostic(_ command: CommandInProgress) -> Step {
         var result = result(command, status: Status.done, error: ErrorRegister.devicePassed)
         result.count = result.count & 0xFF00 | 0x01
         result.lba = result.lba & ~0xFF_FFFF | 0x00_0001
@@ -46,19 +46,19 @@ extension Drive {
 
     /// STANDBY (IMMEDIATE), IDLE (IMMEDIATE), SLEEP: accepted; a QEMU drive keeps no power state
     /// and does not set DSC after these.
-    func changePowerMode(_ command: CommandInProgress) -> Step {
+    mutating func changePowerMode(_ command: CommandInProgress) -> Step {
         .finished(result(command, status: Status.deviceReady))
     }
 
     /// CHECK POWER MODE: always active or idle, FFh.
-    func checkPowerMode(_ command: CommandInProgress) -> Step {
+    mutating func checkPowerMode(_ command: CommandInProgress) -> Step {
         var result = result(command, status: Status.done)
         result.count |= 0x00FF
         return .finished(result)
     }
 
     /// SECURITY FREEZE LOCK shares its code with CFA WEAR LEVEL, whose answer a QEMU drive gives: count 0.
-    func securityFreezeLock(_ command: CommandInProgress) -> Step {
+    mutating func securityFreezeLock(_ command: CommandInProgress) -> Step {
         var result = result(command, status: Status.done)
         result.count &= 0xFF00
         return .finished(result)

@@ -29,7 +29,7 @@ extension Drive {
         return done(command)
     }
 
-    private func page(_ page: DataPage, _ command: CommandInProgress) -> Step {
+    private mutating func page(_ page: DataPage, _ command: CommandInProgress) -> Step {
         .dataIn(page, result(command, status: Status.done))
     }
 
@@ -49,7 +49,7 @@ extension Drive {
     }
 
     /// SMART READ LOG: the summary error log and the self-test log; there is no directory.
-    private func readLog(_ command: CommandInProgress, _ low: UInt8) -> Step {
+    private mutating func readLog(_ command: CommandInProgress, _ low: UInt8) -> Step {
         switch low {
         case 0x01: page(.smartSummaryErrorLog, command)
         case 0x06: page(.smartSelfTestLog, command)

@@ -4,7 +4,7 @@
 extension Drive {
     /// Reads.
     /// - Parameter block: sectors whose range the drive checks at once; 0 if the command cannot be.
-    func read(_ command: inout CommandInProgress, _ layout: TaskfileLayout, block: UInt32) -> Step {
+    mutating func read(_ command: inout CommandInProgress, _ layout: TaskfileLayout, block: UInt32) -> Step {
         guard prepare(&command, layout, block: block) else { return aborted(command) }
         command.phase = .reading
         return .medium(.read(lba: command.first, count: command.transferred))
@@ -12,7 +12,7 @@ extension Drive {
 
     /// Writes.
     /// - Parameter block: as for reads.
-    func write(_ command: inout CommandInProgress, _ layout: TaskfileLayout, block: UInt32) -> Step {
+    mutating func write(_ command: inout CommandInProgress, _ layout: TaskfileLayout, block: UInt32) -> Step {
         guard prepare(&command, layout, block: block) else { return aborted(command) }
         command.phase = .writing
         return .medium(.write(lba: command.first, count: command.transferred))
@@ -23,7 +23,7 @@ extension Drive {
     /// DMA commands are checked as a whole. PIO commands go on block by block until one is not wholly on the medium;
     /// all blocks before it are one operation here, and ``transferred(_:)`` lets the command end at that block.
     /// - Returns: false if there is nothing to transfer before the command is aborted.
-    private func prepare(_ command: inout CommandInProgress, _ layout: TaskfileLayout, block: UInt32) -> Bool {
+    private mutating func prepare(_ command: inout CommandInProgress, _ layout: TaskfileLayout, block: UInt32) -> Bool {
         guard block != 0 else { return false }
         command.layout = layout
         command.first = translation.firstSector(of: command.taskfile, layout)
@@ -36,13 +36,13 @@ extension Drive {
     }
 
     /// Sectors from one on to the end of the medium.
-    private func available(from first: UInt64) -> UInt64 {
+    private mutating func available(from first: UInt64) -> UInt64 {
         first < sectors ? sectors - first : 0
     }
 
     /// The medium has done its part: the registers have moved on by the sectors transferred, and if those are not all
     /// that the command asked for, it is aborted there.
-    func transferred(_ command: CommandInProgress) -> Step {
+    mutating func transferred(_ command: CommandInProgress) -> Step {
         let complete = command.transferred == command.count
         var result = result(
             command, status: complete ? Status.done : Status.failed, error: complete ? 0 : ErrorRegister.abort)
@@ -52,7 +52,7 @@ extension Drive {
     }
 
     /// Lets address and count say what is left.
-    private func moveOn(_ result: inout TaskfileResult, _ command: CommandInProgress) {
+    private mutating func moveOn(_ result: inout TaskfileResult, _ command: CommandInProgress) {
         translation.store(command.first &+ UInt64(command.transferred), command.layout, in: &result)
         guard command.layout != .queued else { return }
         // A QEMU drive counts down in the current content only.
@@ -62,7 +62,7 @@ extension Drive {
 
     /// READ VERIFY SECTORS (EXT). A QEMU drive looks at nothing and succeeds; the medium is told so that it can bring
     /// the sectors closer, as far as they exist.
-    func readVerify(_ command: inout CommandInProgress, _ layout: TaskfileLayout) -> Step {
+    mutating func readVerify(_ command: inout CommandInProgress, _ layout: TaskfileLayout) -> Step {
         let first = translation.firstSector(of: command.taskfile, layout)
         let count = min(UInt64(layout.count(in: command.taskfile)), available(from: first))
         guard count != 0 else { return done(command) }
@@ -71,7 +71,7 @@ extension Drive {
     }
 
     /// FLUSH CACHE (EXT), and the flush that makes a command's effect stable before it ends.
-    func flush(_ command: inout CommandInProgress) -> Step {
+    mutating func flush(_ command: inout CommandInProgress) -> Step {
         command.phase = .flushing
         return .medium(.flush)
     }

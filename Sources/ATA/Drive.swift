@@ -2,14 +2,19 @@
 // ATA/ATAPI-5 clause 8). It checks commands and keeps state; sectors are the medium's business.
 
 /// An ATA drive. Commands go in as taskfiles; work for the medium and register contents come out.
+///
+/// The handlers of commands are mutating even where they change nothing: a non-mutating method that is called from a
+/// mutating one gets a copy, and a drive is more than 600 bytes.
 public struct Drive: Sendable {
     /// The medium's size.
-    let sectors: UInt64
+    public let sectors: UInt64
     let controller: Controller
     /// The bits of the device register that the drive supplies itself, whatever the host wrote.
     private let deviceBits: UInt8
 
     /// IDENTIFY DEVICE data as the drive gives them now.
+    ///
+    /// Reading this copies 512 bytes; ``sectors`` and ``writeCacheEnabled`` are cheaper.
     public internal(set) var identifyData: IdentifyData
     /// The data are built for the first IDENTIFY DEVICE. What is set before shows in them only if it is part of the
     /// drive's state (write cache, multiple); what is set after only if it is patched in (write cache, transfer mode).
@@ -109,20 +114,20 @@ public struct Drive: Sendable {
     }
 
     /// The registers as the command left them, and the drive's own bits in the device register.
-    func result(_ command: CommandInProgress, status: UInt8, error: UInt8 = 0) -> TaskfileResult {
+    mutating func result(_ command: CommandInProgress, status: UInt8, error: UInt8 = 0) -> TaskfileResult {
         var result = TaskfileResult(command.taskfile, status: status, error: error)
         result.device |= deviceBits
         return result
     }
 
     /// The command was done and changed no register.
-    func done(_ command: CommandInProgress) -> Step {
+    mutating func done(_ command: CommandInProgress) -> Step {
         .finished(result(command, status: Status.done))
     }
 
     /// The command was aborted and changed no register: it is unknown, its registers make no sense, or the medium
     /// failed.
-    func aborted(_ command: CommandInProgress, _ mediaError: MediaError? = nil) -> Step {
+    mutating func aborted(_ command: CommandInProgress, _ mediaError: MediaError? = nil) -> Step {
         var result = result(command, status: Status.failed, error: ErrorRegister.abort)
         result.mediaError = mediaError
         return .finished(result)
