@@ -1,0 +1,67 @@
+// Any command code with any registers on any drive: always an answer, never a trap, nothing outside the medium.
+
+import Testing
+
+@testable import ATA
+
+@Suite("Any registers")
+struct AnyCommandTests {
+    /// Numbers at which something may go wrong, or any.
+    private func odd(_ random: inout SeededGenerator) -> UInt64 {
+        let edges: [UInt64] = [
+            0, 1, 0xFF, 0x100, 0xFFFF, 0xFF_FFFF, 0x0FFF_FFFF, 1 << 32, (1 << 48) - 1, 1 << 48, .max,
+        ]
+        let number = Bool.random(using: &random) ? edges.randomElement(using: &random)! : random.next()
+        return number &+ [0, 1, 0 &- 1].randomElement(using: &random)!
+    }
+
+    private func anyDrive(_ random: inout SeededGenerator) -> Drive {
+        var properties = DriveProperties()
+        properties.bus = UInt8(truncatingIfNeeded: random.next())
+        properties.unit = UInt8(truncatingIfNeeded: random.next())
+        properties.physicalBlockBytes = UInt32(truncatingIfNeeded: odd(&random))
+        if Bool.random(using: &random) {
+            properties.geometry = Geometry(
+                cylinders: UInt32(truncatingIfNeeded: odd(&random)), heads: UInt32(truncatingIfNeeded: odd(&random)),
+                sectorsPerTrack: UInt32(truncatingIfNeeded: odd(&random)))
+        }
+        return Drive(
+            properties, sectors: odd(&random), bootSector: nil,
+            controller: Controller.allCases.randomElement(using: &random)!)
+    }
+
+    private func isInside(_ operation: MediaOperation, _ sectors: UInt64) -> Bool {
+        switch operation {
+        case .flush: true
+        case .read(let lba, let count), .write(let lba, let count), .discard(let lba, let count),
+            .prefetch(let lba, let count):
+            count > 0 && lba < sectors && UInt64(count) <= sectors - lba
+        }
+    }
+
+    @Test("get an answer with every command code", arguments: [1, UInt64.random(in: 0...UInt64.max)])
+    func anything(seed: UInt64) {
+        var random = SeededGenerator(state: seed)
+        for round in 0..<20 {
+            var drive = anyDrive(&random)
+            for code in 0...UInt8.max {
+                let taskfile = Taskfile(
+                    command: code, feature: UInt16(truncatingIfNeeded: odd(&random)),
+                    count: UInt16(truncatingIfNeeded: odd(&random)), lba: odd(&random),
+                    device: UInt8(truncatingIfNeeded: odd(&random)))
+                let data = (0..<Int.random(in: 0...1100, using: &random)).map { _ in
+                    UInt8(truncatingIfNeeded: random.next() & random.next())
+                }
+                let failing = Int.random(in: 0..<4, using: &random) == 0
+                let context = Comment(rawValue: "seed \(seed), round \(round), \(taskfile), \(drive.sectors) sectors")
+                let (result, asked) = drive.execute(taskfile, data: data) { _ in failing ? .failed(.noSpace) : .done }
+                #expect(asked.allSatisfy { isInside($0, drive.sectors) }, context)
+                #expect([0x50, 0x40, 0x41].contains(result.status), context)
+                // EXECUTE DEVICE DIAGNOSTIC has its code in the error register.
+                #expect(code == 0x90 || (result.status == 0x41) == (result.error == 0x04), context)
+                #expect(result.mediaError == nil || result.status == 0x41, context)
+                #expect(drive.taskfilesExecuted == UInt64(code) + 1, context)
+            }
+        }
+    }
+}
