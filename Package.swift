@@ -49,7 +49,7 @@ let package = Package(
         .executableTarget(
             name: "spindle",
             dependencies: [
-                "Server", "Reports", "Media", "SAT", "ATA",
+                "Server", "Reports", "Export", "Media", "SAT", "ATA",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -69,10 +69,10 @@ public struct Server {
     /// the process at once.
     ///
     /// - Parameter ready: called when clients are served.
-    public func run(ready: () -> Void) throws(ServerError) {
+    public func run(ready: () throws -> Void) throws {
         let signals = blockSignals()
         let threads = try (0..<shared.loopCount).map { number throws(ServerError) in try startLoop(number) }
-        ready()
+        try ready()
         wait(for: signals)
         logger.info("stopping")
         stopLoops()

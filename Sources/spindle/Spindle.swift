@@ -6,5 +6,5 @@ import ArgumentParser
 @main
 struct Spindle: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "spindle", version: "0.1.0", subcommands: [Identify.self])
+        commandName: "spindle", version: "0.1.0", subcommands: [Serve.self, Identify.self])
 }

@@ -1,0 +1,26 @@
+// Telling systemd that the service is ready: sd_notify(3)'s protocol, a datagram to $NOTIFY_SOCKET.
+
+import Glibc
+
+/// Tells systemd, if it started this process and wants to know, that clients are served.
+public func notifyReady() {
+    guard let path = environment("NOTIFY_SOCKET"), path.utf8.count <= Endpoint.maximumPathBytes, !path.isEmpty else {
+        return
+    }
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    var name = Array(path.utf8)
+    // An `@` stands for the zero byte that begins an abstract socket's name.
+    if name[0] == UInt8(ascii: "@") { name[0] = 0 }
+    unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: name) }
+    let length = socklen_t(MemoryLayout<sa_family_t>.size + name.count)
+    let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    guard descriptor >= 0 else { return }
+    defer { close(descriptor) }
+    let message = "READY=1"
+    _ = unsafe withUnsafePointer(to: &address) {
+        unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            unsafe sendto(descriptor, message, message.utf8.count, Int32(MSG_NOSIGNAL), $0, length)
+        }
+    }
+}
