@@ -55,7 +55,10 @@ struct Connection: ~Copyable {
 
     // Handshake
     var negotiation = Negotiation()
+    /// Bytes of options, up to the end of the oldest chunk once that is copied; it is kept until all of it is consumed,
+    /// because its rest may turn out to be requests.
     var handshakeInput: [UInt8] = []
+    var isFirstChunkCopied = false
     var handshakeOutput: [UInt8] = []
     /// The handshake's bytes that are with the kernel.
     var handshakeSent: UnsafeMutableRawBufferPointer?
@@ -137,6 +140,7 @@ struct Connection: ~Copyable {
         payloadRequest = nil
         discardCount = 0
         handshakeInput = []
+        isFirstChunkCopied = false
         handshakeOutput = []
         replyHead = 0
         arena.trim()

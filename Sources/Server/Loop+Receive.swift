@@ -153,17 +153,14 @@ extension Loop {
         while true {
             // A client that asks without reading the answers waits until it has read them.
             guard unsafe connections[slot].handshakeOutput.count < Limits.receiveBufferBytes else { return false }
-            if unsafe connections[slot].handshakeInput.isEmpty {
-                guard let bytes = unsafe connections[slot].firstBytes else { return false }
-                unsafe connections[slot].handshakeInput.append(contentsOf: bytes)
-            }
+            copyFirstChunk(slot)
             let input = unsafe connections[slot].handshakeInput
             let (consumed, event) = unsafe connections[slot].negotiation.advance(
                 input.span.bytes, exports: shared.information)
             unsafe connections[slot].handshakeInput.removeFirst(consumed)
             switch event {
             case .needMoreBytes:
-                guard appendToHandshakeInput(slot) else { return false }
+                guard dropCopiedChunk(slot) else { return false }
             case .reply(let bytes):
                 unsafe connections[slot].handshakeOutput += bytes
                 queueSend(slot)
@@ -179,12 +176,21 @@ extension Loop {
         }
     }
 
-    /// Everything buffered was looked at and is not enough: lets go of the chunk it came from and takes the next one.
-    private mutating func appendToHandshakeInput(_ slot: Int) -> Bool {
-        unsafe connections[slot].consume(connections[slot].firstBytes?.count ?? 0)
-        guard let bytes = unsafe connections[slot].firstBytes else { return false }
+    private mutating func copyFirstChunk(_ slot: Int) {
+        guard unsafe !connections[slot].isFirstChunkCopied, let bytes = unsafe connections[slot].firstBytes else { return }
         unsafe connections[slot].handshakeInput.append(contentsOf: bytes)
-        return true
+        unsafe connections[slot].isFirstChunkCopied = true
+    }
+
+    /// The handshake needs more than the copied chunk: lets go of it.
+    ///
+    /// - Returns: whether there is another chunk.
+    private mutating func dropCopiedChunk(_ slot: Int) -> Bool {
+        if unsafe connections[slot].isFirstChunkCopied {
+            unsafe connections[slot].isFirstChunkCopied = false
+            unsafe connections[slot].consume(connections[slot].firstBytes?.count ?? 0)
+        }
+        return unsafe connections[slot].receivedCount > 0
     }
 
     private mutating func beginTransmission(_ slot: Int, export: Int, _ parameters: TransmissionParameters) {
@@ -193,9 +199,11 @@ extension Loop {
         unsafe connections[slot].parameters = parameters
         unsafe connections[slot].parameters?.isShuttingDown = isStopping
         // What is left is the end of the chunk that completed the last option.
-        let left = unsafe connections[slot].handshakeInput.count
-        let chunk = unsafe connections[slot].firstBytes?.count ?? 0
-        unsafe connections[slot].consume(chunk - left)
+        if unsafe connections[slot].isFirstChunkCopied {
+            let left = unsafe connections[slot].handshakeInput.count
+            unsafe connections[slot].isFirstChunkCopied = false
+            unsafe connections[slot].consume((connections[slot].firstBytes?.count ?? 0) - left)
+        }
         unsafe connections[slot].handshakeInput = []
         unsafe logger.info(
             "export opened",
