@@ -1,5 +1,5 @@
-// Commands that move no data: SYNCHRONIZE CACHE, VERIFY, PRE-FETCH, START STOP UNIT (SBC-4 5.12, 5.29, 5.33, 5.36;
-// SAT-5 clause 9).
+// Commands that move no data: SYNCHRONIZE CACHE, VERIFY, PRE-FETCH, START STOP UNIT
+// (SBC-4 clause 5, SAT-5 clause 9).
 
 import ATA
 import SCSI
@@ -22,7 +22,7 @@ extension TranslationLayer {
     }
 
     /// PRE-FETCH: READ VERIFY SECTORS (EXT), as often as it takes. Linux does not have it; for exports only. The status
-    /// is GOOD, not CONDITION MET, because the drive cannot say that its cache holds all of it (SBC-4 5.12).
+    /// is GOOD, not CONDITION MET, because the drive cannot say that its cache holds all of it (SBC-4).
     func translatePreFetch(_ command: inout SCSICommandInProgress, _ range: SectorRange) -> Translation {
         guard command.origin == .kernel else { return unknownCommand() }
         guard let range = range.upToEnd(of: sectors) else { return outOfRange() }

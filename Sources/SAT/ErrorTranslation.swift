@@ -1,4 +1,4 @@
-// From status and error registers to sense data (SAT-5 11.6; the table is that of Linux 6.1).
+// From status and error registers to sense data (SAT-5 clause 11; the table is that of Linux 6.1).
 
 import ATA
 import SCSI
@@ -53,7 +53,7 @@ struct ErrorTranslation: Sendable {
 
 extension SenseData {
     /// What a taskfile's end says. A medium that is full or write-protected has no place in the registers of a disk;
-    /// then the reason beside them decides (SBC-4 4.7.3.6 for the former).
+    /// then the reason beside them decides (SBC-4 for the former).
     init(_ result: TaskfileResult, format: Format) {
         switch result.mediaError {
         case .noSpace:

@@ -1,4 +1,4 @@
-// MODE SELECT (6) and (10): the write cache and the format of sense data (SPC-5 6.12, 6.13; SAT-5 10.1).
+// MODE SELECT (6) and (10): the write cache and the format of sense data (SPC-5, SAT-5 clause 10).
 
 import ATA
 import SCSI
@@ -69,7 +69,7 @@ struct ModeSelectPage {
     /// There is something behind the page.
     let isFollowed: Bool
 
-    /// Takes a parameter list apart: header, at most one block descriptor, page (SPC-5 7.5.1).
+    /// Takes a parameter list apart: header, at most one block descriptor, page (SPC-5).
     static func parse(_ list: [UInt8], isLong: Bool) -> Parsed {
         let header = ModeParameterList.headerByteCount(isLong: isLong)
         guard list.count >= header else { return .lengthError }

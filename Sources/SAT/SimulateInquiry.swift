@@ -1,10 +1,10 @@
-// INQUIRY: standard data and vital product data pages from IDENTIFY DEVICE data (SPC-5 6.7, SAT-5 8.1 and 10.3).
+// INQUIRY: standard data and vital product data pages from IDENTIFY DEVICE data (SPC-5, SAT-5 clauses 8 and 10).
 
 import ATA
 import SCSI
 
 extension TranslationLayer {
-    /// T10 VENDOR IDENTIFICATION of every ATA device (SAT-5 table 12).
+    /// T10 VENDOR IDENTIFICATION of every ATA device (SAT-5).
     private static let vendorIdentification = Array("ATA     ".utf8)
 
     /// INQUIRY. CmdDt is obsolete; without EVPD the page code does not matter.

@@ -1,4 +1,4 @@
-// MODE SENSE (6) and (10) (SPC-5 6.14 and 6.15, SAT-5 10.1).
+// MODE SENSE (6) and (10) (SPC-5, SAT-5 clause 10).
 
 import ATA
 import SCSI

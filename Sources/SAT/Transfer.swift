@@ -1,4 +1,4 @@
-// READ and WRITE (6), (10) and (16) (SBC-4 5.15 to 5.18 and 5.39 to 5.42, SAT-5 9.5 and 9.7).
+// READ and WRITE (6), (10) and (16) (SBC-4, SAT-5 clause 9).
 
 import ATA
 import SCSI

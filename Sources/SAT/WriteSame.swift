@@ -1,4 +1,4 @@
-// WRITE SAME (16): unmapping, and writing zeroes (SBC-4 5.56, SAT-5 9.26; ACS-4 7.5 for DATA SET MANAGEMENT).
+// WRITE SAME (16): unmapping, and writing zeroes (SBC-4, SAT-5 clause 9; ACS-4 7.5 for DATA SET MANAGEMENT).
 
 import ATA
 import SCSI
@@ -38,7 +38,7 @@ extension TranslationLayer {
 
     /// Zeroes, in as many WRITE DMA commands as it takes; a length of 0 is everything up to the end.
     private func translateWriteZeroes(_ command: inout SCSICommandInProgress, _ range: SectorRange) -> Translation {
-        // ANCHOR: blocks that are neither mapped nor without reserved space do not exist here.
+        // ANCHOR asks for space that is reserved and holds nothing, which no medium here has.
         guard command.cdb[1] & 0x10 == 0 else { return invalidField(1, bit: 4) }
         guard let range = range.upToEnd(of: sectors) else { return outOfRange() }
         command.continuation = .zeroes(mayDeallocate: command.cdb.unmap)

@@ -1,4 +1,4 @@
-// Parameter data about the whole unit: READ CAPACITY (SBC-4 5.20, 5.21) and REPORT LUNS (SPC-5 6.34).
+// Parameter data about the whole unit: READ CAPACITY (SBC-4) and REPORT LUNS (SPC-5).
 
 /// READ CAPACITY parameter data.
 public struct ReadCapacityData: Equatable, Sendable {

@@ -51,7 +51,7 @@ public struct CommandDescriptorBlock: Equatable, Sendable {
     @inlinable
     public var forceUnitAccess: Bool { high & 1 << 51 != 0 }
 
-    /// UNMAP of WRITE SAME (16): byte 1, bit 3 (SBC-4 5.56).
+    /// UNMAP of WRITE SAME (16): byte 1, bit 3 (SBC-4).
     public var unmap: Bool { self[1] & 0x08 != 0 }
 
     /// NDOB of WRITE SAME (16): byte 1, bit 0. There is no data-out buffer, the block to write is zeroes.

@@ -10,13 +10,13 @@ extension CommandDescriptorBlock {
             low: address << 48 | UInt64(length) << 16)
     }
 
-    /// READ (16), SBC-4 5.18.
+    /// READ (16), SBC-4.
     @inlinable
     public static func read16(logicalBlockAddress: UInt64, transferLength: UInt32) -> Self {
         Self(OperationCode.read16, 0, address: logicalBlockAddress, length: transferLength)
     }
 
-    /// WRITE (16), SBC-4 5.42.
+    /// WRITE (16), SBC-4.
     @inlinable
     public static func write16(
         logicalBlockAddress: UInt64, transferLength: UInt32, forceUnitAccess: Bool = false
@@ -24,13 +24,13 @@ extension CommandDescriptorBlock {
         Self(OperationCode.write16, forceUnitAccess ? 0x08 : 0, address: logicalBlockAddress, length: transferLength)
     }
 
-    /// SYNCHRONIZE CACHE (10) of the whole medium, the form that Linux sends (SBC-4 5.33).
+    /// SYNCHRONIZE CACHE (10) of the whole medium, the form that Linux sends (SBC-4).
     @inlinable
     public static func synchronizeCache10() -> Self {
         Self(OperationCode.synchronizeCache10, 0, address: 0, length: 0)
     }
 
-    /// WRITE SAME (16), SBC-4 5.56. Without a data-out buffer (NDOB) the block to write is zeroes; with `unmap` the
+    /// WRITE SAME (16), SBC-4. Without a data-out buffer (NDOB) the block to write is zeroes; with `unmap` the
     /// blocks may be unmapped instead of written.
     @inlinable
     public static func writeSame16(
@@ -41,13 +41,13 @@ extension CommandDescriptorBlock {
             address: logicalBlockAddress, length: numberOfLogicalBlocks)
     }
 
-    /// PRE-FETCH (16), SBC-4 5.13. A length of 0 is everything up to the end.
+    /// PRE-FETCH (16), SBC-4. A length of 0 is everything up to the end.
     @inlinable
     public static func preFetch16(logicalBlockAddress: UInt64, prefetchLength: UInt32) -> Self {
         Self(OperationCode.preFetch16, 0, address: logicalBlockAddress, length: prefetchLength)
     }
 
-    /// GET LBA STATUS (16), SBC-4 5.6.
+    /// GET LBA STATUS (16), SBC-4.
     @inlinable
     public static func getLBAStatus16(startingLogicalBlockAddress: UInt64, allocationLength: UInt32) -> Self {
         Self(
@@ -55,7 +55,7 @@ extension CommandDescriptorBlock {
             length: allocationLength)
     }
 
-    /// INQUIRY for the standard data (SPC-5 6.7).
+    /// INQUIRY for the standard data (SPC-5).
     public static func inquiry(allocationLength: UInt16) -> Self {
         Self(high: 0x1200_0000_0000_0000 | UInt64(allocationLength) << 24, low: 0)
     }
@@ -65,13 +65,13 @@ extension CommandDescriptorBlock {
         Self(high: 0x1201_0000_0000_0000 | UInt64(page) << 40 | UInt64(allocationLength) << 24, low: 0)
     }
 
-    /// MODE SENSE (6), SPC-5 6.14.
+    /// MODE SENSE (6), SPC-5.
     public static func modeSense6(page: UInt8, control: ModePageControl, allocationLength: UInt8) -> Self {
         let pageCode = UInt64(control.rawValue << 6 | page & 0x3F)
         return Self(high: 0x1A00_0000_0000_0000 | pageCode << 40 | UInt64(allocationLength) << 24, low: 0)
     }
 
-    /// MODE SENSE (10), SPC-5 6.15.
+    /// MODE SENSE (10), SPC-5.
     public static func modeSense10(page: UInt8, control: ModePageControl, allocationLength: UInt16) -> Self {
         let pageCode = UInt64(control.rawValue << 6 | page & 0x3F)
         return Self(
@@ -79,17 +79,17 @@ extension CommandDescriptorBlock {
             low: UInt64(allocationLength & 0xFF) << 56)
     }
 
-    /// READ CAPACITY (10), SBC-4 5.20.
+    /// READ CAPACITY (10), SBC-4.
     public static func readCapacity10() -> Self {
         Self(OperationCode.readCapacity10, 0, address: 0, length: 0)
     }
 
-    /// READ CAPACITY (16), SBC-4 5.21.
+    /// READ CAPACITY (16), SBC-4.
     public static func readCapacity16(allocationLength: UInt32) -> Self {
         Self(OperationCode.serviceActionIn16, ServiceAction.readCapacity16, address: 0, length: allocationLength)
     }
 
-    /// REPORT LUNS, SPC-5 6.34.
+    /// REPORT LUNS, SPC-5.
     public static func reportLUNs(allocationLength: UInt32) -> Self {
         Self(high: 0xA000_0000_0000_0000 | UInt64(allocationLength >> 16), low: UInt64(allocationLength & 0xFFFF) << 48)
     }

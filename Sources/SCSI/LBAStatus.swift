@@ -1,6 +1,6 @@
-// GET LBA STATUS parameter data: which blocks are mapped (SBC-4 5.6.2).
+// GET LBA STATUS parameter data: which blocks are mapped (SBC-4).
 
-/// PROVISIONING STATUS of an LBA status descriptor (SBC-4 table 79).
+/// PROVISIONING STATUS of an LBA status descriptor (SBC-4).
 public enum ProvisioningStatus: UInt8, Sendable {
     /// Mapped, or the unit does not know.
     case mapped = 0

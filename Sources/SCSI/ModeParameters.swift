@@ -1,6 +1,6 @@
-// Mode parameters: headers, the block descriptor and the pages of a disk (SPC-5 7.5, SBC-4 6.5).
+// Mode parameters: headers, the block descriptor and the pages of a disk (SPC-5, SBC-4).
 
-/// PC, the page control of MODE SENSE (SPC-5 6.14.1).
+/// PC, the page control of MODE SENSE (SPC-5).
 public enum ModePageControl: UInt8, Sendable {
     /// What holds now.
     case current = 0
@@ -14,11 +14,11 @@ public enum ModePageControl: UInt8, Sendable {
 
 /// A mode page of a disk behind a SAT layer.
 public enum ModePage: Equatable, Sendable {
-    /// Read-Write Error Recovery (SBC-4 6.5.8): AWRE, and no retries.
+    /// Read-Write Error Recovery (SBC-4): AWRE, and no retries.
     case readWriteErrorRecovery
-    /// Caching (SBC-4 6.5.6): WCE and DRA.
+    /// Caching (SBC-4): WCE and DRA.
     case caching(writeCacheEnabled: Bool, readAheadDisabled: Bool)
-    /// Control (SPC-5 7.5.8): D_SENSE.
+    /// Control (SPC-5): D_SENSE.
     case control(descriptorSense: Bool)
 
     /// The page codes of the pages here, and of all pages.
@@ -63,7 +63,7 @@ public enum ModePage: Equatable, Sendable {
     }
 }
 
-/// What MODE SENSE returns: header, block descriptor, pages (SPC-5 7.5.1).
+/// What MODE SENSE returns: header, block descriptor, pages (SPC-5).
 public struct ModeParameterList: Equatable, Sendable {
     /// The list is for MODE SENSE (10), whose header has 8 bytes; else for (6), whose header has 4.
     public var isLong: Bool
@@ -83,7 +83,7 @@ public struct ModeParameterList: Equatable, Sendable {
     public static func headerByteCount(isLong: Bool) -> Int { isLong ? 8 : 4 }
 
     /// The list in bytes. MODE DATA LENGTH counts everything after itself. The device-specific parameter is 00h: not
-    /// write-protected, and no DPO or FUA (SBC-4 6.5.1).
+    /// write-protected, and no DPO or FUA (SBC-4).
     public var bytes: [UInt8] {
         let blockDescriptor: [UInt8] = hasBlockDescriptor ? [0, 0, 0, 0, 0, 0, 0x02, 0x00] : []
         let count = Self.headerByteCount(isLong: isLong) + blockDescriptor.count + pages.count

@@ -1,4 +1,4 @@
-// Standard INQUIRY data (SPC-5 6.7.2) as the SAT layer of Linux gives it for a disk.
+// Standard INQUIRY data (SPC-5) as the SAT layer of Linux gives it for a disk.
 
 /// The fields of standard INQUIRY data that differ from one disk to another.
 public struct StandardInquiryData: Equatable, Sendable {

@@ -1,4 +1,4 @@
-// Vital product data pages (SPC-5 7.7, SBC-4 6.6, SAT-5 for the ATA Information page): one function a page.
+// Vital product data pages (SPC-5, SBC-4, SAT-5 for the ATA Information page): one function a page.
 
 /// The pages that INQUIRY with EVPD returns. Each function gives a whole page, header included.
 public enum VitalProductData {
@@ -27,17 +27,17 @@ public enum VitalProductData {
         [0x00, code] + bigEndian(UInt16(content.count)) + content
     }
 
-    /// Supported VPD Pages (SPC-5 7.7.18).
+    /// Supported VPD Pages (SPC-5).
     public static func supportedPages(_ codes: [UInt8]) -> [UInt8] {
         page(PageCode.supportedPages, codes)
     }
 
-    /// Unit Serial Number (SPC-5 7.7.19).
+    /// Unit Serial Number (SPC-5).
     public static func unitSerialNumber(_ serialNumber: [UInt8]) -> [UInt8] {
         page(PageCode.unitSerialNumber, serialNumber)
     }
 
-    /// Device Identification (SPC-5 7.7.6): the designators, in this order.
+    /// Device Identification (SPC-5): the designators, in this order.
     public static func deviceIdentification(_ designators: [Designator]) -> [UInt8] {
         page(PageCode.deviceIdentification, designators.flatMap(\.bytes))
     }
@@ -62,7 +62,7 @@ public enum VitalProductData {
         return page(PageCode.ataInformation, content)
     }
 
-    /// Block Limits (SBC-4 6.6.3). The unmap fields are zero, except the granularity that says there is some unmapping.
+    /// Block Limits (SBC-4). The unmap fields are zero, except the granularity that says there is some unmapping.
     public static func blockLimits(
         optimalTransferLengthGranularity: UInt16, optimalUnmapGranularity: UInt32, maximumWriteSameLength: UInt64
     ) -> [UInt8] {
@@ -76,7 +76,7 @@ public enum VitalProductData {
         return page(PageCode.blockLimits, content)
     }
 
-    /// Block Device Characteristics (SBC-4 6.6.2): rotation rate and form factor.
+    /// Block Device Characteristics (SBC-4): rotation rate and form factor.
     public static func blockDeviceCharacteristics(mediumRotationRate: UInt16, nominalFormFactor: UInt8) -> [UInt8] {
         var content = bigEndian(mediumRotationRate)
         content += [0, nominalFormFactor & 0x0F]
@@ -84,12 +84,12 @@ public enum VitalProductData {
         return page(PageCode.blockDeviceCharacteristics, content)
     }
 
-    /// Logical Block Provisioning (SBC-4 6.6.6): LBPWS, unmapping by WRITE SAME (16), and nothing else.
+    /// Logical Block Provisioning (SBC-4): LBPWS, unmapping by WRITE SAME (16), and nothing else.
     public static func logicalBlockProvisioning(unmapsByWriteSame16: Bool) -> [UInt8] {
         page(PageCode.logicalBlockProvisioning, [0, unmapsByWriteSame16 ? 0x40 : 0, 0, 0])
     }
 
-    /// A designation descriptor of the Device Identification page (SPC-5 7.7.6.1) for the logical unit.
+    /// A designation descriptor of the Device Identification page (SPC-5) for the logical unit.
     public struct Designator: Equatable, Sendable {
         /// CODE SET: 1 binary, 2 ASCII.
         public var codeSet: UInt8

@@ -14,6 +14,7 @@ struct SATProbeTests {
         let answers = try ProbeAnswer.all()
         #expect(commands.count == 105)
         #expect(commands.map(\.name) == answers.map(\.name))
+        #expect(answers.allSatisfy { $0.isGood == $0.sense.isEmpty })
         var initiator = Initiator()
         for (command, answer) in zip(commands, answers) {
             let response = initiator.send(
