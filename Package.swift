@@ -62,9 +62,13 @@ let package = Package(
         tests("ExportTests", ["Export", "NBD", "SAT", "SCSI", "ATA"]),
         tests("ReportsTests", ["Reports", "SAT", "SCSI", "ATA"], resources: [.copy("Golden")]),
         tests("IOUringTests", ["IOUring"]),
-        tests("MediaTests", ["Media", "IOUring"]),
-        tests("ConformanceTests", ["NBD"]),
-        tests("InteropTests", []),
+        tests("MediaTests", ["Media", "IOUring", "Support"]),
+        tests("ServerTests", ["Server", "IOUring"]),
+
+        // Through the program as it is run.
+        .target(name: "Support", dependencies: ["spindle"], path: "Tests/Support", swiftSettings: testing),
+        tests("ConformanceTests", ["Support", "NBD"]),
+        tests("InteropTests", ["Support"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -254,8 +254,9 @@ extension ServedRequest {
         let first = sector(of: edge) * ExportedDrive.sectorBytes
         // The bytes of this sector that the request covers.
         let covered =
-            Int(max(offsetBytes, first) - first)
-            ..< Int(min(offsetBytes + UInt64(lengthBytes), first + ExportedDrive.sectorBytes) - first)
+            Int(
+                max(offsetBytes, first) - first)..<Int(
+                min(offsetBytes + UInt64(lengthBytes), first + ExportedDrive.sectorBytes) - first)
         if edge == .head { headIsOpen = false } else { tailIsOpen = false }
         if command == .write {
             let place = Int(first - offsetBytes / ExportedDrive.sectorBytes * ExportedDrive.sectorBytes)

@@ -22,7 +22,8 @@ extension Endpoint {
         let digits = Array("0123456789ABCDEF")
         return text.utf8.map { byte -> String in
             let character = Character(Unicode.Scalar(byte))
-            let isUnreserved = character.isASCII && (character.isLetter || character.isNumber || "-._~".contains(character))
+            let isUnreserved =
+                character.isASCII && (character.isLetter || character.isNumber || "-._~".contains(character))
             if isUnreserved || character == kept { return String(character) }
             return "%\(digits[Int(byte >> 4)])\(digits[Int(byte & 15)])"
         }.joined()

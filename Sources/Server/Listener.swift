@@ -143,7 +143,8 @@ struct Listener {
         case EADDRINUSE:
             return .cannotListen(endpoint, reason: "another program listens there already; choose another or stop it")
         case EACCES:
-            return .cannotListen(endpoint, reason: "\(errorText(code)); ports below 1024 and others' folders need rights")
+            return .cannotListen(
+                endpoint, reason: "\(errorText(code)); ports below 1024 and others' folders need rights")
         default:
             return .cannotListen(endpoint, reason: errorText(code))
         }

@@ -51,7 +51,9 @@ extension Loop {
             else { return }
             dropReplies(slot)
             // It is still in a queue of this loop; what takes it from there comes back.
-            guard unsafe !connection.pointee.isQueuedForSend, unsafe !connection.pointee.isWaitingForStage else { return }
+            guard unsafe !connection.pointee.isQueuedForSend, unsafe !connection.pointee.isWaitingForStage else {
+                return
+            }
             release(slot)
         }
     }

@@ -177,7 +177,9 @@ extension Loop {
     }
 
     private mutating func copyFirstChunk(_ slot: Int) {
-        guard unsafe !connections[slot].isFirstChunkCopied, let bytes = unsafe connections[slot].firstBytes else { return }
+        guard unsafe !connections[slot].isFirstChunkCopied, let bytes = unsafe connections[slot].firstBytes else {
+            return
+        }
         unsafe connections[slot].handshakeInput.append(contentsOf: bytes)
         unsafe connections[slot].isFirstChunkCopied = true
     }

@@ -24,7 +24,8 @@ final class SharedState: Sendable {
     }
 
     init(
-        exports: [ServedExport], information: [ExportInformation], listeners: [Listener], loopCount: Int, limits: Limits,
+        exports: [ServedExport], information: [ExportInformation], listeners: [Listener], loopCount: Int,
+        limits: Limits,
         logger: Logger
     ) {
         self.exports = exports

@@ -56,9 +56,10 @@ final class WriteGate: Sendable {
     /// - Returns: whether it is alone now.
     func enterAlone(loop: Int, hasClaim: inout Bool) -> Bool {
         if !hasClaim {
-            hasClaim = holder.compareExchange(
-                expected: 0, desired: loop + 1, ordering: .sequentiallyConsistent
-            ).exchanged
+            hasClaim =
+                holder.compareExchange(
+                    expected: 0, desired: loop + 1, ordering: .sequentiallyConsistent
+                ).exchanged
         }
         return hasClaim && writers.allSatisfy { $0.count.load(ordering: .sequentiallyConsistent) == 0 }
     }

@@ -24,7 +24,8 @@ struct Serve: ParsableCommand {
             """)
 
     @Option(
-        help: ArgumentHelp("Where to listen, tcp:127.0.0.1:10809 if not given; may be repeated.", valueName: "endpoint"),
+        help: ArgumentHelp(
+            "Where to listen, tcp:127.0.0.1:10809 if not given; may be repeated.", valueName: "endpoint"),
         transform: Endpoint.init(parsing:))
     var listen: [Endpoint] = []
 

@@ -1,0 +1,98 @@
+// A client that knows nothing: bytes out, bytes in.
+
+import Glibc
+
+/// A blocking socket. Everything on it fails after ten seconds, so that a server that does not answer fails its test.
+public final class RawConnection {
+    /// The socket, for a test that does something odd with it.
+    public let descriptor: Int32
+
+    /// The other end is gone, or silent.
+    public enum Failure: Error {
+        case cannotConnect(Int32)
+        /// The server closed; so many of the expected bytes had come.
+        case closed(received: Int)
+        /// Nothing came for ten seconds; so many of the expected bytes had come.
+        case silent(received: Int)
+        case cannotSend(Int32)
+    }
+
+    /// Connects to a Unix socket.
+    public init(unix path: String) throws {
+        descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        try connectTo(&address)
+    }
+
+    /// Connects to a port of this machine.
+    public init(port: UInt16) throws {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        try connectTo(&address)
+    }
+
+    private func connectTo<Address>(_ address: inout Address) throws {
+        var limit = timeval(tv_sec: 10, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        let result = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<Address>.size))
+            }
+        }
+        guard result == 0 else { throw Failure.cannotConnect(errno) }
+    }
+
+    /// Sends all bytes.
+    public func send(_ bytes: [UInt8]) throws {
+        var sent = 0
+        while sent < bytes.count {
+            let count = bytes.withUnsafeBytes {
+                Glibc.send(descriptor, $0.baseAddress! + sent, bytes.count - sent, Int32(MSG_NOSIGNAL))
+            }
+            guard count > 0 else { throw Failure.cannotSend(errno) }
+            sent += count
+        }
+    }
+
+    /// Receives exactly so many bytes.
+    public func receive(_ count: Int) throws -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var received = 0
+        while received < count {
+            let result = bytes.withUnsafeMutableBytes {
+                recv(descriptor, $0.baseAddress! + received, count - received, 0)
+            }
+            guard result != 0 else { throw Failure.closed(received: received) }
+            guard result > 0 else {
+                throw errno == ECONNRESET ? Failure.closed(received: received) : Failure.silent(received: received)
+            }
+            received += result
+        }
+        return bytes
+    }
+
+    /// Whether the server closes without sending anything more.
+    public func isClosedByServer() -> Bool {
+        do {
+            _ = try receive(1)
+            return false
+        } catch Failure.closed(let received) {
+            return received == 0
+        } catch {
+            return false
+        }
+    }
+
+    /// Closes the socket; once is enough.
+    public func close() {
+        Glibc.shutdown(descriptor, Int32(SHUT_RDWR))
+    }
+
+    deinit { Glibc.close(descriptor) }
+}

@@ -1,0 +1,72 @@
+// `spindle serve` for the time of a test.
+
+import Foundation
+
+/// A server that was started with the options of a test and is stopped with it.
+public final class RunningServer {
+    /// Its Unix socket.
+    public let socketPath: String
+    /// The URI of its first export on that socket.
+    public var uri: String { "nbd+unix:///?socket=\(socketPath)" }
+    /// Where its files are, and the test's.
+    public let folder: TemporaryFolder
+    /// What it said on standard output when it began to serve.
+    public let announcement: String
+    private let process: Process
+    private let stem: String
+
+    /// Starts a server that listens on a Unix socket of its own, with more arguments (images among them), and waits until it
+    /// says that it serves.
+    public init(_ arguments: [String], in folder: TemporaryFolder) throws {
+        self.folder = folder
+        socketPath = folder.path + "/" + UUID().uuidString.prefix(8)
+        stem = folder.path + "/server-" + UUID().uuidString.prefix(8)
+        process = try Program.spindle.start(["serve", "--listen", "unix:" + socketPath] + arguments, stem: stem)
+        let deadline = Date(timeIntervalSinceNow: 20)
+        while true {
+            let said = try String(contentsOfFile: stem + ".out", encoding: .utf8)
+            if said.hasPrefix("serving"), said.hasSuffix("\n") {
+                announcement = said
+                return
+            }
+            guard process.isRunning, Date() < deadline else {
+                let errors = try String(contentsOfFile: stem + ".err", encoding: .utf8)
+                kill(process.processIdentifier, SIGKILL)
+                throw ProgramFailure("spindle serve \(arguments) does not serve: \(errors)")
+            }
+            usleep(2000)
+        }
+    }
+
+    /// Its process.
+    public var processIdentifier: Int32 { process.processIdentifier }
+    /// It has not ended.
+    public var isRunning: Bool { process.isRunning }
+    /// What it has logged so far.
+    public var log: String { (try? String(contentsOfFile: stem + ".err", encoding: .utf8)) ?? "" }
+
+    /// Stops the server as an operator would and waits for it.
+    ///
+    /// - Returns: its exit status, 0 if all is well.
+    @discardableResult
+    public func stop(signal: Int32 = SIGTERM, limitSeconds: Double = 15) throws -> Int32 {
+        kill(process.processIdentifier, signal)
+        let deadline = Date(timeIntervalSinceNow: limitSeconds)
+        while process.isRunning {
+            guard Date() < deadline else {
+                kill(process.processIdentifier, SIGKILL)
+                throw ProgramFailure("the server did not stop within \(limitSeconds) s of signal \(signal): \(log)")
+            }
+            usleep(2000)
+        }
+        process.waitUntilExit()
+        return process.terminationStatus + (process.terminationReason == .uncaughtSignal ? 128 : 0)
+    }
+
+    deinit {
+        if process.isRunning {
+            kill(process.processIdentifier, SIGKILL)
+            process.waitUntilExit()
+        }
+    }
+}

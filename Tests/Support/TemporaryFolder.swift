@@ -1,0 +1,36 @@
+// A folder for a test's files.
+
+import Foundation
+
+/// A folder that disappears, with all that is in it, when this object does.
+public final class TemporaryFolder: Sendable {
+    /// Its path, short enough for a Unix socket in it.
+    public let path: String
+
+    /// Makes the folder.
+    public init() throws {
+        path = FileManager.default.temporaryDirectory.path + "/spindle-" + UUID().uuidString.prefix(13)
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    /// Makes a sparse file that begins with some bytes.
+    public func file(_ name: String, sizeBytes: UInt64, beginning: [UInt8] = []) throws -> String {
+        let file = path + "/" + name
+        try Data(beginning).write(to: URL(fileURLWithPath: file))
+        let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: file))
+        try handle.truncate(atOffset: sizeBytes)
+        try handle.close()
+        return file
+    }
+
+    /// The bytes of a file in the folder, or of part of it.
+    public func bytes(_ name: String, from offset: UInt64 = 0, count: Int? = nil) throws -> [UInt8] {
+        let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path + "/" + name))
+        defer { try? handle.close() }
+        try handle.seek(toOffset: offset)
+        let data = count == nil ? try handle.readToEnd() : try handle.read(upToCount: count ?? 0)
+        return [UInt8](data ?? Data())
+    }
+}
