@@ -22,10 +22,13 @@ extension Ring {
 
     /// Sends what `message` gathers; the message, its vectors and the bytes stay where they are until completion.
     ///
-    /// MSG_WAITALL makes io_uring go on by itself after a partial send, MSG_NOSIGNAL makes a closed peer an error value.
-    public mutating func sendMessage(_ socket: Int32, _ message: UnsafePointer<msghdr>, userData: UInt64) {
+    /// With `all` (MSG_WAITALL) io_uring goes on by itself after a partial send; without, the completion says how far it
+    /// came. MSG_NOSIGNAL makes a closed peer an error value.
+    public mutating func sendMessage(
+        _ socket: Int32, _ message: UnsafePointer<msghdr>, all: Bool, userData: UInt64
+    ) {
         let entry = unsafe nextEntry()
-        let flags = UInt32(MSG_NOSIGNAL) | UInt32(MSG_WAITALL)
+        let flags = UInt32(MSG_NOSIGNAL) | (all ? UInt32(MSG_WAITALL) : 0)
         unsafe io_uring_prep_sendmsg(entry, socket, message, flags)
         unsafe entry.pointee.user_data = userData
     }

@@ -22,9 +22,9 @@ extension Loop {
             // Out of descriptors, say; the listener itself stays good.
             logger.warning("cannot accept a connection", metadata: ["reason": "\(errorText(-completion.result))"])
         }
-        if !completion.hasMore && !isStopping {
-            ring.acceptMultishot(
-                shared.listeners[listener].descriptor, userData: Token(.accept, connection: listener).userData)
+        if !completion.hasMore {
+            // The next tick begins again: at once, a lack of descriptors would keep the loop busy with failing.
+            isAccepting[listener] = false
         }
     }
 

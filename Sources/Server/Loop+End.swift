@@ -6,12 +6,14 @@ import Logging
 
 extension Loop {
     /// Reads nothing more; what is in flight is finished and answered, then the connection ends.
+    ///
+    /// Neither this nor ``abort(_:)`` frees the slot: whoever handles the event still uses it, and calls
+    /// ``finishIfIdle(_:)`` last of all.
     mutating func drain(_ slot: Int) {
         guard unsafe connections[slot].phase != .closing else { return }
         unsafe connections[slot].phase = .draining
         unsafe connections[slot].lastProgress = now
         forgetIncompleteRequest(slot)
-        finishIfIdle(slot)
     }
 
     /// Ends the connection without another word. Operations that the kernel has come back first.
@@ -21,7 +23,6 @@ extension Loop {
         unsafe shutdown(connections[slot].descriptor, Int32(SHUT_RDWR))
         forgetIncompleteRequest(slot)
         dropReplies(slot)
-        finishIfIdle(slot)
     }
 
     /// A WRITE whose payload has not arrived has not happened.
@@ -32,30 +33,26 @@ extension Loop {
         unsafe connections[slot].releaseRequest(request)
     }
 
-    /// Takes the next step towards a connection's end, if it is on its way there and nothing holds it up.
+    /// Takes the next steps towards a connection's end, if it is on its way there and nothing holds it up.
     mutating func finishIfIdle(_ slot: Int) {
-        switch unsafe connections[slot].phase {
-        case .free, .handshake:
-            break
-        case .transmission:
-            // A stopping server waits for what was asked, not for what might be.
-            guard isStopping, isIdle(slot), unsafe connections[slot].receivedCount == 0 else { return }
+        // A stopping server waits for what was asked, not for what might be.
+        if isStopping, unsafe connections[slot].phase == .transmission, isIdle(slot),
+            unsafe connections[slot].receivedCount == 0
+        {
             drain(slot)
-        case .draining:
-            guard isIdle(slot) else { return }
-            abort(slot)
-        case .closing:
-            let connection = unsafe connections + slot
-            guard unsafe !connection.pointee.isReceiving, unsafe !connection.pointee.isSending,
-                unsafe connection.pointee.busyRequests == 0
-            else { return }
-            dropReplies(slot)
-            // It is still in a queue of this loop; what takes it from there comes back.
-            guard unsafe !connection.pointee.isQueuedForSend, unsafe !connection.pointee.isWaitingForStage else {
-                return
-            }
-            release(slot)
         }
+        if unsafe connections[slot].phase == .draining, isIdle(slot) { abort(slot) }
+        guard unsafe connections[slot].phase == .closing, isUnused(slot) else { return }
+        dropReplies(slot)
+        release(slot)
+    }
+
+    /// Nothing of the connection is with the kernel or in a queue of this loop; what takes it from there comes back.
+    private func isUnused(_ slot: Int) -> Bool {
+        let connection = unsafe connections + slot
+        return unsafe !connection.pointee.isReceiving && !connection.pointee.isSending
+            && connection.pointee.busyRequests == 0 && !connection.pointee.isQueuedForSend
+            && !connection.pointee.isWaitingForStage
     }
 
     /// No request, and nothing to be sent.
@@ -79,6 +76,7 @@ extension Loop {
         now += 1
         if isStopping && now >= stopDeadline { abortAll("the server stops") }
         for slot in 0..<connectionSlots { checkTime(slot) }
+        if index == 0 && !isStopping { listen() }
         stage.trim()
         unsafe ring.timeout(second.pointer, userData: Token(.tick).userData)
     }
@@ -109,6 +107,7 @@ extension Loop {
         unsafe logger.warning(
             "connection closed", metadata: ["client": "\(connections[slot].peer)", "reason": "\(reason)"])
         abort(slot)
+        finishIfIdle(slot)
     }
 
     /// The server stops: no new connections, no new requests; what is in flight is finished.
@@ -126,6 +125,7 @@ extension Loop {
             case .handshake:
                 unsafe connections[slot].negotiation.beginShutdown()
                 drain(slot)
+                finishIfIdle(slot)
             case .transmission:
                 unsafe connections[slot].parameters?.isShuttingDown = true
                 pump(slot)

@@ -11,7 +11,7 @@ extension Loop {
         let export = unsafe connections[slot].export
         let granularity = UInt64(unsafe exports[export].medium.granularityBytes)
         guard unsafe requests[place].served.needsToBeAlone(granularityBytes: granularity) else {
-            if let wake = shared.gates[export].enterShared(loop: index) {
+            if let wake = unsafe exports[export].gate.enterShared(loop: index) {
                 self.wake(wake)
                 return false
             }
@@ -19,14 +19,14 @@ extension Loop {
             return true
         }
         var hasClaim = unsafe requests[place].gate == .claiming
-        let isAlone = shared.gates[export].enterAlone(loop: index, hasClaim: &hasClaim)
+        let isAlone = unsafe exports[export].gate.enterAlone(loop: index, hasClaim: &hasClaim)
         if hasClaim { unsafe requests[place].gate = isAlone ? .alone : .claiming }
         return isAlone
     }
 
     /// A request that was in the gate, in whatever way, is done.
     mutating func leaveGate(_ place: Int, _ slot: Int) {
-        let gate = unsafe shared.gates[connections[slot].export]
+        let gate = unsafe exports[connections[slot].export].gate
         switch unsafe requests[place].gate {
         case .outside: return
         case .shared: wake(gate.leaveShared(loop: index))
@@ -46,24 +46,24 @@ extension Loop {
         lastParked = Int32(place)
     }
 
-    /// Tries those that wait, in their order.
+    /// Tries those that wait, in their order, again for as long as one that goes on may let others go on.
     ///
-    /// One is tried in every turn; another loop that opens a gate causes one.
+    /// Every turn does this; another loop that opens a gate causes a turn.
     mutating func retryParked() {
-        // A pass may let one leave that another waits for, on this loop: it is looked at again then.
-        var goesOn = firstParked >= 0
-        while goesOn {
-            goesOn = false
+        hasNewlyParked = false
+        var progresses = true
+        while progresses && firstParked >= 0 {
+            progresses = false
             var next = firstParked
             firstParked = -1
             lastParked = -1
             while next >= 0 {
                 let place = Int(next)
-                next = unsafe requests[place].nextParked
                 let slot = place / Limits.requestsPerConnection
+                next = unsafe requests[place].nextParked
                 if enterGate(place, slot) {
                     begin(place % Limits.requestsPerConnection, on: slot)
-                    goesOn = firstParked >= 0 || next >= 0
+                    progresses = true
                 } else {
                     park(place)
                 }

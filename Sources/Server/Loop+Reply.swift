@@ -103,7 +103,8 @@ extension Loop {
 
 /// Sending.
 extension Loop {
-    /// The most bytes of one send, so that a client that takes them slowly is seen to take them.
+    /// Replies are gathered up to this many bytes. A larger send completes in parts, so that a client that takes it slowly
+    /// is seen to take it.
     private static let sendLimitBytes = 1 << 20
 
     /// Sends what is ready, unless a send is under way; its completion comes back here.
@@ -162,13 +163,19 @@ extension Loop {
     }
 
     private mutating func submitSend(_ slot: Int, vectorCount: Int, byteCount: Int) {
-        unsafe connections[slot].isSending = true
         unsafe connections[slot].sendBytesLeft = byteCount
         let message = unsafe connections[slot].message
         unsafe message.pointee.msg_iov = unsafe connections[slot].vectors
         unsafe message.pointee.msg_iovlen = vectorCount
+        submitMessage(slot)
+    }
+
+    private mutating func submitMessage(_ slot: Int) {
+        unsafe connections[slot].isSending = true
         unsafe ring.sendMessage(
-            connections[slot].descriptor, UnsafePointer(message), userData: Token(.send, connection: slot).userData)
+            connections[slot].descriptor, UnsafePointer(connections[slot].message),
+            all: connections[slot].sendBytesLeft <= 2 * Self.sendLimitBytes,
+            userData: Token(.send, connection: slot).userData)
     }
 
     /// A send has ended.
@@ -197,7 +204,7 @@ extension Loop {
         finishIfIdle(slot)
     }
 
-    /// The kernel took less than everything, which it does when interrupted: sends what is left.
+    /// The kernel took less than everything: sends what is left.
     private mutating func sendRest(_ slot: Int, from count: Int) {
         let message = unsafe connections[slot].message
         var skipped = count
@@ -213,10 +220,8 @@ extension Loop {
         }
         unsafe message.pointee.msg_iov = unsafe vector
         unsafe message.pointee.msg_iovlen = vectorCount
-        unsafe connections[slot].isSending = true
         unsafe connections[slot].sendBytesLeft -= count
-        unsafe ring.sendMessage(
-            connections[slot].descriptor, UnsafePointer(message), userData: Token(.send, connection: slot).userData)
+        submitMessage(slot)
     }
 
     /// A request is over: its memory and its slot are free again.
@@ -241,6 +246,7 @@ extension Loop {
             servedFromStageQueue = slot
             pump(slot)
             servedFromStageQueue = -1
+            finishIfIdle(slot)
             // It has not got enough, and has queued up again.
             if unsafe connections[slot].isWaitingForStage { break }
         }

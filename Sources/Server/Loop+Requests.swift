@@ -133,6 +133,7 @@ extension Loop {
         let place = self.slot(request, of: slot)
         guard enterGate(place, slot) else {
             park(place)
+            hasNewlyParked = true
             return
         }
         begin(request, on: slot)

@@ -11,6 +11,8 @@ import NBD
 struct LoopExport {
     var served: ExportedDrive
     let medium: Medium
+    /// The same for all loops.
+    let gate: WriteGate
 }
 
 /// An event loop. It is made on its thread and never leaves it; nothing of it is shared.
@@ -46,11 +48,15 @@ struct Loop: ~Copyable {
     /// Requests that a write gate did not let in: first and last of a list.
     var firstParked: Int32 = -1
     var lastParked: Int32 = -1
+    /// A request was parked that has not been looked at since.
+    var hasNewlyParked = false
     /// Seconds since the loop began.
     var now = 0
     let second = Duration(milliseconds: 1000)
     var isStopping = false
     var stopDeadline = 0
+    /// By listener; only the first loop accepts.
+    var isAccepting: [Bool]
     /// Where the next accepted connection goes.
     var nextLoop = 0
 
@@ -73,8 +79,10 @@ struct Loop: ~Copyable {
         unsafe freeConnections = UnsafeMutablePointer<UInt16>.allocate(capacity: capacity)
         unsafe exports = UnsafeMutablePointer<LoopExport>.allocate(capacity: shared.exports.count)
         for (number, export) in shared.exports.enumerated() {
-            unsafe (exports + number).initialize(to: LoopExport(served: export.drive, medium: export.medium))
+            unsafe (exports + number).initialize(to: LoopExport(
+                    served: export.drive, medium: export.medium, gate: shared.gates[number]))
         }
+        isAccepting = Array(repeating: false, count: shared.listeners.count)
         stageQueue = SlotQueue(capacity: capacity)
         sendQueue = SlotQueue(capacity: capacity)
     }
@@ -96,13 +104,18 @@ struct Loop: ~Copyable {
             let count = ring.completionsReady
             for number in 0..<count { handle(ring.completion(at: number)) }
             ring.releaseCompletions(count)
-            retryParked()
-            while let connection = sendQueue.popFirst() { send(connection) }
+            repeat {
+                retryParked()
+                while let connection = sendQueue.popFirst() { send(connection) }
+                // Sending may end a connection, whose memory lets others begin, whose writes may have to be parked.
+            } while hasNewlyParked
         }
     }
 
-    private mutating func listen() {
-        for number in shared.listeners.indices {
+    /// Accepts on every listener where that has not begun, or has ended.
+    mutating func listen() {
+        for number in shared.listeners.indices where !isAccepting[number] {
+            isAccepting[number] = true
             ring.acceptMultishot(
                 shared.listeners[number].descriptor, userData: Token(.accept, connection: number).userData)
         }

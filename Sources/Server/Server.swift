@@ -43,9 +43,13 @@ public struct Server {
             throw .endpoint(error)
         }
         self.logger = logger
-        shared = SharedState(
-            exports: exports, information: information, listeners: listeners, loopCount: loops, limits: limits,
-            logger: logger)
+        do {
+            shared = try SharedState(
+                exports: exports, information: information, listeners: listeners, loopCount: loops, limits: limits,
+                logger: logger)
+        } catch {
+            throw .ring(error)
+        }
     }
 
     private static func openListeners(_ endpoints: [Endpoint]) throws(EndpointError) -> [Listener] {
@@ -70,6 +74,7 @@ public struct Server {
     ///
     /// - Parameter ready: called when clients are served.
     public func run(ready: () throws -> Void) throws {
+        raiseDescriptorLimit()
         let signals = blockSignals()
         let threads = try (0..<shared.loopCount).map { number throws(ServerError) in try startLoop(number) }
         try ready()
@@ -169,6 +174,14 @@ extension ServedExport {
             name: name, identifyData: drive.drive.identifyData,
             medium: MediumTraits(isReadOnly: medium.isReadOnly, zeroesFast: medium.zeroesFastByDeallocating))
     }
+}
+
+/// A connection needs a descriptor: as many as the system lets this process have.
+private func raiseDescriptorLimit() {
+    var limit = rlimit()
+    guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+    limit.rlim_cur = limit.rlim_max
+    unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
 }
 
 /// SIGTERM and SIGINT reach nobody but who waits for them; SIGPIPE nobody at all.

@@ -1,5 +1,6 @@
 // What the loops of a server have in common; nothing of it changes once they run, but for what is atomic.
 
+import IOUring
 import Logging
 import NBD
 import Synchronization
@@ -27,14 +28,14 @@ final class SharedState: Sendable {
         exports: [ServedExport], information: [ExportInformation], listeners: [Listener], loopCount: Int,
         limits: Limits,
         logger: Logger
-    ) {
+    ) throws(RingError) {
         self.exports = exports
         self.information = information
         self.listeners = listeners
         self.limits = limits
         self.logger = logger
         self.loopCount = loopCount
-        gates = exports.map { _ in WriteGate(loopCount: loopCount) }
+        gates = try exports.map { _ throws(RingError) in try WriteGate(loopCount: loopCount) }
         rings = (0..<loopCount).map { _ in RingCell() }
         running = Atomic<Int>(loopCount)
     }

@@ -1,5 +1,6 @@
 // What keeps a read-modify-write alone with its drive, without a lock on the way of every other write.
 
+import IOUring
 import Synchronization
 
 /// All loops' writes to one drive: many may be under way together, or one that has to be alone.
@@ -7,22 +8,30 @@ import Synchronization
 /// A write of whole sectors enters shared; one that first has to read what surrounds it enters alone, because a write
 /// that landed in between would be undone. Each loop counts its shared writers in a cell of its own, so that the usual
 /// case touches no memory that others write. Nothing ever waits here: who may not enter is told so, and is woken.
-final class WriteGate: Sendable {
+///
+/// A copy is the same gate; its memory lives as long as the process.
+struct WriteGate: Sendable {
+    /// The distance of two counters: no two share the pair of cache lines that a processor fetches together.
+    private static let cellBytes = 128
+
+    private let memory: SharedMemory
+    private let loopCount: Int
+
+    init(loopCount: Int) throws(RingError) {
+        memory = try SharedMemory(byteCount: (loopCount + 1) * Self.cellBytes)
+        self.loopCount = loopCount
+        for number in 0...loopCount { unsafe cell(number).initialize(to: Atomic(0)) }
+    }
+
+    private func cell(_ number: Int) -> UnsafeMutablePointer<Atomic<Int>> {
+        unsafe (memory.base + number * Self.cellBytes).assumingMemoryBound(to: Atomic<Int>.self)
+    }
+
     /// The loop (plus one) whose writer is, or wants to be, alone; 0 for none.
-    private let holder = Atomic<Int>(0)
-    private let writers: [Cell]
+    private var holder: UnsafeMutablePointer<Atomic<Int>> { unsafe cell(0) }
 
-    /// One loop's count of shared writers, on a cache line that nothing else uses.
-    private final class Cell: Sendable {
-        let count = Atomic<Int>(0)
-        // Two cells never share the lines that a processor fetches as a pair.
-        private let padding: (Int, Int, Int, Int, Int, Int, Int, Int) = (0, 0, 0, 0, 0, 0, 0, 0)
-        private let morePadding: (Int, Int, Int, Int, Int, Int, Int, Int) = (0, 0, 0, 0, 0, 0, 0, 0)
-    }
-
-    init(loopCount: Int) {
-        writers = (0..<loopCount).map { _ in Cell() }
-    }
+    /// How many shared writers a loop has.
+    private func writers(of loop: Int) -> UnsafeMutablePointer<Atomic<Int>> { unsafe cell(loop + 1) }
 
     /// Who has to be woken after a writer left.
     enum Wake: Equatable {
@@ -39,16 +48,16 @@ final class WriteGate: Sendable {
     func enterShared(loop: Int) -> Wake? {
         // Announce first, look second, both sequentially consistent: of this and a writer that wants to be alone at the
         // same moment, at least one sees the other.
-        writers[loop].count.add(1, ordering: .sequentiallyConsistent)
-        guard holder.load(ordering: .sequentiallyConsistent) != 0 else { return nil }
+        unsafe writers(of: loop).pointee.add(1, ordering: .sequentiallyConsistent)
+        guard unsafe holder.pointee.load(ordering: .sequentiallyConsistent) != 0 else { return nil }
         return leaveShared(loop: loop)
     }
 
     /// A write of whole sectors has ended.
     func leaveShared(loop: Int) -> Wake {
-        let left = writers[loop].count.subtract(1, ordering: .sequentiallyConsistent).newValue
-        let holder = holder.load(ordering: .sequentiallyConsistent)
-        return left == 0 && holder != 0 ? .loop(holder - 1) : .nobody
+        let left = unsafe writers(of: loop).pointee.subtract(1, ordering: .sequentiallyConsistent).newValue
+        let waiting = unsafe holder.pointee.load(ordering: .sequentiallyConsistent)
+        return left == 0 && waiting != 0 ? .loop(waiting - 1) : .nobody
     }
 
     /// A writer of `loop` wants to be alone: it claims the gate, then comes back until all others have left.
@@ -57,16 +66,20 @@ final class WriteGate: Sendable {
     func enterAlone(loop: Int, hasClaim: inout Bool) -> Bool {
         if !hasClaim {
             hasClaim =
-                holder.compareExchange(
+                unsafe holder.pointee.compareExchange(
                     expected: 0, desired: loop + 1, ordering: .sequentiallyConsistent
                 ).exchanged
         }
-        return hasClaim && writers.allSatisfy { $0.count.load(ordering: .sequentiallyConsistent) == 0 }
+        guard hasClaim else { return false }
+        for other in 0..<loopCount {
+            guard unsafe writers(of: other).pointee.load(ordering: .sequentiallyConsistent) == 0 else { return false }
+        }
+        return true
     }
 
-    /// The writer that was alone (or gave up waiting to be) is done.
+    /// The writer that was alone is done.
     func leaveAlone() -> Wake {
-        holder.store(0, ordering: .sequentiallyConsistent)
+        unsafe holder.pointee.store(0, ordering: .sequentiallyConsistent)
         return .all
     }
 }
