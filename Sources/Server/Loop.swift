@@ -79,7 +79,8 @@ struct Loop: ~Copyable {
         unsafe freeConnections = UnsafeMutablePointer<UInt16>.allocate(capacity: capacity)
         unsafe exports = UnsafeMutablePointer<LoopExport>.allocate(capacity: shared.exports.count)
         for (number, export) in shared.exports.enumerated() {
-            unsafe (exports + number).initialize(to: LoopExport(
+            unsafe (exports + number).initialize(
+                to: LoopExport(
                     served: export.drive, medium: export.medium, gate: shared.gates[number]))
         }
         isAccepting = Array(repeating: false, count: shared.listeners.count)
