@@ -1,0 +1,209 @@
+// A drive as an export serves it, above a disk that is an array of bytes: the test does what each effect asks for.
+
+import ATA
+import Export
+import Glibc
+import NBD
+import Testing
+
+/// What became of a request.
+struct Served {
+    /// The error in the reply; nil: success.
+    var error: NBDError?
+    /// What was asked of the medium, in order.
+    var effects: [Effect] = []
+    /// The data of a READ.
+    var data: [UInt8] = []
+    /// SCSI commands and taskfiles that the request took.
+    var commands: UInt64 = 0
+    var taskfiles: UInt64 = 0
+}
+
+/// What a disk does with an effect before it is performed: nil lets it happen.
+typealias Fault = (_ step: Int, _ effect: Effect) -> MediaError?
+
+struct Bench {
+    /// What a discarded sector holds afterwards: TRIM promises nothing, so that it should not look like data or zeroes.
+    static let discarded: UInt8 = 0xDE
+
+    var export: ExportedDrive
+    /// The disk; empty for one that is too large to have one, whose effects are only looked at.
+    var disk: [UInt8]
+
+    /// A drive on a controller, with sectors that tests can tell apart.
+    init(
+        sectors: UInt64, controller: Controller = .piix3IDE, hasDisk: Bool = true,
+        change: (inout DriveProperties) -> Void = { _ in }
+    ) {
+        var properties = DriveProperties()
+        change(&properties)
+        let drive = Drive(properties, sectors: sectors, bootSector: nil, controller: controller)
+        export = ExportedDrive(drive, controller: controller)
+        disk = hasDisk ? [UInt8](repeating: 0, count: Int(sectors) * 512) : []
+        // Each sector begins with its number, and goes on with bytes that neither zeroing nor discarding leaves.
+        let pattern = (0..<512).map { UInt8(1 + $0 * 7 % 221) }
+        for sector in 0..<disk.count / 512 {
+            copy(pattern, 0, to: &disk, sector * 512, 512)
+            var number = UInt64(sector)
+            disk.withUnsafeMutableBytes { _ = memcpy($0.baseAddress! + sector * 512, &number, 8) }
+        }
+    }
+
+    /// What a client of this drive was told.
+    func information(isReadOnly: Bool = false, zeroesFast: Bool = true) throws -> ExportInformation {
+        try ExportInformation(
+            name: "disk", identifyData: export.drive.identifyData,
+            medium: MediumTraits(isReadOnly: isReadOnly, zeroesFast: zeroesFast))
+    }
+
+    /// Serves a request to its end. The buffer has just the size that the request says it needs.
+    mutating func serve(
+        _ command: NBD.Command, at offset: UInt64 = 0, _ length: UInt32 = 0, flags: CommandFlags = [],
+        payload: [UInt8] = [], fault: Fault = { _, _ in nil }
+    ) throws -> Served {
+        let header = RequestHeader(
+            type: command.rawValue, flags: flags, cookie: 42, offsetBytes: offset, lengthBytes: length)
+        var request = ServedRequest(header, as: command)
+        let needs = request.bufferNeeds
+        // What is not written by anybody has to be recognisable.
+        var buffer = [UInt8](repeating: 0xA5, count: needs.byteCount)
+        if command == .write {
+            buffer.replaceSubrange(needs.dataOffset..<needs.dataOffset + payload.count, with: payload)
+        }
+        let before = (export.commandsSent, export.drive.taskfilesExecuted)
+        var served = Served()
+        var effect = withBytes(of: &buffer) { request.begin(on: &export, buffer: &$0) }
+        while true {
+            if case .reply(let error) = effect {
+                served.error = error
+                break
+            }
+            let outcome: MediaOutcome
+            if let error = fault(served.effects.count, effect) {
+                outcome = .failed(error)
+            } else {
+                try perform(effect, needs: needs, buffer: &buffer)
+                outcome = .done
+            }
+            served.effects.append(effect)
+            effect = withBytes(of: &buffer) { request.resume(outcome, on: &export, buffer: &$0) }
+        }
+        if command == .read && served.error == nil {
+            served.data = Array(buffer[needs.dataOffset..<needs.dataOffset + Int(length)])
+        }
+        served.commands = export.commandsSent - before.0
+        served.taskfiles = export.drive.taskfilesExecuted - before.1
+        return served
+    }
+
+    /// Does what the medium would do, after a look at whether it is asked for anything outside of disk and buffer.
+    private mutating func perform(_ effect: Effect, needs: BufferNeeds, buffer: inout [UInt8]) throws {
+        if let range = effect.sectors {
+            try #require(!range.isEmpty && range.upperBound <= export.drive.sectors, "\(effect) is not on the disk")
+        }
+        if let range = effect.bufferBytes {
+            try #require(range.upperBound <= needs.byteCount, "\(effect) needs more than \(needs)")
+        }
+        guard !disk.isEmpty, let range = effect.sectors else { return }
+        let bytes = Int(range.lowerBound) * 512..<Int(range.upperBound) * 512
+        switch effect {
+        case .perform(.read, let offset): copy(disk, bytes.lowerBound, to: &buffer, Int(offset), bytes.count)
+        case .perform(.write, let offset): copy(buffer, Int(offset), to: &disk, bytes.lowerBound, bytes.count)
+        case .perform(.discard, _): fill(&disk, bytes, with: Self.discarded)
+        case .performZeroes: fill(&disk, bytes, with: 0)
+        case .perform(.prefetch, _), .perform(.flush, _), .reply: break
+        }
+    }
+}
+
+extension Effect {
+    /// The sectors that it touches; nil for a flush.
+    var sectors: Range<UInt64>? {
+        switch self {
+        case .perform(.read(let lba, let count), _), .perform(.write(let lba, let count), _),
+            .perform(.discard(let lba, let count), _), .perform(.prefetch(let lba, let count), _),
+            .performZeroes(let lba, let count, _):
+            lba..<lba + UInt64(count)
+        case .perform(.flush, _), .reply: nil
+        }
+    }
+
+    /// The bytes of the buffer that it moves.
+    var bufferBytes: Range<Int>? {
+        switch self {
+        case .perform(.read(_, let count), let offset), .perform(.write(_, let count), let offset):
+            Int(offset)..<Int(offset) + Int(count) * 512
+        case .perform, .performZeroes, .reply: nil
+        }
+    }
+
+    /// One word for what it is.
+    var kind: String {
+        switch self {
+        case .perform(.read, _): "read"
+        case .perform(.write, _): "write"
+        case .perform(.flush, _): "flush"
+        case .perform(.discard, _): "discard"
+        case .perform(.prefetch, _): "prefetch"
+        case .performZeroes: "zeroes"
+        case .reply: "reply"
+        }
+    }
+}
+
+private func withBytes<Result>(of bytes: inout [UInt8], _ body: (inout MutableRawSpan) -> Result) -> Result {
+    var span = bytes.mutableSpan
+    var raw = span.mutableBytes
+    return body(&raw)
+}
+
+/// Copies with memcpy: element by element, a debug build takes seconds for a large request.
+func copy(_ source: [UInt8], _ from: Int, to target: inout [UInt8], _ start: Int, _ count: Int) {
+    precondition(from + count <= source.count && start + count <= target.count)
+    source.withUnsafeBytes { source in
+        target.withUnsafeMutableBytes { _ = memcpy($0.baseAddress! + start, source.baseAddress! + from, count) }
+    }
+}
+
+func fill(_ target: inout [UInt8], _ range: Range<Int>, with value: UInt8) {
+    precondition(range.upperBound <= target.count)
+    guard !range.isEmpty else { return }
+    target.withUnsafeMutableBytes { _ = memset($0.baseAddress! + range.lowerBound, Int32(value), range.count) }
+}
+
+/// The first byte in which two arrays differ, for a failure that says where; nil when they are equal.
+func firstDifference(_ one: [UInt8], _ other: [UInt8]) -> Int? {
+    guard one.count == other.count else { return min(one.count, other.count) }
+    let same = one.withUnsafeBytes { one in
+        other.withUnsafeBytes { one.isEmpty || memcmp(one.baseAddress!, $0.baseAddress!, one.count) == 0 }
+    }
+    return same ? nil : one.indices.first { one[$0] != other[$0] }
+}
+
+/// Random numbers that can be had again (SplitMix64).
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) {
+        state = seed
+    }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = state
+        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ mixed >> 31
+    }
+
+    /// So many random bytes.
+    mutating func bytes(_ count: Int) -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            for start in stride(from: 0, to: count, by: 8) {
+                var word = next()
+                memcpy(buffer.baseAddress! + start, &word, min(8, count - start))
+            }
+            filled = count
+        }
+    }
+}

@@ -1,0 +1,102 @@
+// The medium fails at each step of each request: what the client is told, and what happens no more.
+
+import ATA
+import NBD
+import SCSI
+import Testing
+
+@testable import Export
+
+@Suite struct ErrorTests {
+    /// The one table: from why the medium failed to what NBD has for it.
+    static let table: [(MediaError, NBDError)] = [
+        (.unrecovered, .inputOutput), (.noSpace, .noSpace), (.writeProtected, .notPermitted),
+    ]
+
+    /// A request of each kind, those with several steps too.
+    struct Row: CustomTestStringConvertible {
+        var command: NBD.Command
+        var offset: UInt64
+        var length: UInt32
+        var hasWriteCache = true
+        var steps: Int
+
+        var testDescription: String { "\(command) of \(length) at \(offset), \(steps) steps" }
+
+        static let all = [
+            Row(command: .read, offset: 0, length: 4096, steps: 1),
+            Row(command: .read, offset: 0, length: 1 << 25, steps: 2),
+            Row(command: .write, offset: 0, length: 4096, steps: 1),
+            Row(command: .write, offset: 511, length: 1026, steps: 3),
+            Row(command: .write, offset: 511, length: 1026, hasWriteCache: false, steps: 4),
+            Row(command: .flush, offset: 0, length: 0, steps: 1),
+            Row(command: .trim, offset: 0, length: .max, steps: 3),
+            Row(command: .writeZeroes, offset: 500, length: 2000, steps: 5),
+            Row(command: .writeZeroes, offset: 0, length: 65_529 * 512, hasWriteCache: false, steps: 4),
+        ]
+    }
+
+    @Test(arguments: Row.all, Controller.allCases)
+    func theMediumFails(row: Row, controller: Controller) throws {
+        let payload = row.command == .write ? [UInt8](repeating: 1, count: Int(row.length)) : []
+        for (reason, error) in Self.table {
+            for failing in 0..<row.steps {
+                var bench = Bench(sectors: 1 << 24, controller: controller, hasDisk: false) {
+                    $0.writeCache = row.hasWriteCache ? .on : .off
+                }
+                let whole = try bench.serve(row.command, at: row.offset, row.length, payload: payload)
+                try #require(whole.effects.count == row.steps)
+                let served = try bench.serve(row.command, at: row.offset, row.length, payload: payload) { step, _ in
+                    step == failing ? reason : nil
+                }
+                #expect(served.error == error, "\(reason) at step \(failing)")
+                // Nothing follows a failure: what could not be read is not written back.
+                #expect(served.effects == Array(whole.effects.prefix(failing + 1)))
+                // The drive has forgotten it.
+                #expect(try bench.serve(row.command, at: row.offset, row.length, payload: payload).error == nil)
+            }
+        }
+    }
+
+    /// What surrounds a write and cannot be read is not replaced by anything.
+    @Test(arguments: [(UInt64(100), UInt32(10)), (512, 100), (700, 900)])
+    func anUnreadableEdgeIsLeftAlone(offset: UInt64, length: UInt32) throws {
+        var bench = Bench(sectors: 8)
+        let before = bench.disk
+        for command in [NBD.Command.write, .writeZeroes] {
+            let payload = command == .write ? [UInt8](repeating: 1, count: Int(length)) : []
+            let served = try bench.serve(command, at: offset, length, payload: payload) { _, effect in
+                effect.kind == "read" ? .unrecovered : nil
+            }
+            #expect(served.error == .inputOutput)
+            #expect(bench.disk == before)
+        }
+    }
+
+    /// CACHE is advice: READ VERIFY of a QEMU drive looks at nothing.
+    @Test func prefetchingCannotFail() throws {
+        var bench = Bench(sectors: 1 << 20, hasDisk: false)
+        let served = try bench.serve(.cache, at: 0, 65_529 * 512) { _, _ in .unrecovered }
+        #expect(served.error == nil)
+        #expect(served.effects.count == 2)
+    }
+
+    /// Sense data that this drive has no way to give belong into the table as well.
+    @Test(arguments: [
+        (SenseKey.mediumError, AdditionalSenseCode.unrecoveredReadErrorAutoReallocateFailed, NBDError.inputOutput),
+        (.hardwareError, .internalTargetFailure, .inputOutput), (.abortedCommand, .none, .inputOutput),
+        (.notReady, .logicalUnitNotReady, .inputOutput), (.unitAttention, .mediumMayHaveChanged, .inputOutput),
+        (.dataProtect, .writeProtected, .notPermitted),
+        (.dataProtect, .spaceAllocationFailedWriteProtect, .noSpace),
+        (.illegalRequest, .invalidFieldInCDB, .invalidArgument),
+        (.illegalRequest, .logicalBlockAddressOutOfRange, .invalidArgument),
+    ])
+    func senseData(key: SenseKey, code: AdditionalSenseCode, error: NBDError) {
+        #expect(NBDError(SenseData(key, code, format: .fixed)) == error)
+        #expect(NBDError(SenseData(key, code, format: .descriptor)) == error)
+    }
+
+    @Test func noSenseDataIsAnInputOutputError() {
+        #expect(NBDError(nil) == .inputOutput)
+    }
+}
