@@ -17,28 +17,8 @@ import Glibc
     ///   - entries: how many operations can be prepared between two system calls; a power of two.
     ///   - completions: how many completions the kernel can hold before it keeps them aside; a power of two.
     public init(entries: UInt32, completions: UInt32) throws(RingError) {
-        unsafe pointer = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
-        unsafe pointer.initialize(to: io_uring())
-        var parameters = io_uring_params()
-        // SINGLE_ISSUER and DEFER_TASKRUN: completions are worked off when this thread asks for them, never by an
-        // interrupt of what it is doing. COOP and the like are implied.
-        parameters.flags = UInt32(IORING_SETUP_SINGLE_ISSUER) | UInt32(IORING_SETUP_DEFER_TASKRUN)
-        parameters.flags |= UInt32(IORING_SETUP_CQSIZE) | UInt32(IORING_SETUP_CLAMP)
-        parameters.cq_entries = completions
-        let result = unsafe io_uring_queue_init_params(entries, pointer, &parameters)
-        guard result == 0 else {
-            unsafe pointer.deallocate()
-            throw .setup(errno: -result, disabled: disabledSetting())
-        }
-        // The registered descriptor saves the kernel a look-up on every io_uring_enter.
-        let registered = unsafe io_uring_register_ring_fd(pointer)
-        guard registered == 1 else {
-            unsafe io_uring_queue_exit(pointer)
-            unsafe pointer.deallocate()
-            throw .registration(errno: -registered)
-        }
-        let missing = missingOperations()
-        guard missing.isEmpty else { throw .operationsMissing(missing) }
+        // The property gets its value last: once it has one, `deinit` runs for an error too.
+        unsafe pointer = try setUpRing(entries: entries, completions: completions)
     }
 
     deinit {
@@ -94,21 +74,6 @@ import Glibc
             precondition(result >= 0 || -result == EINTR || -result == EAGAIN || -result == EBUSY, "submission refused")
         }
     }
-
-    /// The operations Spindle submits, by the names io_uring_enter(2) gives them, that this kernel does not know.
-    private func missingOperations() -> [String] {
-        let needed: [(io_uring_op, String)] = [
-            (IORING_OP_ACCEPT, "IORING_OP_ACCEPT"), (IORING_OP_RECV, "IORING_OP_RECV"),
-            (IORING_OP_SENDMSG, "IORING_OP_SENDMSG"), (IORING_OP_READ, "IORING_OP_READ"),
-            (IORING_OP_WRITE, "IORING_OP_WRITE"), (IORING_OP_FSYNC, "IORING_OP_FSYNC"),
-            (IORING_OP_FALLOCATE, "IORING_OP_FALLOCATE"), (IORING_OP_FADVISE, "IORING_OP_FADVISE"),
-            (IORING_OP_ASYNC_CANCEL, "IORING_OP_ASYNC_CANCEL"), (IORING_OP_MSG_RING, "IORING_OP_MSG_RING"),
-            (IORING_OP_TIMEOUT, "IORING_OP_TIMEOUT"),
-        ]
-        guard let probe = unsafe io_uring_get_probe_ring(pointer) else { return ["IORING_REGISTER_PROBE"] }
-        defer { unsafe io_uring_free_probe(probe) }
-        return needed.filter { unsafe io_uring_opcode_supported(probe, Int32($0.0.rawValue)) == 0 }.map(\.1)
-    }
 }
 
 /// What the kernel says of one finished (or, for a multishot operation, continuing) operation.
@@ -130,6 +95,50 @@ public struct Completion: Equatable, Sendable {
         flags & UInt32(IORING_CQE_F_BUFFER) == 0
             ? nil : UInt16(truncatingIfNeeded: flags >> UInt32(IORING_CQE_BUFFER_SHIFT))
     }
+}
+
+/// Makes a ring; what has been made of it is given back if something fails.
+private func setUpRing(entries: UInt32, completions: UInt32) throws(RingError) -> UnsafeMutablePointer<io_uring> {
+    let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
+    unsafe ring.initialize(to: io_uring())
+    var parameters = io_uring_params()
+    // SINGLE_ISSUER and DEFER_TASKRUN: completions are worked off when this thread asks for them, never by an interrupt
+    // of what it is doing. COOP and the like are implied.
+    parameters.flags = UInt32(IORING_SETUP_SINGLE_ISSUER) | UInt32(IORING_SETUP_DEFER_TASKRUN)
+    parameters.flags |= UInt32(IORING_SETUP_CQSIZE) | UInt32(IORING_SETUP_CLAMP)
+    parameters.cq_entries = completions
+    let result = unsafe io_uring_queue_init_params(entries, ring, &parameters)
+    guard result == 0 else {
+        unsafe ring.deallocate()
+        throw .setup(errno: -result, disabled: disabledSetting())
+    }
+    do throws(RingError) {
+        // The registered descriptor saves the kernel a look-up on every io_uring_enter.
+        let registered = unsafe io_uring_register_ring_fd(ring)
+        guard registered == 1 else { throw .registration(errno: -registered) }
+        let missing = unsafe missingOperations(ring)
+        guard missing.isEmpty else { throw .operationsMissing(missing) }
+    } catch {
+        unsafe io_uring_queue_exit(ring)
+        unsafe ring.deallocate()
+        throw error
+    }
+    return unsafe ring
+}
+
+/// The operations Spindle submits, by the names io_uring_enter(2) gives them, that this kernel does not know.
+private func missingOperations(_ ring: UnsafeMutablePointer<io_uring>) -> [String] {
+    let needed: [(io_uring_op, String)] = [
+        (IORING_OP_ACCEPT, "IORING_OP_ACCEPT"), (IORING_OP_RECV, "IORING_OP_RECV"),
+        (IORING_OP_SENDMSG, "IORING_OP_SENDMSG"), (IORING_OP_READ, "IORING_OP_READ"),
+        (IORING_OP_WRITE, "IORING_OP_WRITE"), (IORING_OP_FSYNC, "IORING_OP_FSYNC"),
+        (IORING_OP_FALLOCATE, "IORING_OP_FALLOCATE"), (IORING_OP_FADVISE, "IORING_OP_FADVISE"),
+        (IORING_OP_ASYNC_CANCEL, "IORING_OP_ASYNC_CANCEL"), (IORING_OP_MSG_RING, "IORING_OP_MSG_RING"),
+        (IORING_OP_TIMEOUT, "IORING_OP_TIMEOUT"),
+    ]
+    guard let probe = unsafe io_uring_get_probe_ring(ring) else { return ["IORING_REGISTER_PROBE"] }
+    defer { unsafe io_uring_free_probe(probe) }
+    return needed.filter { unsafe io_uring_opcode_supported(probe, Int32($0.0.rawValue)) == 0 }.map(\.1)
 }
 
 /// The value of the sysctl `kernel.io_uring_disabled`; 0 where it does not exist or cannot be read.
