@@ -1,0 +1,74 @@
+# Spindle's commands; `make help` lists them. What a command does beyond one line is in Scripts/.
+
+# What `make run` serves, and where.
+IMAGE = images/drive.img
+SIZE = 3G
+ENDPOINT = tcp:127.0.0.1:10809
+DEVICE = ide-hd,serial=918a6997-1928-38a1-9,write-cache=on
+export IMAGE SIZE ENDPOINT DEVICE
+
+# Where `make install` puts things; DESTDIR goes before it, for packages.
+PREFIX = /usr/local
+DESTDIR =
+
+# What the build needs of Debian beside a Swift toolchain: liburing, and a linker, C headers and libraries for Swift.
+BUILD_PACKAGES = liburing-dev pkg-config gcc g++ binutils libc6-dev git ca-certificates libcurl4 libsqlite3-0 libxml2
+# What the tests run.
+TEST_PACKAGES = $(shell sed 's/#.*//' Tests/packages.txt)
+
+SPINDLE = .build/release/spindle
+# The runtime library of Swift goes into the program, which then runs where no toolchain is.
+RELEASE = -c release --static-swift-stdlib --product spindle
+
+.PHONY: build run test lint bench install clean help packages build-packages toolchain
+
+build: $(SPINDLE)
+
+# In the recipe, so that 'sudo make install' after 'make' needs no toolchain in root's PATH.
+$(SPINDLE): Package.swift $(shell find Sources -type f)
+	@$(MAKE) --no-print-directory toolchain build-packages
+	swift build $(RELEASE)
+	@touch $@
+
+run: $(SPINDLE)
+	@Scripts/run
+
+test: toolchain packages
+	swift test
+
+lint: toolchain packages
+	swift format lint --strict -r Sources Tests Package.swift
+	Scripts/check-rules
+	swift build --build-tests --explicit-target-dependency-import-check error
+
+bench: $(SPINDLE) packages
+	Scripts/bench
+
+install: $(SPINDLE)
+	Scripts/install "$(DESTDIR)$(PREFIX)"
+
+clean:
+	rm -rf .build
+
+packages:
+	@Scripts/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
+
+build-packages:
+	@Scripts/install-packages $(BUILD_PACKAGES)
+
+toolchain:
+	@command -v swift >/dev/null || { \
+	    echo "There is no 'swift' in PATH. Install a Swift 6.3 toolchain (https://www.swift.org/install/linux)" >&2; \
+	    echo "and put its usr/bin into PATH." >&2; exit 1; }
+
+help:
+	@echo "make          build the release: $(SPINDLE)"
+	@echo "make run      build, make a sparse image if there is none, and serve it as an ATA drive;"
+	@echo "              IMAGE=$(IMAGE) SIZE=$(SIZE) ENDPOINT=$(ENDPOINT)"
+	@echo "              DEVICE=$(DEVICE)"
+	@echo "make test     build and run every test"
+	@echo "make lint     check format, rules and imports"
+	@echo "make bench    compare with nbdkit and qemu-nbd on this machine, in three minutes"
+	@echo "make install  install program, documents and shell completions: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)"
+	@echo "make packages install the Debian packages that build and tests need (all of the above do so themselves)"
+	@echo "make clean    remove what was built; images stay"
