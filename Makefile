@@ -8,8 +8,7 @@ DEVICE = ide-hd,serial=918a6997-1928-38a1-9,write-cache=on
 export IMAGE SIZE ENDPOINT DEVICE
 
 # Where `make install` puts things; DESTDIR goes before it, for packages.
-PREFIX = /usr/local
-DESTDIR =
+PREFIX ?= /usr/local
 
 # What the build needs of Debian beside a Swift toolchain: liburing, and a linker, C headers and libraries for Swift.
 BUILD_PACKAGES = liburing-dev pkg-config gcc g++ binutils libc6-dev git ca-certificates libcurl4 libsqlite3-0 libxml2
