@@ -38,7 +38,7 @@ test: toolchain packages
 lint: toolchain packages
 	swift format lint --strict -r Sources Tests Package.swift
 	Scripts/check-rules
-	swift build --build-tests --explicit-target-dependency-import-check error
+	swift build -q --build-tests --explicit-target-dependency-import-check error
 
 bench: $(SPINDLE) packages
 	Scripts/bench
