@@ -94,5 +94,13 @@ public final class RawConnection {
         Glibc.shutdown(descriptor, Int32(SHUT_RDWR))
     }
 
+    /// Ends a TCP connection with a reset, as a client's machine does that no longer knows of it: connecting to nobody
+    /// dissolves it (connect(2)).
+    public func reset() {
+        var nobody = sockaddr()
+        nobody.sa_family = sa_family_t(AF_UNSPEC)
+        connect(descriptor, &nobody, socklen_t(MemoryLayout<sockaddr>.size))
+    }
+
     deinit { Glibc.close(descriptor) }
 }

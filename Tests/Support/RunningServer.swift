@@ -38,6 +38,17 @@ public final class RunningServer {
         }
     }
 
+    /// Its TCP port, if it was told to listen on one (`tcp:127.0.0.1:0` chooses a free one).
+    public var port: UInt16? {
+        guard let address = announcement.range(of: "nbd://127.0.0.1:") else { return nil }
+        return UInt16(announcement[address.upperBound...].prefix { $0.isNumber })
+    }
+    /// How much of its memory is in RAM.
+    public var residentBytes: Int {
+        let status = (try? String(contentsOfFile: "/proc/\(processIdentifier)/status", encoding: .utf8)) ?? ""
+        let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+        return 1024 * (Int(line?.filter(\.isNumber) ?? "") ?? 0)
+    }
     /// Its process.
     public var processIdentifier: Int32 { process.processIdentifier }
     /// It has not ended.

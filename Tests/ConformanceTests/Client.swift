@@ -1,0 +1,128 @@
+// A client of these tests' own: a socket that never blocks on one direction while the other could go on.
+
+import Glibc
+import Support
+
+/// The server sent something that the document does not allow, or refused what it should do.
+struct Breach: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) {
+        self.description = description
+    }
+}
+
+/// A client. It encodes and decodes from the document, checks what it decodes, and throws a ``Breach`` at what is wrong.
+final class Client {
+    /// How long the server may neither take nor send a byte.
+    var limitSeconds: Int32 = 10
+    /// What was agreed on.
+    var structuredReplies = false
+    /// Requests without a complete reply.
+    var pending: [Request] = []
+    /// The chunks that have come for them, by cookie.
+    var chunks: [UInt64: [Chunk]] = [:]
+    var nextCookie: UInt64 = 0x0123_4567_89AB_CDEF
+    private let connection: RawConnection
+    /// A server lives as long as its clients.
+    private let server: RunningServer
+    /// Bytes that came while others were sent; those before the head are used.
+    private var inbox: [UInt8] = []
+    private var inboxHead = 0
+    private var isEnded = false
+
+    init(_ connection: RawConnection, of server: RunningServer) {
+        self.connection = connection
+        self.server = server
+    }
+
+    /// Sends all bytes, and takes meanwhile what comes.
+    func send(_ bytes: [UInt8]) throws {
+        var sent = 0
+        while sent < bytes.count {
+            let events = try wait(for: isEnded ? POLLOUT : POLLIN | POLLOUT)
+            if events & POLLIN != 0 { try takeWhatIsThere() }
+            guard events & ~POLLIN != 0 else { continue }
+            let count = bytes.withUnsafeBytes {
+                Glibc.send(
+                    connection.descriptor, $0.baseAddress! + sent, bytes.count - sent,
+                    Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+            }
+            guard count > 0 || errno == EAGAIN else { throw RawConnection.Failure.cannotSend(errno) }
+            sent += max(count, 0)
+        }
+    }
+
+    /// Receives exactly so many bytes.
+    func receive(_ count: Int) throws -> [UInt8] {
+        let waiting = min(count, inbox.count - inboxHead)
+        var bytes = inbox.bytes(inboxHead, waiting)
+        inboxHead += waiting
+        guard waiting < count else { return bytes }
+        bytes += [UInt8](repeating: 0, count: count - waiting)
+        var received = waiting
+        while received < count {
+            _ = try wait(for: POLLIN)
+            let result = bytes.withUnsafeMutableBytes {
+                recv(connection.descriptor, $0.baseAddress! + received, count - received, Int32(MSG_DONTWAIT))
+            }
+            guard result > 0 || (result < 0 && errno == EAGAIN) else {
+                throw RawConnection.Failure.closed(received: received)
+            }
+            received += max(result, 0)
+        }
+        return bytes
+    }
+
+    /// Whether the server closes without sending anything more.
+    func isClosedByServer() -> Bool {
+        do {
+            _ = try receive(1)
+            return false
+        } catch RawConnection.Failure.closed(received: 0) {
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    /// Whether there is something to receive, or the end, within a time.
+    func isReadable(withinMilliseconds limit: Int32) throws -> Bool {
+        var state = pollfd(fd: connection.descriptor, events: Int16(POLLIN), revents: 0)
+        return inboxHead < inbox.count || poll(&state, 1, limit) > 0
+    }
+
+    /// Closes at once, whatever is under way.
+    func close() {
+        connection.close()
+    }
+
+    /// Says that nothing more will be sent; replies can still come.
+    func endSending() {
+        shutdown(connection.descriptor, Int32(SHUT_WR))
+    }
+
+    /// Ends a TCP connection with a reset.
+    func reset() {
+        connection.reset()
+    }
+
+    private func wait(for events: Int32) throws -> Int32 {
+        var state = pollfd(fd: connection.descriptor, events: Int16(events), revents: 0)
+        let result = poll(&state, 1, limitSeconds * 1000)
+        guard result > 0 else { throw Breach("the server neither took nor sent a byte for \(limitSeconds) s") }
+        return Int32(state.revents)
+    }
+
+    private func takeWhatIsThere() throws {
+        if inboxHead == inbox.count {
+            inbox.removeAll(keepingCapacity: true)
+            inboxHead = 0
+        }
+        var part = [UInt8](repeating: 0, count: 1 << 18)
+        let count = recv(connection.descriptor, &part, part.count, Int32(MSG_DONTWAIT))
+        if count > 0 { inbox += part.prefix(count) }
+        // What was received before the end can still be decoded.
+        if count == 0 { isEnded = true }
+    }
+}
