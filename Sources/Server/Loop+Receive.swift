@@ -66,7 +66,8 @@ extension Loop {
         while true {
             switch unsafe connections[slot].phase {
             case .handshake:
-                guard advanceHandshake(slot) else { return }
+                guard advanceHandshake(slot) else { break }
+                continue
             case .transmission:
                 guard advanceTransmission(slot) else { break }
                 continue
