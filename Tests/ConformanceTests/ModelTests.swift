@@ -1,0 +1,128 @@
+// Random requests against an array of bytes (checklist I, J, K): what is read, which error is given, and what is in the file at
+// the end.
+
+import Support
+import Testing
+
+@Suite struct ModelTests {
+    private static let size = 128 << 10
+
+    // 92, 101, 102, 106, 107, 113, 116, 120, 121, 135: one request after the other.
+    @Test(arguments: [false, true], ["writeback", "none"])
+    func randomRequestsDoWhatAnArrayOfBytesDoes(structured: Bool, mode: String) throws {
+        let seed = UInt64.random(in: 1 ... .max)
+        var numbers = SeededNumbers(seed: seed)
+        var model = pattern(Self.size)
+        let image = try ServedImage(sizeBytes: Self.size, content: model, options: ["--cache", mode])
+        let client = try image.open(structured: structured)
+        for step in 0..<600 {
+            let request = randomRequest(&numbers)
+            let reply = try client.perform(request)
+            let place = "seed \(seed), step \(step): command \(request.type) at \(request.offset) of \(request.length)"
+            let error = expectedError(request)
+            try #require(reply.error == error, "\(place)")
+            guard error == 0 else { continue }
+            let offset = Int(request.offset)
+            let length = Int(request.length)
+            switch request.type {
+            case CommandNumber.read:
+                try #require(reply.data.difference(from: model.bytes(offset, length)) == nil, "\(place)")
+            case CommandNumber.write:
+                model.overwrite(offset, with: request.payload)
+            case CommandNumber.writeZeroes:
+                model.overwrite(offset, with: .zeroes(length))
+            case CommandNumber.trim:
+                // Whatever is there now stays there.
+                let after = try client.read(offset, length)
+                try #require(
+                    zip(after, model[offset..<offset + length]).allSatisfy { $0 == 0 || $0 == $1 }, "\(place)")
+                model.overwrite(offset, with: after)
+            default:
+                break
+            }
+        }
+        #expect(try client.read(0, Self.size).difference(from: model) == nil, "seed \(seed)")
+        #expect(try image.server.stop() == 0)
+        #expect(try image.bytes().difference(from: model) == nil, "seed \(seed)")
+    }
+
+    // 99, 116, 131: several clients, each with many requests under way in a part of the image that is its own; the server may
+    // serve them in any order, so that none of a batch overlaps another.
+    @Test(arguments: [1, 2])
+    func batchesOfRandomRequestsDoWhatAnArrayOfBytesDoes(threads: Int) throws {
+        let seed = UInt64.random(in: 1 ... .max)
+        var numbers = SeededNumbers(seed: seed)
+        let parts = 4
+        let partBytes = 100_003
+        var model = pattern(parts * partBytes)
+        let image = try ServedImage(sizeBytes: model.count, content: model, threads: threads)
+        let clients = try (0..<parts).map { try image.open(structured: $0 % 2 == 0) }
+        for round in 0..<12 {
+            var batches: [[Request]] = []
+            for part in 0..<parts {
+                var requests: [Request] = []
+                var position = part * partBytes
+                let end = position + partBytes
+                while position < end {
+                    let count = Int.random(in: 1...min(3000, end - position), using: &numbers)
+                    switch Int.random(in: 0..<4, using: &numbers) {
+                    case 0: requests.append(.read(position, count))
+                    case 1: requests.append(.zero(position, count))
+                    default: requests.append(.write(position, numbers.bytes(count)))
+                    }
+                    position += count
+                }
+                requests.shuffle(using: &numbers)
+                batches.append(requests.map(clients[part].register))
+            }
+            for (client, batch) in zip(clients, batches) { try client.send(batch.flatMap(\.bytes)) }
+            for (client, batch) in zip(clients, batches) {
+                for _ in batch {
+                    let reply = try client.reply()
+                    try #require(reply.error == 0, "seed \(seed), round \(round)")
+                    guard reply.request.type == CommandNumber.read else { continue }
+                    let expected = model.bytes(Int(reply.request.offset), Int(reply.request.length))
+                    try #require(reply.data.difference(from: expected) == nil, "seed \(seed), round \(round)")
+                }
+            }
+            for request in batches.joined() where request.type != CommandNumber.read {
+                let isWrite = request.type == CommandNumber.write
+                model.overwrite(Int(request.offset), with: isWrite ? request.payload : .zeroes(Int(request.length)))
+            }
+        }
+        #expect(try clients[0].read(0, model.count).difference(from: model) == nil, "seed \(seed)")
+        #expect(try image.server.stop() == 0)
+        #expect(try image.bytes().difference(from: model) == nil, "seed \(seed)")
+    }
+
+    private func randomRequest(_ numbers: inout SeededNumbers) -> Request {
+        var offset = UInt64.random(in: 0..<UInt64(Self.size), using: &numbers)
+        var length = UInt32.random(in: 0...9000, using: &numbers)
+        if Bool.random(using: &numbers) {
+            offset = offset / 512 * 512
+            length = length / 512 * 512
+        }
+        if Int.random(in: 0..<40, using: &numbers) == 0 { offset = numbers.next() }
+        let type = UInt16.random(in: 0...8, using: &numbers)
+        var flags: UInt16 = 0
+        if type == CommandNumber.writeZeroes && Bool.random(using: &numbers) { flags = CommandFlag.noHole }
+        if Int.random(in: 0..<40, using: &numbers) == 0 { flags = 1 << UInt16.random(in: 5...15, using: &numbers) }
+        var request = Request(type: type, flags: flags, offset: offset, length: length)
+        if type == CommandNumber.disconnect { request.type = CommandNumber.read }
+        if type == CommandNumber.flush { (request.offset, request.length) = (0, 0) }
+        if type == CommandNumber.write { request.payload = numbers.bytes(Int(length)) }
+        return request
+    }
+
+    /// What the document asks for, and for zero lengths what this server chose.
+    private func expectedError(_ request: Request) -> UInt32 {
+        guard request.type <= CommandNumber.writeZeroes else { return ErrorNumber.invalid }
+        guard request.flags & ~CommandFlag.noHole == 0 else { return ErrorNumber.invalid }
+        if request.type == CommandNumber.flush { return 0 }
+        guard request.length > 0 else { return ErrorNumber.invalid }
+        let (end, overflows) = request.offset.addingReportingOverflow(UInt64(request.length))
+        guard overflows || end > UInt64(Self.size) else { return 0 }
+        let writes = request.type == CommandNumber.write || request.type == CommandNumber.writeZeroes
+        return writes ? ErrorNumber.noSpace : ErrorNumber.invalid
+    }
+}
