@@ -40,6 +40,8 @@ struct Connection: ~Copyable {
     // Receiving
     var group: BufferGroup
     var isReceiving = false
+    /// The client sends no more; what has been received of it is still parsed.
+    var isAtEndOfFile = false
     /// In the order of their arrival; there are never more than buffers in the group.
     var received = InlineArray<4, ReceivedChunk>(repeating: ReceivedChunk())
     var receivedHead = 0
@@ -136,6 +138,7 @@ struct Connection: ~Copyable {
         while receivedCount > 0 { dropChunk() }
         phase = .free
         descriptor = -1
+        isAtEndOfFile = false
         headerCount = 0
         payloadRequest = nil
         discardCount = 0

@@ -38,6 +38,7 @@ extension Loop {
     private mutating func resumeReceiving(_ slot: Int) {
         let phase = unsafe connections[slot].phase
         guard phase == .handshake || phase == .transmission, unsafe !connections[slot].isReceiving,
+            unsafe !connections[slot].isAtEndOfFile,
             unsafe connections[slot].receivedCount < Int(Limits.receiveBuffers)
         else { return }
         receive(slot)
@@ -50,15 +51,25 @@ extension Loop {
             unsafe logger.debug("the client closed in the handshake", metadata: ["client": "\(connections[slot].peer)"])
             abort(slot)
         case .transmission:
-            let isInside = unsafe connections[slot].payloadRequest != nil || connections[slot].headerCount > 0
-            unsafe logger.info(
-                "the client closed without DISC\(isInside ? ", in the middle of a request" : "")",
-                metadata: ["client": "\(connections[slot].peer)"])
-            drain(slot)
+            unsafe connections[slot].isAtEndOfFile = true
+            pump(slot)
         case .draining, .closing, .free:
             // It may still read the replies to what it has asked.
             break
         }
+    }
+
+    /// Ends a connection whose client sends no more, once everything received is parsed. A header that waits for memory is
+    /// complete.
+    private mutating func drainAtEndOfFile(_ slot: Int) {
+        guard unsafe connections[slot].isAtEndOfFile, unsafe connections[slot].receivedCount == 0,
+            unsafe connections[slot].headerCount < RequestHeader.byteCount
+        else { return }
+        let isInside = unsafe connections[slot].payloadRequest != nil || connections[slot].headerCount > 0
+        unsafe logger.info(
+            "the client closed without DISC\(isInside ? ", in the middle of a request" : "")",
+            metadata: ["client": "\(connections[slot].peer)"])
+        drain(slot)
     }
 
     /// Parses what has been received, as far as there is memory for it.
@@ -80,6 +91,7 @@ extension Loop {
             }
             break
         }
+        drainAtEndOfFile(slot)
         resumeReceiving(slot)
     }
 
