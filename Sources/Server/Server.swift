@@ -77,10 +77,17 @@ public struct Server {
         raiseDescriptorLimit()
         let signals = blockSignals()
         let threads = try (0..<shared.loopCount).map { number throws(ServerError) in try startLoop(number) }
+        // Made now: at the end there may be no descriptor left for it.
+        var ring: Ring
+        do {
+            ring = try Ring(entries: 8, completions: 16)
+        } catch {
+            throw ServerError.ring(error)
+        }
         try ready()
         wait(for: signals)
         logger.info("stopping")
-        stopLoops()
+        stopLoops(through: &ring)
         waitForLoops(orFor: signals)
         for thread in threads { pthread_join(thread, nil) }
         try finish()
@@ -105,9 +112,8 @@ public struct Server {
         return thread
     }
 
-    private func stopLoops() {
+    private func stopLoops(through ring: inout Ring) {
         do {
-            var ring = try Ring(entries: 8, completions: 16)
             for number in 0..<shared.loopCount {
                 ring.message(
                     to: shared.ring(of: number), value: 0, remoteUserData: Token(.stop).userData, userData: 0)
@@ -184,9 +190,11 @@ private func raiseDescriptorLimit() {
     unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
 }
 
-/// SIGTERM and SIGINT reach nobody but who waits for them; SIGPIPE nobody at all.
+/// SIGTERM and SIGINT reach nobody but who waits for them; SIGPIPE and SIGXFSZ nobody at all: that a client is gone or a
+/// file may not grow is an error of one operation.
 private func blockSignals() -> sigset_t {
     signal(SIGPIPE, SIG_IGN)
+    signal(SIGXFSZ, SIG_IGN)
     var signals = sigset_t()
     unsafe sigemptyset(&signals)
     unsafe sigaddset(&signals, SIGTERM)

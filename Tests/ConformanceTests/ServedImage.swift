@@ -12,12 +12,16 @@ final class ServedImage {
 
     /// Serves a file that begins with `content`.
     ///
-    /// - Parameter options: more arguments; images among them are served before this one.
-    init(sizeBytes: Int = 1 << 20, content: [UInt8] = [], threads: Int = 1, options: [String] = []) throws {
+    /// - Parameters:
+    ///   - options: more arguments; images among them are served before this one.
+    ///   - limits: options of prlimit(1).
+    init(
+        sizeBytes: Int = 1 << 20, content: [UInt8] = [], threads: Int = 1, options: [String] = [], limits: [String] = []
+    ) throws {
         folder = try TemporaryFolder()
         self.sizeBytes = sizeBytes
         let path = try folder.file(Self.fileName, sizeBytes: UInt64(sizeBytes), beginning: content)
-        server = try RunningServer(["--threads", "\(threads)"] + options + [path], in: folder)
+        server = try RunningServer(["--threads", "\(threads)"] + options + [path], limits: limits, in: folder)
     }
 
     /// The image file.

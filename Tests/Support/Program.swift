@@ -86,6 +86,12 @@ public struct Program: Sendable {
             ? try FileHandle(forReadingFrom: URL(fileURLWithPath: stem + ".in")) : FileHandle.nullDevice
         process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: stem + ".out"))
         process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: stem + ".err"))
+        // A program inherits the signals that the thread which starts it blocks: from a shell it would be none.
+        var none = sigset_t()
+        var blocked = sigset_t()
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, &blocked)
+        defer { pthread_sigmask(SIG_SETMASK, &blocked, nil) }
         try process.run()
         return process
     }

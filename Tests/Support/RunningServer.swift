@@ -17,11 +17,17 @@ public final class RunningServer {
 
     /// Starts a server that listens on a Unix socket of its own, with more arguments (images among them), and waits until it
     /// says that it serves.
-    public init(_ arguments: [String], in folder: TemporaryFolder) throws {
+    ///
+    /// - Parameter limits: options of prlimit(1), for a server that shall run into a limit of its process.
+    public init(_ arguments: [String], limits: [String] = [], in folder: TemporaryFolder) throws {
         self.folder = folder
         socketPath = folder.path + "/" + UUID().uuidString.prefix(8)
         stem = folder.path + "/server-" + UUID().uuidString.prefix(8)
-        process = try Program.spindle.start(["serve", "--listen", "unix:" + socketPath] + arguments, stem: stem)
+        let serve = ["serve", "--listen", "unix:" + socketPath] + arguments
+        process =
+            limits.isEmpty
+            ? try Program.spindle.start(serve, stem: stem)
+            : try Program.tool("prlimit").start(limits + [Program.spindle.url.path] + serve, stem: stem)
         let deadline = Date(timeIntervalSinceNow: 20)
         while true {
             let said = try String(contentsOfFile: stem + ".out", encoding: .utf8)
