@@ -68,7 +68,6 @@ extension Loop {
         unsafe freeConnections[freeConnectionCount] = UInt16(slot)
         freeConnectionCount += 1
         activeConnections -= 1
-        serveStageQueue()
     }
 
     /// Once a second: time limits, and memory that nobody uses goes back.

@@ -199,7 +199,6 @@ extension Loop {
         } else {
             queueSend(slot)
             pump(slot)
-            serveStageQueue()
         }
         finishIfIdle(slot)
     }
@@ -239,8 +238,11 @@ extension Loop {
         unsafe connections[slot].removeReplies(count)
     }
 
-    /// Memory of the stage is free: lets those that wait for it go on, in their order.
+    /// Lets those that wait for memory of the stage go on, in their order, when some was given back: by a reply that was
+    /// sent or will never be, by a write that is done, by a payload that does not come.
     mutating func serveStageQueue() {
+        guard hasStageRoom else { return }
+        hasStageRoom = false
         while stage.pagesInUse < Limits.stagePages, let slot = stageQueue.popFirst() {
             unsafe connections[slot].isWaitingForStage = false
             servedFromStageQueue = slot

@@ -101,6 +101,7 @@ extension Loop {
         unsafe requests[place].pageCount = 0
         if unsafe requests[place].isStaged {
             stage.release(first, pages)
+            hasStageRoom = true
             unsafe connections[slot].stagedPages -= pages
         } else {
             unsafe connections[slot].arena.release(first, pages)

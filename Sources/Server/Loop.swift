@@ -43,6 +43,8 @@ struct Loop: ~Copyable {
     var stageQueue: SlotQueue
     /// The connection whose turn in that queue it is; -1 outside of ``serveStageQueue()``.
     var servedFromStageQueue = -1
+    /// Memory of the stage was given back, and the queue has not been served since.
+    var hasStageRoom = false
     /// Connections with replies that no send covers.
     var sendQueue: SlotQueue
     /// Requests that a write gate did not let in: first and last of a list.
@@ -106,10 +108,11 @@ struct Loop: ~Copyable {
             for number in 0..<count { handle(ring.completion(at: number)) }
             ring.releaseCompletions(count)
             repeat {
+                serveStageQueue()
                 retryParked()
                 while let connection = sendQueue.popFirst() { send(connection) }
                 // Sending may end a connection, whose memory lets others begin, whose writes may have to be parked.
-            } while hasNewlyParked
+            } while hasNewlyParked || hasStageRoom
         }
     }
 

@@ -88,6 +88,25 @@ import Testing
         #expect(try client.read(0, 1 << 25).difference(from: content + .zeroes(31 << 20)) == nil)
     }
 
+    // 166: nor does one that still owes the answer to a long WRITE, which is done and needs no memory any more.
+    @Test func aFinishedLongWriteLetsOthersGoOn() throws {
+        let image = try ServedImage(sizeBytes: 64 << 20)
+        let raw = try RawConnection(unix: image.server.socketPath)
+        try raw.send(clientFlags(3) + option(OptionNumber.go, informationRequest()))
+        // More answers than its socket holds are before that of the WRITE.
+        try raw.send((0..<16).flatMap { _ in Request.read(0, 65536).bytes })
+        let data = pattern(1 << 25)
+        let write = Request.write(0, data).bytes
+        try raw.send(write.bytes(0, 1 << 24))
+        // When the short READ is answered, the long one behind it waits.
+        let client = try image.open()
+        try client.send(client.register(.read(0, 1)).bytes + client.register(.read(1 << 25, 1 << 25)).bytes)
+        #expect(try client.reply().data.count == 1)
+        try raw.send(write.bytes(1 << 24, write.count - (1 << 24)))
+        #expect(try client.reply().data.difference(from: .zeroes(1 << 25)) == nil)
+        #expect(try client.read(0, 1 << 20).difference(from: data.bytes(0, 1 << 20)) == nil)
+    }
+
     // 166: WRITEs on the way, replies unread: the payloads wait with the client.
     @Test func writesWhoseRepliesAreNotReadAreBoundedToo() throws {
         let image = try ServedImage(sizeBytes: 64 << 20)
