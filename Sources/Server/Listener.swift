@@ -51,14 +51,28 @@ struct Listener {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: path.utf8) }
-        removeStaleSocket(address, path)
-        let bound = unsafe withUnsafePointer(to: &address) {
-            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+        let bound = patiently {
+            removeStaleSocket(address, path)
+            return unsafe withUnsafePointer(to: &address) {
+                unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    unsafe bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                }
             }
         }
-        guard bound == 0 else { throw failure(endpoint, descriptor) }
+        guard bound else { throw failure(endpoint, descriptor) }
         return try listening(descriptor, endpoint, ownedPath: path)
+    }
+
+    /// Calls bind(2) until the address is free, for a second at the most. A server that was killed keeps its sockets
+    /// for some milliseconds after its process is gone, because the kernel takes a ring apart in the background, and
+    /// whoever starts another in its place does so at once.
+    private static func patiently(_ bind: () -> Int32) -> Bool {
+        for _ in 0..<20 {
+            if bind() == 0 { return true }
+            guard errno == EADDRINUSE else { return false }
+            usleep(50_000)
+        }
+        return bind() == 0
     }
 
     /// A socket file that nobody listens on any more is what a killed server left behind.
@@ -91,9 +105,8 @@ struct Listener {
             set(descriptor, SOL_SOCKET, SO_REUSEADDR)
             // A host name with addresses of both kinds gets a socket for each.
             if unsafe address.pointee.ai_family == AF_INET6 { set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY) }
-            guard unsafe bind(descriptor, address.pointee.ai_addr, address.pointee.ai_addrlen) == 0 else {
-                throw failure(endpoint, descriptor)
-            }
+            let bound = patiently { unsafe bind(descriptor, address.pointee.ai_addr, address.pointee.ai_addrlen) }
+            guard bound else { throw failure(endpoint, descriptor) }
             let actual = Endpoint.tcp(host: host, port: boundPort(descriptor) ?? port)
             listeners.append(try listening(descriptor, actual, isTCP: true))
             unsafe next = address.pointee.ai_next
