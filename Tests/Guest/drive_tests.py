@@ -1,2 +1,87 @@
+"""QEMU's ide-hd above Spindle: what Linux and its tools print for the disk is what `spindle identify` says of it."""
+
+import concurrent.futures
+import contextlib
+import itertools
+import random
+import tempfile
+
+import comparison
+from drives import AHCI, GEOMETRIES, MACHINES, PIIX, SLOTS, Drive, boot_record, random_drives, table
+from server import Server, sparse
+
+MODULES = "ata_piix ahci sd_mod sr_mod sg"
+
+
 def run(context):
-    pass
+    if not context.outcomes.wanted("drive: "):
+        return
+    seed = random.randrange(2**31)
+    print(f"random drives: seed {seed}")
+    drives = {
+        PIIX: table()[0::2] + random_drives(16, seed),
+        AHCI: table()[1::2] + random_drives(18, seed + 1),
+    }
+    # A guest has one processor: two of them keep two busy.
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        boots = [pool.submit(reference, context)]
+        for controller in drives:
+            for batch in batches(drives[controller], len(SLOTS[controller])):
+                places = list(zip(SLOTS[controller], batch))
+                boots.append(pool.submit(boot, context, controller, places))
+        rows = [row for finished in boots for row in finished.result()]
+    (context.results / "drives.md").write_text(comparison.markdown(rows))
+
+
+def batches(items, size):
+    iterator = iter(items)
+    return iter(lambda: list(itertools.islice(iterator, size)), [])
+
+
+def reference(context):
+    """The disk as slave beside an empty DVD drive: there the names of everything have to be the same as well."""
+    drive = Drive("serial=918a6997-1928-38a1-9,write-cache=on")
+    cd = ["-device", "ide-cd,bus=ide.0,unit=0"]
+    return boot(context, PIIX, [((0, 1), drive)], others=1, qemu=cd, names_too=True)
+
+
+def boot(context, controller, places, others=0, qemu=(), names_too=False):
+    """One guest with a drive in each of some slots: a test and a row of the table for each."""
+    arguments = list(qemu)
+    with contextlib.ExitStack() as servers:
+        sockets = servers.enter_context(tempfile.TemporaryDirectory(prefix="spindle-guest-sockets-"))
+        options = []
+        for number, (slot, drive) in enumerate(places):
+            specification = drive.specification(slot)
+            options.append(["--controller", controller, "--cache", drive.cache, "--device", specification,
+                            image(context, drive)])
+            socket = f"{sockets}/{number}"
+            servers.enter_context(Server(context.program, *options[-1], listen=f"unix:{socket}"))
+            arguments += ["-drive", f"if=none,id=drive{number},file=nbd:unix:{socket},format=raw,cache={drive.cache}",
+                          "-device", f"{specification},drive=drive{number}"]
+        try:
+            outcome = context.guest.boot("probe.sh", modules=MODULES, disks=len(places) + others, qemu=arguments,
+                                         machine=MACHINES[controller])
+        except RuntimeError as error:
+            outcome = str(error)
+    rows = []
+    for (slot, drive), given in zip(places, options):
+        name = f"drive: {controller} {drive.specification(slot)} on {drive.image}, {drive.cache}"
+        if isinstance(outcome, str):
+            compared, differences = {}, [outcome]
+        else:
+            compared, differences = comparison.compare(context.program, given, slot, outcome, names_too)
+        context.outcomes.record(name, "\n".join(differences) or None)
+        rows.append(comparison.Row(controller, drive.specification(slot), drive.image, drive.cache, compared,
+                                   len(differences)))
+    return rows
+
+
+def image(context, drive):
+    """The image that a server serves."""
+    if not drive.image.startswith("boot-record:"):
+        return drive.image
+    heads, sectors = map(int, drive.image.partition(":")[2].split("x"))
+    assert (heads, sectors) in GEOMETRIES
+    path = context.folder / f"record-{heads}-{sectors}.img"
+    return path if path.exists() else sparse(path, 1 << 30, boot_record(heads, sectors))

@@ -50,7 +50,7 @@ class Boot:
     """A guest that runs. Leaving the `with` statement ends it whatever it is doing."""
 
     def __init__(self, guest, script, *, variables=None, modules="", disks=0, fio=False, machine="pc", memory=512,
-                 qemu=(), limit=120):
+                 qemu=(), limit=240):
         """Starts QEMU.
 
         script     name of a script in `inside`

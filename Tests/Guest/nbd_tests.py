@@ -99,4 +99,5 @@ def persist(context):
                 server.kill()
                 server.start()
             outcome = guest.finish()
-    assert "Connection reset" in outcome.text("log") or int(outcome.text("retries")) >= 0
+    connections = len(outcome.text("connections").splitlines())
+    assert connections >= 4, f"{connections} connections although the server was killed three times"
