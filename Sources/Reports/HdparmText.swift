@@ -50,7 +50,7 @@ struct HdparmText {
         let sectors48 = (100...103).reversed().reduce(UInt64(0)) { $0 << 16 | UInt64(word($1)) }
         // What hdparm takes for the size: the 48-bit capacity, and if that is 0 the larger of the other two.
         let sectors = sectors48 != 0 ? sectors48 : UInt64(max(sectors28, current))
-        let millions = (sectors << 9) / 1_000_000
+        let thousands = (sectors << 9) / 1000
         return [
             "Configuration:", "\tLogical\t\tmax\tcurrent",
             "\tcylinders\t\(word(1))\t\(word(54))", "\theads\t\t\(word(3))\t\(word(55))",
@@ -61,8 +61,8 @@ struct HdparmText {
             "\tLogical  Sector size:           \(narrow(identify.logicalSectorBytes)) bytes",
             "\tPhysical Sector size:           \(narrow(identify.physicalSectorBytes)) bytes",
             "\tdevice size with M = 1024*1024: \(narrow(sectors >> 11)) MBytes",
-            "\tdevice size with M = 1000*1000: \(narrow(millions)) MBytes "
-                + (millions > 0 ? "(\(millions / 1000) GB)" : ""),
+            "\tdevice size with M = 1000*1000: \(narrow(thousands / 1000)) MBytes "
+                + (thousands > 1000 ? "(\(thousands / 1_000_000) GB)" : ""),
         ]
     }
 

@@ -11,6 +11,15 @@ import Testing
         #expect(try variant.text(.hdparm) == variant.goldenText("hdparm-I.txt"))
     }
 
+    /// hdparm counts thousands of bytes: the first disk is one of a million bytes and yet none of 0 GB.
+    @Test(arguments: [
+        (1953, "          0 MBytes \n"), (1955, "          1 MBytes \n"), (1956, "          1 MBytes (0 GB)\n"),
+    ])
+    func hdparmSizes(sectors: UInt64, size: String) throws {
+        let text = try Variant("tiny", sectors: sectors).text(.hdparm)
+        #expect(text.contains("\tdevice size with M = 1000*1000: \(size)"))
+    }
+
     @Test(arguments: Variant.all)
     func words(variant: Variant) throws {
         #expect(try variant.text(.words) == variant.goldenText("identify-istdin.txt"))
