@@ -30,6 +30,9 @@ public struct ProgramFailure: Error, CustomStringConvertible {
 public struct Program: Sendable {
     let url: URL
 
+    /// Where it is, for a tool that runs other programs.
+    public var path: String { url.path }
+
     /// spindle as it was built with these tests: its product lies beside the test bundle.
     public static var spindle: Program {
         Program(

@@ -55,8 +55,9 @@ public final class RawConnection {
             let count = bytes.withUnsafeBytes {
                 Glibc.send(descriptor, $0.baseAddress! + sent, bytes.count - sent, Int32(MSG_NOSIGNAL))
             }
-            guard count > 0 else { throw Failure.cannotSend(errno) }
-            sent += count
+            // A child that ends elsewhere in this process interrupts calls with a time limit (signal(7)).
+            guard count > 0 || errno == EINTR else { throw Failure.cannotSend(errno) }
+            sent += max(count, 0)
         }
     }
 
@@ -69,10 +70,10 @@ public final class RawConnection {
                 recv(descriptor, $0.baseAddress! + received, count - received, 0)
             }
             guard result != 0 else { throw Failure.closed(received: received) }
-            guard result > 0 else {
+            guard result > 0 || errno == EINTR else {
                 throw errno == ECONNRESET ? Failure.closed(received: received) : Failure.silent(received: received)
             }
-            received += result
+            received += max(result, 0)
         }
         return bytes
     }
