@@ -63,7 +63,12 @@ let package = Package(
         tests("ReportsTests", ["Reports", "SAT", "SCSI", "ATA"], resources: [.copy("Golden")]),
         tests("IOUringTests", ["IOUring"]),
         tests("MediaTests", ["Media", "IOUring", "Support"]),
-        tests("ServerTests", ["Server", "IOUring"]),
+        tests(
+            "ServerTests",
+            [
+                "Server", "Export", "Media", "IOUring", "NBD", "ATA", "Support",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
 
         // Through the program as it is run.
         .target(name: "Support", dependencies: ["spindle"], path: "Tests/Support", swiftSettings: testing),

@@ -30,10 +30,12 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
         case "tcp":
             self = try Self.parseTCP(rest)
         case "vsock":
-            guard let port = UInt32(rest), port < UInt32.max else { throw .badPort(rest, maximum: UInt32.max - 1) }
+            guard let port = UInt32(digits: rest), port < UInt32.max else {
+                throw .badPort(rest, maximum: UInt32.max - 1)
+            }
             self = .vsock(port: port)
         case "fd":
-            guard let number = Int32(rest), number >= 0 else { throw .badDescriptor(rest) }
+            guard let number = Int32(digits: rest) else { throw .badDescriptor(rest) }
             self = .descriptor(number)
         default:
             throw .malformed(text)
@@ -41,7 +43,7 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
     }
 
     private static func parseTCP(_ text: String) throws(EndpointError) -> Endpoint {
-        guard let colon = text.lastIndex(of: ":") else { throw .noPort(text) }
+        guard let colon = text.lastIndex(of: ":"), !text.hasSuffix("]") else { throw .noPort(text) }
         var host = String(text[..<colon])
         let portText = String(text[text.index(after: colon)...])
         if host.hasPrefix("["), host.hasSuffix("]") {
@@ -50,7 +52,7 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
             throw .bareIPv6(text)
         }
         guard !host.isEmpty else { throw .noHost(text) }
-        guard let port = UInt16(portText) else { throw .badPort(portText, maximum: 65535) }
+        guard let port = UInt16(digits: portText) else { throw .badPort(portText, maximum: 65535) }
         return .tcp(host: host, port: port)
     }
 
@@ -62,6 +64,14 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
         case .vsock(let port): "vsock:\(port)"
         case .descriptor(let number): "fd:\(number)"
         }
+    }
+}
+
+extension FixedWidthInteger {
+    /// Reads digits and nothing else: no sign.
+    fileprivate init?(digits text: String) {
+        guard text.utf8.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }) else { return nil }
+        self.init(text)
     }
 }
 

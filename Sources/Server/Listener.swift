@@ -35,7 +35,7 @@ struct Listener {
         unsafe unsetenv("LISTEN_PID")
         unsafe unsetenv("LISTEN_FDS")
         var listeners: [Listener] = []
-        for number in 3..<(3 + count) { listeners.append(try adopt(number)) }
+        for number in 0..<count { listeners.append(try adopt(3 &+ number)) }
         return listeners
     }
 
@@ -47,6 +47,9 @@ struct Listener {
 
     private static func unix(_ path: String) throws(EndpointError) -> Listener {
         let endpoint = Endpoint.unix(path: path)
+        guard !isOtherFile(path) else {
+            throw .cannotListen(endpoint, reason: "there is a file that is no socket; choose another path or remove it")
+        }
         let descriptor = try makeSocket(AF_UNIX, endpoint)
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
@@ -73,6 +76,12 @@ struct Listener {
             usleep(50_000)
         }
         return bind() == 0
+    }
+
+    /// Something that is no socket has this name. connect(2) says of it what it says of a socket that nobody listens on.
+    private static func isOtherFile(_ path: String) -> Bool {
+        var status = stat()
+        return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT != S_IFSOCK
     }
 
     /// A socket file that nobody listens on any more is what a killed server left behind.

@@ -1,0 +1,79 @@
+// ENDPOINT: what it can be, what is wrong with it, and the URI that a client opens.
+
+import Testing
+
+@testable import Server
+
+@Suite struct EndpointTests {
+    @Test(arguments: [
+        ("unix:/run/spindle.sock", Endpoint.unix(path: "/run/spindle.sock")), ("unix:a:b", .unix(path: "a:b")),
+        ("tcp:127.0.0.1:10809", .tcp(host: "127.0.0.1", port: 10809)),
+        ("tcp:localhost:0", .tcp(host: "localhost", port: 0)),
+        ("tcp:[::1]:65535", .tcp(host: "::1", port: 65535)),
+        ("tcp:[fe80::1%eth0]:1", .tcp(host: "fe80::1%eth0", port: 1)),
+        ("vsock:10809", .vsock(port: 10809)), ("vsock:4294967294", .vsock(port: 4_294_967_294)),
+        ("fd:3", .descriptor(3)), ("fd:0", .descriptor(0)),
+    ])
+    func good(text: String, endpoint: Endpoint) throws {
+        #expect(try Endpoint(parsing: text) == endpoint)
+        #expect("\(endpoint)" == text)
+    }
+
+    @Test(arguments: [
+        ("", EndpointError.malformed("")), ("unix", .malformed("unix")), ("unix:", .malformed("unix:")),
+        ("tcp:", .malformed("tcp:")), ("10809", .malformed("10809")), ("udp:h:1", .malformed("udp:h:1")),
+        ("UNIX:/x", .malformed("UNIX:/x")), (":1", .malformed(":1")),
+        ("tcp:localhost", .noPort("localhost")), ("tcp:[::1]", .noPort("[::1]")), ("tcp::10809", .noHost(":10809")),
+        ("tcp:[]:10809", .noHost("[]:10809")), ("tcp:::1:10809", .bareIPv6("::1:10809")),
+        ("tcp:fe80::1:10809", .bareIPv6("fe80::1:10809")),
+        ("tcp:h:", .badPort("", maximum: 65535)), ("tcp:h:65536", .badPort("65536", maximum: 65535)),
+        ("tcp:h:-1", .badPort("-1", maximum: 65535)), ("tcp:h:+1", .badPort("+1", maximum: 65535)),
+        ("tcp:h:http", .badPort("http", maximum: 65535)), ("tcp:h:1 ", .badPort("1 ", maximum: 65535)),
+        ("vsock:-1", .badPort("-1", maximum: 4_294_967_294)), ("vsock:+1", .badPort("+1", maximum: 4_294_967_294)),
+        ("vsock:4294967295", .badPort("4294967295", maximum: 4_294_967_294)),
+        ("vsock:2:1", .badPort("2:1", maximum: 4_294_967_294)),
+        ("fd:-1", .badDescriptor("-1")), ("fd:+3", .badDescriptor("+3")), ("fd:x", .badDescriptor("x")),
+        ("fd:4294967296", .badDescriptor("4294967296")),
+    ])
+    func bad(text: String, error: EndpointError) {
+        #expect(throws: error) { try Endpoint(parsing: text) }
+    }
+
+    @Test func aSocketPathHasItsLimit() throws {
+        let longest = String(repeating: "x", count: 107)
+        #expect(try Endpoint(parsing: "unix:" + longest) == .unix(path: longest))
+        #expect(throws: EndpointError.pathTooLong(longest + "x")) { try Endpoint(parsing: "unix:" + longest + "x") }
+        // Bytes count, not characters.
+        let umlauts = String(repeating: "ä", count: 54)
+        let error = EndpointError.pathTooLong(umlauts)
+        #expect(throws: error) { try Endpoint(parsing: "unix:" + umlauts) }
+        #expect("\(error)".contains("108 bytes") && "\(error)".contains("107"))
+    }
+
+    @Test(arguments: [
+        (EndpointError.malformed("x"), ["'x'", "unix:PATH", "tcp:HOST:PORT", "vsock:PORT", "fd:N"]),
+        (.noPort("h"), ["'tcp:h'", "tcp:h:10809"]), (.noHost(":1"), ["'tcp::1'", "127.0.0.1", "0.0.0.0"]),
+        (.bareIPv6("::1:1"), ["'tcp:::1:1'", "tcp:[ADDRESS]:PORT"]),
+        (.badPort("http", maximum: 65535), ["'http'", "from 0 to 65535"]), (.badDescriptor("x"), ["'x'", "fd:3"]),
+        (.unknownHost("nowhere", reason: "why"), ["'nowhere'", "why"]),
+        (.cannotListen(.vsock(port: 7), reason: "why"), ["vsock:7", "why"]),
+    ])
+    func words(error: EndpointError, parts: [String]) {
+        for part in parts { #expect("\(error)".contains(part)) }
+    }
+
+    @Test(arguments: [
+        (Endpoint.tcp(host: "127.0.0.1", port: 10809), "disk", "nbd://127.0.0.1/disk"),
+        (.tcp(host: "example.org", port: 1), "", "nbd://example.org:1/"),
+        (.tcp(host: "::1", port: 10809), "a b", "nbd://[::1]/a%20b"),
+        (.tcp(host: "::1", port: 2), "a/b", "nbd://[::1]:2/a/b"),
+        (.unix(path: "/run/s.sock"), "disk", "nbd+unix:///disk?socket=/run/s.sock"),
+        (.unix(path: "/tmp/a b&c=d#e?%"), "ä?", "nbd+unix:///%C3%A4%3F?socket=/tmp/a%20b%26c%3Dd%23e%3F%25"),
+        (.unix(path: "/x"), "-._~", "nbd+unix:///-._~?socket=/x"),
+        (.vsock(port: 10809), "disk", "nbd+vsock://2:10809/disk"),
+        (.descriptor(3), "disk", "fd:3, export 'disk'"),
+    ])
+    func uris(endpoint: Endpoint, export: String, uri: String) {
+        #expect(endpoint.uri(export: export) == uri)
+    }
+}
