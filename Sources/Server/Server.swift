@@ -76,7 +76,8 @@ public struct Server {
     public func run(ready: () throws -> Void) throws {
         raiseDescriptorLimit()
         let signals = blockSignals()
-        let threads = try (0..<shared.loopCount).map { number throws(ServerError) in try startLoop(number) }
+        // The first loop accepts, and hands connections to all: it begins when the others can take them.
+        let threads = try (0..<shared.loopCount).reversed().map { number throws(ServerError) in try startLoop(number) }
         // Made now: at the end there may be no descriptor left for it.
         var ring: Ring
         do {
