@@ -247,10 +247,11 @@ extension Loop {
             unsafe connections[slot].isWaitingForStage = false
             servedFromStageQueue = slot
             pump(slot)
+            // There is not enough for it yet: it is the first in the queue again.
+            let waitsOn = unsafe servedFromStageQueue == slot && connections[slot].isWaitingForStage
             servedFromStageQueue = -1
             finishIfIdle(slot)
-            // It has not got enough, and has queued up again.
-            if unsafe connections[slot].isWaitingForStage { break }
+            if waitsOn { break }
         }
     }
 }

@@ -76,21 +76,19 @@ extension Loop {
             return (first, false)
         }
         // In the order of asking: else small ones would for ever be in the way of a large one.
-        let mayTake = stageQueue.count == 0 || isFirstInLine(slot)
-        if mayTake, let first = stage.allocate(pages) {
+        // While the queue is served, the one whose turn it is is no longer in it.
+        let hasItsTurn = servedFromStageQueue == slot
+        if stageQueue.count == 0 || hasItsTurn, let first = stage.allocate(pages) {
+            // A turn is for one request.
+            servedFromStageQueue = -1
             unsafe connections[slot].stagedPages += pages
             return (first, true)
         }
         if unsafe !connections[slot].isWaitingForStage {
             unsafe connections[slot].isWaitingForStage = true
-            stageQueue.append(slot)
+            if hasItsTurn { stageQueue.prepend(slot) } else { stageQueue.append(slot) }
         }
         return nil
-    }
-
-    /// While the queue is served, the one that is being served is no longer in it but still marked.
-    private func isFirstInLine(_ slot: Int) -> Bool {
-        servedFromStageQueue == slot
     }
 
     /// Gives a request's memory back.

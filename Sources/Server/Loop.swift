@@ -187,6 +187,14 @@ struct SlotQueue: ~Copyable {
         count += 1
     }
 
+    /// Puts a slot before all others.
+    mutating func prepend(_ slot: Int) {
+        precondition(count < capacity, "a slot is in the queue twice")
+        head = (head + capacity - 1) % capacity
+        unsafe slots[head] = UInt16(slot)
+        count += 1
+    }
+
     mutating func popFirst() -> Int? {
         guard count > 0 else { return nil }
         let slot = unsafe slots[head]

@@ -1,0 +1,118 @@
+// Loops on threads of this process, with limits that a test chooses, and a client that speaks only what it needs.
+
+import ATA
+import Export
+import Foundation
+import IOUring
+import Logging
+import Media
+import Support
+import Synchronization
+import Testing
+
+@testable import Server
+
+/// A server without signals: its loops run until ``stop()``.
+final class RunningLoops: Sendable {
+    private let shared: SharedState
+    private let ended = DispatchSemaphore(value: 0)
+    private let failures = Mutex<[String]>([])
+    let path: String
+
+    /// Starts loops that serve one drive on a Unix socket in `folder`.
+    init(_ medium: Medium, loops: Int = 1, limits: Limits = Limits(), in folder: TemporaryFolder) throws {
+        path = folder.path + "/" + UUID().uuidString.prefix(8)
+        let drive = Drive(
+            DriveProperties(), sectors: medium.sizeBytes / 512, bootSector: nil, controller: .piix3IDE)
+        let export = ServedExport(
+            name: "disk", drive: ExportedDrive(drive, controller: .piix3IDE), medium: medium)
+        shared = try SharedState(
+            exports: [export], information: [try export.information()],
+            listeners: try Listener.open(.unix(path: path)), loopCount: loops, limits: limits,
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+        // The first loop accepts for all.
+        for number in (0..<loops).reversed() { try start(number) }
+    }
+
+    private func start(_ number: Int) throws {
+        let started = Startup()
+        let thread = startThread {
+            do throws(RingError) {
+                var loop = try Loop(index: number, shared: self.shared)
+                self.shared.publish(ring: loop.ring.fileDescriptor, of: number)
+                started.signal(nil)
+                try loop.run()
+            } catch {
+                started.signal(error)
+                self.failures.withLock { $0.append("\(error)") }
+            }
+            self.ended.signal()
+        }
+        pthread_detach(thread)
+        if let error = started.wait() { throw error }
+    }
+
+    /// Stops the loops as a server does.
+    ///
+    /// - Returns: whether all have ended within a time that is longer than the server grants its clients.
+    func stop() throws -> Bool {
+        var ring = try Ring(entries: 8, completions: 16)
+        for number in 0..<shared.loopCount {
+            ring.message(to: shared.ring(of: number), value: 0, remoteUserData: Token(.stop).userData, userData: 0)
+            try ring.submitAndWait(1)
+            ring.releaseCompletions(ring.completionsReady)
+        }
+        let deadline = DispatchTime.now() + .seconds(shared.limits.shutdownSeconds + 10)
+        for _ in 0..<shared.loopCount where ended.wait(timeout: deadline) != .success { return false }
+        #expect(failures.withLock { $0 } == [])
+        for listener in shared.listeners { listener.close() }
+        return true
+    }
+}
+
+/// A client with simple replies.
+struct Client {
+    enum Command: UInt16 {
+        case read = 0
+        case write = 1
+        case disconnect = 2
+        case flush = 3
+    }
+
+    let connection: RawConnection
+
+    /// Opens the default export with NBD_OPT_EXPORT_NAME.
+    init(_ path: String) throws {
+        connection = try RawConnection(unix: path)
+        #expect(try connection.receive(18).starts(with: Array("NBDMAGICIHAVEOPT".utf8)))
+        try connection.send([0, 0, 0, 3] + Array("IHAVEOPT".utf8) + [0, 0, 0, 1, 0, 0, 0, 0])
+        // Size and flags.
+        _ = try connection.receive(10)
+    }
+
+    func request(_ command: Command, at offset: UInt64 = 0, _ length: UInt32 = 0, cookie: UInt64 = 0) throws {
+        try connection.send(Self.header(command, at: offset, length, cookie: cookie))
+    }
+
+    static func header(_ command: Command, at offset: UInt64 = 0, _ length: UInt32 = 0, cookie: UInt64 = 0) -> [UInt8] {
+        var bytes: [UInt8] = [0x25, 0x60, 0x95, 0x13, 0, 0, 0, UInt8(command.rawValue)]
+        for value in [cookie, offset] { withUnsafeBytes(of: value.bigEndian) { bytes += $0 } }
+        withUnsafeBytes(of: length.bigEndian) { bytes += $0 }
+        return bytes
+    }
+
+    func write(_ bytes: [UInt8], at offset: UInt64, cookie: UInt64 = 0) throws {
+        try connection.send(Self.header(.write, at: offset, UInt32(bytes.count), cookie: cookie) + bytes)
+    }
+
+    /// Takes a reply, which has to be a success with so many bytes of data.
+    ///
+    /// - Returns: its cookie.
+    @discardableResult
+    func reply(_ dataBytes: Int = 0) throws -> UInt64 {
+        let header = try connection.receive(16)
+        try #require(Array(header[..<8]) == [0x67, 0x44, 0x66, 0x98, 0, 0, 0, 0])
+        _ = try connection.receive(dataBytes)
+        return header[8...].reduce(0) { $0 << 8 | UInt64($1) }
+    }
+}

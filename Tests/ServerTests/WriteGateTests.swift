@@ -1,0 +1,123 @@
+// The gate between writes: who may enter, who is woken, and threads that try everything at once.
+
+import Foundation
+import Synchronization
+import Testing
+
+@testable import Server
+
+@Suite struct WriteGateTests {
+    @Test func manyShareOneIsAlone() throws {
+        let gate = try WriteGate(loopCount: 2)
+        #expect(gate.enterShared(loop: 0) == nil)
+        #expect(gate.enterShared(loop: 0) == nil)
+        #expect(gate.enterShared(loop: 1) == nil)
+        var hasClaim = false
+        #expect(!gate.enterAlone(loop: 1, hasClaim: &hasClaim))
+        #expect(hasClaim)
+        // From the claim on nobody else enters, or the claim could wait for ever.
+        #expect(gate.enterShared(loop: 0) != nil)
+        var other = false
+        #expect(!gate.enterAlone(loop: 0, hasClaim: &other))
+        #expect(!other)
+        // The last of a loop wakes the one that waits.
+        #expect(gate.leaveShared(loop: 0) == .nobody)
+        #expect(gate.leaveShared(loop: 0) == .loop(1))
+        #expect(!gate.enterAlone(loop: 1, hasClaim: &hasClaim))
+        #expect(gate.leaveShared(loop: 1) == .loop(1))
+        #expect(gate.enterAlone(loop: 1, hasClaim: &hasClaim))
+        #expect(gate.enterShared(loop: 0) != nil)
+        #expect(gate.leaveAlone() == .all)
+        #expect(gate.enterShared(loop: 0) == nil)
+        #expect(gate.leaveShared(loop: 0) == .nobody)
+    }
+
+    /// A writer that was refused leaves no trace.
+    @Test func theRefusedDoNotCount() throws {
+        let gate = try WriteGate(loopCount: 3)
+        var hasClaim = false
+        #expect(gate.enterAlone(loop: 2, hasClaim: &hasClaim))
+        for loop in 0..<3 { #expect(gate.enterShared(loop: loop) != nil) }
+        #expect(gate.leaveAlone() == .all)
+        var next = false
+        #expect(gate.enterAlone(loop: 0, hasClaim: &next))
+    }
+
+    /// Each thread behaves as a loop does: who may not enter sleeps until woken, and is lost if nobody wakes it.
+    @Test(arguments: [2, 4])
+    func threadsThatSleepUntilWoken(loopCount: Int) throws {
+        let gate = try WriteGate(loopCount: loopCount)
+        let seed = UInt64.random(in: 0...UInt64.max)
+        let observer = Observer(loopCount: loopCount)
+        for loop in 0..<loopCount {
+            Thread.detachNewThread {
+                var generator = SeededGenerator(seed: seed &+ UInt64(loop))
+                for _ in 0..<2000 {
+                    guard observer.serve(one: gate, loop, alone: Int.random(in: 0..<3, using: &generator) == 0) else {
+                        break
+                    }
+                }
+                observer.finished.signal()
+            }
+        }
+        for _ in 0..<loopCount { #expect(observer.finished.wait(timeout: .now() + 60) == .success, "seed \(seed)") }
+        #expect(observer.served.load(ordering: .relaxed) == loopCount * 2000, "seed \(seed): somebody was never woken")
+        #expect(observer.overlaps.load(ordering: .relaxed) == 0, "seed \(seed)")
+        #expect(observer.shared.load(ordering: .relaxed) == 0 && observer.alone.load(ordering: .relaxed) == 0)
+    }
+
+    /// What the threads see of each other.
+    private final class Observer: Sendable {
+        let shared = Atomic<Int>(0)
+        let alone = Atomic<Int>(0)
+        let overlaps = Atomic<Int>(0)
+        let served = Atomic<Int>(0)
+        let finished = DispatchSemaphore(value: 0)
+        private let sleepers: [DispatchSemaphore]
+
+        init(loopCount: Int) {
+            sleepers = (0..<loopCount).map { _ in DispatchSemaphore(value: 0) }
+        }
+
+        /// One write through the gate; false if nobody wakes it.
+        func serve(one gate: WriteGate, _ loop: Int, alone isAlone: Bool) -> Bool {
+            var hasClaim = false
+            while true {
+                if isAlone {
+                    if gate.enterAlone(loop: loop, hasClaim: &hasClaim) { break }
+                } else {
+                    guard let refused = gate.enterShared(loop: loop) else { break }
+                    wake(refused, from: loop)
+                }
+                guard sleepers[loop].wait(timeout: .now() + 20) == .success else { return false }
+            }
+            look(isAlone)
+            wake(isAlone ? gate.leaveAlone() : gate.leaveShared(loop: loop), from: loop)
+            served.add(1, ordering: .relaxed)
+            return true
+        }
+
+        /// Nobody is beside one that is alone.
+        private func look(_ isAlone: Bool) {
+            if isAlone {
+                let others = alone.add(1, ordering: .sequentiallyConsistent).oldValue
+                if others != 0 || shared.load(ordering: .sequentiallyConsistent) != 0 {
+                    overlaps.add(1, ordering: .relaxed)
+                }
+                alone.subtract(1, ordering: .sequentiallyConsistent)
+            } else {
+                shared.add(1, ordering: .sequentiallyConsistent)
+                if alone.load(ordering: .sequentiallyConsistent) != 0 { overlaps.add(1, ordering: .relaxed) }
+                shared.subtract(1, ordering: .sequentiallyConsistent)
+            }
+        }
+
+        private func wake(_ wake: WriteGate.Wake, from loop: Int) {
+            switch wake {
+            case .nobody: break
+            case .loop(let other): if other != loop { sleepers[other].signal() }
+            case .all: for other in sleepers.indices where other != loop { sleepers[other].signal() }
+            }
+        }
+    }
+}
