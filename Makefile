@@ -10,8 +10,10 @@ export IMAGE SIZE ENDPOINT DEVICE
 # Where `make install` puts things; DESTDIR goes before it, for packages.
 PREFIX ?= /usr/local
 
-# What the build needs of Debian beside a Swift toolchain: liburing, and a linker, C headers and libraries for Swift.
-BUILD_PACKAGES = liburing-dev pkg-config gcc g++ binutils libc6-dev git ca-certificates libcurl4 libsqlite3-0 libxml2
+# What the build needs of Debian beside a Swift toolchain: liburing, a linker and C headers, and what the toolchain itself
+# loads.
+BUILD_PACKAGES = liburing-dev pkg-config gcc g++ binutils libc6-dev git ca-certificates \
+    libcurl4 libncurses6 libsqlite3-0 libxml2
 # What the tests run.
 TEST_PACKAGES = $(shell sed 's/#.*//' Tests/packages.txt)
 
