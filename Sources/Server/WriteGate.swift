@@ -46,6 +46,9 @@ struct WriteGate: Sendable {
     ///
     /// - Returns: nil when it may go on; else it may not, and the wake has to be done.
     func enterShared(loop: Int) -> Wake? {
+        // Who can see that it may not enter does not announce itself: many that try again and again would keep a writer
+        // from ever being alone, and wake it each time. The holder wakes everybody when it leaves.
+        guard unsafe holder.pointee.load(ordering: .sequentiallyConsistent) == 0 else { return .nobody }
         // Announce first, look second, both sequentially consistent: of this and a writer that wants to be alone at the
         // same moment, at least one sees the other.
         unsafe writers(of: loop).pointee.add(1, ordering: .sequentiallyConsistent)
