@@ -50,11 +50,11 @@ import Testing
     }
 
     // 37: more than one send takes.
-    @Test func listNamesThousandsOfExports() throws {
-        let names = (0..<2000).map { "export-\($0)" }
+    @Test func listNamesHundredsOfExports() throws {
+        let names = (0..<500).map { "export-\($0)-" + String(repeating: "n", count: 300) }
         let image = try ServedImage(options: names.map { "\($0)=null:512" })
         let client = try image.negotiate()
         #expect(try exports(client.ask(OptionNumber.list)).map(\.name) == names + ["disk"])
-        #expect(try client.go("export-1999").sizeBytes == 512)
+        #expect(try client.go(names[499]).sizeBytes == 512)
     }
 }
