@@ -102,10 +102,11 @@ private func canAllocate(_ descriptor: Int32, _ sizeBytes: UInt64, _ mode: Int32
     return LinuxFile.allocate(descriptor, mode: mode, offset: beyond, length: 4096) == 0
 }
 
-/// Whether ranges can be made zero with their space kept; the block that trying allocates is given back.
+/// Whether ranges can be made zero with their space kept. The block that trying allocates beyond the end is given back by
+/// truncating the file to the size it has: ext4 punches no holes there.
 private func canZeroRanges(_ descriptor: Int32, _ sizeBytes: UInt64) -> Bool {
     guard canAllocate(descriptor, sizeBytes, LinuxFile.zeroRange) else { return false }
-    _ = canAllocate(descriptor, sizeBytes, LinuxFile.punchHole)
+    _ = ftruncate(descriptor, off_t(clamping: sizeBytes))
     return true
 }
 

@@ -8,8 +8,12 @@ public final class TemporaryFolder: Sendable {
     public let path: String
 
     /// Makes the folder.
-    public init() throws {
-        path = FileManager.default.temporaryDirectory.path + "/spindle-" + UUID().uuidString.prefix(13)
+    ///
+    /// - Parameter onDisk: files in it can be opened with O_DIRECT. /tmp is often a tmpfs, which does not know that on all
+    ///   kernels; /var/tmp outlives a restart, so it never is one.
+    public init(onDisk: Bool = false) throws {
+        let parent = onDisk ? "/var/tmp" : FileManager.default.temporaryDirectory.path
+        path = parent + "/spindle-" + UUID().uuidString.prefix(13)
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
 

@@ -1,0 +1,105 @@
+// A medium and the ring that its operations go through, one after the other.
+
+import Glibc
+import IOUring
+import Media
+import Testing
+
+/// Something did not come in time.
+struct Late: Error {}
+
+struct MediumBench: ~Copyable {
+    let medium: Medium
+    private var ring: Ring
+    /// Memory as requests have it: on a page, so that O_DIRECT takes it.
+    private let memory: UnsafeMutableRawPointer
+    static let memoryBytes = 4 << 20
+    private var guardian: UInt64 = 1 << 32
+
+    init(_ medium: Medium) throws {
+        let memory = try mapMemory(byteCount: Self.memoryBytes)
+        let ring = try Ring(entries: 8, completions: 64)
+        self.medium = medium
+        self.memory = memory
+        self.ring = ring
+    }
+
+    deinit {
+        munmap(memory, Self.memoryBytes)
+    }
+
+    /// Performs a request to its end.
+    ///
+    /// - Returns: 0, or the errno of its failure.
+    mutating func perform(_ request: MediumRequest, at offset: UInt64 = 0, _ length: Int = 0) throws -> Int32 {
+        var task = MediumTask(request, offset: offset, length: UInt64(length), buffer: memory)
+        var progress = medium.start(&task, ring: &ring, userData: 1)
+        while progress == .pending {
+            let result = try completion()
+            progress = medium.resume(&task, result: result, ring: &ring, userData: 1)
+        }
+        if case .failed(let code) = progress { return code }
+        return 0
+    }
+
+    /// Reads; what is not read would show.
+    mutating func read(at offset: UInt64, _ length: Int) throws -> [UInt8] {
+        memset(memory, 0xA5, length)
+        let code = try perform(.read, at: offset, length)
+        try #require(code == 0)
+        return Array(UnsafeRawBufferPointer(start: memory, count: length))
+    }
+
+    mutating func write(_ bytes: [UInt8], at offset: UInt64) throws -> Int32 {
+        memcpy(memory, bytes, bytes.count)
+        return try perform(.write, at: offset, bytes.count)
+    }
+
+    /// Whether a request was done without the kernel.
+    mutating func isDoneAtOnce(_ request: MediumRequest, at offset: UInt64 = 0, _ length: Int = 512) throws -> Bool {
+        var task = MediumTask(request, offset: offset, length: UInt64(length), buffer: memory)
+        let progress = medium.start(&task, ring: &ring, userData: 1)
+        if progress == .pending { _ = try completion() }
+        return progress == .finished
+    }
+
+    /// The result of the one operation under way.
+    private mutating func completion() throws -> Int32 {
+        let limit = IOUring.Duration(milliseconds: 20_000)
+        guardian += 1
+        ring.timeout(limit.pointer, userData: guardian)
+        while true {
+            try ring.submitAndWait(1)
+            while ring.completionsReady > 0 {
+                let completion = ring.completion(at: 0)
+                ring.releaseCompletions(1)
+                if completion.userData == 1 { return completion.result }
+                if completion.userData == guardian { throw Late() }
+            }
+        }
+    }
+}
+
+/// What stat(2) says of a file.
+func status(_ path: String) throws -> stat {
+    var status = stat()
+    try #require(lstat(path, &status) == 0)
+    return status
+}
+
+/// Random numbers that can be had again (SplitMix64).
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) {
+        state = seed
+    }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = state
+        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ mixed >> 31
+    }
+}
