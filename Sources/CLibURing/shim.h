@@ -4,8 +4,11 @@
 // The kernel's header before liburing's copy of it: they share an include guard, and other packages import the kernel's.
 #include <linux/io_uring.h>
 #include <linux/falloc.h>
+#include <linux/stat.h>
 #include <liburing.h>
 
 // Swift's Glibc module is made without _GNU_SOURCE, so that these are not in it (fcntl(2), fallocate(2)).
 enum { LINUX_O_DIRECT = 040000, LINUX_F_OFD_GETLK = 36, LINUX_F_OFD_SETLK = 37 };
 extern int fallocate(int descriptor, int mode, off_t offset, off_t length);
+enum { LINUX_AT_EMPTY_PATH = 0x1000 };
+extern int statx(int folder, const char *path, int flags, unsigned int mask, struct statx *status);

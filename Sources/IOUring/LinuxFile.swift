@@ -16,6 +16,18 @@ public enum LinuxFile {
     /// `FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE`: the range reads as zeroes and has its space.
     public static let zeroRange = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
 
+    /// `STATX_DIOALIGN`: what offsets, lengths and addresses have to be multiples of with O_DIRECT, at least 512.
+    ///
+    /// - Returns: nil when kernel or file system do not say (statx(2)).
+    public static func directAlignment(_ descriptor: Int32) -> UInt32? {
+        var status = statx()
+        let result = unsafe statx(descriptor, "", Int32(LINUX_AT_EMPTY_PATH), UInt32(STATX_DIOALIGN), &status)
+        guard result == 0, status.stx_mask & UInt32(STATX_DIOALIGN) != 0, status.stx_dio_offset_align > 0 else {
+            return nil
+        }
+        return max(512, status.stx_dio_offset_align, status.stx_dio_mem_align)
+    }
+
     /// fallocate(2), waiting for it.
     ///
     /// - Returns: 0, or the errno of the failure.

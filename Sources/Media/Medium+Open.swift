@@ -28,7 +28,7 @@ extension Medium {
                 throw MediumError.locked(path: path, holder: "another program (a second Spindle, or QEMU)")
             }
             let direct = cache.bypassesPageCache ? try openDirect(path, access, cache) : buffered
-            let granularity = direct == buffered ? 512 : try probeAlignment(direct, path)
+            let granularity = direct == buffered ? 512 : try findAlignment(direct, path)
             let file = RawFile(
                 descriptor: direct, bufferedDescriptor: buffered, granularityBytes: UInt64(granularity),
                 ignoresFlushes: cache.ignoresFlushes,
@@ -85,8 +85,13 @@ private func measure(_ descriptor: Int32, _ path: String) throws(MediumError) ->
     }
 }
 
-/// The smallest access that O_DIRECT takes on this file, found by trying.
-private func probeAlignment(_ descriptor: Int32, _ path: String) throws(MediumError) -> UInt32 {
+/// The smallest access that O_DIRECT takes on this file: what the kernel says, or else found by trying. That alone would
+/// not do, because a hole can be read in any size.
+private func findAlignment(_ descriptor: Int32, _ path: String) throws(MediumError) -> UInt32 {
+    if let alignment = LinuxFile.directAlignment(descriptor) {
+        guard alignment <= 4096 else { throw .noAlignment(path: path) }
+        return alignment
+    }
     let memory = try zeroMemory()
     defer { _ = unsafe munmap(memory.base, Int(RawFile.zeroesByteCount)) }
     for alignment: UInt32 in [512, 1024, 2048, 4096] {

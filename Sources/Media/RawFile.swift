@@ -55,7 +55,7 @@ struct RawFile: Sendable {
             return resumeZeroes(&task, result: result, ring: &ring, userData: userData)
         case .discard:
             // Discarding is advice; that this range cannot be discarded is no failure of the medium.
-            return result < 0 && result != -EOPNOTSUPP ? .failed(-result) : .finished
+            return result < 0 && !isUnsupported(result) ? .failed(-result) : .finished
         case .prefetch:
             return .finished
         case .flush:
@@ -110,6 +110,12 @@ struct RawFile: Sendable {
         return .pending
     }
 
+    /// fallocate(2) cannot do this here: the file system does not know the mode, or the range is no multiple of a block
+    /// device's sectors.
+    private func isUnsupported(_ result: Int32) -> Bool {
+        result == -EOPNOTSUPP || result == -EINVAL
+    }
+
     private func startZeroes(
         _ task: inout MediumTask, mayDeallocate: Bool, ring: inout Ring, userData: UInt64
     ) -> MediumProgress {
@@ -133,7 +139,7 @@ struct RawFile: Sendable {
             task.advance(UInt64(result))
             guard task.remaining > 0 else { return .finished }
         } else {
-            guard result == -EOPNOTSUPP else { return result < 0 ? .failed(-result) : .finished }
+            guard isUnsupported(result) else { return result < 0 ? .failed(-result) : .finished }
             task.writesZeroesByHand = true
         }
         writeZeroes(task, ring: &ring, userData: userData)
