@@ -72,7 +72,7 @@ let package = Package(
 
         // Through the program as it is run.
         .target(name: "Support", dependencies: ["spindle"], path: "Tests/Support", swiftSettings: testing),
-        tests("ConformanceTests", ["Support", "NBD"]),
+        tests("ConformanceTests", ["Support"]),
         tests("InteropTests", ["Support"]),
     ],
     swiftLanguageModes: [.v6]

@@ -42,6 +42,8 @@ struct Connection: ~Copyable {
     var isReceiving = false
     /// The client sends no more; what has been received of it is still parsed.
     var isAtEndOfFile = false
+    /// The client is to close first (ABORT).
+    var awaitsEndOfFile = false
     /// In the order of their arrival; there are never more than buffers in the group.
     var received = InlineArray<4, ReceivedChunk>(repeating: ReceivedChunk())
     var receivedHead = 0
@@ -96,9 +98,10 @@ struct Connection: ~Copyable {
 
     /// Makes the memory that stays with a slot. `group` is the slot's own number.
     init(ring: borrowing Ring, group: UInt16) throws(RingError) {
+        // The group last: once registered, its number cannot be registered again.
+        let pages = try PageArena(pageCount: Limits.pagesPerConnection)
         let buffers = try BufferGroup(
             ring: ring, group: group, count: Limits.receiveBuffers, byteCount: Limits.receiveBufferBytes)
-        let pages = try PageArena(pageCount: Limits.pagesPerConnection)
         self.group = buffers
         arena = pages
         unsafe freeRequests = UnsafeMutablePointer<UInt16>.allocate(capacity: Limits.requestsPerConnection)
@@ -139,6 +142,7 @@ struct Connection: ~Copyable {
         phase = .free
         descriptor = -1
         isAtEndOfFile = false
+        awaitsEndOfFile = false
         headerCount = 0
         payloadRequest = nil
         discardCount = 0

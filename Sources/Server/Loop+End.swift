@@ -41,7 +41,9 @@ extension Loop {
         {
             drain(slot)
         }
-        if unsafe connections[slot].phase == .draining, isIdle(slot) { abort(slot) }
+        if unsafe connections[slot].phase == .draining, isIdle(slot), unsafe !connections[slot].awaitsEndOfFile {
+            abort(slot)
+        }
         guard unsafe connections[slot].phase == .closing, isUnused(slot) else { return }
         dropReplies(slot)
         release(slot)
@@ -73,7 +75,7 @@ extension Loop {
     /// Once a second: time limits, and memory that nobody uses goes back.
     mutating func tick() {
         now += 1
-        if isStopping && now >= stopDeadline { abortAll("the server stops") }
+        if isStopping && now >= stoppedAt + shared.limits.shutdownSeconds { abortAll("the server stops") }
         for slot in 0..<connectionSlots { checkTime(slot) }
         if index == 0 && !isStopping { listen() }
         stage.trim()
@@ -84,6 +86,8 @@ extension Loop {
         let connection = unsafe connections + slot
         let idle = now - (unsafe connection.pointee.lastProgress)
         switch unsafe connection.pointee.phase {
+        case .handshake where isStopping && now > stoppedAt:
+            end(slot, "the server stops")
         case .handshake where now - (unsafe connection.pointee.startedAt) >= shared.limits.handshakeSeconds:
             end(slot, "no export was opened within \(shared.limits.handshakeSeconds) s")
         case .transmission where idle >= shared.limits.stallSeconds:
@@ -113,7 +117,7 @@ extension Loop {
     mutating func stop() {
         guard !isStopping else { return }
         isStopping = true
-        stopDeadline = now + shared.limits.shutdownSeconds
+        stoppedAt = now
         if index == 0 {
             for listener in shared.listeners {
                 ring.cancelAll(onDescriptor: listener.descriptor, userData: Token(.cancelled).userData)
@@ -122,9 +126,8 @@ extension Loop {
         for slot in 0..<connectionSlots {
             switch unsafe connections[slot].phase {
             case .handshake:
+                // It has until the next but one tick to learn why it is not served.
                 unsafe connections[slot].negotiation.beginShutdown()
-                drain(slot)
-                finishIfIdle(slot)
             case .transmission:
                 unsafe connections[slot].parameters?.isShuttingDown = true
                 pump(slot)

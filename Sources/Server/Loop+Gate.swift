@@ -11,17 +11,25 @@ extension Loop {
         let export = unsafe connections[slot].export
         let granularity = UInt64(unsafe exports[export].medium.granularityBytes)
         guard unsafe requests[place].served.needsToBeAlone(granularityBytes: granularity) else {
-            if let wake = unsafe exports[export].gate.enterShared(loop: index) {
-                self.wake(wake)
-                return false
-            }
+            guard mayEnter(unsafe exports[export].gate.enterShared(loop: index)) else { return false }
             unsafe requests[place].gate = .shared
             return true
         }
         var hasClaim = unsafe requests[place].gate == .claiming
-        let isAlone = unsafe exports[export].gate.enterAlone(loop: index, hasClaim: &hasClaim)
+        let isAlone = mayEnter(unsafe exports[export].gate.enterAlone(loop: index, hasClaim: &hasClaim))
         if hasClaim { unsafe requests[place].gate = isAlone ? .alone : .claiming }
         return isAlone
+    }
+
+    private mutating func mayEnter(_ entry: WriteGate.Entry) -> Bool {
+        switch entry {
+        case .entered(let wake):
+            self.wake(wake)
+            return true
+        case .refused(let wake):
+            self.wake(wake)
+            return false
+        }
     }
 
     /// A request that was in the gate, in whatever way, is done.

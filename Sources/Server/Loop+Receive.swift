@@ -55,7 +55,7 @@ extension Loop {
             pump(slot)
         case .draining, .closing, .free:
             // It may still read the replies to what it has asked.
-            break
+            unsafe connections[slot].awaitsEndOfFile = false
         }
     }
 
@@ -233,5 +233,6 @@ extension Loop {
         unsafe connections[slot].handshakeOutput += reply
         queueSend(slot)
         drain(slot)
+        unsafe connections[slot].awaitsEndOfFile = reason == .aborted && connections[slot].isReceiving
     }
 }

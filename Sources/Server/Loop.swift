@@ -56,7 +56,7 @@ struct Loop: ~Copyable {
     var now = 0
     let second = Duration(milliseconds: 1000)
     var isStopping = false
-    var stopDeadline = 0
+    var stoppedAt = 0
     /// By listener; only the first loop accepts.
     var isAccepting: [Bool]
     /// Where the next accepted connection goes.

@@ -104,8 +104,10 @@ public struct Server {
                 started.signal(nil)
                 try loop.run()
             } catch {
-                started.signal(error)
+                if started.signal(error) { return }
+                // Its clients would hang for ever; whoever watches over the server starts it again.
                 shared.logger.critical("a loop has ended", metadata: ["reason": "\(error)"])
+                exit(1)
             }
             shared.running.subtract(1, ordering: .sequentiallyConsistent)
         }

@@ -31,9 +31,16 @@ private final class ThreadBody: Sendable {
 final class Startup: Sendable {
     private let outcome = Mutex<RingError??>(nil)
 
-    /// The start has succeeded, or failed; only the first call counts.
-    func signal(_ error: RingError?) {
-        outcome.withLock { if $0 == nil { $0 = .some(error) } }
+    /// The start has succeeded, or failed.
+    ///
+    /// - Returns: false when this was known before; only the first call counts.
+    @discardableResult
+    func signal(_ error: RingError?) -> Bool {
+        outcome.withLock {
+            guard $0 == nil else { return false }
+            $0 = .some(error)
+            return true
+        }
     }
 
     /// Waits for ``signal(_:)``.

@@ -9,26 +9,27 @@ import Testing
 @Suite struct WriteGateTests {
     @Test func manyShareOneIsAlone() throws {
         let gate = try WriteGate(loopCount: 2)
-        #expect(gate.enterShared(loop: 0) == nil)
-        #expect(gate.enterShared(loop: 0) == nil)
-        #expect(gate.enterShared(loop: 1) == nil)
+        #expect(gate.enterShared(loop: 0) == .entered(.nobody))
+        #expect(gate.enterShared(loop: 0) == .entered(.nobody))
+        #expect(gate.enterShared(loop: 1) == .entered(.nobody))
         var hasClaim = false
-        #expect(!gate.enterAlone(loop: 1, hasClaim: &hasClaim))
+        #expect(gate.enterAlone(loop: 1, hasClaim: &hasClaim) == .refused(.nobody))
         #expect(hasClaim)
         // From the claim on nobody else enters, or the claim could wait for ever.
-        #expect(gate.enterShared(loop: 0) != nil)
+        #expect(gate.enterShared(loop: 0) == .refused(.nobody))
         var other = false
-        #expect(!gate.enterAlone(loop: 0, hasClaim: &other))
+        #expect(gate.enterAlone(loop: 0, hasClaim: &other) == .refused(.nobody))
         #expect(!other)
         // The last of a loop wakes the one that waits.
         #expect(gate.leaveShared(loop: 0) == .nobody)
         #expect(gate.leaveShared(loop: 0) == .loop(1))
-        #expect(!gate.enterAlone(loop: 1, hasClaim: &hasClaim))
+        #expect(gate.enterAlone(loop: 1, hasClaim: &hasClaim) == .refused(.nobody))
         #expect(gate.leaveShared(loop: 1) == .loop(1))
-        #expect(gate.enterAlone(loop: 1, hasClaim: &hasClaim))
-        #expect(gate.enterShared(loop: 0) != nil)
+        #expect(gate.enterAlone(loop: 1, hasClaim: &hasClaim) == .entered(.nobody))
+        #expect(gate.enterShared(loop: 0) == .refused(.nobody))
         #expect(gate.leaveAlone() == .all)
-        #expect(gate.enterShared(loop: 0) == nil)
+        // It was refused before, so that others may have waited for it to get its turn.
+        #expect(gate.enterShared(loop: 0) == .entered(.all))
         #expect(gate.leaveShared(loop: 0) == .nobody)
     }
 
@@ -36,11 +37,31 @@ import Testing
     @Test func theRefusedDoNotCount() throws {
         let gate = try WriteGate(loopCount: 3)
         var hasClaim = false
-        #expect(gate.enterAlone(loop: 2, hasClaim: &hasClaim))
-        for loop in 0..<3 { #expect(gate.enterShared(loop: loop) != nil) }
+        #expect(gate.enterAlone(loop: 2, hasClaim: &hasClaim) == .entered(.nobody))
+        for loop in 0..<3 { #expect(gate.enterShared(loop: loop) == .refused(.nobody)) }
         #expect(gate.leaveAlone() == .all)
         var next = false
-        #expect(gate.enterAlone(loop: 0, hasClaim: &next))
+        #expect(gate.enterAlone(loop: 0, hasClaim: &next) == .entered(.all))
+    }
+
+    /// A loop that was alone does not claim the gate again before those that waited have had their turn.
+    @Test func whoWaitsLongerComesFirst() throws {
+        let gate = try WriteGate(loopCount: 3)
+        var first = false
+        #expect(gate.enterAlone(loop: 0, hasClaim: &first) == .entered(.nobody))
+        #expect(gate.enterShared(loop: 1) == .refused(.nobody))
+        var second = false
+        #expect(gate.enterAlone(loop: 2, hasClaim: &second) == .refused(.nobody))
+        #expect(gate.leaveAlone() == .all)
+        var again = false
+        #expect(gate.enterAlone(loop: 0, hasClaim: &again) == .refused(.nobody))
+        #expect(gate.enterAlone(loop: 2, hasClaim: &second) == .refused(.nobody))
+        #expect(gate.enterShared(loop: 1) == .entered(.all))
+        #expect(gate.enterAlone(loop: 0, hasClaim: &again) == .refused(.nobody))
+        #expect(gate.enterAlone(loop: 2, hasClaim: &second) == .refused(.all))
+        #expect(second && !again)
+        #expect(gate.leaveShared(loop: 1) == .loop(2))
+        #expect(gate.enterAlone(loop: 2, hasClaim: &second) == .entered(.nobody))
     }
 
     /// Each thread behaves as a loop does: who may not enter sleeps until woken, and is lost if nobody wakes it.
@@ -83,13 +104,17 @@ import Testing
         func serve(one gate: WriteGate, _ loop: Int, alone isAlone: Bool) -> Bool {
             var hasClaim = false
             while true {
-                if isAlone {
-                    if gate.enterAlone(loop: loop, hasClaim: &hasClaim) { break }
-                } else {
-                    guard let refused = gate.enterShared(loop: loop) else { break }
-                    wake(refused, from: loop)
+                let entry =
+                    isAlone ? gate.enterAlone(loop: loop, hasClaim: &hasClaim) : gate.enterShared(loop: loop)
+                switch entry {
+                case .entered(let others):
+                    wake(others, from: loop)
+                case .refused(let others):
+                    wake(others, from: loop)
+                    guard sleepers[loop].wait(timeout: .now() + 20) == .success else { return false }
+                    continue
                 }
-                guard sleepers[loop].wait(timeout: .now() + 20) == .success else { return false }
+                break
             }
             look(isAlone)
             wake(isAlone ? gate.leaveAlone() : gate.leaveShared(loop: loop), from: loop)
