@@ -54,7 +54,7 @@ struct Connection: ~Copyable {
     /// The WRITE whose payload is arriving, and how much of it has.
     var payloadRequest: Int?
     var payloadCount = 0
-    /// Bytes of a refused WRITE's payload that are still to be thrown away.
+    /// Bytes of its payload that are still to be thrown away, if it is refused.
     var discardCount = 0
 
     // Handshake

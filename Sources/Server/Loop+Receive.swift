@@ -99,13 +99,9 @@ extension Loop {
     ///
     /// - Returns: false when there is nothing more to parse, or no memory for it now.
     private mutating func advanceTransmission(_ slot: Int) -> Bool {
-        if let request = unsafe connections[slot].payloadRequest { return takePayload(of: request, slot) }
-        if unsafe connections[slot].discardCount > 0 {
-            guard let bytes = unsafe connections[slot].firstBytes else { return false }
-            let count = unsafe min(bytes.count, connections[slot].discardCount)
-            unsafe connections[slot].discardCount -= count
-            unsafe connections[slot].consume(count)
-            return true
+        if let request = unsafe connections[slot].payloadRequest {
+            let isRefused = unsafe connections[slot].discardCount > 0
+            return isRefused ? discardPayload(of: request, slot) : takePayload(of: request, slot)
         }
         // The usual case: the header is in one piece where it was received.
         if unsafe connections[slot].headerCount == 0, let bytes = unsafe connections[slot].firstBytes,
@@ -156,6 +152,19 @@ extension Loop {
         if filled + count == length {
             unsafe connections[slot].payloadRequest = nil
             start(request, on: slot)
+        }
+        return true
+    }
+
+    /// Throws payload of a refused WRITE away, and answers the request at its end.
+    private mutating func discardPayload(of request: Int, _ slot: Int) -> Bool {
+        guard let bytes = unsafe connections[slot].firstBytes else { return false }
+        let count = unsafe min(bytes.count, connections[slot].discardCount)
+        unsafe connections[slot].discardCount -= count
+        unsafe connections[slot].consume(count)
+        if unsafe connections[slot].discardCount == 0 {
+            unsafe connections[slot].payloadRequest = nil
+            queueReply(request, slot)
         }
         return true
     }

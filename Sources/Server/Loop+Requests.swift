@@ -17,9 +17,9 @@ extension Loop {
         case .perform(let command):
             return prepare(ServedRequest(header, as: command), slot)
         case .refuse(let refusal):
-            guard refuse(ServedRequest(refusing: header), refusal.error, refusal.message, slot) else { return false }
-            unsafe connections[slot].discardCount = Int(refusal.payloadBytes)
-            return true
+            return refuse(
+                ServedRequest(refusing: header), refusal.error, refusal.message, payloadBytes: refusal.payloadBytes,
+                slot)
         case .disconnect:
             unsafe logger.debug("the client disconnects", metadata: ["client": "\(connections[slot].peer)"])
             drain(slot)
@@ -106,9 +106,10 @@ extension Loop {
         }
     }
 
-    /// A refused request is answered like a served one.
+    /// A refused request is answered like a served one, a WRITE when its payload is over: clients that are still sending
+    /// do not expect an answer.
     private mutating func refuse(
-        _ served: ServedRequest, _ error: NBDError, _ message: StaticString, _ slot: Int
+        _ served: ServedRequest, _ error: NBDError, _ message: StaticString, payloadBytes: UInt32 = 0, _ slot: Int
     ) -> Bool {
         guard let request = unsafe connections[slot].takeRequest() else { return false }
         let place = self.slot(request, of: slot)
@@ -119,7 +120,12 @@ extension Loop {
             "request refused",
             metadata: ["client": "\(connections[slot].peer)", "reason": "\(message)"])
         encodeError(error, message, place, slot)
-        queueReply(request, slot)
+        if payloadBytes > 0 {
+            unsafe connections[slot].payloadRequest = request
+            unsafe connections[slot].discardCount = Int(payloadBytes)
+        } else {
+            queueReply(request, slot)
+        }
         return true
     }
 }

@@ -73,6 +73,8 @@ import Testing
         let image = try ServedImage(sizeBytes: 4096, content: content)
         for _ in 0..<5 {
             let client = try image.open()
+            // The answer to the READ says that the server has come this far; the WRITE's own waits for its payload.
+            try client.submit(.read(0, 512))
             try client.send(client.register(.write(4096, pattern(1 << 20))).bytes.bytes(0, 500_000))
             #expect(try client.isReadable(withinMilliseconds: 10_000))
             client.close()
