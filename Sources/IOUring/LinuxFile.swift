@@ -28,6 +28,12 @@ public enum LinuxFile {
         return max(512, status.stx_dio_offset_align, status.stx_dio_mem_align)
     }
 
+    /// `BLKROGET`: whether a block device refuses to be written. Opening it for writing works all the same.
+    public static func isReadOnly(blockDevice descriptor: Int32) -> Bool {
+        var answer: Int32 = 0
+        return unsafe ioctl(descriptor, UInt(LINUX_BLKROGET), &answer) == 0 && answer != 0
+    }
+
     /// fallocate(2), waiting for it.
     ///
     /// - Returns: 0, or the errno of the failure.

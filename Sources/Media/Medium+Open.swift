@@ -24,6 +24,9 @@ extension Medium {
         let buffered = try openDescriptor(path, access)
         do {
             let (sizeBytes, isBlockDevice) = try measure(buffered, path)
+            if isBlockDevice, !readOnly, LinuxFile.isReadOnly(blockDevice: buffered) {
+                throw MediumError.readOnlyDevice(path: path)
+            }
             guard ImageLock.acquire(buffered, readOnly: readOnly) else {
                 throw MediumError.locked(path: path, holder: "another program (a second Spindle, or QEMU)")
             }

@@ -17,6 +17,10 @@ public enum MediumError: Error, Equatable, CustomStringConvertible {
     case tooLarge(sizeBytes: UInt64)
     /// No block size up to a page lets O_DIRECT read the image.
     case noAlignment(path: String)
+    /// The block device refuses to be written.
+    case readOnlyDevice(path: String)
+    /// The image has no sectors.
+    case empty(image: String)
 
     /// What went wrong and what would be right.
     public var description: String {
@@ -29,18 +33,27 @@ public enum MediumError: Error, Equatable, CustomStringConvertible {
             return "the file system of '\(path)' has no direct access (O_DIRECT), which cache mode '\(mode.rawValue)' "
                 + "needs; use --cache writeback"
         case .locked(let path, let holder):
-            return "image '\(path)' is in use by \(holder); two writers would destroy it"
+            return
+                "image '\(path)' is in use by \(holder); two writers would destroy it: stop the other one, or serve a copy"
         case .tooLarge(let sizeBytes):
             return "an image of \(sizeBytes) bytes does not fit in memory; 'null:SIZE' has no such limit"
         case .noAlignment(let path):
             return "'\(path)' cannot be read with direct access (O_DIRECT); use --cache writeback"
+        case .readOnlyDevice(let path):
+            return "block device '\(path)' is read-only; serve it with --read-only"
+        case .empty(let image):
+            return "image '\(image)' is empty; a drive has at least one sector of 512 bytes"
         }
     }
 
     private static func hint(_ code: Int32, readOnly: Bool) -> String {
         switch code {
         case ENOENT: return "; create it first, 'truncate -s 3G FILE' for instance"
-        case EACCES where !readOnly, EROFS where !readOnly, EPERM where !readOnly:
+        case EACCES where !readOnly:
+            return "; this user needs the right to read and write it, or only to read it with --read-only"
+        case EACCES:
+            return "; this user needs the right to read it"
+        case EROFS where !readOnly, EPERM where !readOnly:
             return "; with --read-only it need not be writable"
         default: return ""
         }

@@ -95,7 +95,7 @@ struct Listener {
                 unsafe connect(probe, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
             }
         }
-        if result != 0 && errno == ECONNREFUSED { _ = unsafe unlink(path) }
+        if result != 0 && errno == ECONNREFUSED && !isOtherFile(path) { _ = unsafe unlink(path) }
     }
 
     private static func tcp(_ host: String, _ port: UInt16) throws(EndpointError) -> [Listener] {
@@ -133,12 +133,15 @@ struct Listener {
     /// A socket that was opened by somebody else and already listens.
     private static func adopt(_ descriptor: Int32) throws(EndpointError) -> Listener {
         let endpoint = Endpoint.descriptor(descriptor)
+        let needed = "; a socket that listens is needed, as systemd passes it"
         var accepts: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
         guard unsafe getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &length) == 0 else {
-            throw .cannotListen(endpoint, reason: errno == EBADF ? "it is not open" : "it is no socket")
+            throw .cannotListen(endpoint, reason: (errno == EBADF ? "it is not open" : "it is no socket") + needed)
         }
-        guard accepts != 0 else { throw .cannotListen(endpoint, reason: "it is a socket that does not listen") }
+        guard accepts != 0 else {
+            throw .cannotListen(endpoint, reason: "it is a socket that does not listen" + needed)
+        }
         _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
         let family = boundFamily(descriptor)
         return Listener(
@@ -163,14 +166,30 @@ struct Listener {
         Glibc.close(descriptor)
         switch code {
         case EADDRINUSE:
+            if case .unix(let path) = endpoint, isOtherFile(path) {
+                return .cannotListen(
+                    endpoint, reason: "there is a file that is no socket; choose another path or remove it")
+            }
             return .cannotListen(endpoint, reason: "another program listens there already; choose another or stop it")
         case EACCES:
             return .cannotListen(
                 endpoint, reason: "\(errorText(code)); ports below 1024 and others' folders need rights")
+        case ENOENT:
+            return .cannotListen(endpoint, reason: "\(errorText(code)); the socket's folder has to exist")
+        case EADDRNOTAVAIL:
+            return .cannotListen(
+                endpoint,
+                reason: "\(errorText(code)); use an address of this machine, 127.0.0.1 or 0.0.0.0 for instance")
         default:
             return .cannotListen(endpoint, reason: errorText(code))
         }
     }
+}
+
+/// There is something at `path` that is no socket. Connecting to it is refused as to a socket that nobody listens on.
+private func isOtherFile(_ path: String) -> Bool {
+    var status = stat()
+    return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT != S_IFSOCK
 }
 
 /// Switches a socket option on.

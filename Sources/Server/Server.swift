@@ -54,8 +54,14 @@ public struct Server {
 
     private static func openListeners(_ endpoints: [Endpoint]) throws(EndpointError) -> [Listener] {
         var listeners = try Listener.fromSystemd()
-        for endpoint in endpoints { listeners += try Listener.open(endpoint) }
-        if listeners.isEmpty { listeners = try Listener.open(.standard) }
+        do throws(EndpointError) {
+            for endpoint in endpoints { listeners += try Listener.open(endpoint) }
+            if listeners.isEmpty { listeners = try Listener.open(.standard) }
+        } catch {
+            // Else the paths of Unix sockets would stay behind.
+            for listener in listeners { listener.close() }
+            throw error
+        }
         return listeners
     }
 

@@ -59,6 +59,9 @@ struct Serve: ParsableCommand {
         if let threads, !(1...256).contains(threads) {
             throw ValidationError("--threads is \(threads); a number from 1 to 256 is needed")
         }
+        for image in images where image.reference.isNothing {
+            throw ValidationError("\(MediumError.empty(image: image.text))")
+        }
         var names = Set<String>()
         for image in images where !names.insert(image.name).inserted {
             throw ValidationError("two exports are named '\(image.name)'; give one another name: NAME=IMAGE")
@@ -91,6 +94,7 @@ struct Serve: ParsableCommand {
             case .null(let sizeBytes): Medium(nullOfSize: sizeBytes, readOnly: readOnly)
             }
         let sectors = ImageReference.sectors(sizeBytes: medium.sizeBytes)
+        guard sectors > 0 else { throw MediumError.empty(image: image.text) }
         guard sectors <= ImageReference.maximumSectors else { throw ImageReferenceError.tooLarge(image.text) }
         var properties = device
         if properties.writeCache == .auto { properties.writeCache = cache.hasVolatileWriteCache ? .on : .off }
@@ -146,6 +150,11 @@ struct NamedImage: Equatable {
         guard let dot = file.lastIndex(of: "."), dot != file.startIndex else { return file }
         return String(file[..<dot])
     }
+}
+
+extension ImageReference {
+    /// Memory, or nothing at all, of no size. (Of files only their opening shows it.)
+    fileprivate var isNothing: Bool { self == .memory(sizeBytes: 0) || self == .null(sizeBytes: 0) }
 }
 
 /// A value of `--log-level`.
