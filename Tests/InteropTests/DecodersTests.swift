@@ -1,7 +1,8 @@
 // Tools that others wrote read what `spindle identify` says, and print what they printed in a guest with the same drive
-// on QEMU 7.2. (sg_modes and sg_readcap of sg3-utils 1.46 cannot read from a file; their pages are compared as bytes.)
+// on QEMU 7.2.
 
 import Foundation
+import Support
 import Testing
 
 @Suite struct DecodersTests {
@@ -12,8 +13,8 @@ import Testing
     }
 
     private static func identify(_ arguments: [String]) throws -> [UInt8] {
-        let result = try Command.spindle(["identify"] + arguments)
-        #expect(result.status == 0, "\(result.errors)")
+        let result = try Program.spindle.run(["identify"] + arguments, in: TemporaryFolder())
+        try #require(result.status == 0, "\(result.errors)")
         return result.output
     }
 
@@ -27,7 +28,6 @@ import Testing
     private static let pages = ["00", "80", "83", "89", "b0", "b1", "b2"]
 
     @Test(
-        .enabled(if: Command.find("hdparm") != nil, "hdparm is not installed"),
         arguments: drives + [
             ("phys-4096", ["--device", "ide-hd,\(serial),physical_block_size=4k,unit=1", "memory:3G"]),
             ("wc-off", ["--cache", "directsync", "--device", "ide-hd,\(serial),unit=1", "memory:3G"]),
@@ -35,16 +35,14 @@ import Testing
         ])
     func hdparmReadsTheWords(drive: String, arguments: [String]) throws {
         let words = try Self.identify(["--format", "words"] + arguments)
-        let printed = try Command.tool("hdparm", ["--Istdin"], input: words)
-        #expect(printed.status == 0, "\(printed.errors)")
+        let printed = try run("hdparm", ["--Istdin"], input: words, in: TemporaryFolder())
         // Without a device there is no name to print.
         let expected = try Self.golden("\(drive)/hdparm-I.txt").replacingOccurrences(of: "/dev/sda:\n", with: "")
-        #expect(printed.text == expected)
+        #expect(printed == expected)
     }
 
     /// Drives of which there is no text, at the ends of what the properties can say.
     @Test(
-        .enabled(if: Command.find("hdparm") != nil, "hdparm is not installed"),
         arguments: [
             ["memory:1s"], ["null:0"], ["null:128P"], ["--power-on", "memory:3G"], ["null:1953124s"],
             ["--device", "ide-hd,wwn=1", "memory:3G"], ["--device", "ide-hd,wwn=0xffffffffffffffff", "memory:3G"],
@@ -60,29 +58,26 @@ import Testing
         ])
     func hdparmTextIsWhatHdparmPrints(arguments: [String]) throws {
         let words = try Self.identify(["--format", "words"] + arguments)
-        let printed = try Command.tool("hdparm", ["--Istdin"], input: words)
+        let printed = try run("hdparm", ["--Istdin"], input: words, in: TemporaryFolder())
         let text = String(decoding: try Self.identify(["--format", "hdparm"] + arguments), as: UTF8.self)
-        #expect(text.replacingOccurrences(of: "/dev/sda:\n", with: "") == printed.text)
+        #expect(text.replacingOccurrences(of: "/dev/sda:\n", with: "") == printed)
     }
 
-    @Test(.enabled(if: Command.find("sg_inq") != nil, "sg3-utils are not installed"), arguments: drives)
+    @Test(arguments: drives)
     func sgInqReadsInquiryData(drive: String, arguments: [String]) throws {
         let page = try Self.identify(["--format", "scsi:inquiry"] + arguments)
-        let printed = try Command.tool("sg_inq", ["--inhex=-"], input: page)
-        #expect(printed.status == 0, "\(printed.errors)")
+        let printed = try run("sg_inq", ["--inhex=-"], input: page, in: TemporaryFolder())
         // On a device sg_inq asks for the serial number page as well.
         let expected = try Self.golden("\(drive)/sg_inq.txt").split(separator: "\n").filter {
             !$0.contains("Unit serial number") && !$0.hasPrefix("[exit")
         }
-        #expect(printed.text.split(separator: "\n") == expected)
+        #expect(printed.split(separator: "\n") == expected)
     }
 
-    @Test(
-        .enabled(if: Command.find("sg_vpd") != nil, "sg3-utils are not installed"), arguments: drives, pages)
+    @Test(arguments: drives, pages)
     func sgVpdReadsVitalProductData(drive: (String, [String]), page: String) throws {
         let data = try Self.identify(["--format", "scsi:vpd-\(page)"] + drive.1)
-        let printed = try Command.tool("sg_vpd", ["--inhex=-"], input: data)
-        #expect(printed.status == 0, "\(printed.errors)")
-        #expect(printed.text == (try Self.golden("\(drive.0)/vpd-\(page).txt")))
+        let printed = try run("sg_vpd", ["--inhex=-"], input: data, in: TemporaryFolder())
+        #expect(printed == (try Self.golden("\(drive.0)/vpd-\(page).txt")))
     }
 }

@@ -1,16 +1,17 @@
 // The contract of `spindle identify`: images, options, exit statuses, messages.
 
 import Foundation
+import Support
 import Testing
 
 @Suite struct IdentifyCommandTests {
-    private func identify(_ arguments: String...) throws -> CommandResult {
-        try Command.spindle(["identify"] + arguments)
+    private func identify(_ arguments: String...) throws -> ProgramResult {
+        try Program.spindle.run(["identify"] + arguments, in: TemporaryFolder())
     }
 
     /// The line of the summary that begins with a name, without the name.
-    private func fact(_ name: String, _ arguments: String...) throws -> String? {
-        let result = try Command.spindle(["identify"] + arguments)
+    private func fact(_ name: String, _ arguments: String..., in folder: TemporaryFolder? = nil) throws -> String? {
+        let result = try Program.spindle.run(["identify"] + arguments, in: folder ?? TemporaryFolder())
         #expect(result.status == 0, "\(result.errors)")
         return result.text.split(separator: "\n").first { $0.hasPrefix(name + ":") }.map {
             $0.dropFirst(name.count + 1).trimmingCharacters(in: .whitespaces)
@@ -26,18 +27,21 @@ import Testing
 
     @Test(arguments: [(0, 0), (1, 1), (512, 1), (1_000_001, 1954), (3_221_225_472, 6_291_456)])
     func aFileHasItsSizeRoundedUp(bytes: UInt64, sectors: UInt64) throws {
-        let file = try TemporaryFile(sizeBytes: bytes)
-        #expect(try fact("Size", file.path)?.hasPrefix("\(sectors) sectors ") == true)
+        let folder = try TemporaryFolder()
+        let file = try folder.file("image", sizeBytes: bytes)
+        #expect(try fact("Size", file, in: folder)?.hasPrefix("\(sectors) sectors ") == true)
     }
 
     @Test func aPartitionTableImpliesTheGeometry() throws {
         var sector = [UInt8](repeating: 0, count: 512)
         sector.replaceSubrange(446..<462, with: [0, 1, 1, 0, 0x83, 9, 32, 0, 32, 0, 0, 0, 0, 0, 16, 0])
         sector.replaceSubrange(510..<512, with: [0x55, 0xAA])
-        let file = try TemporaryFile(sizeBytes: 1 << 30, beginning: sector)
-        #expect(try fact("Geometry", file.path) == "6553 cylinders, 10 heads, 32 sectors a track")
+        let folder = try TemporaryFolder()
+        let file = try folder.file("image", sizeBytes: 1 << 30, beginning: sector)
+        #expect(try fact("Geometry", file, in: folder) == "6553 cylinders, 10 heads, 32 sectors a track")
         let given = "ide-hd,cyls=5,heads=4,secs=3"
-        #expect(try fact("Geometry", "--device", given, file.path) == "5 cylinders, 4 heads, 3 sectors a track")
+        let geometry = try fact("Geometry", "--device", given, file, in: folder)
+        #expect(geometry == "5 cylinders, 4 heads, 3 sectors a track")
     }
 
     @Test(arguments: [
@@ -71,7 +75,7 @@ import Testing
         (["--colour", "memory:1M"], "Unknown option '--colour'"),
     ])
     func badUsageIs64(arguments: [String], message: String) throws {
-        let result = try Command.spindle(["identify"] + arguments)
+        let result = try Program.spindle.run(["identify"] + arguments, in: TemporaryFolder())
         #expect(result.status == 64)
         #expect(result.output.isEmpty)
         #expect(result.errors.contains(message), "\(result.errors)")
@@ -84,7 +88,7 @@ import Testing
         (["--format", "scsi:vpd-b9", "memory:1M"], "the drive has no page vpd-b9: CHECK CONDITION 5/24/00"),
     ])
     func failureIs1(arguments: [String], message: String) throws {
-        let result = try Command.spindle(["identify"] + arguments)
+        let result = try Program.spindle.run(["identify"] + arguments, in: TemporaryFolder())
         #expect(result.status == 1)
         #expect(result.output.isEmpty)
         #expect(result.errors.hasPrefix("Error: \(message)"), "\(result.errors)")

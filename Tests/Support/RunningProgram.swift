@@ -1,0 +1,51 @@
+// A tool that runs beside a test, a server of others for instance.
+
+import Foundation
+
+/// A program that was started and is stopped with this object.
+public final class RunningProgram {
+    private let process: Process
+    private let name: String
+    private let stem: String
+
+    /// Starts a program, which keeps running.
+    public init(_ program: Program, _ arguments: [String], in folder: TemporaryFolder) throws {
+        name = program.url.lastPathComponent
+        stem = folder.path + "/" + UUID().uuidString
+        process = try program.start(arguments, stem: stem)
+    }
+
+    /// What it has written to standard error so far.
+    public var errors: String { (try? String(contentsOfFile: stem + ".err", encoding: .utf8)) ?? "" }
+
+    /// Waits until something is so; that it ends before, or takes longer than `limitSeconds`, is a failure.
+    public func wait(_ purpose: String, limitSeconds: Double = 20, until condition: () -> Bool) throws {
+        let deadline = Date(timeIntervalSinceNow: limitSeconds)
+        while !condition() {
+            guard process.isRunning, Date() < deadline else {
+                throw ProgramFailure("waited in vain for \(name) \(purpose): \(errors)")
+            }
+            usleep(2000)
+        }
+    }
+
+    /// Ends it and waits for its end.
+    public func stop(signal: Int32 = SIGTERM, limitSeconds: Double = 15) throws {
+        kill(process.processIdentifier, signal)
+        let deadline = Date(timeIntervalSinceNow: limitSeconds)
+        while process.isRunning {
+            guard Date() < deadline else {
+                throw ProgramFailure("\(name) did not stop within \(limitSeconds) s of signal \(signal): \(errors)")
+            }
+            usleep(2000)
+        }
+        process.waitUntilExit()
+    }
+
+    deinit {
+        if process.isRunning {
+            kill(process.processIdentifier, SIGKILL)
+            process.waitUntilExit()
+        }
+    }
+}
