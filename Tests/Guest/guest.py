@@ -18,12 +18,10 @@ class GuestFailed(RuntimeError):
 
 @dataclasses.dataclass
 class Outcome:
-    """What a script printed, its exit status and the files that it left."""
+    """What a script that ended well has printed and the files that it left."""
 
     output: str
-    status: int
     files: dict[str, bytes]
-    seconds: float
 
     def text(self, name: str) -> str:
         """A file that the script left, as text."""
@@ -46,48 +44,26 @@ class GuestFiles:
         return Boot(self, script, **options)
 
 
-class Boot:
-    """A guest that runs. Leaving the `with` statement ends it whatever it is doing."""
+class Machine:
+    """A QEMU that runs. Leaving the `with` statement ends it whatever it is doing."""
 
-    def __init__(self, guest, script, *, variables=None, modules="", disks=0, fio=False, machine="pc", memory=512,
-                 qemu=(), limit=240):
-        """Starts QEMU.
+    def __init__(self, arguments, *, machine="pc", limit=240):
+        """Starts QEMU with some arguments.
 
-        script     name of a script in `inside`
-        variables  shell variables that the script sees
-        modules    kernel modules that are loaded before it
-        disks      how many SCSI disks and CD-ROM drives have to appear before it
-        fio        whether fio is needed
-        qemu       further arguments for QEMU
-        limit      seconds after which the guest is taken to hang
+        limit  seconds after which the machine is taken to hang
         """
-        self._folder = tempfile.TemporaryDirectory(prefix="spindle-guest-")
-        self._path = pathlib.Path(self._folder.name)
-        self._script, self._limit, self._started = script, limit, time.monotonic()
-        job = {
-            "init": (INSIDE / "init").read_bytes(),
-            "job/modules": modules.encode(),
-            "job/disks": str(disks).encode(),
-            "job/network": (INSIDE / "network").read_bytes(),
-            "job/script": assignments(variables or {}) + (INSIDE / script).read_bytes(),
-        }
-        initrd = self._path / "initrd"
-        with initrd.open("wb") as file:
-            for part in ["base.cpio"] + (["fio.cpio"] if fio else []):
-                file.write((guest.folder / part).read_bytes())
-            file.write(cpio(job))
-        arguments = [
-            "qemu-system-x86_64", "-accel", "tcg", "-machine", machine, "-m", str(memory), "-nodefaults",
-            "-display", "none", "-no-reboot", "-kernel", guest.folder / "vmlinuz", "-initrd", initrd,
-            "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check",
-            "-serial", f"file:{self._path / 'console'}", "-device", "virtio-serial-pci",
-        ]
-        for number, port in enumerate(PORTS, start=1):
-            arguments += ["-chardev", f"file,id={port},path={self._path / port}",
-                          "-device", f"virtserialport,chardev={port},nr={number}"]
-        with (self._path / "errors").open("wb") as errors:
-            self._qemu = subprocess.Popen([*map(str, arguments), *map(str, qemu)], stdin=subprocess.DEVNULL,
+        self._temporary = tempfile.TemporaryDirectory(prefix="spindle-guest-")
+        self.folder = pathlib.Path(self._temporary.name)
+        self._limit, self._started = limit, time.monotonic()
+        command = ["qemu-system-x86_64", "-accel", "tcg", "-machine", machine, "-nodefaults", "-display", "none",
+                   "-no-reboot", "-serial", f"file:{self.folder / 'console'}"]
+        with (self.folder / "errors").open("wb") as errors:
+            self._qemu = subprocess.Popen([*command, *self.prepare(arguments)], stdin=subprocess.DEVNULL,
                                           stdout=errors, stderr=errors)
+
+    def prepare(self, arguments):
+        """The last word on the arguments, once there is a folder."""
+        return list(map(str, arguments))
 
     def __enter__(self):
         return self
@@ -95,40 +71,96 @@ class Boot:
     def __exit__(self, *_):
         self._qemu.kill()
         self._qemu.wait()
-        self._folder.cleanup()
+        self._temporary.cleanup()
+
+    def read(self, name) -> bytes:
+        """A file in the machine's folder: nothing if it is not there."""
+        path = self.folder / name
+        return path.read_bytes() if path.exists() else b""
+
+    def console(self) -> str:
+        """What came over the serial line."""
+        return self.read("console").decode(errors="replace")
+
+    def runs(self) -> bool:
+        """The machine is on and has time left."""
+        return self._qemu.poll() is None and self.seconds() < self._limit
+
+    def seconds(self) -> float:
+        """For how long the machine has been on."""
+        return time.monotonic() - self._started
+
+    def wait(self):
+        """Waits until the machine is off."""
+        try:
+            self._qemu.wait(max(1, self._limit - self.seconds()))
+        except subprocess.TimeoutExpired:
+            raise self.failure(f"did not finish within {self._limit} seconds") from None
+
+    def failure(self, what):
+        """The tail of all that the machine has said."""
+        tails = [f"--- {name}\n{tail(self.read(name))}" for name in ("errors", "console", "output")]
+        return GuestFailed(f"the machine {what}\n" + "\n".join(tails))
+
+
+class Boot(Machine):
+    """A machine that runs a script."""
+
+    def __init__(self, guest, script, *, variables=None, modules="", disks=0, fio=False, memory=512, qemu=(),
+                 **options):
+        """Starts it.
+
+        script     name of a script in `inside`
+        variables  shell variables that the script sees
+        modules    kernel modules that are loaded before it
+        disks      how many SCSI disks and CD-ROM drives have to appear before it
+        fio        whether fio is needed
+        qemu       further arguments for QEMU
+        """
+        self._guest, self._script, self._fio = guest, script, fio
+        self._job = {
+            "init": (INSIDE / "init").read_bytes(),
+            "job/modules": modules.encode(),
+            "job/disks": str(disks).encode(),
+            "job/network": (INSIDE / "network").read_bytes(),
+            "job/script": assignments(variables or {}) + (INSIDE / script).read_bytes(),
+        }
+        super().__init__(["-m", memory, *qemu], **options)
+
+    def prepare(self, arguments):
+        with (self.folder / "initrd").open("wb") as initrd:
+            for part in ["base.cpio"] + (["fio.cpio"] if self._fio else []):
+                initrd.write((self._guest.folder / part).read_bytes())
+            initrd.write(cpio(self._job))
+        own = ["-kernel", self._guest.folder / "vmlinuz", "-initrd", self.folder / "initrd",
+               "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check",
+               "-device", "virtio-serial-pci"]
+        for number, port in enumerate(PORTS, start=1):
+            own += ["-chardev", f"file,id={port},path={self.folder / port}",
+                    "-device", f"virtserialport,chardev={port},nr={number}"]
+        return super().prepare([*own, *arguments])
 
     def output(self) -> str:
         """What the script has printed up to now."""
-        return self._read("output").decode(errors="replace")
+        return self.read("output").decode(errors="replace")
 
     def wait_for(self, line: str):
         """Waits until the script has printed a line."""
         while line not in self.output().splitlines():
-            if self._qemu.poll() is not None or time.monotonic() - self._started > self._limit:
-                raise self._failure(f"never printed '{line}'")
+            if not self.runs():
+                raise self.failure(f"with {self._script} never printed '{line}'")
             time.sleep(0.05)
 
     def finish(self) -> Outcome:
         """Waits until the guest has powered off; a script that failed is a failure here too."""
-        try:
-            self._qemu.wait(max(1, self._limit - (time.monotonic() - self._started)))
-        except subprocess.TimeoutExpired:
-            raise self._failure(f"did not finish within {self._limit} seconds") from None
-        status = self._read("status").strip()
-        if status != b"0":
-            raise self._failure(f"ended with status {status.decode()}" if status else "stopped before its end")
-        with tarfile.open(fileobj=io.BytesIO(self._read("results"))) as archive:
+        self.wait()
+        status = self.read("status").strip().decode()
+        if status != "0":
+            raise self.failure(f"with {self._script} " + (f"ended with status {status}" if status else "broke down"))
+        with tarfile.open(fileobj=io.BytesIO(self.read("results"))) as archive:
             files = {member.name.removeprefix("./"): archive.extractfile(member).read()
                      for member in archive if member.isfile()}
-        return Outcome(self.output(), int(status), files, time.monotonic() - self._started)
-
-    def _read(self, name) -> bytes:
-        path = self._path / name
-        return path.read_bytes() if path.exists() else b""
-
-    def _failure(self, what):
-        tails = [f"--- {name}\n{tail(self._read(name))}" for name in ("errors", "console", "output")]
-        return GuestFailed(f"the guest with {self._script} {what}\n" + "\n".join(tails))
+        return Outcome(self.output(), files)
 
 
 def tail(data: bytes, lines: int = 25) -> str:

@@ -72,6 +72,8 @@ def filesystem(context, kind, options):
         outcome = boot(context, "filesystem.sh", variables={
             "port": server.port, "name": f"disk of {kind}", "options": options, "kind": kind})
         assert server.stop() == 0, "the server did not end well"
+    connections = int(outcome.text("connections"))
+    assert connections == (4 if options else 1), f"{connections} connections"
     assert int(outcome.text("files")) > 100, outcome.output
 
 
