@@ -95,7 +95,7 @@ struct Listener {
                 unsafe connect(probe, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
             }
         }
-        if result != 0 && errno == ECONNREFUSED && !isOtherFile(path) { _ = unsafe unlink(path) }
+        if result != 0 && errno == ECONNREFUSED { _ = unsafe unlink(path) }
     }
 
     private static func tcp(_ host: String, _ port: UInt16) throws(EndpointError) -> [Listener] {
@@ -166,10 +166,6 @@ struct Listener {
         Glibc.close(descriptor)
         switch code {
         case EADDRINUSE:
-            if case .unix(let path) = endpoint, isOtherFile(path) {
-                return .cannotListen(
-                    endpoint, reason: "there is a file that is no socket; choose another path or remove it")
-            }
             return .cannotListen(endpoint, reason: "another program listens there already; choose another or stop it")
         case EACCES:
             return .cannotListen(
@@ -184,12 +180,6 @@ struct Listener {
             return .cannotListen(endpoint, reason: errorText(code))
         }
     }
-}
-
-/// There is something at `path` that is no socket. Connecting to it is refused as to a socket that nobody listens on.
-private func isOtherFile(_ path: String) -> Bool {
-    var status = stat()
-    return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT != S_IFSOCK
 }
 
 /// Switches a socket option on.
