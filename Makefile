@@ -21,7 +21,7 @@ SPINDLE = .build/release/spindle
 # The runtime library of Swift goes into the program, which then runs where no toolchain is.
 RELEASE = -c release --static-swift-stdlib --product spindle
 
-.PHONY: build run test lint bench install clean help packages build-packages toolchain
+.PHONY: build run test soak lint bench install clean help packages build-packages toolchain
 
 build: $(SPINDLE)
 
@@ -36,6 +36,10 @@ run: $(SPINDLE)
 
 test: toolchain packages
 	swift test
+
+# What takes too long for every change: 1 GiB through every cache mode, minutes of verified random I/O.
+soak: $(SPINDLE) packages
+	Tests/Interop/soak.sh $(SPINDLE)
 
 lint: toolchain packages
 	swift format lint --strict -r Sources Tests Package.swift
@@ -68,6 +72,7 @@ help:
 	@echo "              IMAGE=$(IMAGE) SIZE=$(SIZE) ENDPOINT=$(ENDPOINT)"
 	@echo "              DEVICE=$(DEVICE)"
 	@echo "make test     build and run every test"
+	@echo "make soak     the long tests: 1 GiB in and out through every cache mode, verified random I/O"
 	@echo "make lint     check format, rules and imports"
 	@echo "make bench    compare with nbdkit and qemu-nbd on this machine, in three minutes"
 	@echo "make install  install program, documents and shell completions: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)"
