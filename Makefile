@@ -16,12 +16,13 @@ BUILD_PACKAGES = liburing-dev pkg-config gcc g++ binutils libc6-dev git ca-certi
     libcurl4 libncurses6 libsqlite3-0 libxml2
 # What the tests run.
 TEST_PACKAGES = $(shell sed 's/#.*//' Tests/packages.txt)
+GUEST_PACKAGES = $(shell sed 's/#.*//' Tests/Guest/packages.txt)
 
 SPINDLE = .build/release/spindle
 # The runtime library of Swift goes into the program, which then runs where no toolchain is.
 RELEASE = -c release --static-swift-stdlib --product spindle
 
-.PHONY: build run test soak lint bench install clean help packages build-packages toolchain
+.PHONY: build run test guest-test soak lint bench install clean help packages build-packages toolchain
 
 build: $(SPINDLE)
 
@@ -36,6 +37,11 @@ run: $(SPINDLE)
 
 test: toolchain packages
 	swift test
+
+# A real Linux in QEMU: nbd-client, the drive behind QEMU's IDE, booting from it, units of systemd.
+guest-test: $(SPINDLE)
+	@Scripts/install-packages $(GUEST_PACKAGES)
+	Tests/Guest/run $(SPINDLE)
 
 # What takes too long for every change: 1 GiB through every cache mode, minutes of verified random I/O.
 soak: $(SPINDLE) packages
@@ -72,6 +78,7 @@ help:
 	@echo "              IMAGE=$(IMAGE) SIZE=$(SIZE) ENDPOINT=$(ENDPOINT)"
 	@echo "              DEVICE=$(DEVICE)"
 	@echo "make test     build and run every test"
+	@echo "make guest-test  the tests with a real Linux in QEMU: 10 to 15 minutes"
 	@echo "make soak     the long tests: 1 GiB in and out through every cache mode, verified random I/O"
 	@echo "make lint     check format, rules and imports"
 	@echo "make bench    compare with nbdkit and qemu-nbd on this machine, in three minutes"
