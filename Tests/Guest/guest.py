@@ -1,4 +1,4 @@
-"""A guest: one boot of Debian's kernel in QEMU, without KVM, that runs a shell script and hands back what came of it."""
+"""A guest: one boot of Debian's kernel in QEMU, without KVM, that runs a script and hands back what came of it."""
 
 import dataclasses
 import io
@@ -107,7 +107,7 @@ class Boot(Machine):
     """A machine that runs a script."""
 
     def __init__(self, guest, script, *, variables=None, modules="", disks=0, fio=False, memory=512, qemu=(),
-                 **options):
+                 files=None, append="", **options):
         """Starts it.
 
         script     name of a script in `inside`
@@ -116,14 +116,17 @@ class Boot(Machine):
         disks      how many SCSI disks and CD-ROM drives have to appear before it
         fio        whether fio is needed
         qemu       further arguments for QEMU
+        files      further files in the guest: their names without the first slash, and their contents
+        append     further words for the kernel's command line
         """
-        self._guest, self._script, self._fio = guest, script, fio
+        self._guest, self._script, self._fio, self._append = guest, script, fio, append
         self._job = {
             "init": (INSIDE / "init").read_bytes(),
             "job/modules": modules.encode(),
             "job/disks": str(disks).encode(),
             "job/network": (INSIDE / "network").read_bytes(),
             "job/script": assignments(variables or {}) + (INSIDE / script).read_bytes(),
+            **(files or {}),
         }
         super().__init__(["-m", memory, *qemu], **options)
 
@@ -133,7 +136,7 @@ class Boot(Machine):
                 initrd.write((self._guest.folder / part).read_bytes())
             initrd.write(cpio(self._job))
         own = ["-kernel", self._guest.folder / "vmlinuz", "-initrd", self.folder / "initrd",
-               "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check",
+               "-append", f"console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check {self._append}",
                "-device", "virtio-serial-pci"]
         for number, port in enumerate(PORTS, start=1):
             own += ["-chardev", f"file,id={port},path={self.folder / port}",
@@ -174,14 +177,23 @@ def assignments(variables) -> bytes:
     return "".join(f"{name}='{value}'\n" for name, value in quoted.items()).encode()
 
 
+def program(path, name=None) -> dict[str, bytes]:
+    """A program of this machine and the libraries that it is linked with, as files for a guest."""
+    linked = subprocess.run(["ldd", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    libraries = [word for word in linked.split() if word.startswith("/")]
+    files = {library: pathlib.Path(library).read_bytes() for library in libraries}
+    files[str(name or path)] = pathlib.Path(path).read_bytes()
+    return {target.lstrip("/"): data for target, data in files.items()}
+
+
 def cpio(files) -> bytes:
     """An archive in the kernel's `newc` format (Documentation/driver-api/early-userspace/buffer-format.rst)."""
-    folders = sorted({name.rpartition("/")[0] for name in files} - {""})
+    folders = sorted({str(folder) for name in files for folder in pathlib.PurePath(name).parents} - {"."})
     members = [(name, 0o040755, b"") for name in folders] + [(name, 0o100755, data) for name, data in files.items()]
-    archive = b""
+    archive = bytearray()
     for number, (name, mode, data) in enumerate([*members, ("TRAILER!!!", 0, b"")], start=1):
         fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
         archive += b"070701" + b"".join(b"%08x" % field for field in fields) + name.encode() + b"\0"
         archive += bytes(-len(archive) % 4) + data
         archive += bytes(-len(archive) % 4)
-    return archive
+    return bytes(archive)
