@@ -10,6 +10,9 @@ public enum Effect: Equatable, Sendable {
     case perform(MediaOperation, bufferOffset: UInt32)
     /// Store zeroes over the sectors; no data buffer stands for them. Then resume as above.
     case performZeroes(lba: UInt64, count: UInt32, mayDeallocate: Bool)
+    /// Find out whether the medium has anything stored for the sectors from `lba` on, and for how many of at most `limit`
+    /// that is so, then call ``ServedRequest/resumeLBAStatus(isMapped:count:on:buffer:)``.
+    case lbaStatus(lba: UInt64, limit: UInt32)
     /// The request has been served; answer it. Nil: success.
     case reply(NBDError?)
 }
@@ -18,6 +21,7 @@ public enum Effect: Equatable, Sendable {
 public struct BufferNeeds: Equatable, Sendable {
     /// The size of the buffer in bytes.
     public let byteCount: Int
-    /// Where in it the request's own bytes begin: a WRITE's payload is put there, a READ's data are found there.
+    /// Where in it the request's own bytes begin: a WRITE's payload is put there, a READ's data and the descriptors of a
+    /// BLOCK_STATUS are found there.
     public let dataOffset: Int
 }

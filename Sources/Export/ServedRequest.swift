@@ -22,32 +22,39 @@ public struct ServedRequest: Sendable {
         case edge
     }
 
-    /// The command: READ, WRITE, FLUSH, TRIM, CACHE or WRITE_ZEROES.
+    /// The command; never DISC.
     public let command: NBD.Command
+    private var phase = Phase.whole
     /// Its flags.
     public let flags: CommandFlags
+    /// Partial sectors at the beginning and the end that are still to be completed.
+    private var headIsOpen: Bool
+    private var tailIsOpen: Bool
+    /// The request has an extended header, and so has its reply.
+    public let isExtended: Bool
+    /// Descriptors of a BLOCK_STATUS that are in the buffer.
+    public internal(set) var descriptorCount: UInt16 = 0
     /// The client's name for it.
     public let cookie: UInt64
     /// The first byte.
     public let offsetBytes: UInt64
     /// The number of bytes.
-    public let lengthBytes: UInt32
+    public let lengthBytes: UInt64
 
-    private var phase = Phase.whole
     /// Sectors of the request that no SCSI command has been sent for.
-    private var nextSector: UInt64
-    private var endSector: UInt64
-    /// Sectors of the running SCSI command, and where they are in the buffer.
-    private var scsi: SCSICommandInProgress
+    var nextSector: UInt64
+    private(set) var endSector: UInt64
+    /// The running SCSI command, and where its sectors are in the buffer.
+    var scsi: SCSICommandInProgress
     private var commandOffset: UInt32 = 0
-    /// Partial sectors at the beginning and the end that are still to be completed.
-    private var headIsOpen: Bool
-    private var tailIsOpen: Bool
+    /// SCSI commands sent for a BLOCK_STATUS.
+    var statusCommands: UInt16 = 0
 
     /// A request that is refused: it never begins, only its answer needs to know what it was.
     public init(refusing header: RequestHeader) {
-        self.init(
-            RequestHeader(type: NBD.Command.flush.rawValue, flags: header.flags, cookie: header.cookie), as: .flush)
+        var header = header
+        header.lengthBytes = 0
+        self.init(header, as: .flush)
     }
 
     /// A request that has not begun. The sectors are all that it touches, but for TRIM all that it covers: what is not
@@ -55,10 +62,11 @@ public struct ServedRequest: Sendable {
     public init(_ header: RequestHeader, as command: NBD.Command) {
         self.command = command
         flags = header.flags
+        isExtended = header.isExtended
         cookie = header.cookie
         offsetBytes = header.offsetBytes
         lengthBytes = header.lengthBytes
-        let end = header.offsetBytes + UInt64(header.lengthBytes)
+        let end = header.offsetBytes + header.lengthBytes
         let size = ExportedDrive.sectorBytes
         let startsInside = header.offsetBytes % size != 0
         let endsInside = end % size != 0
@@ -88,7 +96,7 @@ public struct ServedRequest: Sendable {
     /// No other write to the drive may be under way while this request is: it reads sectors to write them back, or its
     /// range is no multiple of what the medium can write by itself.
     public func needsToBeAlone(granularityBytes: UInt64) -> Bool {
-        writes && (headIsOpen || tailIsOpen || (offsetBytes | UInt64(lengthBytes)) % granularityBytes != 0)
+        writes && (headIsOpen || tailIsOpen || (offsetBytes | lengthBytes) % granularityBytes != 0)
     }
 
     /// The memory the request needs.
@@ -104,6 +112,8 @@ public struct ServedRequest: Sendable {
         case .trim, .writeZeroes:
             // The list of ranges, or the sector to complete.
             return BufferNeeds(byteCount: size, dataOffset: 0)
+        case .blockStatus:
+            return BufferNeeds(byteCount: Self.descriptorAreaBytes(isExtended: isExtended), dataOffset: 0)
         default:
             return BufferNeeds(byteCount: 0, dataOffset: 0)
         }
@@ -113,7 +123,7 @@ public struct ServedRequest: Sendable {
     private var touchedBytes: Int {
         let size = ExportedDrive.sectorBytes
         let first = offsetBytes / size
-        let last = (offsetBytes + UInt64(lengthBytes) + size - 1) / size
+        let last = (offsetBytes + lengthBytes + size - 1) / size
         return Int((last - first) * size)
     }
 
@@ -135,6 +145,7 @@ public struct ServedRequest: Sendable {
     private mutating func proceed(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Effect {
         if headIsOpen { return readEdge(.head, export: &export, buffer: &buffer) }
         if tailIsOpen { return readEdge(.tail, export: &export, buffer: &buffer) }
+        if command == .blockStatus, statusIsComplete { return .reply(nil) }
         guard let cdb = nextCommand() else { return .reply(nil) }
         return send(cdb, export: &export, buffer: &buffer)
     }
@@ -152,7 +163,9 @@ public struct ServedRequest: Sendable {
         let first = nextSector
         let count = UInt32(min(endSector - first, UInt64(commandLimit)))
         nextSector += UInt64(count)
-        commandOffset = UInt32((first - offsetBytes / ExportedDrive.sectorBytes) * ExportedDrive.sectorBytes)
+        if command == .read || command == .write {
+            commandOffset = UInt32((first - offsetBytes / ExportedDrive.sectorBytes) * ExportedDrive.sectorBytes)
+        }
         switch command {
         case .read:
             return .read16(logicalBlockAddress: first, transferLength: count)
@@ -168,7 +181,13 @@ public struct ServedRequest: Sendable {
                 logicalBlockAddress: first, numberOfLogicalBlocks: count, unmap: true, noDataOutBuffer: false)
         case .cache:
             return .preFetch16(logicalBlockAddress: first, prefetchLength: count)
-        case .flush, .disconnect, .blockStatus:
+        case .blockStatus:
+            // How far its answer goes is not known yet.
+            nextSector = first
+            statusCommands += 1
+            return .getLBAStatus16(
+                startingLogicalBlockAddress: first, allocationLength: UInt32(LBAStatusData.byteCount))
+        case .flush, .disconnect:
             preconditionFailure("this command has no sectors")
         }
     }
@@ -192,7 +211,7 @@ extension ServedRequest {
     }
 
     /// What the translation layer wants, in terms of the request's buffer; at the end of a command, what comes next.
-    private mutating func follow(
+    mutating func follow(
         _ step: SATStep, export: inout ExportedDrive, buffer: inout MutableRawSpan
     ) -> Effect {
         switch step {
@@ -200,8 +219,8 @@ extension ServedRequest {
             return .performZeroes(lba: lba, count: count, mayDeallocate: mayDeallocate)
         case .medium(let operation, let dataOffset, _, _):
             return .perform(operation, bufferOffset: commandOffset + dataOffset)
-        case .lbaStatus:
-            preconditionFailure("no request asks for the LBA status")
+        case .lbaStatus(let lba):
+            return .lbaStatus(lba: lba, limit: UInt32(clamping: endSector - lba))
         case .finished(.good, _):
             return finishCommand(export: &export, buffer: &buffer)
         case .finished:
@@ -223,6 +242,7 @@ extension ServedRequest {
         switch cdb.operationCode {
         case OperationCode.read16, OperationCode.write16: cdb.transferLength16 * UInt32(ExportedDrive.sectorBytes)
         case OperationCode.writeSame16 where !cdb.noDataOutBuffer: UInt32(ExportedDrive.sectorBytes)
+        case OperationCode.serviceActionIn16: UInt32(LBAStatusData.byteCount)
         default: 0
         }
     }
@@ -244,7 +264,7 @@ extension ServedRequest {
     }
 
     private func sector(of edge: Phase) -> UInt64 {
-        let byte = edge == .head ? offsetBytes : offsetBytes + UInt64(lengthBytes) - 1
+        let byte = edge == .head ? offsetBytes : offsetBytes + lengthBytes - 1
         return byte / ExportedDrive.sectorBytes
     }
 
@@ -256,7 +276,7 @@ extension ServedRequest {
         let covered =
             Int(
                 max(offsetBytes, first) - first)..<Int(
-                min(offsetBytes + UInt64(lengthBytes), first + ExportedDrive.sectorBytes) - first)
+                min(offsetBytes + lengthBytes, first + ExportedDrive.sectorBytes) - first)
         if edge == .head { headIsOpen = false } else { tailIsOpen = false }
         if command == .write {
             let place = Int(first - offsetBytes / ExportedDrive.sectorBytes * ExportedDrive.sectorBytes)

@@ -1,4 +1,5 @@
-// What Linux knows of files beyond POSIX: names that Swift's Glibc module leaves out. open(2), fcntl(2), fallocate(2).
+// What Linux knows of files beyond POSIX: names that Swift's Glibc module leaves out. open(2), fcntl(2), fallocate(2),
+// lseek(2).
 
 import CLibURing
 import Glibc
@@ -39,5 +40,20 @@ public enum LinuxFile {
     /// - Returns: 0, or the errno of the failure.
     public static func allocate(_ descriptor: Int32, mode: Int32, offset: UInt64, length: UInt64) -> Int32 {
         fallocate(descriptor, mode, off_t(clamping: offset), off_t(clamping: length)) == 0 ? 0 : errno
+    }
+
+    /// Where the next data are at `offset` or behind it, by lseek(2) with `SEEK_DATA`; nil where there are none up to the
+    /// end of the file. A file system that does not know its holes has data everywhere.
+    public static func nextData(_ descriptor: Int32, from offset: UInt64) -> UInt64? {
+        let found = lseek(descriptor, off_t(clamping: offset), Int32(LINUX_SEEK_DATA))
+        guard found < 0 else { return UInt64(found) }
+        return errno == ENXIO ? nil : offset
+    }
+
+    /// Where the next hole is at `offset` or behind it, by lseek(2) with `SEEK_HOLE`: the end of the file is the last one.
+    /// Nil where that cannot be known.
+    public static func nextHole(_ descriptor: Int32, from offset: UInt64) -> UInt64? {
+        let found = lseek(descriptor, off_t(clamping: offset), Int32(LINUX_SEEK_HOLE))
+        return found < 0 ? nil : UInt64(found)
     }
 }

@@ -1,4 +1,4 @@
-// Operations on the ring itself and its neighbours: IORING_OP_ASYNC_CANCEL, TIMEOUT, MSG_RING, READ of a signalfd.
+// Operations on the ring itself and its neighbours: IORING_OP_ASYNC_CANCEL, NOP, TIMEOUT, MSG_RING.
 
 import CLibURing
 import Glibc
@@ -8,6 +8,13 @@ extension Ring {
     public mutating func cancelAll(onDescriptor descriptor: Int32, userData: UInt64) {
         let entry = unsafe nextEntry()
         unsafe io_uring_prep_cancel_fd(entry, descriptor, UInt32(IORING_ASYNC_CANCEL_ALL))
+        unsafe entry.pointee.user_data = userData
+    }
+
+    /// Completes at once: the caller comes back to something after it has looked at what else has completed.
+    public mutating func noOperation(userData: UInt64) {
+        let entry = unsafe nextEntry()
+        unsafe io_uring_prep_nop(entry)
         unsafe entry.pointee.user_data = userData
     }
 

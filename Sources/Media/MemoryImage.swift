@@ -7,6 +7,7 @@ import IOUring
 struct MemoryImage: Sendable {
     private static let pageBytes: UInt64 = 4096
     private let memory: SharedMemory
+    private let map: PageMap
 
     /// Reserves address space; pages come when they are written.
     init(sizeBytes: UInt64) throws(MediumError) {
@@ -16,6 +17,7 @@ struct MemoryImage: Sendable {
         }
         do {
             memory = try SharedMemory(byteCount: byteCount + 4096)
+            map = try PageMap(pageCount: sizeBytes / Self.pageBytes + 1)
         } catch {
             throw .tooLarge(sizeBytes: sizeBytes)
         }
@@ -29,8 +31,10 @@ struct MemoryImage: Sendable {
             if let buffer = unsafe task.buffer { unsafe buffer.copyMemory(from: place, byteCount: count) }
         case .write:
             if let buffer = unsafe task.buffer { unsafe place.copyMemory(from: buffer, byteCount: count) }
+            map.set(pages(task))
         case .writeZeroes(mayDeallocate: false):
             unsafe place.initializeMemory(as: UInt8.self, repeating: 0, count: count)
+            map.set(pages(task))
         case .writeZeroes(mayDeallocate: true), .discard:
             clear(from: task.offset, to: task.offset + task.remaining)
         case .flush, .prefetch:
@@ -39,12 +43,30 @@ struct MemoryImage: Sendable {
         return .finished
     }
 
+    /// The pages that a task touches.
+    private func pages(_ task: MediumTask) -> Range<UInt64> {
+        task.offset / Self.pageBytes..<(task.offset + task.remaining + Self.pageBytes - 1) / Self.pageBytes
+    }
+
+    /// The most bytes of the map's pages that one question looks at: a map of terabytes takes its time.
+    private static let lookLimit: UInt64 = 1 << 32
+
+    /// What has been written since it was last given back, by whole pages.
+    func extent(at offset: UInt64, limit: UInt64) -> MediumExtent {
+        let end = offset + min(limit, Self.lookLimit)
+        let first = offset / Self.pageBytes
+        let run = map.run(in: first..<(end + Self.pageBytes - 1) / Self.pageBytes)
+        let runEnd = min((first + run.count) * Self.pageBytes, end)
+        return MediumExtent(isMapped: run.isWritten, lengthBytes: runEnd - offset)
+    }
+
     /// Whole pages are given back to the kernel, which makes them zero; the edges are written.
     private func clear(from start: UInt64, to end: UInt64) {
         let firstPage = (start + Self.pageBytes - 1) / Self.pageBytes * Self.pageBytes
         let lastPage = end / Self.pageBytes * Self.pageBytes
         guard firstPage < lastPage else { return zero(from: start, to: end) }
         zero(from: start, to: firstPage)
+        map.clear(firstPage / Self.pageBytes..<lastPage / Self.pageBytes)
         let result = unsafe madvise(memory.base + Int(firstPage), Int(lastPage - firstPage), MADV_DONTNEED)
         if result != 0 { zero(from: firstPage, to: lastPage) }
         zero(from: lastPage, to: end)

@@ -18,6 +18,8 @@ public enum CloseReason: Equatable, Sendable, CustomStringConvertible {
     case exportNameInvalid([UInt8])
     /// EXPORT_NAME with a name that no export has.
     case exportNameUnknown([UInt8])
+    /// EXPORT_NAME after extended headers were agreed on.
+    case exportNameWithExtendedHeaders
     /// EXPORT_NAME while the server is stopping.
     case shuttingDown
 
@@ -43,6 +45,8 @@ public enum CloseReason: Equatable, Sendable, CustomStringConvertible {
             "the client asked for an export by the name \(quoted(name)), which is no UTF-8 without NUL"
         case .exportNameUnknown(let name):
             "the client asked for the export \(quoted(name)), which does not exist"
+        case .exportNameWithExtendedHeaders:
+            "the client sent EXPORT_NAME after EXTENDED_HEADERS, where only GO is allowed"
         case .shuttingDown:
             "the client asked for an export while the server is shutting down"
         }

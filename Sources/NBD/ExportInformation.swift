@@ -52,7 +52,8 @@ public struct ExportInformation: Equatable, Sendable {
     public let description: [UInt8]
     /// The size in bytes.
     public let sizeBytes: UInt64
-    /// Everything the export can do; `transmissionFlags(structuredReplies:)` is what a client is told.
+    /// Everything the export can do; `transmissionFlags(messages:hasAllocationContext:)` is what a client is
+    /// told.
     public let flags: TransmissionFlags
     /// The size constraints, told to a client that asks.
     public let blockSizes: BlockSizes
@@ -75,12 +76,16 @@ public struct ExportInformation: Equatable, Sendable {
         }
     }
 
-    /// The flags to send, which depend on what the client negotiated before: SEND_DF must stay clear without structured
-    /// replies, SEND_FAST_ZERO without WRITE_ZEROES, and HAS_FLAGS is always set ("Transmission flags").
-    public func transmissionFlags(structuredReplies: Bool) -> TransmissionFlags {
+    /// The flags to send, which depend on what the client negotiated before: SEND_DF must stay clear where replies are no
+    /// chunks, BLOCK_STATUS_PAYLOAD without extended headers or a metadata context, SEND_FAST_ZERO without WRITE_ZEROES,
+    /// and HAS_FLAGS is always set ("Transmission flags").
+    public func transmissionFlags(messages: MessageStyle, hasAllocationContext: Bool) -> TransmissionFlags {
         var told = flags.union(.hasFlags)
-        if !structuredReplies {
+        if !messages.hasChunks {
             told.remove(.sendDF)
+        }
+        if messages == .extended, hasAllocationContext {
+            told.insert(.blockStatusPayload)
         }
         if !told.contains(.sendWriteZeroes) {
             told.remove(.sendFastZero)

@@ -59,7 +59,7 @@ public struct TransmissionFlags: OptionSet, Sendable {
     @inlinable public static var sendTrim: Self { Self(rawValue: 1 << 5) }
     /// NBD_FLAG_SEND_WRITE_ZEROES: the WRITE_ZEROES command and its flag NO_HOLE.
     @inlinable public static var sendWriteZeroes: Self { Self(rawValue: 1 << 6) }
-    /// NBD_FLAG_SEND_DF: the command flag DF; only after structured replies were negotiated.
+    /// NBD_FLAG_SEND_DF: the command flag DF; only where replies come in chunks.
     @inlinable public static var sendDF: Self { Self(rawValue: 1 << 7) }
     /// NBD_FLAG_CAN_MULTI_CONN: flush and FUA hold across all connections to the export.
     @inlinable public static var canMultiConn: Self { Self(rawValue: 1 << 8) }
@@ -67,6 +67,8 @@ public struct TransmissionFlags: OptionSet, Sendable {
     @inlinable public static var sendCache: Self { Self(rawValue: 1 << 10) }
     /// NBD_FLAG_SEND_FAST_ZERO: the command flag FAST_ZERO; only together with `sendWriteZeroes`.
     @inlinable public static var sendFastZero: Self { Self(rawValue: 1 << 11) }
+    /// NBD_FLAG_BLOCK_STATUS_PAYLOAD: BLOCK_STATUS for some of the selected metadata contexts; only with extended headers.
+    @inlinable public static var blockStatusPayload: Self { Self(rawValue: 1 << 12) }
 }
 
 /// What a request asks beside its command ("Command flags").
@@ -90,9 +92,28 @@ public struct CommandFlags: OptionSet, Sendable {
     @inlinable public static var reqOne: Self { Self(rawValue: 1 << 3) }
     /// NBD_CMD_FLAG_FAST_ZERO: fail rather than write zeroes as slowly as data.
     @inlinable public static var fastZero: Self { Self(rawValue: 1 << 4) }
+    /// NBD_CMD_FLAG_PAYLOAD_LEN: the length is that of a payload behind the header; only with extended headers.
+    @inlinable public static var payloadLength: Self { Self(rawValue: 1 << 5) }
 }
 
-/// The flags of a structured reply chunk ("Structured reply flags").
+/// The state of an extent in the metadata context `base:allocation` ("base:allocation metadata context").
+public struct AllocationState: OptionSet, Sendable {
+    /// The status flags as they are on the wire.
+    public let rawValue: UInt32
+
+    /// Creates the set from the field on the wire.
+    @inlinable
+    public init(rawValue: UInt32) {
+        self.rawValue = rawValue
+    }
+
+    /// NBD_STATE_HOLE: nothing is allocated for the extent.
+    @inlinable public static var hole: Self { Self(rawValue: 1 << 0) }
+    /// NBD_STATE_ZERO: the extent reads as zeroes.
+    @inlinable public static var zero: Self { Self(rawValue: 1 << 1) }
+}
+
+/// The flags of a reply chunk ("Structured and extended header reply flags").
 public struct ReplyFlags: OptionSet, Sendable {
     /// The field as it is on the wire.
     public let rawValue: UInt16

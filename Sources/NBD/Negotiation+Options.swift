@@ -7,6 +7,13 @@ extension Negotiation {
         exports.firstIndex { $0.name == name } ?? (name.isEmpty ? exports.indices.first : nil)
     }
 
+    /// The export that an option names, or why there is none.
+    static func find(_ name: [UInt8], _ exports: [ExportInformation]) throws(ExportNameError) -> Int {
+        guard isString(name) else { throw .invalid(name) }
+        guard let index = export(named: name, exports) else { throw .unknown(name) }
+        return index
+    }
+
     /// Names are strings: UTF-8 without NUL ("Conventions").
     private static func isString(_ bytes: [UInt8]) -> Bool {
         !bytes.contains(0) && String(validating: bytes, as: UTF8.self) != nil
@@ -20,7 +27,10 @@ extension Negotiation {
         if isShuttingDown {
             return Self.shutdownError(option.rawValue)
         }
-        return answerInfo(option, data, exports)
+        switch option {
+        case .listMetaContext, .setMetaContext: return answerMetaContext(option, data, exports)
+        default: return answerInfo(option, data, exports)
+        }
     }
 
     /// Answers an option whose data were skipped: either it has none, or it is refused.
@@ -40,17 +50,30 @@ extension Negotiation {
             return list(exports, from: 0)
         case .structuredReply:
             guard bytes == 0 else { return Self.unexpectedData("STRUCTURED_REPLY", option, bytes: bytes) }
-            structuredReplies = true
-            var reply: [UInt8] = []
-            reply.append(replyTo: option, .ack)
-            return .reply(reply)
-        case .info, .go:
+            return setMessages(.structured, option)
+        case .extendedHeaders:
+            guard bytes == 0 else { return Self.unexpectedData("EXTENDED_HEADERS", option, bytes: bytes) }
+            return setMessages(.extended, option)
+        case .info, .go, .listMetaContext, .setMetaContext:
+            if type == .setMetaContext { exportWithContext = nil }
             return Self.error(
                 .errorTooBig, option,
                 "the option has \(bytes) bytes of data; at most \(Self.optionDataLimitBytes) are looked at")
-        case .exportName, .peekExport, .startTLS, .listMetaContext, .setMetaContext, .extendedHeaders, nil:
+        case .exportName, .peekExport, .startTLS, nil:
             return Self.error(.errorUnsupported, option, "option \(option) is not supported")
         }
+    }
+
+    /// STRUCTURED_REPLY and EXTENDED_HEADERS, of which the latter stays.
+    private mutating func setMessages(_ style: MessageStyle, _ option: UInt32) -> Event {
+        if style == .structured, messages == .extended {
+            return Self.error(
+                .errorExtendedHeadersRequired, option, "extended headers were agreed on, and have chunks of their own")
+        }
+        messages = style
+        var reply: [UInt8] = []
+        reply.append(replyTo: option, .ack)
+        return .reply(reply)
     }
 
     /// EXPORT_NAME: there is no way to say no but closing.
@@ -59,6 +82,9 @@ extension Negotiation {
         if isShuttingDown {
             return .close(reply: [], reason: .shuttingDown)
         }
+        guard messages != .extended else {
+            return .close(reply: [], reason: .exportNameWithExtendedHeaders)
+        }
         guard Self.isString(name) else {
             return .close(reply: [], reason: .exportNameInvalid(name))
         }
@@ -66,8 +92,7 @@ extension Negotiation {
             return .close(reply: [], reason: .exportNameUnknown(name))
         }
         state = .transmission
-        let parameters = TransmissionParameters(
-            export: exports[index], structuredReplies: structuredReplies, blockSizeAdvertised: false)
+        let parameters = parameters(of: index, exports, blockSizeAdvertised: false)
         var reply: [UInt8] = []
         reply.append(bigEndian: parameters.sizeBytes)
         reply.append(bigEndian: parameters.flags.rawValue)
@@ -85,28 +110,35 @@ extension Negotiation {
         } catch {
             return Self.error(.errorInvalid, option.rawValue, error.description)
         }
-        guard Self.isString(request.name) else {
-            return Self.error(
-                .errorInvalid, option.rawValue, "the name \(quoted(request.name)) is no UTF-8 without NUL")
-        }
-        guard let index = Self.export(named: request.name, exports) else {
-            return Self.error(.errorUnknown, option.rawValue, "the export \(quoted(request.name)) does not exist")
+        let index: Int
+        do {
+            index = try Self.find(request.name, exports)
+        } catch {
+            return Self.error(error.type, option.rawValue, error.description)
         }
         let export = exports[index]
+        let parameters = parameters(
+            of: index, exports, blockSizeAdvertised: request.types.contains(.blockSize))
         var reply: [UInt8] = []
         for type in InfoType.allCases where type == .export || request.types.contains(type) {
             if type == .description, export.description.isEmpty {
                 continue
             }
-            reply.append(info: type, of: export, replyTo: option.rawValue, structuredReplies: structuredReplies)
+            reply.append(info: type, of: export, replyTo: option.rawValue, flags: parameters.flags)
         }
         reply.append(replyTo: option.rawValue, .ack)
         guard option == .go else { return .reply(reply) }
         state = .transmission
-        let parameters = TransmissionParameters(
-            export: export, structuredReplies: structuredReplies,
-            blockSizeAdvertised: request.types.contains(.blockSize))
         return .transmission(reply: reply, export: index, parameters: parameters)
+    }
+
+    /// What would hold for transmission if it began now. Contexts that were selected for another export do not count.
+    private func parameters(
+        of export: Int, _ exports: [ExportInformation], blockSizeAdvertised: Bool
+    ) -> TransmissionParameters {
+        TransmissionParameters(
+            export: exports[export], messages: messages, hasAllocationContext: exportWithContext == export,
+            blockSizeAdvertised: blockSizeAdvertised)
     }
 
     /// LIST, or the next piece of it: about 64 KiB of REP_SERVER, and after the last the ACK.
@@ -135,10 +167,30 @@ extension Negotiation {
     }
 
     /// An error reply with its message, which is far shorter than the 4,096 bytes of a string.
-    private static func error(_ type: OptionReplyType, _ option: UInt32, _ message: String) -> Event {
+    static func error(_ type: OptionReplyType, _ option: UInt32, _ message: String) -> Event {
         var reply: [UInt8] = []
         reply.append(replyTo: option, type, data: Array(message.utf8))
         return .reply(reply)
+    }
+}
+
+/// What is wrong with the name of an export in an option that can say so.
+enum ExportNameError: Error, CustomStringConvertible {
+    case invalid([UInt8])
+    case unknown([UInt8])
+
+    var type: OptionReplyType {
+        switch self {
+        case .invalid: .errorInvalid
+        case .unknown: .errorUnknown
+        }
+    }
+
+    var description: String {
+        switch self {
+        case .invalid(let name): "the name \(quoted(name)) is no UTF-8 without NUL"
+        case .unknown(let name): "the export \(quoted(name)) does not exist"
+        }
     }
 }
 

@@ -18,7 +18,8 @@ public struct Negotiation: Sendable {
     }()
 
     /// The longest option data that are looked at: a name of 4,096 bytes leaves INFO and GO room for two thousand
-    /// information requests, and there are four. Longer data are skipped and refused.
+    /// information requests, and there are four; it leaves metadata queries room for some hundred names of contexts.
+    /// Longer data are skipped and refused.
     public static let optionDataLimitBytes = 8192
 
     /// The longest option data that are skipped. A client with many metadata queries may come near, an honest one will
@@ -68,7 +69,9 @@ public struct Negotiation: Sendable {
 
     var state = State.clientFlags
     var clientFlags: ClientFlags = []
-    var structuredReplies = false
+    var messages = MessageStyle.simple
+    /// The export for which the last SET_META_CONTEXT has selected contexts.
+    var exportWithContext: Int?
     var isShuttingDown = false
     private var optionCount = 0
 
@@ -157,10 +160,8 @@ public struct Negotiation: Sendable {
                 return close(.exportNameTooLong(bytes: bytes), consumed: 16)
             }
             state = .optionData(.exportName, bytes: Int(bytes))
-        case .info? where bytes <= Self.optionDataLimitBytes:
-            state = .optionData(.info, bytes: Int(bytes))
-        case .go? where bytes <= Self.optionDataLimitBytes:
-            state = .optionData(.go, bytes: Int(bytes))
+        case let type? where type.hasData && bytes <= Self.optionDataLimitBytes:
+            state = .optionData(type, bytes: Int(bytes))
         default:
             state = .skipping(option: option, bytes: bytes, remaining: Int(bytes))
         }

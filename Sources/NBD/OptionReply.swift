@@ -19,16 +19,24 @@ extension [UInt8] {
         append(replyTo: OptionType.list.rawValue, .server, data: data)
     }
 
+    /// Appends the REP_META_CONTEXT of one context. In a list, which selects nothing, the id is reserved.
+    mutating func append(context: MetadataContext, replyTo option: OptionType) {
+        var data: [UInt8] = []
+        data.append(bigEndian: option == .setMetaContext ? context.rawValue : 0)
+        data.append(contentsOf: context.name.utf8)
+        append(replyTo: option.rawValue, .metaContext, data: data)
+    }
+
     /// Appends one REP_INFO.
     mutating func append(
-        info type: InfoType, of export: ExportInformation, replyTo option: UInt32, structuredReplies: Bool
+        info type: InfoType, of export: ExportInformation, replyTo option: UInt32, flags: TransmissionFlags
     ) {
         var data: [UInt8] = []
         data.append(bigEndian: type.rawValue)
         switch type {
         case .export:
             data.append(bigEndian: export.sizeBytes)
-            data.append(bigEndian: export.transmissionFlags(structuredReplies: structuredReplies).rawValue)
+            data.append(bigEndian: flags.rawValue)
         case .name:
             data.append(contentsOf: export.name)
         case .description:

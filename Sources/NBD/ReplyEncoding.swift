@@ -1,5 +1,5 @@
 // Replies, encoded into the caller's memory (NBD protocol, "Simple reply message", "Structured reply chunk message",
-// "Structured reply types"). Each encoder writes at a byte offset of a span that must have the room and returns how many
+// "Extended reply chunk message", "Structured reply types"). Each encoder writes at a byte offset of a span that must have the room and returns how many
 // bytes it wrote.
 
 /// The simple reply: a header, and after a READ without error its data.
@@ -20,21 +20,28 @@ public enum SimpleReply {
     }
 }
 
-/// The chunks of a structured reply. `isLast` sets NBD_REPLY_FLAG_DONE: on a content chunk only when no error can appear
-/// any more while it is sent.
-public enum ReplyChunk {
+/// A reply in chunks, structured or extended, to one request. `isLast` sets NBD_REPLY_FLAG_DONE: on a content chunk only
+/// when no error can appear any more while it is sent.
+public struct ChunkedReply: Sendable {
+    /// The request's cookie.
+    public let cookie: UInt64
+    /// The request's offset, which every extended chunk repeats.
+    public let requestOffsetBytes: UInt64
+    /// The chunks are extended ones.
+    public let isExtended: Bool
+
+    /// A reply to a request; nothing is encoded yet.
+    @inlinable
+    public init(cookie: UInt64, requestOffsetBytes: UInt64, isExtended: Bool) {
+        self.cookie = cookie
+        self.requestOffsetBytes = requestOffsetBytes
+        self.isExtended = isExtended
+    }
+
     /// The length of the header that every chunk begins with.
-    @inlinable public static var headerByteCount: Int { 20 }
-    /// The length of a NONE chunk.
-    @inlinable public static var noneByteCount: Int { headerByteCount }
-    /// The length of an OFFSET_DATA chunk without its data.
-    @inlinable public static var offsetDataHeaderByteCount: Int { headerByteCount + 8 }
-    /// The length of an OFFSET_HOLE chunk.
-    @inlinable public static var offsetHoleByteCount: Int { headerByteCount + 12 }
-    /// The length of an ERROR chunk without its message.
-    @inlinable public static var errorByteCount: Int { headerByteCount + 6 }
-    /// The length of an ERROR_OFFSET chunk without its message.
-    @inlinable public static var errorOffsetByteCount: Int { headerByteCount + 14 }
+    @inlinable public var headerByteCount: Int { isExtended ? 32 : 20 }
+    /// The length of an OFFSET_HOLE chunk, the longest of the chunks of a READ but for their data.
+    @inlinable public var offsetHoleByteCount: Int { headerByteCount + 12 }
     /// The longest message that an error chunk of this server carries, so that a reply slot can have a fixed size; the
     /// protocol allows 4,096 bytes.
     @inlinable public static var maximumMessageBytes: Int { 128 }
@@ -42,61 +49,78 @@ public enum ReplyChunk {
     /// Encodes the header of a chunk.
     @inlinable
     @discardableResult
-    public static func encodeHeader(
-        _ type: ReplyChunkType, isLast: Bool, cookie: UInt64, payloadBytes: UInt32,
-        into bytes: inout MutableRawSpan, at byteOffset: Int = 0
+    public func encodeHeader(
+        _ type: ReplyChunkType, isLast: Bool, payloadBytes: UInt32, into bytes: inout MutableRawSpan,
+        at byteOffset: Int = 0
     ) -> Int {
         let flags: ReplyFlags = isLast ? .done : []
-        bytes.storeBigEndian(Magic.structuredReply, at: byteOffset)
+        bytes.storeBigEndian(isExtended ? Magic.extendedReply : Magic.structuredReply, at: byteOffset)
         bytes.storeBigEndian(flags.rawValue, at: byteOffset + 4)
         bytes.storeBigEndian(type.rawValue, at: byteOffset + 6)
         bytes.storeBigEndian(cookie, at: byteOffset + 8)
-        bytes.storeBigEndian(payloadBytes, at: byteOffset + 16)
+        if isExtended {
+            bytes.storeBigEndian(requestOffsetBytes, at: byteOffset + 16)
+            bytes.storeBigEndian(UInt64(payloadBytes), at: byteOffset + 24)
+        } else {
+            bytes.storeBigEndian(payloadBytes, at: byteOffset + 16)
+        }
         return headerByteCount
     }
 
     /// Encodes a NONE chunk, which always is the last one.
     @inlinable
     @discardableResult
-    public static func encodeNone(cookie: UInt64, into bytes: inout MutableRawSpan, at byteOffset: Int = 0) -> Int {
-        encodeHeader(.none, isLast: true, cookie: cookie, payloadBytes: 0, into: &bytes, at: byteOffset)
+    public func encodeNone(into bytes: inout MutableRawSpan, at byteOffset: Int = 0) -> Int {
+        encodeHeader(.none, isLast: true, payloadBytes: 0, into: &bytes, at: byteOffset)
     }
 
     /// Encodes an OFFSET_DATA chunk up to its data, of which there must be at least one byte.
     @inlinable
     @discardableResult
-    public static func encodeOffsetDataHeader(
-        offsetBytes: UInt64, dataBytes: UInt32, isLast: Bool, cookie: UInt64,
-        into bytes: inout MutableRawSpan, at byteOffset: Int = 0
+    public func encodeOffsetDataHeader(
+        offsetBytes: UInt64, dataBytes: UInt32, isLast: Bool, into bytes: inout MutableRawSpan, at byteOffset: Int = 0
     ) -> Int {
-        encodeHeader(
-            .offsetData, isLast: isLast, cookie: cookie, payloadBytes: dataBytes + 8, into: &bytes, at: byteOffset)
+        encodeHeader(.offsetData, isLast: isLast, payloadBytes: dataBytes + 8, into: &bytes, at: byteOffset)
         bytes.storeBigEndian(offsetBytes, at: byteOffset + headerByteCount)
-        return offsetDataHeaderByteCount
+        return headerByteCount + 8
     }
 
     /// Encodes an OFFSET_HOLE chunk; the hole must have at least one byte.
     @inlinable
     @discardableResult
-    public static func encodeOffsetHole(
-        offsetBytes: UInt64, holeBytes: UInt32, isLast: Bool, cookie: UInt64,
-        into bytes: inout MutableRawSpan, at byteOffset: Int = 0
+    public func encodeOffsetHole(
+        offsetBytes: UInt64, holeBytes: UInt32, isLast: Bool, into bytes: inout MutableRawSpan, at byteOffset: Int = 0
     ) -> Int {
-        encodeHeader(.offsetHole, isLast: isLast, cookie: cookie, payloadBytes: 12, into: &bytes, at: byteOffset)
+        encodeHeader(.offsetHole, isLast: isLast, payloadBytes: 12, into: &bytes, at: byteOffset)
         bytes.storeBigEndian(offsetBytes, at: byteOffset + headerByteCount)
         bytes.storeBigEndian(holeBytes, at: byteOffset + headerByteCount + 8)
         return offsetHoleByteCount
     }
 
+    /// Encodes the only status chunk of a BLOCK_STATUS up to its descriptors, of which there must be at least one; they
+    /// follow as ``BlockStatusDescriptor`` encodes them.
+    @discardableResult
+    public func encodeBlockStatusHeader(
+        _ context: MetadataContext, descriptorCount: UInt32, into bytes: inout MutableRawSpan, at byteOffset: Int = 0
+    ) -> Int {
+        let descriptorBytes = descriptorCount * UInt32(BlockStatusDescriptor.byteCount(isExtended: isExtended))
+        encodeHeader(
+            isExtended ? .blockStatusExtended : .blockStatus, isLast: true,
+            payloadBytes: descriptorBytes + (isExtended ? 8 : 4), into: &bytes, at: byteOffset)
+        bytes.storeBigEndian(context.rawValue, at: byteOffset + headerByteCount)
+        guard isExtended else { return headerByteCount + 4 }
+        bytes.storeBigEndian(descriptorCount, at: byteOffset + headerByteCount + 4)
+        return headerByteCount + 8
+    }
+
     /// Encodes an ERROR chunk with a message of at most `maximumMessageBytes`.
     @discardableResult
-    public static func encodeError(
-        _ error: NBDError, message: StaticString, isLast: Bool = true, cookie: UInt64,
-        into bytes: inout MutableRawSpan, at byteOffset: Int = 0
+    public func encodeError(
+        _ error: NBDError, message: StaticString, isLast: Bool = true, into bytes: inout MutableRawSpan,
+        at byteOffset: Int = 0
     ) -> Int {
         encodeHeader(
-            .error, isLast: isLast, cookie: cookie, payloadBytes: UInt32(6 + message.utf8CodeUnitCount),
-            into: &bytes, at: byteOffset)
+            .error, isLast: isLast, payloadBytes: UInt32(6 + message.utf8CodeUnitCount), into: &bytes, at: byteOffset)
         return headerByteCount
             + encodeErrorFields(error, message: message, into: &bytes, at: byteOffset + headerByteCount)
     }
@@ -104,13 +128,13 @@ public enum ReplyChunk {
     /// Encodes an ERROR_OFFSET chunk with a message of at most `maximumMessageBytes`; the offset must lie inside the
     /// request. Valid for READ, WRITE, TRIM, CACHE, WRITE_ZEROES and BLOCK_STATUS.
     @discardableResult
-    public static func encodeErrorOffset(
-        _ error: NBDError, message: StaticString, offsetBytes: UInt64, isLast: Bool = true, cookie: UInt64,
+    public func encodeErrorOffset(
+        _ error: NBDError, message: StaticString, offsetBytes: UInt64, isLast: Bool = true,
         into bytes: inout MutableRawSpan, at byteOffset: Int = 0
     ) -> Int {
         encodeHeader(
-            .errorOffset, isLast: isLast, cookie: cookie, payloadBytes: UInt32(14 + message.utf8CodeUnitCount),
-            into: &bytes, at: byteOffset)
+            .errorOffset, isLast: isLast, payloadBytes: UInt32(14 + message.utf8CodeUnitCount), into: &bytes,
+            at: byteOffset)
         let end =
             headerByteCount + encodeErrorFields(error, message: message, into: &bytes, at: byteOffset + headerByteCount)
         bytes.storeBigEndian(offsetBytes, at: byteOffset + end)
@@ -118,11 +142,11 @@ public enum ReplyChunk {
     }
 
     /// The fields that every error chunk begins with: error, message length, message.
-    private static func encodeErrorFields(
+    private func encodeErrorFields(
         _ error: NBDError, message: StaticString, into bytes: inout MutableRawSpan, at byteOffset: Int
     ) -> Int {
         let messageBytes = message.utf8CodeUnitCount
-        precondition(messageBytes <= maximumMessageBytes, "an error message is longer than a reply slot allows")
+        precondition(messageBytes <= Self.maximumMessageBytes, "an error message is longer than a reply slot allows")
         bytes.storeBigEndian(error.rawValue, at: byteOffset)
         bytes.storeBigEndian(UInt16(messageBytes), at: byteOffset + 4)
         for index in 0..<messageBytes {

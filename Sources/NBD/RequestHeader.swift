@@ -1,11 +1,8 @@
 // A request as it arrives (NBD protocol, "Request message").
 
-/// The 28 bytes before a request's payload, decoded but not yet judged: see `validate(for:)`.
+/// The header of a request, compact or extended, decoded but not yet judged: see `validate(for:)`.
 public struct RequestHeader: Equatable, Sendable {
-    /// The length of a request header on the wire.
-    @inlinable public static var byteCount: Int { 28 }
-
-    /// NBD_REQUEST_MAGIC, or what stood in its place.
+    /// NBD_REQUEST_MAGIC or NBD_EXTENDED_REQUEST_MAGIC, or what stood in their place.
     public var magic: UInt32
     /// The command flags, unknown ones included.
     public var flags: CommandFlags
@@ -15,25 +12,27 @@ public struct RequestHeader: Equatable, Sendable {
     public var cookie: UInt64
     /// The offset in the export.
     public var offsetBytes: UInt64
-    /// The length of the range, and for WRITE of the payload.
-    public var lengthBytes: UInt32
+    /// The length of the range (the effect length), or of the payload.
+    public var lengthBytes: UInt64
 
-    /// Decodes the first 28 bytes of a span, which must have as many.
+    /// Decodes the header at the beginning of a span, which must have as many bytes as headers of this style.
     @inlinable
-    public init(_ bytes: RawSpan) {
-        precondition(bytes.byteCount >= RequestHeader.byteCount, "a request header has 28 bytes")
+    public init(_ bytes: RawSpan, _ style: MessageStyle) {
+        precondition(bytes.byteCount >= style.requestHeaderBytes, "a request header is longer")
         magic = bytes.loadBigEndian(at: 0, as: UInt32.self)
         flags = CommandFlags(rawValue: bytes.loadBigEndian(at: 4, as: UInt16.self))
         type = bytes.loadBigEndian(at: 6, as: UInt16.self)
         cookie = bytes.loadBigEndian(at: 8, as: UInt64.self)
         offsetBytes = bytes.loadBigEndian(at: 16, as: UInt64.self)
-        lengthBytes = bytes.loadBigEndian(at: 24, as: UInt32.self)
+        lengthBytes =
+            style == .extended
+            ? bytes.loadBigEndian(at: 24, as: UInt64.self) : UInt64(bytes.loadBigEndian(at: 24, as: UInt32.self))
     }
 
     /// Creates a header from its fields.
     @inlinable
     public init(
-        type: UInt16, flags: CommandFlags = [], cookie: UInt64 = 0, offsetBytes: UInt64 = 0, lengthBytes: UInt32 = 0,
+        type: UInt16, flags: CommandFlags = [], cookie: UInt64 = 0, offsetBytes: UInt64 = 0, lengthBytes: UInt64 = 0,
         magic: UInt32 = Magic.request
     ) {
         self.magic = magic
@@ -44,9 +43,17 @@ public struct RequestHeader: Equatable, Sendable {
         self.lengthBytes = lengthBytes
     }
 
-    /// How many bytes of payload follow the header: only WRITE has one, whether the request is sound or not.
+    /// The header is an extended one, and so has to be what belongs to its reply.
     @inlinable
-    public var payloadBytes: UInt32 {
-        type == Command.write.rawValue ? lengthBytes : 0
+    public var isExtended: Bool {
+        magic == Magic.extendedRequest
+    }
+
+    /// How many bytes of payload follow the header, whether the request is sound or not. Of the compact requests only
+    /// WRITE has one; an extended request says so itself.
+    @inlinable
+    public var payloadBytes: UInt64 {
+        let hasPayload = isExtended ? flags.contains(.payloadLength) : type == Command.write.rawValue
+        return hasPayload ? lengthBytes : 0
     }
 }

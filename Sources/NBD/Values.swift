@@ -1,4 +1,5 @@
-// The numbered values of both phases and the magic numbers (NBD protocol, "Values"; magic numbers from the messages).
+// The numbered values of both phases and the magic numbers (NBD protocol, "Values"; magic numbers from the messages). Those
+// of extended headers are from the document of the extension EXTENDED_HEADERS.
 
 /// The magic numbers a server sends or expects.
 public enum Magic {
@@ -14,6 +15,10 @@ public enum Magic {
     @inlinable public static var simpleReply: UInt32 { 0x6744_6698 }
     /// NBD_STRUCTURED_REPLY_MAGIC.
     @inlinable public static var structuredReply: UInt32 { 0x668e_33ef }
+    /// NBD_EXTENDED_REQUEST_MAGIC.
+    @inlinable public static var extendedRequest: UInt32 { 0x21e4_1c71 }
+    /// NBD_EXTENDED_REPLY_MAGIC.
+    @inlinable public static var extendedReply: UInt32 { 0x6e8a_278c }
 }
 
 /// What a client asks for during the handshake ("Option types").
@@ -38,8 +43,16 @@ public enum OptionType: UInt32, Sendable, CaseIterable {
     case listMetaContext = 9
     /// NBD_OPT_SET_META_CONTEXT: select metadata contexts.
     case setMetaContext = 10
-    /// NBD_OPT_EXTENDED_HEADERS: 64-bit lengths, an experimental extension.
+    /// NBD_OPT_EXTENDED_HEADERS: 64-bit lengths.
     case extendedHeaders = 11
+
+    /// The option has data that are worth reading.
+    var hasData: Bool {
+        switch self {
+        case .exportName, .info, .go, .listMetaContext, .setMetaContext: true
+        case .abort, .list, .peekExport, .startTLS, .structuredReply, .extendedHeaders: false
+        }
+    }
 }
 
 /// What a server answers to an option ("Option reply types"); errors have bit 31 set.
@@ -90,7 +103,7 @@ public enum InfoType: UInt16, Sendable, CaseIterable {
 public enum Command: UInt16, Sendable, CaseIterable {
     /// NBD_CMD_READ.
     case read = 0
-    /// NBD_CMD_WRITE, the only command with a payload.
+    /// NBD_CMD_WRITE.
     case write = 1
     /// NBD_CMD_DISC: end the session, without a reply.
     case disconnect = 2
@@ -114,8 +127,10 @@ public enum ReplyChunkType: UInt16, Sendable, CaseIterable {
     case offsetData = 1
     /// NBD_REPLY_TYPE_OFFSET_HOLE: a range that reads as zeroes.
     case offsetHole = 2
-    /// NBD_REPLY_TYPE_BLOCK_STATUS: extents of a metadata context.
+    /// NBD_REPLY_TYPE_BLOCK_STATUS: extents of a metadata context, without extended headers.
     case blockStatus = 5
+    /// NBD_REPLY_TYPE_BLOCK_STATUS_EXT: extents of a metadata context, with extended headers.
+    case blockStatusExtended = 6
     /// NBD_REPLY_TYPE_ERROR: the request failed.
     case error = 0x8001
     /// NBD_REPLY_TYPE_ERROR_OFFSET: the request failed at an offset.

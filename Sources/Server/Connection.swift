@@ -48,9 +48,11 @@ struct Connection: ~Copyable {
     var received = InlineArray<4, ReceivedChunk>(repeating: ReceivedChunk())
     var receivedHead = 0
     var receivedCount = 0
-    /// A request header that did not arrive in one piece.
-    var header = InlineArray<28, UInt8>(repeating: 0)
+    /// A request header, or a payload of BLOCK_STATUS, that did not arrive in one piece.
+    var header = InlineArray<32, UInt8>(repeating: 0)
     var headerCount = 0
+    /// The BLOCK_STATUS whose payload is arriving.
+    var statusRequest: RequestHeader?
     /// The WRITE whose payload is arriving, and how much of it has.
     var payloadRequest: Int?
     var payloadCount = 0
@@ -144,6 +146,7 @@ struct Connection: ~Copyable {
         isAtEndOfFile = false
         awaitsEndOfFile = false
         headerCount = 0
+        statusRequest = nil
         payloadRequest = nil
         discardCount = 0
         handshakeInput = []
@@ -151,6 +154,12 @@ struct Connection: ~Copyable {
         handshakeOutput = []
         replyHead = 0
         arena.trim()
+    }
+
+    /// How many bytes have to be there before anything can be done: a header, or the payload of a BLOCK_STATUS.
+    var headerLength: Int {
+        if let statusRequest { return Int(statusRequest.payloadBytes) }
+        return parameters?.messages.requestHeaderBytes ?? 0
     }
 
     /// Queues received bytes.

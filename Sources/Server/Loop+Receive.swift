@@ -63,9 +63,10 @@ extension Loop {
     /// complete.
     private mutating func drainAtEndOfFile(_ slot: Int) {
         guard unsafe connections[slot].isAtEndOfFile, unsafe connections[slot].receivedCount == 0,
-            unsafe connections[slot].headerCount < RequestHeader.byteCount
+            unsafe connections[slot].headerCount < connections[slot].headerLength
         else { return }
-        let isInside = unsafe connections[slot].payloadRequest != nil || connections[slot].headerCount > 0
+        let isInside = unsafe connections[slot].payloadRequest != nil || connections[slot].statusRequest != nil
+            || connections[slot].headerCount > 0
         unsafe logger.info(
             "the client closed without DISC\(isInside ? ", in the middle of a request" : "")",
             metadata: ["client": "\(connections[slot].peer)"])
@@ -103,31 +104,50 @@ extension Loop {
             let isRefused = unsafe connections[slot].discardCount > 0
             return isRefused ? discardPayload(of: request, slot) : takePayload(of: request, slot)
         }
+        guard let parameters = unsafe connections[slot].parameters else { preconditionFailure("no export is open") }
+        if let request = unsafe connections[slot].statusRequest {
+            return takeStatusPayload(of: request, parameters, slot)
+        }
+        let length = unsafe connections[slot].headerLength
         // The usual case: the header is in one piece where it was received.
         if unsafe connections[slot].headerCount == 0, let bytes = unsafe connections[slot].firstBytes,
-            bytes.count >= RequestHeader.byteCount
+            bytes.count >= length
         {
-            let header = unsafe RequestHeader(RawSpan(_unsafeBytes: bytes))
-            guard beginRequest(header, slot) else { return false }
-            unsafe connections[slot].consume(RequestHeader.byteCount)
+            let header = unsafe RequestHeader(RawSpan(_unsafeBytes: bytes), parameters.messages)
+            guard beginRequest(header, header.validate(for: parameters), slot) else { return false }
+            unsafe connections[slot].consume(length)
             return true
         }
         guard gatherHeader(slot) else { return false }
         let bytes = unsafe connections[slot].header
-        let header = unsafe RequestHeader(bytes.span.bytes)
-        guard beginRequest(header, slot) else { return false }
+        let header = unsafe RequestHeader(bytes.span.bytes, parameters.messages)
+        guard beginRequest(header, header.validate(for: parameters), slot) else { return false }
         unsafe connections[slot].headerCount = 0
         return true
     }
 
-    /// Puts together a header that came in pieces.
+    /// Begins a BLOCK_STATUS when its payload is there.
+    private mutating func takeStatusPayload(
+        of header: RequestHeader, _ parameters: TransmissionParameters, _ slot: Int
+    ) -> Bool {
+        guard gatherHeader(slot) else { return false }
+        let payload = unsafe connections[slot].header
+        let (request, verdict) = unsafe header.validate(payload.span.bytes, for: parameters)
+        guard beginRequest(request, verdict, slot) else { return false }
+        unsafe connections[slot].headerCount = 0
+        unsafe connections[slot].statusRequest = nil
+        return true
+    }
+
+    /// Puts together a header, or a payload of BLOCK_STATUS, that came in pieces.
     ///
     /// - Returns: whether it is complete.
     private mutating func gatherHeader(_ slot: Int) -> Bool {
-        while unsafe connections[slot].headerCount < RequestHeader.byteCount {
+        let length = unsafe connections[slot].headerLength
+        while unsafe connections[slot].headerCount < length {
             guard let bytes = unsafe connections[slot].firstBytes else { return false }
             let filled = unsafe connections[slot].headerCount
-            let count = min(bytes.count, RequestHeader.byteCount - filled)
+            let count = min(bytes.count, length - filled)
             for offset in 0..<count { unsafe connections[slot].header[filled + offset] = bytes[offset] }
             unsafe connections[slot].headerCount += count
             unsafe connections[slot].consume(count)

@@ -13,12 +13,16 @@ extension Loop {
             encodeData(place, slot)
             return
         }
-        // Only READ's data stay until they are sent.
+        if served.command == .blockStatus {
+            encodeStatus(place)
+            return
+        }
+        // Only READ's data and descriptors stay until they are sent.
         releaseBuffer(place, slot)
         var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
         let count: Int
-        if unsafe connections[slot].parameters?.structuredReplies == true {
-            count = ReplyChunk.encodeNone(cookie: served.cookie, into: &area)
+        if unsafe connections[slot].parameters?.messages.hasChunks == true {
+            count = ChunkedReply(to: served).encodeNone(into: &area)
         } else {
             count = SimpleReply.encode(error: nil, cookie: served.cookie, into: &area)
         }
@@ -29,12 +33,12 @@ extension Loop {
     mutating func encodeError(_ error: NBDError, _ message: StaticString, _ place: Int, _ slot: Int) {
         releaseBuffer(place, slot)
         var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
-        let cookie = unsafe requests[place].served.cookie
+        let served = unsafe requests[place].served
         let count: Int
-        if unsafe connections[slot].parameters?.structuredReplies == true {
-            count = ReplyChunk.encodeError(error, message: message, isLast: true, cookie: cookie, into: &area)
+        if unsafe connections[slot].parameters?.messages.hasChunks == true {
+            count = ChunkedReply(to: served).encodeError(error, message: message, into: &area)
         } else {
-            count = SimpleReply.encode(error: error, cookie: cookie, into: &area)
+            count = SimpleReply.encode(error: error, cookie: served.cookie, into: &area)
         }
         setParts(place, ReplyPart(headerBytes: count))
     }
@@ -44,34 +48,43 @@ extension Loop {
         unsafe requests[place].partCount = 1
     }
 
+    /// The descriptors of a BLOCK_STATUS, which are in the buffer as they are sent.
+    private mutating func encodeStatus(_ place: Int) {
+        let served = unsafe requests[place].served
+        var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
+        let count = ChunkedReply(to: served).encodeBlockStatusHeader(
+            .allocation, descriptorCount: UInt32(served.descriptorCount), into: &area)
+        setParts(place, ReplyPart(headerBytes: count, dataBytes: served.descriptorBytes))
+    }
+
     /// The data of a READ: behind a simple reply's header, or as chunks of data and holes.
     private mutating func encodeData(_ place: Int, _ slot: Int) {
         let served = unsafe requests[place].served
         let start = served.bufferNeeds.dataOffset
         let length = Int(served.lengthBytes)
         var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
-        guard unsafe connections[slot].parameters?.structuredReplies == true else {
+        guard unsafe connections[slot].parameters?.messages.hasChunks == true else {
             let count = SimpleReply.encode(error: nil, cookie: served.cookie, into: &area)
             setParts(place, ReplyPart(headerBytes: count, dataOffset: start, dataBytes: length))
             return
         }
         guard let buffer = unsafe requests[place].buffer else { preconditionFailure("a READ has a buffer") }
         let data = unsafe UnsafeRawBufferPointer(start: buffer + start, count: length)
+        let reply = ChunkedReply(to: served)
+        let maximumParts = min(RequestSlot.maximumParts, RequestSlot.headerAreaBytes / reply.offsetHoleByteCount)
         var runs = unsafe ZeroRuns(data, offsetBytes: served.offsetBytes, joinsAll: served.flags.contains(.df))
         var areaCount = 0
         var partCount = 0
-        while let run = runs.next(isLastAllowed: partCount == RequestSlot.maximumParts - 1) {
+        while let run = runs.next(isLastAllowed: partCount == maximumParts - 1) {
             let offset = served.offsetBytes + UInt64(run.start)
             let isLast = run.start + run.count == length
             let headerBytes: Int
             if run.isHole {
-                headerBytes = ReplyChunk.encodeOffsetHole(
-                    offsetBytes: offset, holeBytes: UInt32(run.count), isLast: isLast, cookie: served.cookie,
-                    into: &area, at: areaCount)
+                headerBytes = reply.encodeOffsetHole(
+                    offsetBytes: offset, holeBytes: UInt32(run.count), isLast: isLast, into: &area, at: areaCount)
             } else {
-                headerBytes = ReplyChunk.encodeOffsetDataHeader(
-                    offsetBytes: offset, dataBytes: UInt32(run.count), isLast: isLast, cookie: served.cookie,
-                    into: &area, at: areaCount)
+                headerBytes = reply.encodeOffsetDataHeader(
+                    offsetBytes: offset, dataBytes: UInt32(run.count), isLast: isLast, into: &area, at: areaCount)
             }
             areaCount += headerBytes
             unsafe requests[place].parts[partCount] = ReplyPart(
@@ -98,6 +111,14 @@ extension Loop {
         guard unsafe !connections[slot].isQueuedForSend else { return }
         unsafe connections[slot].isQueuedForSend = true
         sendQueue.append(slot)
+    }
+}
+
+extension ChunkedReply {
+    /// The reply to a request, in chunks like its header.
+    fileprivate init(to served: ServedRequest) {
+        self.init(
+            cookie: served.cookie, requestOffsetBytes: served.offsetBytes, isExtended: served.isExtended)
     }
 }
 

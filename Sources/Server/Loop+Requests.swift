@@ -8,14 +8,16 @@ import Media
 import NBD
 
 extension Loop {
-    /// A header has arrived: judges it and begins what it asks for.
+    /// A request has arrived and was judged: begins what it asks for.
     ///
     /// - Returns: false when there is no memory for it now; nothing has happened then.
-    mutating func beginRequest(_ header: RequestHeader, _ slot: Int) -> Bool {
-        guard let parameters = unsafe connections[slot].parameters else { preconditionFailure("no export is open") }
-        switch header.validate(for: parameters) {
+    mutating func beginRequest(_ header: RequestHeader, _ verdict: RequestVerdict, _ slot: Int) -> Bool {
+        switch verdict {
         case .perform(let command):
             return prepare(ServedRequest(header, as: command), slot)
+        case .receivePayload:
+            unsafe connections[slot].statusRequest = header
+            return true
         case .refuse(let refusal):
             return refuse(
                 ServedRequest(refusing: header), refusal.error, refusal.message, payloadBytes: refusal.payloadBytes,
@@ -159,8 +161,7 @@ extension Loop {
         let userData = Token(.medium, connection: slot, request: request).userData
         let progress = unsafe exports[export].medium.resume(
             &requests[place].task, result: result, ring: &ring, userData: userData)
-        if let effect = effect(of: progress, place, export) { follow(effect, request, slot) }
-        finishIfIdle(slot)
+        continueRequest(request, slot, effect(of: progress, place, export))
     }
 
     /// Does what the export wants until the medium has to be waited for, or the request is served.
@@ -169,6 +170,7 @@ extension Loop {
         let export = unsafe connections[slot].export
         let userData = Token(.medium, connection: slot, request: request).userData
         var next: Effect? = first
+        var steps = 0
         while let effect = next {
             switch effect {
             case .reply(let error):
@@ -180,11 +182,48 @@ extension Loop {
                 unsafe requests[place].task = MediumTask(
                     .writeZeroes(mayDeallocate: mayDeallocate), offset: bytes(lba), length: bytes(UInt64(count)),
                     buffer: nil)
+            case .lbaStatus(let lba, let limit):
+                next = answerLBAStatus(lba, limit, place, export)
+                continue
             }
             let progress = unsafe exports[export].medium.start(
                 &requests[place].task, ring: &ring, userData: userData)
+            steps += 1
+            if progress == .finished, steps == Self.stepsPerTurn {
+                ring.noOperation(userData: Token(.goOn, connection: slot, request: request).userData)
+                return
+            }
             next = self.effect(of: progress, place, export)
         }
+    }
+
+    /// A request that the medium serves without any waiting may have millions of steps (a WRITE_ZEROES of an exabyte): after
+    /// so many, it is somebody else's turn.
+    private static let stepsPerTurn = 64
+
+    /// A request goes on whose last step the medium had finished at once.
+    mutating func goOn(_ request: Int, on slot: Int) {
+        let place = self.slot(request, of: slot)
+        continueRequest(request, slot, effect(of: .finished, place, unsafe connections[slot].export))
+    }
+
+    /// Does what the export wants next. Of a request whose client is gone nothing more is done, but for a WRITE.
+    private mutating func continueRequest(_ request: Int, _ slot: Int, _ effect: Effect?) {
+        if let effect {
+            let isAbandoned = unsafe connections[slot].phase == .closing
+                && requests[self.slot(request, of: slot)].served.command != .write
+            follow(isAbandoned ? .reply(.inputOutput) : effect, request, slot)
+        }
+        finishIfIdle(slot)
+    }
+
+    /// Asks the medium what it has stored.
+    private mutating func answerLBAStatus(_ lba: UInt64, _ limit: UInt32, _ place: Int, _ export: Int) -> Effect {
+        let extent = unsafe exports[export].medium.extent(at: bytes(lba), limit: bytes(UInt64(limit)))
+        var buffer = unsafe MutableRawSpan(_unsafeBytes: requests[place].bytes)
+        return unsafe requests[place].served.resumeLBAStatus(
+            isMapped: extent.isMapped, count: UInt32(extent.lengthBytes / ExportedDrive.sectorBytes),
+            on: &exports[export].served, buffer: &buffer)
     }
 
     /// What the export wants after the medium's last step; nil while that is still to come.

@@ -131,6 +131,7 @@ struct Loop: ~Copyable {
         switch token.operation {
         case .receive: received(completion, on: connection)
         case .medium: mediumCompleted(completion.result, of: Int(token.request), on: connection)
+        case .goOn: goOn(Int(token.request), on: connection)
         case .send: sent(completion.result, on: connection)
         case .accept: accepted(completion, listener: connection)
         case .adopt: adopt(completion.result)

@@ -16,9 +16,10 @@ struct ReplyPart {
 /// and goes back to the list when the reply has been sent.
 @safe
 struct RequestSlot {
-    /// The most parts of a reply: data and holes by turns.
+    /// The most parts of a reply: data and holes by turns. Fewer when their headers are extended.
     static let maximumParts = 8
-    /// Room for the headers of a reply: eight chunks of at most 32 bytes, or an error with its message.
+    /// Room for the headers of a reply: eight chunks of at most 32 bytes, or five extended ones of 44, or an error with its
+    /// message.
     static let headerAreaBytes = 256
 
     var served: ServedRequest

@@ -6,6 +6,8 @@ enum Operation: UInt8 {
     case receive
     case send
     case medium
+    /// A request that takes many steps goes on, after others had their turn.
+    case goOn
     /// A message that this loop sent; nothing is to be done when it has arrived.
     case messageSent
     /// A connection handed over by the accepting loop; the result is its descriptor.

@@ -14,6 +14,8 @@ struct Served {
     var effects: [Effect] = []
     /// The data of a READ.
     var data: [UInt8] = []
+    /// The descriptors of a BLOCK_STATUS.
+    var descriptors: [BlockStatusDescriptor] = []
     /// SCSI commands and taskfiles that the request took.
     var commands: UInt64 = 0
     var taskfiles: UInt64 = 0
@@ -29,6 +31,8 @@ struct Bench {
     var export: ExportedDrive
     /// The disk; empty for one that is too large to have one, whose effects are only looked at.
     var disk: [UInt8]
+    /// Sectors of which the medium has nothing stored, in their order.
+    var holes: [Range<UInt64>] = []
 
     /// A drive on a controller, with sectors that tests can tell apart.
     init(
@@ -62,7 +66,14 @@ struct Bench {
         payload: [UInt8] = [], fault: Fault = { _, _ in nil }
     ) throws -> Served {
         let header = RequestHeader(
-            type: command.rawValue, flags: flags, cookie: 42, offsetBytes: offset, lengthBytes: length)
+            type: command.rawValue, flags: flags, cookie: 42, offsetBytes: offset, lengthBytes: UInt64(length))
+        return try serve(header, as: command, payload: payload, fault: fault)
+    }
+
+    /// Serves a request that has a header of either kind.
+    mutating func serve(
+        _ header: RequestHeader, as command: NBD.Command, payload: [UInt8] = [], fault: Fault = { _, _ in nil }
+    ) throws -> Served {
         var request = ServedRequest(header, as: command)
         let needs = request.bufferNeeds
         // What is not written by anybody has to be recognisable.
@@ -78,6 +89,15 @@ struct Bench {
                 served.error = error
                 break
             }
+            if case .lbaStatus(let lba, let limit) = effect {
+                try #require(limit > 0 && lba + UInt64(limit) <= export.sectorCount, "\(effect) is not on the disk")
+                let (isMapped, count) = lookUp(lba, limit: UInt64(limit))
+                served.effects.append(effect)
+                effect = withBytes(of: &buffer) {
+                    request.resumeLBAStatus(isMapped: isMapped, count: UInt32(count), on: &export, buffer: &$0)
+                }
+                continue
+            }
             let outcome: MediaOutcome
             if let error = fault(served.effects.count, effect) {
                 outcome = .failed(error)
@@ -89,11 +109,24 @@ struct Bench {
             effect = withBytes(of: &buffer) { request.resume(outcome, on: &export, buffer: &$0) }
         }
         if command == .read && served.error == nil {
-            served.data = Array(buffer[needs.dataOffset..<needs.dataOffset + Int(length)])
+            served.data = Array(buffer[needs.dataOffset..<needs.dataOffset + Int(header.lengthBytes)])
+        }
+        try #require(request.descriptorBytes <= buffer.count)
+        let descriptorBytes = BlockStatusDescriptor.byteCount(isExtended: header.isExtended)
+        for start in stride(from: 0, to: request.descriptorBytes, by: descriptorBytes) {
+            served.descriptors.append(
+                BlockStatusDescriptor(isExtended: header.isExtended, from: buffer.span.bytes, at: start))
         }
         served.commands = export.commandsSent - before.0
         served.taskfiles = export.drive.taskfilesExecuted - before.1
         return served
+    }
+
+    /// Whether the sector at `lba` is stored, and how many from it on are like it.
+    private func lookUp(_ lba: UInt64, limit: UInt64) -> (isMapped: Bool, count: UInt64) {
+        guard let next = holes.first(where: { $0.upperBound > lba }) else { return (true, limit) }
+        let isMapped = next.lowerBound > lba
+        return (isMapped, min((isMapped ? next.lowerBound : next.upperBound) - lba, limit))
     }
 
     /// Does what the medium would do, after a look at whether it is asked for anything outside of disk and buffer.
@@ -111,7 +144,7 @@ struct Bench {
         case .perform(.write, let offset): copy(buffer, Int(offset), to: &disk, bytes.lowerBound, bytes.count)
         case .perform(.discard, _): fill(&disk, bytes, with: Self.discarded)
         case .performZeroes: fill(&disk, bytes, with: 0)
-        case .perform(.prefetch, _), .perform(.flush, _), .reply: break
+        case .perform(.prefetch, _), .perform(.flush, _), .lbaStatus, .reply: break
         }
     }
 }
@@ -124,7 +157,7 @@ extension Effect {
             .perform(.discard(let lba, let count), _), .perform(.prefetch(let lba, let count), _),
             .performZeroes(let lba, let count, _):
             lba..<lba + UInt64(count)
-        case .perform(.flush, _), .reply: nil
+        case .perform(.flush, _), .lbaStatus, .reply: nil
         }
     }
 
@@ -133,7 +166,7 @@ extension Effect {
         switch self {
         case .perform(.read(_, let count), let offset), .perform(.write(_, let count), let offset):
             Int(offset)..<Int(offset) + Int(count) * 512
-        case .perform, .performZeroes, .reply: nil
+        case .perform, .performZeroes, .lbaStatus, .reply: nil
         }
     }
 
@@ -146,6 +179,7 @@ extension Effect {
         case .perform(.discard, _): "discard"
         case .perform(.prefetch, _): "prefetch"
         case .performZeroes: "zeroes"
+        case .lbaStatus: "status"
         case .reply: "reply"
         }
     }

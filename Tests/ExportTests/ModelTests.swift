@@ -96,14 +96,15 @@ import Testing
     ) throws {
         let size = bench.export.sectorCount * 512
         let parameters = TransmissionParameters(
-            export: try bench.information(), structuredReplies: true, blockSizeAdvertised: false)
+            export: try bench.information(), messages: .structured, hasAllocationContext: false,
+            blockSizeAdvertised: false)
         var model = bench.disk
         for number in 0..<count {
             let request = RandomRequest(
                 size: size, longest: longest, trims: kind.trims, flushes: kind.hasWriteCache, using: &generator)
             let header = RequestHeader(
                 type: request.command.rawValue, flags: request.flags, offsetBytes: request.offset,
-                lengthBytes: request.length)
+                lengthBytes: UInt64(request.length))
             guard case .perform(request.command) = header.validate(for: parameters) else {
                 Issue.record("seed \(seed), number \(number): \(request) is sound, and was refused")
                 return

@@ -8,7 +8,7 @@ import Testing
 @Suite struct NeedsTests {
     private func request(_ command: NBD.Command, _ offset: UInt64, _ length: UInt32) -> ServedRequest {
         ServedRequest(
-            RequestHeader(type: command.rawValue, cookie: 7, offsetBytes: offset, lengthBytes: length), as: command)
+            RequestHeader(type: command.rawValue, cookie: 7, offsetBytes: offset, lengthBytes: UInt64(length)), as: command)
     }
 
     @Test(arguments: [
@@ -49,7 +49,7 @@ import Testing
             (.write, 0, 512, 1, 0), (.write, 1, 1, 2, 1), (.write, 511, 2, 3, 511), (.write, 512, 513, 3, 0),
             (.write, 100, 1 << 25, 65_538, 100), (.write, 0, 1 << 25, 65_536, 0),
             (.trim, 100, .max, 1, 0), (.writeZeroes, 100, .max, 1, 0), (.writeZeroes, 0, 512, 1, 0),
-            (.cache, 100, .max, 0, 0), (.flush, 0, 0, 0, 0),
+            (.blockStatus, 100, .max, 4, 0), (.cache, 100, .max, 0, 0), (.flush, 0, 0, 0, 0),
         ] as [(NBD.Command, UInt64, UInt32, Int, Int)])
     func memory(command: NBD.Command, offset: UInt64, length: UInt32, sectors: Int, dataOffset: Int) {
         let needs = request(command, offset, length).bufferNeeds

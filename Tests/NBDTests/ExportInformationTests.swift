@@ -57,17 +57,21 @@ import Testing
     }
 }
 
-/// 97, 125: bit 0 always set; SEND_DF only with structured replies, SEND_FAST_ZERO only with SEND_WRITE_ZEROES.
+/// 97, 125, 177: bit 0 always set; SEND_DF only where replies are chunks, SEND_FAST_ZERO only with SEND_WRITE_ZEROES,
+/// BLOCK_STATUS_PAYLOAD only with extended headers and a context.
 @Test func flagsThatAreTold() throws {
-    let cases: [(TransmissionFlags, structured: Bool, UInt16)] = [
-        ([], false, 0x001),
-        ([.sendDF], false, 0x001),
-        ([.sendDF], true, 0x081),
-        ([.sendFastZero], true, 0x001),
-        ([.sendFastZero, .sendWriteZeroes, .readOnly], true, 0x843),
+    let cases: [(TransmissionFlags, MessageStyle, hasContext: Bool, UInt16)] = [
+        ([], .simple, false, 0x0001),
+        ([.sendDF], .simple, false, 0x0001),
+        ([.sendDF], .structured, false, 0x0081),
+        ([.sendDF], .structured, true, 0x0081),
+        ([.sendDF], .extended, false, 0x0081),
+        ([.sendDF], .extended, true, 0x1081),
+        ([.sendFastZero], .structured, false, 0x0001),
+        ([.sendFastZero, .sendWriteZeroes, .readOnly], .structured, false, 0x0843),
     ]
-    for (flags, structured, told) in cases {
+    for (flags, messages, hasContext, told) in cases {
         let export = try ExportInformation(name: "", description: "", sizeBytes: 0, flags: flags)
-        #expect(export.transmissionFlags(structuredReplies: structured).rawValue == told)
+        #expect(export.transmissionFlags(messages: messages, hasAllocationContext: hasContext).rawValue == told)
     }
 }

@@ -17,7 +17,8 @@ private let transmissionFlagsOfDisk = "0d75"
             == .transmission(
                 reply: reply, export: 1,
                 parameters: TransmissionParameters(
-                    export: archive, structuredReplies: false, blockSizeAdvertised: false)))
+                    export: archive, messages: .simple, hasAllocationContext: false,
+                    blockSizeAdvertised: false)))
 }
 
 /// 23: the same without the zeroes. SEND_DF is clear, because structured replies were not negotiated.
@@ -158,7 +159,8 @@ func abort(_ payloadBytes: Int) {
                     """),
                 export: 1,
                 parameters: TransmissionParameters(
-                    export: archive, structuredReplies: false, blockSizeAdvertised: false)))
+                    export: archive, messages: .simple, hasAllocationContext: false,
+                    blockSizeAdvertised: false)))
 }
 
 /// 41, 42, 43, 44, 45, 46: every information once, unknown ones ignored, under the canonical name.
@@ -269,7 +271,7 @@ func malformedInfo(_ data: String) {
             return
         }
         #expect(Array(reply[flagBytes]) == hex("0df5"))
-        #expect(parameters.structuredReplies && parameters.flags.rawValue == 0x0df5)
+        #expect(parameters.messages == .structured && parameters.flags.rawValue == 0x0df5)
     }
 }
 
@@ -281,5 +283,5 @@ func malformedInfo(_ data: String) {
         Issue.record("no transmission: \(outcome)")
         return
     }
-    #expect(!parameters.structuredReplies && !parameters.flags.contains(.sendDF))
+    #expect(parameters.messages == .simple && !parameters.flags.contains(.sendDF))
 }

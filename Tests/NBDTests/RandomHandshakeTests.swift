@@ -24,9 +24,16 @@ private func garbage(_ generator: inout SeededGenerator, atMost limit: Int) -> [
 private func doubtfulOption(_ generator: inout SeededGenerator) -> [UInt8] {
     let names = ["", "disk", "archive", "no"]
     let types = (0..<Int.random(in: 0...5, using: &generator)).map { _ in UInt16.random(in: 0...5, using: &generator) }
+    let name = names.randomElement(using: &generator)!
+    let query = ["base:allocation", "base:", "x:y", ""].randomElement(using: &generator)!
     let data =
-        Bool.random(using: &generator)
-        ? infoData(names.randomElement(using: &generator)!, types) : garbage(&generator, atMost: 40)
+        switch Int.random(in: 0..<3, using: &generator) {
+        case 0: infoData(name, types)
+        case 1:
+            bigEndian(UInt64(name.count), bytes: 4) + Array(name.utf8) + hex("00000001")
+                + bigEndian(UInt64(query.count), bytes: 4) + Array(query.utf8)
+        default: garbage(&generator, atMost: 40)
+        }
     var bytes = option(UInt32.random(in: 0...12, using: &generator), data)
     if Int.random(in: 0..<4, using: &generator) == 0 {
         bytes[Int.random(in: 8..<bytes.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator)

@@ -7,69 +7,32 @@ import Testing
 /// 98: every field where the document has it, the cookie as it came.
 @Test func decodeRequestHeader() {
     let bytes = hex("25609513 0011 0006 fedcba9876543210 0102030405060708 fffffe00 aabb")
-    let header = RequestHeader(bytes.span.bytes)
+    let header = RequestHeader(bytes.span.bytes, .structured)
     #expect(header.magic == 0x2560_9513)
     #expect(header.flags == [.fua, .fastZero])
     #expect(header.type == 6)
     #expect(header.cookie == 0xfedc_ba98_7654_3210)
     #expect(header.offsetBytes == 0x0102_0304_0506_0708)
     #expect(header.lengthBytes == 0xffff_fe00)
-    #expect(RequestHeader.byteCount == 28)
+    #expect(MessageStyle.simple.requestHeaderBytes == 28 && MessageStyle.structured.requestHeaderBytes == 28)
+    #expect(!header.isExtended)
     // At an odd address too.
-    #expect(RequestHeader((hex("00") + bytes).span.bytes.extracting(droppingFirst: 1)) == header)
+    #expect(RequestHeader((hex("00") + bytes).span.bytes.extracting(droppingFirst: 1), .simple) == header)
 }
 
+/// Of compact requests, whatever flag says otherwise.
 @Test func onlyWriteHasAPayload() {
     for type in 0...20 as ClosedRange<UInt16> {
-        #expect(RequestHeader(type: type, lengthBytes: 4096).payloadBytes == (type == 1 ? 4096 : 0))
+        for flags in [[], .payloadLength] as [CommandFlags] {
+            #expect(RequestHeader(type: type, flags: flags, lengthBytes: 4096).payloadBytes == (type == 1 ? 4096 : 0))
+        }
     }
 }
-
-/// A verdict, flattened for comparison.
-private enum Judgement: Equatable {
-    case perform(Command)
-    case refuse(UInt32, drain: UInt32)
-    case disconnect
-    case close(RequestViolation)
-}
-
-private func judge(_ header: RequestHeader, _ parameters: TransmissionParameters) -> Judgement {
-    switch header.validate(for: parameters) {
-    case .perform(let command): return .perform(command)
-    case .refuse(let refusal):
-        #expect((1...ReplyChunk.maximumMessageBytes).contains(refusal.message.utf8CodeUnitCount))
-        return .refuse(refusal.error.rawValue, drain: refusal.payloadBytes)
-    case .disconnect: return .disconnect
-    case .close(let violation): return .close(violation)
-    }
-}
-
-private let size: UInt64 = 6 << 30
-private let everything: TransmissionFlags = [
-    .sendFlush, .sendFUA, .sendTrim, .sendWriteZeroes, .sendDF, .sendCache, .sendFastZero,
-]
-
-private func parameters(
-    _ flags: TransmissionFlags = everything, structured: Bool = true, blockSizes: BlockSizes = .portable,
-    advertised: Bool = true, sizeBytes: UInt64 = size
-) -> TransmissionParameters {
-    TransmissionParameters(
-        export: try! ExportInformation(
-            name: "", description: "", sizeBytes: sizeBytes, flags: flags, blockSizes: blockSizes),
-        structuredReplies: structured, blockSizeAdvertised: advertised)
-}
-
-private let EPERM: UInt32 = 1
-private let EINVAL: UInt32 = 22
-private let ENOSPC: UInt32 = 28
-private let EOVERFLOW: UInt32 = 75
-private let ESHUTDOWN: UInt32 = 108
-private let rangeCommands: [UInt16] = [0, 1, 4, 5, 6]
 
 @Test func soundRequests() {
     for type in rangeCommands {
         for (offset, length) in [(0, 1), (0, 512), (size - 1, 1), (size - 4096, 4096), (12345, 1 << 25)] {
-            let header = RequestHeader(type: type, offsetBytes: offset, lengthBytes: UInt32(length))
+            let header = RequestHeader(type: type, offsetBytes: offset, lengthBytes: UInt64(length))
             #expect(judge(header, parameters()) == .perform(Command(rawValue: type)!), "\(header)")
         }
     }
@@ -79,12 +42,12 @@ private let rangeCommands: [UInt16] = [0, 1, 4, 5, 6]
 /// 100: no attempt to find the stream again.
 @Test(arguments: [0, 0x1256_0953, 0x2560_9514, 0x21e4_1c71, 0x1395_6025] as [UInt32])
 func wrongRequestMagic(_ magic: UInt32) {
-    let violation = RequestViolation.magic(magic)
+    let violation = RequestViolation.magic(magic, expected: 0x2560_9513)
     #expect(judge(RequestHeader(type: 0, lengthBytes: 512, magic: magic), parameters()) == .close(violation))
     #expect(violation.description.contains("0x\(String(magic, radix: 16)) "))
 }
 
-/// 101, 129, 147: EINVAL without a payload to read; BLOCK_STATUS because no context can be selected.
+/// 101, 129, 147: EINVAL without a payload to read; BLOCK_STATUS because no context was selected.
 @Test func commandsThatAreNotThere() {
     for type in Array(7...300) + [0x8000, 0xffff] as [UInt16] {
         #expect(judge(RequestHeader(type: type, lengthBytes: 512), parameters()) == .refuse(EINVAL, drain: 0))
@@ -106,7 +69,7 @@ func wrongRequestMagic(_ magic: UInt32) {
     for (type, bits) in allowed {
         for bit in 0..<16 {
             let flag = CommandFlags(rawValue: 1 << bit)
-            let length: UInt32 = type == 3 ? 0 : 512
+            let length: UInt64 = type == 3 ? 0 : 512
             let header = RequestHeader(type: type, flags: flag, lengthBytes: length)
             let refused = Judgement.refuse(EINVAL, drain: type == 1 ? 512 : 0)
             let performed = Judgement.perform(Command(rawValue: type)!)
@@ -125,7 +88,7 @@ func wrongRequestMagic(_ magic: UInt32) {
     let read = RequestHeader(type: 0, flags: [.fua, .df], lengthBytes: 512)
     #expect(judge(read, parameters()) == .perform(.read))
     // SEND_DF is never told without structured replies.
-    #expect(judge(read, parameters(structured: false)) == .refuse(EINVAL, drain: 0))
+    #expect(judge(read, parameters(messages: .simple)) == .refuse(EINVAL, drain: 0))
     let unknown = RequestHeader(type: 6, flags: [.noHole, CommandFlags(rawValue: 0x20)], lengthBytes: 512)
     #expect(judge(unknown, parameters()) == .refuse(EINVAL, drain: 0))
 }
@@ -158,7 +121,7 @@ func pastTheEnd(_ type: UInt16) {
         (size, 1), (size - 511, 512), (size + 1, 512), (UInt64.max, 1), (UInt64.max - 511, 512),
         (UInt64.max - 0xfff, 0x1000), (1 << 63, 0x200_0000),
     ] as [(UInt64, UInt32)] {
-        let header = RequestHeader(type: type, offsetBytes: offset, lengthBytes: length)
+        let header = RequestHeader(type: type, offsetBytes: offset, lengthBytes: UInt64(length))
         #expect(judge(header, parameters()) == .refuse(error, drain: type == 1 ? length : 0), "\(header)")
     }
     let header = RequestHeader(type: type, lengthBytes: 1)
@@ -188,7 +151,7 @@ func unalignedRequests(_ type: UInt16) throws {
     for (offset, length, aligned) in [
         (0, 512, true), (1024, 1536, true), (1, 512, false), (256, 512, false), (512, 511, false), (512, 1, false),
     ] as [(UInt64, UInt32, Bool)] {
-        let header = RequestHeader(type: type, offsetBytes: offset, lengthBytes: length)
+        let header = RequestHeader(type: type, offsetBytes: offset, lengthBytes: UInt64(length))
         let performed = Judgement.perform(Command(rawValue: type)!)
         #expect(
             judge(header, parameters(blockSizes: sizes))
@@ -200,7 +163,7 @@ func unalignedRequests(_ type: UInt16) throws {
 /// 93, 94: a WRITE above the maximum payload is read and refused up to 64 MiB, and ends the session above.
 @Test func longWrites() throws {
     let sizes = try BlockSizes(minimumBytes: 1, preferredBytes: 4096, maximumPayloadBytes: 1 << 20)
-    func write(_ length: UInt32) -> RequestHeader { RequestHeader(type: 1, lengthBytes: length) }
+    func write(_ length: UInt32) -> RequestHeader { RequestHeader(type: 1, lengthBytes: UInt64(length)) }
     #expect(judge(write(1 << 20), parameters(blockSizes: sizes)) == .perform(.write))
     #expect(judge(write(1 << 20 + 1), parameters(blockSizes: sizes)) == .refuse(EINVAL, drain: 1 << 20 + 1))
     #expect(judge(write(1 << 25), parameters(blockSizes: sizes)) == .refuse(EINVAL, drain: 1 << 25))
@@ -208,7 +171,7 @@ func unalignedRequests(_ type: UInt16) throws {
     #expect(judge(write(1 << 25 + 1), parameters()) == .refuse(EINVAL, drain: 1 << 25 + 1))
     #expect(judge(write(1 << 26), parameters()) == .refuse(EINVAL, drain: 1 << 26))
     for length in [1 << 26 + 1, 0xffff_ffff] as [UInt32] {
-        let violation = RequestViolation.payloadTooLong(length)
+        let violation = RequestViolation.payloadTooLong(UInt64(length), limit: 1 << 26)
         #expect(judge(write(length), parameters()) == .close(violation))
         #expect(violation.description.contains("\(length)"))
         // Not even where it would be refused for another reason.
@@ -220,7 +183,7 @@ func unalignedRequests(_ type: UInt16) throws {
 @Test func longReads() {
     let read = RequestHeader(type: 0, lengthBytes: 1 << 25 + 1)
     #expect(judge(read, parameters()) == .refuse(EOVERFLOW, drain: 0))
-    #expect(judge(read, parameters(structured: false)) == .refuse(EINVAL, drain: 0))
+    #expect(judge(read, parameters(messages: .simple)) == .refuse(EINVAL, drain: 0))
 }
 
 /// 95: no payload, no limit but the export.
@@ -254,9 +217,9 @@ func longCommandsWithoutPayload(_ type: UInt16) {
         bytes.replaceSubrange(16..<19, with: hex("000000"))
         bytes[19] &= 1
         bytes[24] &= 3
-        let header = RequestHeader(bytes.span.bytes)
+        let header = RequestHeader(bytes.span.bytes, .structured)
         guard case .perform(let command) = judge(header, parameters()), command != .flush else { continue }
-        let (end, overflow) = header.offsetBytes.addingReportingOverflow(UInt64(header.lengthBytes))
+        let (end, overflow) = header.offsetBytes.addingReportingOverflow(header.lengthBytes)
         #expect(!overflow && end <= size && header.lengthBytes > 0, "seed \(seed), \(header)")
         performed += 1
     }

@@ -24,7 +24,7 @@ import Testing
 }
 
 @Test func replyChunkTypes() {
-    #expect(ReplyChunkType.allCases.map(\.rawValue) == [0, 1, 2, 5, 1 << 15 + 1, 1 << 15 + 2])
+    #expect(ReplyChunkType.allCases.map(\.rawValue) == [0, 1, 2, 5, 6, 1 << 15 + 1, 1 << 15 + 2])
 }
 
 /// 109: nothing but these values may stand in an error field.
@@ -37,10 +37,11 @@ import Testing
     #expect(ClientFlags.fixedNewstyle.rawValue == 1 && ClientFlags.noZeroes.rawValue == 2)
     let transmission: [TransmissionFlags] = [
         .hasFlags, .readOnly, .sendFlush, .sendFUA, .rotational, .sendTrim, .sendWriteZeroes, .sendDF, .canMultiConn,
-        .sendCache, .sendFastZero,
+        .sendCache, .sendFastZero, .blockStatusPayload,
     ]
-    #expect(transmission.map(\.rawValue) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11].map { 1 << $0 })
-    let command: [CommandFlags] = [.fua, .noHole, .df, .reqOne, .fastZero]
-    #expect(command.map(\.rawValue) == [0, 1, 2, 3, 4].map { 1 << $0 })
+    #expect(transmission.map(\.rawValue) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12].map { 1 << $0 })
+    let command: [CommandFlags] = [.fua, .noHole, .df, .reqOne, .fastZero, .payloadLength]
+    #expect(command.map(\.rawValue) == [0, 1, 2, 3, 4, 5].map { 1 << $0 })
+    #expect(AllocationState.hole.rawValue == 1 && AllocationState.zero.rawValue == 2)
     #expect(ReplyFlags.done.rawValue == 1)
 }
