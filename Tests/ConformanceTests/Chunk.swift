@@ -1,4 +1,4 @@
-// Structured replies: their chunks, and the rules for them ("Structured reply types", NBD_CMD_READ).
+// Replies in chunks, and the rules for them ("Structured reply types", NBD_CMD_READ).
 
 /// A chunk as it came.
 struct Chunk: Equatable {
@@ -18,7 +18,7 @@ struct Chunk: Equatable {
 
 extension Reply {
     /// Decodes the chunks of a reply; throws when one of them, or all together, break a rule.
-    init(to request: Request, chunks: [Chunk]) throws {
+    init(to request: Request, chunks: [Chunk], contexts: Set<UInt32>) throws {
         self.init(request: request, chunks: chunks)
         for chunk in chunks {
             guard chunk.flags & ~1 == 0 else { throw Breach("a chunk with the flags \(chunk.flags)") }
@@ -29,6 +29,8 @@ extension Reply {
                 }
             case ChunkNumber.offsetData, ChunkNumber.offsetHole:
                 try Self.checkContent(chunk, request)
+            case ChunkNumber.blockStatus, ChunkNumber.blockStatusExtended:
+                try takeExtents(chunk, contexts)
             case ChunkNumber.error, ChunkNumber.errorOffset:
                 try takeError(chunk)
             default:
@@ -36,6 +38,7 @@ extension Reply {
             }
         }
         if request.type == CommandNumber.read, error == 0 { try assemble() }
+        if request.type == CommandNumber.blockStatus, error == 0 { try checkExtents(contexts) }
     }
 
     private static func checkContent(_ chunk: Chunk, _ request: Request) throws {
@@ -49,7 +52,7 @@ extension Reply {
         }
         let size = UInt64(chunk.contentBytes)
         guard size > 0, chunk.offset >= request.offset,
-            chunk.offset - request.offset + size <= UInt64(request.length)
+            chunk.offset - request.offset + size <= request.length
         else { throw Breach("\(size) bytes at \(chunk.offset) are outside of the request") }
     }
 
@@ -64,7 +67,7 @@ extension Reply {
         try checkString(text, "an error text")
         if chunk.type == ChunkNumber.errorOffset {
             let offset = chunk.payload.number(at: 6 + length, as: UInt64.self)
-            guard offset >= request.offset, offset - request.offset < UInt64(request.length) else {
+            guard offset >= request.offset, offset - request.offset < request.effectLength else {
                 throw Breach("an error at \(offset), outside of the request")
             }
         }
@@ -84,7 +87,7 @@ extension Reply {
                 data += [UInt8](repeating: 0, count: chunk.contentBytes)
             }
         }
-        guard position == request.offset + UInt64(request.length) else {
+        guard position == request.offset + request.length else {
             throw Breach("content up to \(position), not to the end of the request")
         }
         let contents = chunks.filter(\.isContent)

@@ -48,6 +48,19 @@ func informationRequest(bytes name: [UInt8], _ types: [UInt16] = []) -> [UInt8] 
     return bytes
 }
 
+/// The data of LIST_META_CONTEXT and SET_META_CONTEXT.
+func contextQueries(_ name: String, _ queries: [String]) -> [UInt8] {
+    var bytes: [UInt8] = []
+    bytes.append(number: UInt32(name.utf8.count))
+    bytes += Array(name.utf8)
+    bytes.append(number: UInt32(queries.count))
+    for query in queries {
+        bytes.append(number: UInt32(query.utf8.count))
+        bytes += Array(query.utf8)
+    }
+    return bytes
+}
+
 /// The client's flags.
 func clientFlags(_ flags: UInt32) -> [UInt8] {
     var bytes: [UInt8] = []
@@ -122,7 +135,48 @@ extension Client {
     func negotiateStructuredReplies() throws {
         let reply = try askOnce(OptionNumber.structuredReply)
         guard reply.type == ReplyType.ack else { throw Breach("STRUCTURED_REPLY: \(reply.message)") }
-        structuredReplies = true
+        style = .structured
+    }
+
+    /// Negotiates extended headers.
+    func negotiateExtendedHeaders() throws {
+        let reply = try askOnce(OptionNumber.extendedHeaders)
+        guard reply.type == ReplyType.ack else { throw Breach("EXTENDED_HEADERS: \(reply.message)") }
+        style = .extended
+    }
+
+    /// Negotiates what the style needs.
+    func negotiate(_ style: Style) throws {
+        switch style {
+        case .simple: break
+        case .structured: try negotiateStructuredReplies()
+        case .extended: try negotiateExtendedHeaders()
+        }
+    }
+
+    /// Asks LIST_META_CONTEXT or SET_META_CONTEXT, which has to succeed.
+    ///
+    /// - Returns: ids and names of the contexts.
+    func askContexts(_ number: UInt32, _ name: String = "", _ queries: [String] = []) throws -> [(UInt32, String)] {
+        let replies = try ask(number, contextQueries(name, queries))
+        guard let last = replies.last, last.type == ReplyType.ack else {
+            throw Breach("option \(number) failed: \(replies.last?.message ?? "")")
+        }
+        return try replies.dropLast().map { reply in
+            guard reply.type == ReplyType.metaContext, reply.data.count > 4 else { throw Breach("\(reply) in the list") }
+            let name = reply.data.bytes(4, reply.data.count - 4)
+            try checkString(name, "the name of a context")
+            return (reply.data.number(at: 0, as: UInt32.self), String(decoding: name, as: UTF8.self))
+        }
+    }
+
+    /// Selects metadata contexts; each has to get an id of its own.
+    @discardableResult
+    func selectContexts(_ name: String = "", _ queries: [String] = ["base:allocation"]) throws -> [String] {
+        let selected = try askContexts(OptionNumber.setMetaContext, name, queries)
+        contexts = Dictionary(selected, uniquingKeysWith: { one, _ in one })
+        guard contexts.count == selected.count else { throw Breach("ids are not unique: \(selected)") }
+        return selected.map(\.1)
     }
 }
 

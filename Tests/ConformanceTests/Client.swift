@@ -12,12 +12,24 @@ struct Breach: Error, CustomStringConvertible {
     }
 }
 
+/// What requests and replies look like.
+enum Style: CaseIterable {
+    /// Compact requests, simple replies.
+    case simple
+    /// Compact requests, structured reply chunks.
+    case structured
+    /// Extended requests and reply chunks.
+    case extended
+}
+
 /// A client. It encodes and decodes from the document, checks what it decodes, and throws a ``Breach`` at what is wrong.
 final class Client {
     /// How long the server may neither take nor send a byte.
     var limitSeconds: Int32 = 10
     /// What was agreed on.
-    var structuredReplies = false
+    var style = Style.simple
+    /// The metadata contexts that were selected, by their ids.
+    var contexts: [UInt32: String] = [:]
     /// Requests without a complete reply.
     var pending: [Request] = []
     /// The chunks that have come for them, by cookie.

@@ -70,7 +70,7 @@ import Testing
         let length = UInt32(truncatingIfNeeded: numbers.next()) >> UInt32.random(in: 0...31, using: &numbers)
         var request = Request(
             type: UInt16.random(in: 0...9, using: &numbers), cookie: numbers.next(),
-            offset: numbers.next() >> UInt64.random(in: 40...63, using: &numbers), length: length)
+            offset: numbers.next() >> UInt64.random(in: 40...63, using: &numbers), length: UInt64(length))
         if Int.random(in: 0..<10, using: &numbers) == 0 { request.flags = UInt16(truncatingIfNeeded: numbers.next()) }
         if Int.random(in: 0..<10, using: &numbers) == 0 { request.offset = numbers.next() }
         if request.type == CommandNumber.write {

@@ -8,6 +8,8 @@ enum MagicNumber {
     static let request: UInt32 = 0x2560_9513
     static let simpleReply: UInt32 = 0x6744_6698
     static let structuredReply: UInt32 = 0x668E_33EF
+    static let extendedRequest: UInt32 = 0x21E4_1C71
+    static let extendedReply: UInt32 = 0x6E8A_278C
 }
 
 enum OptionNumber {
@@ -28,12 +30,14 @@ enum ReplyType {
     static let ack: UInt32 = 1
     static let server: UInt32 = 2
     static let info: UInt32 = 3
+    static let metaContext: UInt32 = 4
     static let errorUnsupported: UInt32 = 0x8000_0001
     static let errorPolicy: UInt32 = 0x8000_0002
     static let errorInvalid: UInt32 = 0x8000_0003
     static let errorUnknown: UInt32 = 0x8000_0006
     static let errorShutdown: UInt32 = 0x8000_0007
     static let errorTooBig: UInt32 = 0x8000_0009
+    static let errorExtendedHeadersRequired: UInt32 = 0x8000_000A
 }
 
 enum InformationNumber {
@@ -56,6 +60,7 @@ enum TransmissionFlag {
     static let sendResize: UInt16 = 1 << 9
     static let sendCache: UInt16 = 1 << 10
     static let sendFastZero: UInt16 = 1 << 11
+    static let blockStatusPayload: UInt16 = 1 << 12
 }
 
 enum CommandNumber {
@@ -83,6 +88,8 @@ enum ChunkNumber {
     static let none: UInt16 = 0
     static let offsetData: UInt16 = 1
     static let offsetHole: UInt16 = 2
+    static let blockStatus: UInt16 = 5
+    static let blockStatusExtended: UInt16 = 6
     static let error: UInt16 = 0x8001
     static let errorOffset: UInt16 = 0x8002
 }

@@ -53,6 +53,11 @@ final class ServedImage {
     func open(structured: Bool = false, information: [UInt16] = []) throws -> Client {
         try server.open(structured: structured, information: information)
     }
+
+    /// A client in the transmission phase.
+    func open(_ style: Style, contexts: [String] = []) throws -> Client {
+        try server.open(style, contexts: contexts)
+    }
 }
 
 extension RunningServer {
@@ -77,6 +82,15 @@ extension RunningServer {
         let client = try negotiate(tcp: tcp)
         if structured { try client.negotiateStructuredReplies() }
         try client.go(name, information)
+        return client
+    }
+
+    /// A client in the transmission phase, with metadata contexts.
+    func open(_ style: Style, name: String = "", contexts: [String] = []) throws -> Client {
+        let client = try negotiate()
+        try client.negotiate(style)
+        if !contexts.isEmpty { try client.selectContexts(name, contexts) }
+        try client.go(name)
         return client
     }
 }

@@ -14,7 +14,7 @@ import Testing
             let type = try client.askOnce(OptionNumber.structuredReply).type
             #expect(type == ReplyType.ack || (time > 0 && type == ReplyType.errorInvalid))
         }
-        client.structuredReplies = true
+        client.style = .structured
         try client.go()
         #expect(try client.read(0, 4096) == content)
     }
