@@ -59,7 +59,8 @@ struct PageMap: Sendable {
     /// Whether the first of some pages is written, and how many of them, counted from it, are like it.
     func run(in pages: Range<UInt64>) -> (isWritten: Bool, count: UInt64) {
         let first = pages.lowerBound
-        let isWritten = unsafe word(first / Self.bitsPerWord).pointee.load(ordering: .acquiring)
+        let isWritten =
+            unsafe word(first / Self.bitsPerWord).pointee.load(ordering: .acquiring)
             >> (first % Self.bitsPerWord) & 1 == 1
         for index in words(pages) {
             let bits = unsafe word(index).pointee.load(ordering: .acquiring)

@@ -147,7 +147,7 @@ extension RequestHeader {
         request.flags.remove(.payloadLength)
         request.lengthBytes = payload.effectLengthBytes
         guard payload.context == MetadataContext.allocation.rawValue else {
-            return (request, request.refuse(.invalidArgument, "the payload names a metadata context that was not selected"))
+            return (request, request.refuse(.invalidArgument, "the payload names a context that was not selected"))
         }
         return (request, request.validate(for: parameters))
     }

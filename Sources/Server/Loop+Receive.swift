@@ -65,7 +65,8 @@ extension Loop {
         guard unsafe connections[slot].isAtEndOfFile, unsafe connections[slot].receivedCount == 0,
             unsafe connections[slot].headerCount < connections[slot].headerLength
         else { return }
-        let isInside = unsafe connections[slot].payloadRequest != nil || connections[slot].statusRequest != nil
+        let isInside =
+            unsafe connections[slot].payloadRequest != nil || connections[slot].statusRequest != nil
             || connections[slot].headerCount > 0
         unsafe logger.info(
             "the client closed without DISC\(isInside ? ", in the middle of a request" : "")",

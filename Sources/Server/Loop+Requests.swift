@@ -210,7 +210,8 @@ extension Loop {
     /// Does what the export wants next. Of a request whose client is gone nothing more is done, but for a WRITE.
     private mutating func continueRequest(_ request: Int, _ slot: Int, _ effect: Effect?) {
         if let effect {
-            let isAbandoned = unsafe connections[slot].phase == .closing
+            let isAbandoned =
+                unsafe connections[slot].phase == .closing
                 && requests[self.slot(request, of: slot)].served.command != .write
             follow(isAbandoned ? .reply(.inputOutput) : effect, request, slot)
         }

@@ -163,7 +163,9 @@ extension Client {
             throw Breach("option \(number) failed: \(replies.last?.message ?? "")")
         }
         return try replies.dropLast().map { reply in
-            guard reply.type == ReplyType.metaContext, reply.data.count > 4 else { throw Breach("\(reply) in the list") }
+            guard reply.type == ReplyType.metaContext, reply.data.count > 4 else {
+                throw Breach("\(reply) among the contexts")
+            }
             let name = reply.data.bytes(4, reply.data.count - 4)
             try checkString(name, "the name of a context")
             return (reply.data.number(at: 0, as: UInt32.self), String(decoding: name, as: UTF8.self))

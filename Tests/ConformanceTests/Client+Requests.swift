@@ -164,7 +164,8 @@ extension Client {
             switch magic {
             case MagicNumber.simpleReply where style != .extended:
                 return try simpleReply()
-            case MagicNumber.structuredReply where style == .structured, MagicNumber.extendedReply where style == .extended:
+            case MagicNumber.structuredReply where style == .structured,
+                MagicNumber.extendedReply where style == .extended:
                 if let reply = try chunk() { return reply }
             default: throw Breach("a reply begins with \(String(magic, radix: 16))")
             }

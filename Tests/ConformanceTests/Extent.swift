@@ -22,7 +22,7 @@ extension Reply {
             throw Breach("a status chunk of \(chunk.payload.count) bytes")
         }
         let context = chunk.payload.number(at: 0, as: UInt32.self)
-        guard contexts.contains(context) else { throw Breach("status of the context \(context), which was not selected") }
+        guard contexts.contains(context) else { throw Breach("status of context \(context), which was not selected") }
         guard extents[context] == nil else { throw Breach("two chunks for the context \(context)") }
         let count = (chunk.payload.count - start) / size
         if request.isExtended {

@@ -27,7 +27,8 @@ import Testing
         let image = try ServedImage()
         let sequences: [([[String]], Bool)] = [
             ([[Self.allocation]], true), ([["x-other:a", Self.allocation, "base:"]], true), ([["base:"]], false),
-            ([[Self.allocation], []], false), ([[], [Self.allocation]], true), ([[Self.allocation], ["base:no"]], false),
+            ([[Self.allocation], []], false), ([[], [Self.allocation]], true),
+            ([[Self.allocation], ["base:no"]], false),
         ]
         for (sequence, isSelected) in sequences {
             let client = try image.negotiate()

@@ -71,7 +71,8 @@ import Testing
         let image = try ServedImage(sizeBytes: 128 << 20, content: content)
         for length in [(1 << 26) + 1, .max] as [UInt32] {
             let client = try image.open()
-            try client.submit(Request(type: CommandNumber.write, length: UInt64(length), payload: pattern(4096, seed: 7)))
+            let payload = pattern(4096, seed: 7)
+            try client.submit(Request(type: CommandNumber.write, length: UInt64(length), payload: payload))
             #expect(client.isClosedByServer())
         }
         #expect(try image.open().read(0, 4096) == content)

@@ -8,7 +8,8 @@ import Testing
 @Suite struct NeedsTests {
     private func request(_ command: NBD.Command, _ offset: UInt64, _ length: UInt32) -> ServedRequest {
         ServedRequest(
-            RequestHeader(type: command.rawValue, cookie: 7, offsetBytes: offset, lengthBytes: UInt64(length)), as: command)
+            RequestHeader(type: command.rawValue, cookie: 7, offsetBytes: offset, lengthBytes: UInt64(length)),
+            as: command)
     }
 
     @Test(arguments: [
