@@ -32,8 +32,6 @@ public struct ServedRequest: Sendable {
     private var tailIsOpen: Bool
     /// The request has an extended header, and so has its reply.
     public let isExtended: Bool
-    /// Descriptors of a BLOCK_STATUS that are in the buffer.
-    public internal(set) var descriptorCount: UInt16 = 0
     /// The client's name for it.
     public let cookie: UInt64
     /// The first byte.
@@ -49,6 +47,8 @@ public struct ServedRequest: Sendable {
     private var commandOffset: UInt32 = 0
     /// SCSI commands sent for a BLOCK_STATUS.
     var statusCommands: UInt16 = 0
+    /// Descriptors of a BLOCK_STATUS that are in the buffer.
+    public internal(set) var descriptorCount: UInt16 = 0
 
     /// A request that is refused: it never begins, only its answer needs to know what it was.
     public init(refusing header: RequestHeader) {
