@@ -49,11 +49,12 @@ public struct RequestHeader: Equatable, Sendable {
         magic == Magic.extendedRequest
     }
 
-    /// How many bytes of payload follow the header, whether the request is sound or not. Of the compact requests only
-    /// WRITE has one; an extended request says so itself.
+    /// How many bytes of payload follow the header, whether the request is sound or not: WRITE has one, and any other
+    /// extended request that says so. An extended WRITE should say so too, but QEMU's (seen up to 10.0) does not; nobody
+    /// sends one without its payload, and so there is nothing else that it could mean.
     @inlinable
     public var payloadBytes: UInt64 {
-        let hasPayload = isExtended ? flags.contains(.payloadLength) : type == Command.write.rawValue
+        let hasPayload = type == Command.write.rawValue || isExtended && flags.contains(.payloadLength)
         return hasPayload ? lengthBytes : 0
     }
 }

@@ -111,8 +111,8 @@ extension RequestHeader {
         guard flags.isSubset(of: command.allowedFlags(told, isExtended: isExtended)) else {
             return refuse(.invalidArgument, "a command flag is unknown, was not advertised or does not fit the command")
         }
-        if isExtended, flags.contains(.payloadLength) != (command == .write) {
-            return validatePayloadForm(of: command)
+        if command == .blockStatus, flags.contains(.payloadLength) {
+            return validatePayloadForm()
         }
         if command == .flush {
             guard offsetBytes == 0, lengthBytes == 0 else {
@@ -123,11 +123,8 @@ extension RequestHeader {
         return validateRange(of: command, parameters)
     }
 
-    /// A WRITE that announces no payload, or another command with one: of these only BLOCK_STATUS gets as far as this.
-    private func validatePayloadForm(of command: Command) -> RequestVerdict {
-        guard command == .blockStatus else {
-            return refuse(.invalidArgument, "a WRITE needs the flag PAYLOAD_LEN")
-        }
+    /// BLOCK_STATUS with a payload.
+    private func validatePayloadForm() -> RequestVerdict {
         // There is one context, and to name it twice or not at all is an error.
         guard lengthBytes == UInt64(BlockStatusPayload.byteCount) else {
             return refuse(.invalidArgument, "the payload names no metadata context, or more than were selected")
