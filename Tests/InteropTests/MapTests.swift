@@ -36,18 +36,6 @@ import Testing
         return path
     }
 
-    private func output(_ tool: String, _ arguments: [String], in folder: TemporaryFolder) throws -> String {
-        let result = try Program.tool(tool).run(arguments, in: folder)
-        try #require(result.status == 0, "\(tool) \(arguments): \(result.errors)\(result.text)")
-        return result.text
-    }
-
-    private func allocatedBytes(_ path: String) throws -> UInt64 {
-        var status = stat()
-        try #require(stat(path, &status) == 0)
-        return UInt64(status.st_blocks) * 512
-    }
-
     struct NbdinfoPiece: Decodable {
         let offset: UInt64
         let length: UInt64
@@ -63,13 +51,12 @@ import Testing
 
     @Test func nbdinfoDrawsTheMap() throws {
         let folder = try TemporaryFolder(onDisk: true)
-        let image = try sparseImage(in: folder)
-        let server = try RunningServer([image, "nowhere=null:128P"], in: folder)
-        let text = try output("nbdinfo", ["--map", "--json", server.uri], in: folder)
+        let server = try RunningServer([sparseImage(in: folder)], in: folder)
+        let text = try run("nbdinfo", ["--map", "--json", server.uri], in: folder)
         let pieces = try JSONDecoder().decode([NbdinfoPiece].self, from: Data(text.utf8))
         #expect(pieces.map { Piece(start: $0.offset, length: $0.length, isHole: $0.type == 3) } == Self.pieces)
         #expect(pieces.allSatisfy { $0.type == 3 || $0.type == 0 })
-        let contexts = try output("nbdinfo", ["--json", server.uri], in: folder)
+        let contexts = try run("nbdinfo", ["--json", server.uri], in: folder)
         #expect(contexts.contains("\"base:allocation\""))
         #expect(try server.stop() == 0)
     }
@@ -77,7 +64,7 @@ import Testing
     @Test func qemuImgDrawsTheMap() throws {
         let folder = try TemporaryFolder(onDisk: true)
         let server = try RunningServer([sparseImage(in: folder)], in: folder)
-        let text = try output("qemu-img", ["map", "-f", "raw", "--output=json", server.uri], in: folder)
+        let text = try run("qemu-img", ["map", "-f", "raw", "--output=json", server.uri], in: folder)
         let pieces = try JSONDecoder().decode([QemuPiece].self, from: Data(text.utf8))
         #expect(pieces.map { Piece(start: $0.start, length: $0.length, isHole: $0.zero) } == Self.pieces)
         #expect(pieces.allSatisfy { $0.data != $0.zero })
@@ -93,11 +80,11 @@ import Testing
         let uris = ["source", "target"].map { "nbd+unix:///\($0)?socket=\(server.socketPath)" }
         let copy = folder.path + "/copy.img"
         if tool == "nbdcopy" {
-            _ = try output("nbdcopy", [uris[0], copy], in: folder)
-            _ = try output("nbdcopy", uris, in: folder)
+            try run("nbdcopy", [uris[0], copy], in: folder)
+            try run("nbdcopy", uris, in: folder)
         } else {
-            _ = try output("qemu-img", ["convert", "-f", "raw", "-O", "raw", uris[0], copy], in: folder)
-            _ = try output("qemu-img", ["convert", "-n", "-f", "raw", "-O", "raw"] + uris, in: folder)
+            try run("qemu-img", ["convert", "-f", "raw", "-O", "raw", uris[0], copy], in: folder)
+            try run("qemu-img", ["convert", "-n", "-f", "raw", "-O", "raw"] + uris, in: folder)
         }
         #expect(try server.stop() == 0)
         for path in [copy, target] {
@@ -113,9 +100,11 @@ import Testing
     @Test func nbdshAsksNearTheEndOf32Bits() throws {
         let folder = try TemporaryFolder(onDisk: true)
         let server = try RunningServer([sparseImage(in: folder)], in: folder)
-        let script = """
+        try nbdsh(
+            [server.uri],
+            """
             h.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
-            h.connect_uri('\(server.uri)')
+            h.connect_uri(uri[0])
             def ask(length, offset, flags=0):
                 all = []
                 def extents(context, start, entries, error):
@@ -133,12 +122,8 @@ import Testing
             assert ask(1 << 31, 3 << 30) == [(1 << 30, 3), (data, 0), ((1 << 30) - 2 * data, 3), (data, 0)]
             h.set_strict_mode(0)
             for length, offset in (512, 5 << 30), (1024, (5 << 30) - 512), (0xfffffe00, 2 << 30), (0, 0):
-                try: ask(length, offset)
-                except nbd.Error as error: assert error.errno == 'EINVAL', error.string
-                else: raise AssertionError((length, offset))
-            """
-        let result = try Program.tool("nbdsh").run(["-c", "-"], input: Array(script.utf8), in: folder)
-        #expect(result.status == 0, "\(result.errors)")
+                refused('EINVAL', lambda: ask(length, offset))
+            """, in: folder)
         #expect(try server.stop() == 0)
     }
 }
