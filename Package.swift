@@ -31,6 +31,7 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CLibURing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
+        .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
 
         // Pure: no file descriptors, threads or clocks.
         room("NBD", []),
@@ -43,13 +44,14 @@ let package = Package(
         // I/O.
         room("IOUring", ["CLibURing"]),
         room("Media", ["IOUring"]),
+        room("TLS", ["CGnuTLS"]),
         room(
             "Server",
             ["Export", "Media", "IOUring", "NBD", "SAT", "ATA", .product(name: "Logging", package: "swift-log")]),
         .executableTarget(
             name: "spindle",
             dependencies: [
-                "Server", "Reports", "Export", "Media", "SAT", "ATA",
+                "Server", "Reports", "Export", "Media", "TLS", "SAT", "ATA",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -69,6 +71,7 @@ let package = Package(
                 "Server", "Export", "Media", "IOUring", "NBD", "ATA", "Support",
                 .product(name: "Logging", package: "swift-log"),
             ]),
+        tests("TLSTests", ["TLS", "CGnuTLS", "Support"]),
 
         // Through the program as it is run.
         .target(name: "Support", dependencies: ["spindle"], path: "Tests/Support", swiftSettings: testing),

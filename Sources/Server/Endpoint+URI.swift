@@ -3,10 +3,10 @@
 extension Endpoint {
     /// What a client opens to get an export of this endpoint.
     public func uri(export: String) -> String {
-        let name = Self.escape(export, keeping: "/")
+        let name = Self.percentEncoded(export)
         switch self {
         case .unix(let path):
-            return "nbd+unix:///\(name)?socket=\(Self.escape(path, keeping: "/"))"
+            return "nbd+unix:///\(name)?socket=\(Self.percentEncoded(path))"
         case .tcp(let host, let port):
             let address = host.contains(":") ? "[\(host)]" : host
             return "nbd://\(address)\(port == Self.standardPort ? "" : ":\(port)")/\(name)"
@@ -17,14 +17,14 @@ extension Endpoint {
         }
     }
 
-    /// Percent-encodes what may not stand in a URI as it is (RFC 3986, 2.3).
-    private static func escape(_ text: String, keeping kept: Character) -> String {
+    /// Percent-encodes what may not stand in a URI as it is (RFC 3986, 2.3), but for slashes.
+    public static func percentEncoded(_ text: String) -> String {
         let digits = Array("0123456789ABCDEF")
         return text.utf8.map { byte -> String in
             let character = Character(Unicode.Scalar(byte))
             let isUnreserved =
                 character.isASCII && (character.isLetter || character.isNumber || "-._~".contains(character))
-            if isUnreserved || character == kept { return String(character) }
+            if isUnreserved || character == "/" { return String(character) }
             return "%\(digits[Int(byte >> 4)])\(digits[Int(byte & 15)])"
         }.joined()
     }

@@ -1,0 +1,136 @@
+// `spindle tls-keys`: keys and certificates to begin with, and what to type on the other side.
+
+import ArgumentParser
+import Glibc
+import Server
+import TLS
+
+/// The subcommand.
+struct TLSKeys: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tls-keys",
+        abstract: "Make keys and certificates for TLS.",
+        discussion: """
+            Without --psk and --certificates both are made: a file of pre-shared keys, which suits a few clients that one \
+            person looks after, and a small certificate authority with a certificate for the server and one for a client. \
+            The files have the names that nbdkit, libnbd and QEMU look for. Nothing is overwritten.
+            """)
+
+    @Flag(help: "Make a file with a pre-shared key.")
+    var psk = false
+
+    @Flag(help: "Make a certificate authority, and certificates for a server and a client.")
+    var certificates = false
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            A name or address by which clients reach the server; may be repeated. If not given: localhost, its \
+            addresses, and this machine's name.
+            """, valueName: "name"))
+    var host: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "The user of the pre-shared key, and the name in the client's certificate.", valueName: "name"))
+    var user = "spindle"
+
+    @Option(help: "For how many days the certificates are valid.")
+    var days = 3650
+
+    @Argument(help: ArgumentHelp("Where the files go; it is made if it is not there.", valueName: "dir"))
+    var directory: String
+
+    func validate() throws {
+        guard (1...36500).contains(days) else {
+            throw ValidationError("--days is \(days); a number from 1 to 36500 is needed")
+        }
+    }
+
+    func run() throws {
+        var files = TLSKeyFiles(directory: directory)
+        let hosts = host.isEmpty ? ["localhost", "127.0.0.1", "::1"] + machineName() : host
+        let isBoth = psk == certificates
+        if psk || isBoth { try files.addPreSharedKey(user: user) }
+        if certificates || isBoth { try files.addCertificates(hosts: hosts, client: user, days: days) }
+        try files.write()
+        let commands = ClientCommands(directory: absolutePath(directory), host: hosts[0], user: user)
+        var text = ""
+        if psk || isBoth { text += commands.forPreSharedKey }
+        if certificates || isBoth { text += commands.forCertificates(hosts) }
+        try writeToStandardOutput(Array(text.utf8))
+    }
+}
+
+/// What to type, once the files are made. Each command is a line of its own that begins with two spaces.
+private struct ClientCommands {
+    let directory: String
+    let host: String
+    let user: String
+
+    var forPreSharedKey: String {
+        let file = directory + "/" + TLSKeyFiles.preSharedKeyFile
+        let uri = "nbds://\(Endpoint.percentEncoded(user))@\(uriHost)/?tls-psk-file=\(Endpoint.percentEncoded(file))"
+        let object =
+            "tls-creds-psk,id=tls0,endpoint=client,dir=\(commasDoubled(directory)),username=\(commasDoubled(user))"
+        return """
+            \(file): the key of user '\(user)'. Server and clients need this file.
+              spindle serve --tls require --tls-psk \(quoted(file)) IMAGE
+              nbdinfo \(quoted(uri))
+              qemu-img info --object \(quoted(object)) --image-opts \(imageOptions)
+            nbd-client knows certificates only.
+
+            """
+    }
+
+    func forCertificates(_ hosts: [String]) -> String {
+        let uri = "nbds://\(uriHost)/?tls-certificates=\(Endpoint.percentEncoded(directory))"
+        let object = "tls-creds-x509,id=tls0,endpoint=client,verify-peer=on,dir=\(commasDoubled(directory))"
+        let files = ["-certfile", "client-cert.pem", "-keyfile", "client-key.pem", "-cacertfile", "ca-cert.pem"].map {
+            $0.hasPrefix("-") ? $0 : quoted(directory + "/" + $0)
+        }
+        return """
+            \(directory): certificates for the server (\(hosts.joined(separator: ", "))) and the client '\(user)'.
+            The server needs ca-cert.pem, server-cert.pem, server-key.pem; clients need ca-cert.pem, client-cert.pem, \
+            client-key.pem.
+            ca-key.pem signs further certificates: keep it where nobody else reads it.
+              spindle serve --tls require --tls-certificates \(quoted(directory)) --tls-verify-peer IMAGE
+              nbdinfo \(quoted(uri))
+              qemu-img info --object \(quoted(object)) --image-opts \(imageOptions)
+              nbd-client \(quoted(host)) /dev/nbd0 \(files.joined(separator: " "))
+
+            """
+    }
+
+    private var uriHost: String { host.contains(":") ? "[\(host)]" : host }
+
+    private var imageOptions: String {
+        quoted(
+            "driver=raw,file.driver=nbd,file.host=\(commasDoubled(host)),file.port=\(Endpoint.standardPort),"
+                + "file.tls-creds=tls0,file.export=")
+    }
+
+    /// QEMU's option lists end a value with a comma.
+    private func commasDoubled(_ text: String) -> String {
+        text.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
+    }
+
+    /// A word for the shell.
+    private func quoted(_ text: String) -> String {
+        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+    }
+}
+
+/// The path as it is from the root, so that a command can be typed anywhere.
+private func absolutePath(_ path: String) -> String {
+    guard let resolved = unsafe realpath(path, nil) else { return path }
+    defer { unsafe free(resolved) }
+    return unsafe String(cString: resolved)
+}
+
+private func machineName() -> [String] {
+    var name = [CChar](repeating: 0, count: 65)
+    guard unsafe gethostname(&name, name.count - 1) == 0 else { return [] }
+    let text = String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    return text.isEmpty || text == "localhost" ? [] : [text]
+}

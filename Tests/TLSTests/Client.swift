@@ -1,0 +1,126 @@
+// A client that is GnuTLS and nothing of ours, on memory.
+
+import CGnuTLS
+import Glibc
+
+/// How a client of a test presents itself.
+struct ClientSettings {
+    var priority = "NORMAL:+ECDHE-PSK:+DHE-PSK:+PSK"
+    /// A user and a key.
+    var preSharedKey: (user: String, key: [UInt8])?
+    /// The certificate authority it trusts, if it looks at all.
+    var trusts: String?
+    /// Its certificate and key.
+    var certificate: (certificate: String, key: String)?
+    /// Another limit for records than the largest (RFC 6066, 4; RFC 8449).
+    var recordBytes: Int?
+
+    /// TLS of one version only.
+    func only(_ version: String) -> ClientSettings {
+        var copy = self
+        copy.priority = "NORMAL:-VERS-ALL:+VERS-\(version):+ECDHE-PSK:+DHE-PSK:+PSK"
+        return copy
+    }
+}
+
+/// The client. Bytes for it are put into `incoming`; what it sends is found in `outgoing`.
+final class Client {
+    let session: gnutls_session_t
+    private let certificates: gnutls_certificate_credentials_t
+    private let keys: gnutls_psk_client_credentials_t
+    var incoming: [UInt8] = []
+    var outgoing: [UInt8] = []
+
+    init(_ settings: ClientSettings) {
+        var session: gnutls_session_t?
+        gnutls_init(&session, UInt32(GNUTLS_CLIENT) | UInt32(GNUTLS_NONBLOCK))
+        self.session = session!
+        var certificates: gnutls_certificate_credentials_t?
+        gnutls_certificate_allocate_credentials(&certificates)
+        self.certificates = certificates!
+        var keys: gnutls_psk_client_credentials_t?
+        gnutls_psk_allocate_client_credentials(&keys)
+        self.keys = keys!
+        precondition(gnutls_priority_set_direct(session, settings.priority, nil) == 0, settings.priority)
+        gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, UnsafeMutableRawPointer(self.certificates))
+        if let file = settings.trusts {
+            precondition(gnutls_certificate_set_x509_trust_file(certificates, file, GNUTLS_X509_FMT_PEM) == 1)
+            gnutls_session_set_verify_cert(session, "localhost", 0)
+        }
+        if let (certificate, key) = settings.certificate {
+            precondition(gnutls_certificate_set_x509_key_file(certificates, certificate, key, GNUTLS_X509_FMT_PEM) == 0)
+        }
+        if let (user, key) = settings.preSharedKey {
+            var copy = key
+            copy.withUnsafeMutableBufferPointer {
+                var datum = gnutls_datum_t(data: $0.baseAddress, size: UInt32($0.count))
+                precondition(gnutls_psk_set_client_credentials(keys, user, &datum, GNUTLS_PSK_KEY_RAW) == 0)
+            }
+            gnutls_credentials_set(session, GNUTLS_CRD_PSK, UnsafeMutableRawPointer(self.keys))
+        }
+        if let bytes = settings.recordBytes { gnutls_record_set_max_size(session, bytes) }
+        setMemoryTransport()
+    }
+
+    deinit {
+        gnutls_deinit(session)
+        gnutls_certificate_free_credentials(certificates)
+        gnutls_psk_free_client_credentials(keys)
+    }
+
+    private func setMemoryTransport() {
+        gnutls_transport_set_ptr(session, Unmanaged.passUnretained(self).toOpaque())
+        gnutls_transport_set_pull_function(session) { pointer, bytes, count in
+            let client = Unmanaged<Client>.fromOpaque(pointer!).takeUnretainedValue()
+            let taken = min(count, client.incoming.count)
+            guard taken > 0 else {
+                gnutls_transport_set_errno(client.session, EAGAIN)
+                return -1
+            }
+            bytes!.copyMemory(from: Array(client.incoming[..<taken]), byteCount: taken)
+            client.incoming.removeFirst(taken)
+            return taken
+        }
+        gnutls_transport_set_push_function(session) { pointer, bytes, count in
+            let client = Unmanaged<Client>.fromOpaque(pointer!).takeUnretainedValue()
+            client.outgoing.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
+            return count
+        }
+        gnutls_transport_set_pull_timeout_function(session) { pointer, _ in
+            Unmanaged<Client>.fromOpaque(pointer!).takeUnretainedValue().incoming.isEmpty ? 0 : 1
+        }
+    }
+
+    /// Goes on with the handshake: 0 when it is done, GnuTLS's error otherwise.
+    func handshake() -> Int32 {
+        while true {
+            let result = gnutls_handshake(session)
+            if result == GNUTLS_E_WARNING_ALERT_RECEIVED { continue }
+            if result < 0, gnutls_error_is_fatal(result) != 0 { gnutls_alert_send_appropriate(session, result) }
+            return result
+        }
+    }
+
+    /// Encrypts bytes to `outgoing`.
+    func send(_ bytes: [UInt8]) {
+        var sent = 0
+        while sent < bytes.count {
+            let count = bytes.withUnsafeBytes {
+                gnutls_record_send(session, $0.baseAddress! + sent, $0.count - sent)
+            }
+            precondition(count > 0, "the test's client cannot send: \(count)")
+            sent += count
+        }
+    }
+
+    /// Decrypts all of `incoming`, and says what ended it: GNUTLS_E_AGAIN as a rule, 0 after close_notify.
+    func receive() -> (bytes: [UInt8], result: Int32) {
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 16384)
+        while true {
+            let count = gnutls_record_recv(session, &buffer, buffer.count)
+            if count <= 0 { return (bytes, Int32(count)) }
+            bytes += buffer[..<count]
+        }
+    }
+}
