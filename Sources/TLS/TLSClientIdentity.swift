@@ -17,7 +17,8 @@ public enum SubjectAlternativeName: Hashable, Sendable {
 
 /// What is known of a client after the handshake. All of it is proven: certificates count only where they were verified.
 public struct TLSClientIdentity: Equatable, Sendable {
-    /// The subject of its certificate, written as QEMU's authorization does: `CN=laptop.example.com,O=Example`.
+    /// The subject of its certificate, written as QEMU's and libvirt's access lists have it:
+    /// `O=Example,CN=laptop.example.com`, in the order of the certificate.
     public var distinguishedName: String?
     /// The other names in its certificate.
     public var alternativeNames: [SubjectAlternativeName] = []

@@ -42,7 +42,8 @@ import Glibc
         }
         verifiesPeer = verifyPeer
         unsafe preSharedKeyCredentials = preSharedKeyFile == nil ? nil : Self.makePreSharedKeyCredentials()
-        unsafe priority = Self.makePriority(withPreSharedKeys: preSharedKeyFile != nil)
+        unsafe priority = Self.makePriority(
+            certificates: directory != nil, preSharedKeys: preSharedKeyFile != nil)
         unsafe clientPurpose = UnsafeMutablePointer<gnutls_typed_vdata_st>.allocate(capacity: 1)
         unsafe clientPurpose.initialize(
             to: gnutls_typed_vdata_st(
@@ -57,11 +58,14 @@ import Glibc
         unsafe clientPurpose.deallocate()
     }
 
-    /// GnuTLS's usual choices, as nbdkit has them, but nothing older than TLS 1.2.
-    private static func makePriority(withPreSharedKeys: Bool) -> gnutls_priority_t {
-        let keyExchanges = withPreSharedKeys ? ":+ECDHE-PSK:+DHE-PSK:+PSK" : ""
+    /// GnuTLS's usual choices, as nbdkit has them, but nothing older than TLS 1.2. Without certificates the key exchanges
+    /// that need them have to go, because for TLS 1.2 GnuTLS would choose one all the same. With both, a client that
+    /// offers pre-shared keys has one: they come first.
+    private static func makePriority(certificates: Bool, preSharedKeys: Bool) -> gnutls_priority_t {
+        var text = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+        if preSharedKeys { text += ":-KX-ALL:+ECDHE-PSK:+DHE-PSK:+PSK" }
+        if preSharedKeys && certificates { text += ":+ECDHE-RSA:+ECDHE-ECDSA:+RSA:+DHE-RSA:%SERVER_PRECEDENCE" }
         var priority: gnutls_priority_t?
-        let text = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2" + keyExchanges
         let result = unsafe gnutls_priority_init(&priority, text, nil)
         guard result == 0, let priority = unsafe priority else { preconditionFailure("GnuTLS refuses \(text)") }
         return unsafe priority

@@ -33,6 +33,9 @@ public struct TLSFailure: Error, Equatable, Sendable, CustomStringConvertible {
                 + "does one use pre-shared keys and the other certificates?"
         case GNUTLS_E_DECRYPTION_FAILED:
             "a record cannot be decrypted; it was changed on its way, or the client's key is another"
+        case GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER:
+            // A wrong key is that in TLS 1.3: its binder does not fit.
+            "the client's pre-shared key is another, or it sends what TLS does not allow"
         case GNUTLS_E_REHANDSHAKE:
             "the client asks for renegotiation, which is not allowed"
         case GNUTLS_E_PUSH_ERROR:

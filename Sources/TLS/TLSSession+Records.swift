@@ -40,10 +40,11 @@ extension TLSSession {
             unsafe transport.pointee.lend(bytes)
             unsafe plaintext.withUnsafeMutableBytes { target in
                 while let start = target.baseAddress, count < target.count {
+                    let before = unsafe transport.pointee.inputConsumed
                     result = unsafe gnutls_record_recv(session, start + count, target.count - count)
                     if result > 0 {
                         count += result
-                    } else if result != Int(GNUTLS_E_WARNING_ALERT_RECEIVED) {
+                    } else if unsafe !transport.pointee.mayGoOn(after: result, since: before) {
                         break
                     }
                 }
@@ -57,7 +58,7 @@ extension TLSSession {
     private mutating func state(after result: Int, isFull: Bool) -> TLSDecryption.State {
         if isFull || result > 0 { return .open }
         switch Int32(truncatingIfNeeded: result) {
-        case GNUTLS_E_AGAIN, GNUTLS_E_INTERRUPTED:
+        case GNUTLS_E_AGAIN, GNUTLS_E_INTERRUPTED, GNUTLS_E_WARNING_ALERT_RECEIVED:
             return .open
         case 0:
             phase = .closedByClient
@@ -87,8 +88,9 @@ extension TLSSession {
                 guard stagedCount > 0 || hasRoomForRecord else { break }
                 let left = bytes.count - taken
                 if stagedCount == 0 && left >= recordBytes {
-                    guard unsafe send(start + taken, recordBytes) else { break }
-                    taken += recordBytes
+                    let count = recordBytes
+                    guard unsafe send(start + taken, count) else { break }
+                    taken += count
                 } else {
                     let count = min(left, recordBytes - stagedCount)
                     unsafe (staged + stagedCount).copyMemory(from: start + taken, byteCount: count)
@@ -120,14 +122,20 @@ extension TLSSession {
         unsafe transport.pointee.outputRoom >= recordBytes + Self.recordOverheadBytes + Self.reserveBytes
     }
 
-    /// Makes one record.
+    /// Makes a record, or several if the client turns out to want them smaller.
     ///
     /// - Returns: false when the session has failed.
     private mutating func send(_ bytes: UnsafeRawPointer, _ count: Int) -> Bool {
-        let result = unsafe gnutls_record_send(session, bytes, count)
-        if result == count { return true }
-        // There was room, and no record is larger than what the client can take.
-        _ = fail(result < 0 ? Int32(truncatingIfNeeded: result) : GNUTLS_E_INTERNAL_ERROR)
-        return false
+        var sent = 0
+        while sent < count {
+            let result = unsafe gnutls_record_send(session, bytes + sent, count - sent)
+            guard result > 0 else {
+                _ = fail(result < 0 ? Int32(truncatingIfNeeded: result) : GNUTLS_E_INTERNAL_ERROR)
+                return false
+            }
+            if result < count - sent { recordBytes = result }
+            sent += result
+        }
+        return true
     }
 }

@@ -28,12 +28,13 @@ public enum TLSHandshakeStep: Equatable, Sendable {
 
     /// Bytes of plaintext in the largest record (RFC 8446, 5.1).
     static let maximumRecordBytes = 16384
-    /// What a record is longer than its plaintext, at most: header, nonce, MAC and padding of TLS 1.2's worst suite.
-    static let recordOverheadBytes = 512
+    /// What a full record's worth of plaintext grows by, at most: header, nonce, MAC and padding of TLS 1.2's worst suite
+    /// are 85 bytes, and where the client wants small records, which GnuTLS does below 512 bytes no more, there are 33.
+    static let recordOverheadBytes = 4096
     /// Kept free for what GnuTLS sends by itself: alerts, key updates.
     static let reserveBytes = 1024
-    /// The output of a session that is not told another size: 256 KiB of plaintext in full records.
-    public static let standardOutputBytes = (256 << 10) + 16 * recordOverheadBytes + reserveBytes
+    /// The output of a session that is not told another size: takes 256 KiB of plaintext.
+    public static let standardOutputBytes = 288 << 10
 
     let session: gnutls_session_t
     let transport: UnsafeMutablePointer<Transport>
@@ -43,7 +44,8 @@ public enum TLSHandshakeStep: Equatable, Sendable {
     /// Plaintext that waits to fill a record.
     let staged: UnsafeMutableRawPointer
     var stagedCount = 0
-    /// How much plaintext goes into a record; the client may have asked for less than the largest.
+    /// How much plaintext goes into a record. That the client has asked for less than the largest shows only when a
+    /// record is made.
     var recordBytes = TLSSession.maximumRecordBytes
 
     /// Begins a session; the client speaks first.
@@ -103,16 +105,16 @@ public enum TLSHandshakeStep: Equatable, Sendable {
         var result: Int32 = 0
         let consumed = unsafe ciphertext.withUnsafeBytes { bytes in
             unsafe transport.pointee.lend(bytes)
+            var before = 0
             repeat {
+                before = unsafe transport.pointee.inputConsumed
                 result = unsafe gnutls_handshake(session)
-                // A warning is the client's opinion; each was a record, so that this ends with the bytes.
-            } while result == GNUTLS_E_WARNING_ALERT_RECEIVED
+            } while unsafe transport.pointee.mayGoOn(after: Int(result), since: before)
             return unsafe transport.pointee.takeBack()
         }
         switch result {
         case 0:
             phase = .open
-            recordBytes = min(Self.maximumRecordBytes, unsafe gnutls_record_get_max_size(session))
             return (consumed, .done)
         case GNUTLS_E_AGAIN, GNUTLS_E_INTERRUPTED:
             return (consumed, .needsMoreBytes)
@@ -127,6 +129,9 @@ public enum TLSHandshakeStep: Equatable, Sendable {
             switch code {
             case GNUTLS_E_FATAL_ALERT_RECEIVED:
                 unsafe TLSFailure(code, detail: gnutls_alert_get(session).rawValue)
+            case GNUTLS_E_NO_CERTIFICATE_FOUND where unsafe gnutls_alert_get(session) != GNUTLS_A_CLOSE_NOTIFY:
+                // GnuTLS's word for an alert in the place of a certificate, in TLS 1.2; no alert is number 0.
+                unsafe TLSFailure(GNUTLS_E_FATAL_ALERT_RECEIVED, detail: gnutls_alert_get(session).rawValue)
             case GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR:
                 unsafe TLSFailure(code, detail: gnutls_session_get_verify_cert_status(session))
             default:

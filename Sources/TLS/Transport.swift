@@ -45,6 +45,14 @@ struct Transport {
         return inputConsumed
     }
 
+    /// Whether a call that has ended with `result` is to be repeated. A warning is only the client's opinion, and after a
+    /// message of its own, like a key update, GnuTLS says "again" though there may be more to read. Each took a record,
+    /// so that this ends with the bytes.
+    func mayGoOn(after result: Int, since consumedBefore: Int) -> Bool {
+        let isPassing = result == Int(GNUTLS_E_WARNING_ALERT_RECEIVED) || result == Int(GNUTLS_E_AGAIN)
+        return isPassing && inputConsumed > consumedBefore && inputConsumed < inputCount
+    }
+
     /// Copies received bytes to GnuTLS, which asks for a record's header, then for exactly the rest of it.
     fileprivate mutating func pull(_ target: UnsafeMutableRawPointer?, _ wanted: Int) -> Int {
         let count = min(wanted, inputCount - inputConsumed)

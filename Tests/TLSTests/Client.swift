@@ -30,10 +30,13 @@ final class Client {
     private let keys: gnutls_psk_client_credentials_t
     var incoming: [UInt8] = []
     var outgoing: [UInt8] = []
+    /// GnuTLS keeps the pointer.
+    nonisolated(unsafe) private static let serverName = strdup("localhost")
 
     init(_ settings: ClientSettings) {
         var session: gnutls_session_t?
-        gnutls_init(&session, UInt32(GNUTLS_CLIENT) | UInt32(GNUTLS_NONBLOCK))
+        // It shows the certificate it has, whether or not the server's list of authorities suggests that.
+        gnutls_init(&session, UInt32(GNUTLS_CLIENT) | UInt32(GNUTLS_NONBLOCK) | GNUTLS_FORCE_CLIENT_CERT.rawValue)
         self.session = session!
         var certificates: gnutls_certificate_credentials_t?
         gnutls_certificate_allocate_credentials(&certificates)
@@ -45,7 +48,7 @@ final class Client {
         gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, UnsafeMutableRawPointer(self.certificates))
         if let file = settings.trusts {
             precondition(gnutls_certificate_set_x509_trust_file(certificates, file, GNUTLS_X509_FMT_PEM) == 1)
-            gnutls_session_set_verify_cert(session, "localhost", 0)
+            gnutls_session_set_verify_cert(session, Self.serverName, 0)
         }
         if let (certificate, key) = settings.certificate {
             precondition(gnutls_certificate_set_x509_key_file(certificates, certificate, key, GNUTLS_X509_FMT_PEM) == 0)
@@ -119,6 +122,8 @@ final class Client {
         var buffer = [UInt8](repeating: 0, count: 16384)
         while true {
             let count = gnutls_record_recv(session, &buffer, buffer.count)
+            // After a key update GnuTLS says "again" though there is more.
+            if count == Int(GNUTLS_E_AGAIN), !incoming.isEmpty { continue }
             if count <= 0 { return (bytes, Int32(count)) }
             bytes += buffer[..<count]
         }

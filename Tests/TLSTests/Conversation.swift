@@ -10,7 +10,7 @@ struct HandshakeOutcome {
 }
 
 /// Server and client, and the bytes between them.
-struct Conversation: ~Copyable {
+final class Conversation {
     var server: TLSSession
     let client: Client
     /// No more bytes than this are given to either side at a time.
@@ -22,14 +22,14 @@ struct Conversation: ~Copyable {
     }
 
     /// Takes what the server sends.
-    mutating func takeOutput(_ limit: Int = .max) -> [UInt8] {
+    func takeOutput(_ limit: Int = .max) -> [UInt8] {
         let bytes = Array(server.output.prefix(limit))
         server.removeOutput(bytes.count)
         return bytes
     }
 
     /// Shakes hands until both are done, or one has failed, or neither has anything to say.
-    mutating func shakeHands() -> HandshakeOutcome {
+    func shakeHands() -> HandshakeOutcome {
         var outcome = HandshakeOutcome(server: .needsMoreBytes, client: GNUTLS_E_AGAIN)
         while true {
             if outcome.client == GNUTLS_E_AGAIN { outcome.client = client.handshake() }
@@ -48,21 +48,24 @@ struct Conversation: ~Copyable {
     }
 
     /// Has the server decrypt what the client has sent, with room for so many bytes at a time.
-    mutating func decrypt(room: Int = 65536) -> (bytes: [UInt8], state: TLSDecryption.State) {
+    func decrypt(room: Int = 65536) -> (bytes: [UInt8], state: TLSDecryption.State) {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: room)
         while true {
             let piece = Array(client.outgoing.prefix(pieceBytes))
-            var target = buffer.mutableSpan.mutableBytes
+            var span = buffer.mutableSpan
+            var target = span.mutableBytes
             let result = server.decrypt(piece.span.bytes, into: &target)
             client.outgoing.removeFirst(result.consumed)
             bytes += buffer[..<result.count]
-            if result.state != .open || (result.count < room && client.outgoing.isEmpty) { return (bytes, result.state) }
+            if result.state != .open || (result.count < room && client.outgoing.isEmpty) {
+                return (bytes, result.state)
+            }
         }
     }
 
     /// Has the server encrypt bytes, and gives the records to the client as room is needed.
-    mutating func encrypt(_ bytes: [UInt8]) -> Bool {
+    func encrypt(_ bytes: [UInt8]) -> Bool {
         var taken = 0
         while taken < bytes.count {
             let count = server.encrypt(bytes.span.bytes.extracting(taken..<bytes.count))
