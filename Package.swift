@@ -47,7 +47,7 @@ let package = Package(
         room("TLS", ["CGnuTLS"]),
         room(
             "Server",
-            ["Export", "Media", "IOUring", "NBD", "SAT", "ATA", .product(name: "Logging", package: "swift-log")]),
+            ["Export", "Media", "IOUring", "TLS", "NBD", "SAT", "ATA", .product(name: "Logging", package: "swift-log")]),
         .executableTarget(
             name: "spindle",
             dependencies: [

@@ -20,6 +20,8 @@ public enum CloseReason: Equatable, Sendable, CustomStringConvertible {
     case exportNameUnknown([UInt8])
     /// EXPORT_NAME after extended headers were agreed on.
     case exportNameWithExtendedHeaders
+    /// EXPORT_NAME in the clear for an export, or on a server, that wants TLS.
+    case tlsRequired
     /// EXPORT_NAME while the server is stopping.
     case shuttingDown
 
@@ -47,6 +49,8 @@ public enum CloseReason: Equatable, Sendable, CustomStringConvertible {
             "the client asked for the export \(quoted(name)), which does not exist"
         case .exportNameWithExtendedHeaders:
             "the client sent EXPORT_NAME after EXTENDED_HEADERS, where only GO is allowed"
+        case .tlsRequired:
+            "the client asked for an export without TLS, which it wants"
         case .shuttingDown:
             "the client asked for an export while the server is shutting down"
         }

@@ -57,6 +57,8 @@ public struct ExportInformation: Equatable, Sendable {
     public let flags: TransmissionFlags
     /// The size constraints, told to a client that asks.
     public let blockSizes: BlockSizes
+    /// The export is opened over TLS only.
+    public var requiresTLS = false
 
     /// Creates the description of an export; throws when the document does not allow such a name or text.
     public init(

@@ -19,7 +19,7 @@ extension Negotiation {
         }
         let index: Int
         do {
-            index = try Self.find(request.name, exports)
+            index = try find(request.name, exports)
         } catch {
             return Self.error(error.type, option.rawValue, error.description)
         }

@@ -8,9 +8,10 @@ extension Negotiation {
     }
 
     /// The export that an option names, or why there is none.
-    static func find(_ name: [UInt8], _ exports: [ExportInformation]) throws(ExportNameError) -> Int {
-        guard isString(name) else { throw .invalid(name) }
-        guard let index = export(named: name, exports) else { throw .unknown(name) }
+    func find(_ name: [UInt8], _ exports: [ExportInformation]) throws(ExportNameError) -> Int {
+        guard Self.isString(name) else { throw .invalid(name) }
+        guard let index = Self.export(named: name, exports) else { throw .unknown(name) }
+        guard isEncrypted || !exports[index].requiresTLS else { throw .tlsRequired(name) }
         return index
     }
 
@@ -39,6 +40,9 @@ extension Negotiation {
         if isShuttingDown, type != .abort {
             return Self.shutdownError(option)
         }
+        if mustEncrypt, type != .abort, type != .startTLS {
+            return Self.error(.errorTLSRequired, option, "this server wants TLS: send STARTTLS first")
+        }
         switch type {
         case .abort:
             state = .closing
@@ -59,9 +63,27 @@ extension Negotiation {
             return Self.error(
                 .errorTooBig, option,
                 "the option has \(bytes) bytes of data; at most \(Self.optionDataLimitBytes) are looked at")
-        case .exportName, .peekExport, .startTLS, nil:
+        case .startTLS:
+            return startTLS(option, bytes: bytes)
+        case .exportName, .peekExport, nil:
             return Self.error(.errorUnsupported, option, "option \(option) is not supported")
         }
+    }
+
+    /// STARTTLS. Whatever was agreed on before came over a line that others may have written to: it is forgotten.
+    private mutating func startTLS(_ option: UInt32, bytes: UInt32) -> Event {
+        // A client that is not fixed newstyle has no way to learn of errors, and none to go on after one.
+        guard tls != .unavailable, clientFlags.contains(.fixedNewstyle) else {
+            return Self.error(.errorUnsupported, option, "this server has no TLS")
+        }
+        guard bytes == 0 else { return Self.unexpectedData("STARTTLS", option, bytes: bytes) }
+        guard !isEncrypted else { return Self.error(.errorInvalid, option, "this is inside of TLS already") }
+        isEncrypted = true
+        messages = .simple
+        exportWithContext = nil
+        var reply: [UInt8] = []
+        reply.append(replyTo: option, .ack)
+        return .startTLS(reply: reply)
     }
 
     /// STRUCTURED_REPLY and EXTENDED_HEADERS, of which the latter stays.
@@ -91,6 +113,9 @@ extension Negotiation {
         guard let index = Self.export(named: name, exports) else {
             return .close(reply: [], reason: .exportNameUnknown(name))
         }
+        guard isEncrypted || !exports[index].requiresTLS else {
+            return .close(reply: [], reason: .tlsRequired)
+        }
         state = .transmission
         let parameters = parameters(of: index, exports, blockSizeAdvertised: false)
         var reply: [UInt8] = []
@@ -112,7 +137,7 @@ extension Negotiation {
         }
         let index: Int
         do {
-            index = try Self.find(request.name, exports)
+            index = try find(request.name, exports)
         } catch {
             return Self.error(error.type, option.rawValue, error.description)
         }
@@ -146,7 +171,8 @@ extension Negotiation {
         var reply: [UInt8] = []
         var next = first
         while next < exports.count, reply.count < 65536 {
-            reply.append(serverReplyFor: exports[next])
+            // Who listens in need not know the names of exports that only TLS opens.
+            if isEncrypted || !exports[next].requiresTLS { reply.append(serverReplyFor: exports[next]) }
             next += 1
         }
         if next < exports.count {
@@ -178,11 +204,13 @@ extension Negotiation {
 enum ExportNameError: Error, CustomStringConvertible {
     case invalid([UInt8])
     case unknown([UInt8])
+    case tlsRequired([UInt8])
 
     var type: OptionReplyType {
         switch self {
         case .invalid: .errorInvalid
         case .unknown: .errorUnknown
+        case .tlsRequired: .errorTLSRequired
         }
     }
 
@@ -190,6 +218,7 @@ enum ExportNameError: Error, CustomStringConvertible {
         switch self {
         case .invalid(let name): "the name \(quoted(name)) is no UTF-8 without NUL"
         case .unknown(let name): "the export \(quoted(name)) does not exist"
+        case .tlsRequired(let name): "the export \(quoted(name)) wants TLS: send STARTTLS first"
         }
     }
 }

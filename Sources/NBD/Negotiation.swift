@@ -43,6 +43,8 @@ public struct Negotiation: Sendable {
         case reply([UInt8])
         /// Send the reply; the bytes that follow are requests to the export with this index, judged by these parameters.
         case transmission(reply: [UInt8], export: Int, parameters: TransmissionParameters)
+        /// Send the reply, in the clear; the bytes that follow are a TLS handshake, and options inside of it.
+        case startTLS(reply: [UInt8])
         /// Send the reply, if any, and close.
         case close(reply: [UInt8], reason: CloseReason)
     }
@@ -73,10 +75,20 @@ public struct Negotiation: Sendable {
     /// The export for which the last SET_META_CONTEXT has selected contexts.
     var exportWithContext: Int?
     var isShuttingDown = false
+    let tls: TLSPolicy
+    /// STARTTLS was answered with ACK.
+    var isEncrypted = false
     private var optionCount = 0
 
     /// Creates the state after the greeting was sent.
-    public init() {}
+    public init(tls: TLSPolicy = .unavailable) {
+        self.tls = tls
+    }
+
+    /// Options are answered with ERR_TLS_REQD.
+    var mustEncrypt: Bool {
+        tls == .required && !isEncrypted
+    }
 
     /// Answers every further option but ABORT with ERR_SHUTDOWN ("Termination of the session during option haggling").
     public mutating func beginShutdown() {
@@ -155,6 +167,10 @@ public struct Negotiation: Sendable {
             return close(.optionTooLong(option: option, bytes: bytes), consumed: 16)
         }
         switch OptionType(rawValue: option) {
+        case .exportName where mustEncrypt:
+            return close(.tlsRequired, consumed: 16)
+        case _ where mustEncrypt:
+            state = .skipping(option: option, bytes: bytes, remaining: Int(bytes))
         case .exportName:
             guard bytes <= ExportInformation.maximumStringBytes else {
                 return close(.exportNameTooLong(bytes: bytes), consumed: 16)

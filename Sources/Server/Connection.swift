@@ -69,6 +69,12 @@ struct Connection: ~Copyable {
     /// The handshake's bytes that are with the kernel.
     var handshakeSent: UnsafeMutableRawBufferPointer?
 
+    // TLS
+    /// STARTTLS was answered, but the answer has not left.
+    var isStartingTLS = false
+    /// TLS, once it has begun.
+    var secure: UnsafeMutablePointer<SecureLink>?
+
     // Requests
     var arena: PageArena
     var freeRequests: UnsafeMutablePointer<UInt16>
@@ -118,6 +124,7 @@ struct Connection: ~Copyable {
     }
 
     deinit {
+        precondition(phase == .free, "a connection outlives its slot")
         unsafe freeRequests.deallocate()
         unsafe replies.deallocate()
         unsafe vectors.deallocate()
@@ -125,14 +132,14 @@ struct Connection: ~Copyable {
     }
 
     /// Puts a new client into a free slot.
-    mutating func begin(descriptor: Int32, peer: String, now: Int) {
+    mutating func begin(descriptor: Int32, peer: String, tls: TLSPolicy, now: Int) {
         precondition(phase == .free, "the slot is taken")
         phase = .handshake
         self.descriptor = descriptor
         self.peer = peer
         startedAt = now
         lastProgress = now
-        negotiation = Negotiation()
+        negotiation = Negotiation(tls: tls)
         parameters = nil
     }
 
@@ -140,7 +147,9 @@ struct Connection: ~Copyable {
     mutating func end() {
         precondition(!isReceiving && !isSending && busyRequests == 0, "the kernel still has operations of this slot")
         precondition(freeRequestCount == Limits.requestsPerConnection, "requests are still in use")
-        while receivedCount > 0 { dropChunk() }
+        dropReceived()
+        dropTLS()
+        isStartingTLS = false
         phase = .free
         descriptor = -1
         isAtEndOfFile = false
@@ -169,18 +178,54 @@ struct Connection: ~Copyable {
         receivedCount += 1
     }
 
-    /// The unparsed bytes of the oldest chunk; nil when everything is parsed.
-    var firstBytes: UnsafeRawBufferPointer? {
+    /// The next unparsed bytes, decrypted if need be; nil when there are none now.
+    mutating func nextBytes() -> UnsafeRawBufferPointer? {
+        guard let link = unsafe secure else { return unsafe firstChunk }
+        while true {
+            if let bytes = unsafe link.pointee.unparsed { return unsafe bytes }
+            guard unsafe link.pointee.isOpen && link.pointee.end == nil else { return nil }
+            let chunk = unsafe firstChunk
+            guard unsafe chunk != nil || link.pointee.hasPending else { return nil }
+            let consumed = unsafe link.pointee.decrypt(chunk ?? UnsafeRawBufferPointer(start: nil, count: 0))
+            if consumed > 0 { consumeChunk(consumed) }
+        }
+    }
+
+    /// `count` of the bytes that ``nextBytes()`` gave have been parsed.
+    mutating func consume(_ count: Int) {
+        if let link = unsafe secure { unsafe link.pointee.consume(count) } else { consumeChunk(count) }
+    }
+
+    /// Something was received that has not been parsed.
+    var hasUnparsed: Bool {
+        guard let link = unsafe secure else { return receivedCount > 0 }
+        return unsafe receivedCount > 0 || link.pointee.unparsed != nil || link.pointee.hasPending
+    }
+
+    /// What is left of the oldest chunk, as it was received.
+    var firstChunk: UnsafeRawBufferPointer? {
         guard receivedCount > 0 else { return nil }
         let chunk = received[receivedHead]
         return unsafe UnsafeRawBufferPointer(
             start: group.bytes(of: chunk.buffer) + Int(chunk.start), count: Int(chunk.end - chunk.start))
     }
 
-    /// `count` bytes of the oldest chunk have been parsed; an empty chunk's buffer goes back to the kernel.
-    mutating func consume(_ count: Int) {
+    /// `count` bytes of the oldest chunk are done with; an empty chunk's buffer goes back to the kernel.
+    mutating func consumeChunk(_ count: Int) {
         received[receivedHead].start += Int32(count)
         if received[receivedHead].start == received[receivedHead].end { dropChunk() }
+    }
+
+    /// Forgets what has been received.
+    mutating func dropReceived() {
+        while receivedCount > 0 { dropChunk() }
+    }
+
+    private mutating func dropTLS() {
+        guard let link = unsafe secure else { return }
+        unsafe link.deinitialize(count: 1)
+        unsafe link.deallocate()
+        unsafe secure = nil
     }
 
     private mutating func dropChunk() {

@@ -51,7 +51,8 @@ extension Loop {
             return
         }
         activeConnections += 1
-        unsafe connections[slot].begin(descriptor: descriptor, peer: peerName(descriptor), now: now)
+        unsafe connections[slot].begin(
+            descriptor: descriptor, peer: peerName(descriptor), tls: shared.tlsPolicy, now: now)
         unsafe logger.debug("connection accepted", metadata: ["client": "\(connections[slot].peer)"])
         unsafe connections[slot].handshakeOutput = Negotiation.greeting
         queueSend(slot)

@@ -37,11 +37,13 @@ extension Loop {
     mutating func finishIfIdle(_ slot: Int) {
         // A stopping server waits for what was asked, not for what might be.
         if isStopping, unsafe connections[slot].phase == .transmission, isIdle(slot),
-            unsafe connections[slot].receivedCount == 0
+            unsafe !connections[slot].hasUnparsed
         {
             drain(slot)
         }
-        if unsafe connections[slot].phase == .draining, isIdle(slot), unsafe !connections[slot].awaitsEndOfFile {
+        if unsafe connections[slot].phase == .draining, isIdle(slot), !sayGoodbye(slot),
+            unsafe !connections[slot].awaitsEndOfFile
+        {
             abort(slot)
         }
         guard unsafe connections[slot].phase == .closing, isUnused(slot) else { return }
@@ -60,7 +62,7 @@ extension Loop {
     /// No request, and nothing to be sent.
     private func isIdle(_ slot: Int) -> Bool {
         unsafe connections[slot].requestsInUse == 0 && !connections[slot].isSending
-            && connections[slot].handshakeOutput.isEmpty
+            && connections[slot].handshakeOutput.isEmpty && !connections[slot].isQueuedForSend
     }
 
     private mutating func release(_ slot: Int) {

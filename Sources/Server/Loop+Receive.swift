@@ -62,7 +62,7 @@ extension Loop {
     /// Ends a connection whose client sends no more, once everything received is parsed. A header that waits for memory is
     /// complete.
     private mutating func drainAtEndOfFile(_ slot: Int) {
-        guard unsafe connections[slot].isAtEndOfFile, unsafe connections[slot].receivedCount == 0,
+        guard unsafe connections[slot].isAtEndOfFile, unsafe !connections[slot].hasUnparsed,
             unsafe connections[slot].headerCount < connections[slot].headerLength
         else { return }
         let isInside =
@@ -86,13 +86,12 @@ extension Loop {
                 continue
             case .draining, .closing, .free:
                 // Bytes behind DISC are ignored.
-                while unsafe connections[slot].receivedCount > 0 {
-                    unsafe connections[slot].consume(connections[slot].firstBytes?.count ?? 0)
-                }
+                unsafe connections[slot].dropReceived()
                 return
             }
             break
         }
+        noticeEndOfTLS(slot)
         drainAtEndOfFile(slot)
         resumeReceiving(slot)
     }
@@ -111,7 +110,7 @@ extension Loop {
         }
         let length = unsafe connections[slot].headerLength
         // The usual case: the header is in one piece where it was received.
-        if unsafe connections[slot].headerCount == 0, let bytes = unsafe connections[slot].firstBytes,
+        if unsafe connections[slot].headerCount == 0, let bytes = unsafe connections[slot].nextBytes(),
             bytes.count >= length
         {
             let header = unsafe RequestHeader(RawSpan(_unsafeBytes: bytes), parameters.messages)
@@ -146,7 +145,7 @@ extension Loop {
     private mutating func gatherHeader(_ slot: Int) -> Bool {
         let length = unsafe connections[slot].headerLength
         while unsafe connections[slot].headerCount < length {
-            guard let bytes = unsafe connections[slot].firstBytes else { return false }
+            guard let bytes = unsafe connections[slot].nextBytes() else { return false }
             let filled = unsafe connections[slot].headerCount
             let count = min(bytes.count, length - filled)
             for offset in 0..<count { unsafe connections[slot].header[filled + offset] = bytes[offset] }
@@ -159,7 +158,7 @@ extension Loop {
     /// Copies payload to the buffer of its request, which begins when all of it is there: of a write whose client
     /// vanishes in the middle, nothing reaches the drive.
     private mutating func takePayload(of request: Int, _ slot: Int) -> Bool {
-        guard let bytes = unsafe connections[slot].firstBytes else { return false }
+        guard let bytes = unsafe connections[slot].nextBytes() else { return false }
         let place = self.slot(request, of: slot)
         let length = Int(unsafe requests[place].served.lengthBytes)
         let filled = unsafe connections[slot].payloadCount
@@ -179,7 +178,7 @@ extension Loop {
 
     /// Throws payload of a refused WRITE away, and answers the request at its end.
     private mutating func discardPayload(of request: Int, _ slot: Int) -> Bool {
-        guard let bytes = unsafe connections[slot].firstBytes else { return false }
+        guard let bytes = unsafe connections[slot].nextBytes() else { return false }
         let count = unsafe min(bytes.count, connections[slot].discardCount)
         unsafe connections[slot].discardCount -= count
         unsafe connections[slot].consume(count)
@@ -194,6 +193,10 @@ extension Loop {
     ///
     /// - Returns: whether the handshake is over and more can be parsed.
     private mutating func advanceHandshake(_ slot: Int) -> Bool {
+        if unsafe connections[slot].isStartingTLS { return beginTLS(slot) }
+        if let link = unsafe connections[slot].secure, unsafe !link.pointee.isOpen {
+            return unsafe advanceTLS(link, slot)
+        }
         while true {
             // A client that asks without reading the answers waits until it has read them.
             guard unsafe connections[slot].handshakeOutput.count < Limits.receiveBufferBytes else { return false }
@@ -213,6 +216,12 @@ extension Loop {
                 queueSend(slot)
                 beginTransmission(slot, export: export, parameters)
                 return true
+            case .startTLS(let reply):
+                unsafe connections[slot].handshakeOutput += reply
+                queueSend(slot)
+                unsafe connections[slot].isStartingTLS = true
+                putBackInput(slot)
+                return true
             case .close(let reply, let reason):
                 closeHandshake(slot, reply, reason)
                 return true
@@ -221,7 +230,7 @@ extension Loop {
     }
 
     private mutating func copyFirstChunk(_ slot: Int) {
-        guard unsafe !connections[slot].isFirstChunkCopied, let bytes = unsafe connections[slot].firstBytes else {
+        guard unsafe !connections[slot].isFirstChunkCopied, let bytes = unsafe connections[slot].nextBytes() else {
             return
         }
         unsafe connections[slot].handshakeInput.append(contentsOf: bytes)
@@ -234,9 +243,21 @@ extension Loop {
     private mutating func dropCopiedChunk(_ slot: Int) -> Bool {
         if unsafe connections[slot].isFirstChunkCopied {
             unsafe connections[slot].isFirstChunkCopied = false
-            unsafe connections[slot].consume(connections[slot].firstBytes?.count ?? 0)
+            let count = unsafe connections[slot].nextBytes()?.count ?? 0
+            unsafe connections[slot].consume(count)
         }
-        return unsafe connections[slot].receivedCount > 0
+        return unsafe connections[slot].hasUnparsed
+    }
+
+    /// The options are over, or interrupted: what is left is the end of the chunk that completed the last one.
+    private mutating func putBackInput(_ slot: Int) {
+        if unsafe connections[slot].isFirstChunkCopied {
+            let left = unsafe connections[slot].handshakeInput.count
+            unsafe connections[slot].isFirstChunkCopied = false
+            let chunk = unsafe connections[slot].nextBytes()?.count ?? 0
+            unsafe connections[slot].consume(chunk - left)
+        }
+        unsafe connections[slot].handshakeInput = []
     }
 
     private mutating func beginTransmission(_ slot: Int, export: Int, _ parameters: TransmissionParameters) {
@@ -244,13 +265,7 @@ extension Loop {
         unsafe connections[slot].export = export
         unsafe connections[slot].parameters = parameters
         unsafe connections[slot].parameters?.isShuttingDown = isStopping
-        // What is left is the end of the chunk that completed the last option.
-        if unsafe connections[slot].isFirstChunkCopied {
-            let left = unsafe connections[slot].handshakeInput.count
-            unsafe connections[slot].isFirstChunkCopied = false
-            unsafe connections[slot].consume((connections[slot].firstBytes?.count ?? 0) - left)
-        }
-        unsafe connections[slot].handshakeInput = []
+        putBackInput(slot)
         unsafe logger.info(
             "export opened",
             metadata: ["client": "\(connections[slot].peer)", "export": "\(shared.exports[export].name)"])

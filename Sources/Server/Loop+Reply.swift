@@ -137,11 +137,15 @@ extension Loop {
             return
         }
         guard unsafe !connections[slot].isSending else { return }
-        if unsafe !connections[slot].handshakeOutput.isEmpty {
+        if let link = unsafe connections[slot].secure {
+            unsafe sendRecords(link, slot)
+        } else if unsafe !connections[slot].handshakeOutput.isEmpty {
             sendHandshake(slot)
         } else if unsafe connections[slot].replyCount > 0 {
             sendReplies(slot)
         }
+        // Nothing was left to send: that may be what a connection's end waits for.
+        if unsafe !connections[slot].isSending { finishIfIdle(slot) }
     }
 
     private mutating func sendHandshake(_ slot: Int) {
@@ -183,7 +187,7 @@ extension Loop {
         submitSend(slot, vectorCount: vectorCount, byteCount: byteCount)
     }
 
-    private mutating func submitSend(_ slot: Int, vectorCount: Int, byteCount: Int) {
+    mutating func submitSend(_ slot: Int, vectorCount: Int, byteCount: Int) {
         unsafe connections[slot].sendBytesLeft = byteCount
         let message = unsafe connections[slot].message
         unsafe message.pointee.msg_iov = unsafe connections[slot].vectors
@@ -203,7 +207,9 @@ extension Loop {
     mutating func sent(_ result: Int32, on slot: Int) {
         unsafe connections[slot].isSending = false
         unsafe connections[slot].lastProgress = now
-        if unsafe result > 0 && result < connections[slot].sendBytesLeft && connections[slot].phase != .closing {
+        if let link = unsafe connections[slot].secure {
+            if result > 0 { unsafe link.pointee.session.removeOutput(Int(result)) }
+        } else if unsafe result > 0 && result < connections[slot].sendBytesLeft && connections[slot].phase != .closing {
             sendRest(slot, from: Int(result))
             return
         }
@@ -245,7 +251,7 @@ extension Loop {
     }
 
     /// A request is over: its memory and its slot are free again.
-    private mutating func releaseRequest(_ request: Int, _ slot: Int) {
+    mutating func releaseRequest(_ request: Int, _ slot: Int) {
         releaseBuffer(self.slot(request, of: slot), slot)
         unsafe connections[slot].releaseRequest(request)
     }

@@ -21,7 +21,8 @@ public struct Server {
     ///     neither, at ``Endpoint/standard``.
     ///   - loops: how many threads serve; at least one.
     public init(
-        exports: [ServedExport], endpoints: [Endpoint], loops: Int, limits: Limits = Limits(), logger: Logger
+        exports: [ServedExport], endpoints: [Endpoint], loops: Int, limits: Limits = Limits(),
+        tls: TLSSettings? = nil, logger: Logger
     ) throws(ServerError) {
         do {
             _ = try Ring(entries: 8, completions: 16)
@@ -46,7 +47,7 @@ public struct Server {
         do {
             shared = try SharedState(
                 exports: exports, information: information, listeners: listeners, loopCount: loops, limits: limits,
-                logger: logger)
+                tls: tls, logger: logger)
         } catch {
             throw .ring(error)
         }

@@ -12,6 +12,8 @@ final class SharedState: Sendable {
     /// By export.
     let gates: [WriteGate]
     let limits: Limits
+    /// Nil: no TLS.
+    let tls: TLSSettings?
     let logger: Logger
     let listeners: [Listener]
     let loopCount: Int
@@ -27,17 +29,24 @@ final class SharedState: Sendable {
     init(
         exports: [ServedExport], information: [ExportInformation], listeners: [Listener], loopCount: Int,
         limits: Limits,
-        logger: Logger
+        tls: TLSSettings?, logger: Logger
     ) throws(RingError) {
         self.exports = exports
         self.information = information
         self.listeners = listeners
         self.limits = limits
+        self.tls = tls
         self.logger = logger
         self.loopCount = loopCount
         gates = try exports.map { _ throws(RingError) in try WriteGate(loopCount: loopCount) }
         rings = (0..<loopCount).map { _ in RingCell() }
         running = Atomic<Int>(loopCount)
+    }
+
+    /// What the handshake of every connection has to know of TLS.
+    var tlsPolicy: TLSPolicy {
+        guard let tls else { return .unavailable }
+        return tls.isRequired ? .required : .optional
     }
 
     /// Tells the other loops where to send messages.

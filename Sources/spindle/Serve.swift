@@ -46,6 +46,9 @@ struct Serve: ParsableCommand {
     @Flag(help: "Open the images for reading only.")
     var readOnly = false
 
+    @OptionGroup(title: "TLS")
+    var tls: TLSOptions
+
     @Option(help: "How many threads serve; one for each processor if not given.")
     var threads: Int?
 
@@ -82,7 +85,8 @@ struct Serve: ParsableCommand {
         }
         let exports = try images.enumerated().map { try open($0.element, number: $0.offset) }
         let server = try Server(
-            exports: exports, endpoints: listen, loops: threads ?? processorCount(), logger: Logger(label: "spindle"))
+            exports: exports, endpoints: listen, loops: threads ?? processorCount(), tls: tls.settings(),
+            logger: Logger(label: "spindle"))
         try server.run { () throws -> Void in try announce(server) }
     }
 
