@@ -74,8 +74,8 @@ let package = Package(
         tests("TLSTests", ["TLS", "CGnuTLS", "Support"]),
 
         // Through the program as it is run.
-        .target(name: "Support", dependencies: ["spindle"], path: "Tests/Support", swiftSettings: testing),
-        tests("ConformanceTests", ["Support"]),
+        .target(name: "Support", dependencies: ["spindle", "CGnuTLS"], path: "Tests/Support", swiftSettings: testing),
+        tests("ConformanceTests", ["Support", "CGnuTLS"]),
         tests("InteropTests", ["Support"]),
     ],
     swiftLanguageModes: [.v6]

@@ -11,7 +11,9 @@ extension Negotiation {
     func find(_ name: [UInt8], _ exports: [ExportInformation]) throws(ExportNameError) -> Int {
         guard Self.isString(name) else { throw .invalid(name) }
         guard let index = Self.export(named: name, exports) else { throw .unknown(name) }
-        guard isEncrypted || !exports[index].requiresTLS else { throw .tlsRequired(name) }
+        guard isEncrypted || !exports[index].requiresTLS else {
+            throw clientFlags.contains(.fixedNewstyle) ? .tlsRequired(name) : .tlsImpossible(name)
+        }
         return index
     }
 
@@ -41,6 +43,10 @@ extension Negotiation {
             return Self.shutdownError(option)
         }
         if mustEncrypt, type != .abort, type != .startTLS {
+            // ERR_TLS_REQD would be against the protocol: to a client without FIXED_NEWSTYLE no server has TLS.
+            guard clientFlags.contains(.fixedNewstyle) else {
+                return Self.error(.errorPolicy, option, "this server wants TLS, which only fixed newstyle can begin")
+            }
             return Self.error(.errorTLSRequired, option, "this server wants TLS: send STARTTLS first")
         }
         switch type {
@@ -72,9 +78,9 @@ extension Negotiation {
 
     /// STARTTLS. Whatever was agreed on before came over a line that others may have written to: it is forgotten.
     private mutating func startTLS(_ option: UInt32, bytes: UInt32) -> Event {
-        // A client that is not fixed newstyle has no way to learn of errors, and none to go on after one.
-        guard tls != .unavailable, clientFlags.contains(.fixedNewstyle) else {
-            return Self.error(.errorUnsupported, option, "this server has no TLS")
+        guard tls != .unavailable else { return Self.error(.errorUnsupported, option, "this server has no TLS") }
+        guard clientFlags.contains(.fixedNewstyle) else {
+            return Self.error(.errorPolicy, option, "only fixed newstyle can begin TLS")
         }
         guard bytes == 0 else { return Self.unexpectedData("STARTTLS", option, bytes: bytes) }
         guard !isEncrypted else { return Self.error(.errorInvalid, option, "this is inside of TLS already") }
@@ -205,12 +211,15 @@ enum ExportNameError: Error, CustomStringConvertible {
     case invalid([UInt8])
     case unknown([UInt8])
     case tlsRequired([UInt8])
+    /// To a client without FIXED_NEWSTYLE, which cannot begin TLS.
+    case tlsImpossible([UInt8])
 
     var type: OptionReplyType {
         switch self {
         case .invalid: .errorInvalid
         case .unknown: .errorUnknown
         case .tlsRequired: .errorTLSRequired
+        case .tlsImpossible: .errorPolicy
         }
     }
 
@@ -219,6 +228,7 @@ enum ExportNameError: Error, CustomStringConvertible {
         case .invalid(let name): "the name \(quoted(name)) is no UTF-8 without NUL"
         case .unknown(let name): "the export \(quoted(name)) does not exist"
         case .tlsRequired(let name): "the export \(quoted(name)) wants TLS: send STARTTLS first"
+        case .tlsImpossible(let name): "the export \(quoted(name)) wants TLS, which only fixed newstyle can begin"
         }
     }
 }

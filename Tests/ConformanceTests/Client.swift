@@ -35,6 +35,12 @@ final class Client {
     /// The chunks that have come for them, by cookie.
     var chunks: [UInt64: [Chunk]] = [:]
     var nextCookie: UInt64 = 0x0123_4567_89AB_CDEF
+    /// TLS, once its handshake is over.
+    var tls: TLSClient?
+    /// The server has said that it sends no more (close_notify).
+    var isToldGoodbye = false
+    /// Decrypted bytes that were not asked for yet.
+    var plaintext: [UInt8] = []
     private let connection: RawConnection
     /// A server lives as long as its clients.
     private let server: RunningServer
@@ -48,8 +54,18 @@ final class Client {
         self.server = server
     }
 
-    /// Sends all bytes, and takes meanwhile what comes.
+    /// Sends all bytes, inside of TLS once that has begun, and takes meanwhile what comes.
     func send(_ bytes: [UInt8]) throws {
+        try sendInTheClear(tls.map { encrypt(bytes, $0) } ?? bytes)
+    }
+
+    /// Receives exactly so many bytes, inside of TLS once that has begun.
+    func receive(_ count: Int) throws -> [UInt8] {
+        try tls.map { try receive(count, $0) } ?? receiveInTheClear(count)
+    }
+
+    /// Sends all bytes as they are.
+    func sendInTheClear(_ bytes: [UInt8]) throws {
         var sent = 0
         while sent < bytes.count {
             let events = try wait(for: isEnded ? POLLOUT : POLLIN | POLLOUT)
@@ -65,8 +81,8 @@ final class Client {
         }
     }
 
-    /// Receives exactly so many bytes.
-    func receive(_ count: Int) throws -> [UInt8] {
+    /// Receives exactly so many bytes as they come.
+    func receiveInTheClear(_ count: Int) throws -> [UInt8] {
         let waiting = min(count, inbox.count - inboxHead)
         var bytes = inbox.bytes(inboxHead, waiting)
         inboxHead += waiting
@@ -86,6 +102,18 @@ final class Client {
         return bytes
     }
 
+    /// Receives what is there, as it comes, at least a byte.
+    func receiveSome() throws -> [UInt8] {
+        if inboxHead == inbox.count {
+            guard !isEnded else { throw RawConnection.Failure.closed(received: 0) }
+            _ = try wait(for: POLLIN)
+            try takeWhatIsThere()
+        }
+        guard inboxHead < inbox.count else { throw RawConnection.Failure.closed(received: 0) }
+        defer { inboxHead = inbox.count }
+        return inbox.bytes(inboxHead, inbox.count - inboxHead)
+    }
+
     /// Whether the server closes without sending anything more.
     func isClosedByServer() -> Bool {
         do {
@@ -101,7 +129,7 @@ final class Client {
     /// Whether there is something to receive, or the end, within a time.
     func isReadable(withinMilliseconds limit: Int32) throws -> Bool {
         var state = pollfd(fd: connection.descriptor, events: Int16(POLLIN), revents: 0)
-        return inboxHead < inbox.count || poll(&state, 1, limit) > 0
+        return inboxHead < inbox.count || !plaintext.isEmpty || poll(&state, 1, limit) > 0
     }
 
     /// Closes at once, whatever is under way.
@@ -135,6 +163,6 @@ final class Client {
         let count = recv(connection.descriptor, &part, part.count, Int32(MSG_DONTWAIT))
         if count > 0 { inbox += part.prefix(count) }
         // What was received before the end can still be decoded.
-        if count == 0 { isEnded = true }
+        if count == 0 || (count < 0 && errno == ECONNRESET) { isEnded = true }
     }
 }

@@ -34,6 +34,7 @@ enum ReplyType {
     static let errorUnsupported: UInt32 = 0x8000_0001
     static let errorPolicy: UInt32 = 0x8000_0002
     static let errorInvalid: UInt32 = 0x8000_0003
+    static let errorTLSRequired: UInt32 = 0x8000_0005
     static let errorUnknown: UInt32 = 0x8000_0006
     static let errorShutdown: UInt32 = 0x8000_0007
     static let errorTooBig: UInt32 = 0x8000_0009

@@ -76,6 +76,8 @@ func optionReplies(_ bytes: [UInt8], _ location: SourceLocation = #_sourceLocati
 struct Handshake: Equatable {
     /// Everything sent before the last event.
     var replies: [UInt8] = []
+    /// TLS was to begin; what came behind that is fed as if it had been inside.
+    var isEncrypted = false
     /// `transmission` or `close`, or nil when the server waits for more.
     var end: Negotiation.Event?
     /// What was not consumed.
@@ -106,6 +108,11 @@ struct Handshake: Equatable {
             case .reply(let bytes):
                 #expect(end == nil, "a reply after the end of the handshake", sourceLocation: location)
                 replies += bytes
+            case .startTLS(let bytes):
+                #expect(end == nil, "TLS after the end of the handshake", sourceLocation: location)
+                #expect(!isEncrypted, "TLS began twice", sourceLocation: location)
+                isEncrypted = true
+                replies += bytes
             case .transmission, .close:
                 #expect(end == nil, "the handshake ended twice", sourceLocation: location)
                 end = event
@@ -121,11 +128,11 @@ struct Handshake: Equatable {
 
 /// Runs a handshake in one piece, byte by byte and in pieces of 7 (18, 19): where packets end must not matter.
 func handshake(
-    _ bytes: [UInt8], _ exports: [ExportInformation], shuttingDown: Bool = false,
+    _ bytes: [UInt8], _ exports: [ExportInformation], tls: TLSPolicy = .unavailable, shuttingDown: Bool = false,
     _ location: SourceLocation = #_sourceLocation
 ) -> Handshake {
     let outcomes = [bytes.count, 1, 7].map { size in
-        var negotiation = Negotiation()
+        var negotiation = Negotiation(tls: tls)
         if shuttingDown {
             negotiation.beginShutdown()
         }
@@ -138,11 +145,11 @@ func handshake(
 
 /// The replies to options sent after FIXED_NEWSTYLE with NO_ZEROES, to a server that has to go on waiting for more.
 func replies(
-    to options: [UInt8]..., exports: [ExportInformation], shuttingDown: Bool = false,
+    to options: [UInt8]..., exports: [ExportInformation], tls: TLSPolicy = .unavailable, shuttingDown: Bool = false,
     _ location: SourceLocation = #_sourceLocation
 ) -> [OptionReply] {
     let outcome = handshake(
-        noZeroes + options.flatMap { $0 }, exports, shuttingDown: shuttingDown, location)
+        noZeroes + options.flatMap { $0 }, exports, tls: tls, shuttingDown: shuttingDown, location)
     #expect(outcome.end == nil && outcome.rest.isEmpty, sourceLocation: location)
     return optionReplies(outcome.replies, location)
 }

@@ -28,7 +28,7 @@ final class RunningLoops: Sendable {
             name: "disk", drive: ExportedDrive(drive, controller: .piix3IDE), medium: medium)
         shared = try SharedState(
             exports: [export], information: [try export.information()],
-            listeners: try Listener.open(.unix(path: path)), loopCount: loops, limits: limits,
+            listeners: try Listener.open(.unix(path: path)), loopCount: loops, limits: limits, tls: nil,
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
         // The first loop accepts for all.
         for number in (0..<loops).reversed() { try start(number) }

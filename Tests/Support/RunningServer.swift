@@ -55,6 +55,14 @@ public final class RunningServer {
         let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
         return 1024 * (Int(line?.filter(\.isNumber) ?? "") ?? 0)
     }
+    /// How long processors have worked for it (proc(5), /proc/pid/stat: utime and stime, in hundredths of a second).
+    public var processorSeconds: Double {
+        let line = (try? String(contentsOfFile: "/proc/\(processIdentifier)/stat", encoding: .utf8)) ?? ""
+        // The second field, the program's name, ends with the last parenthesis.
+        let fields = line[(line.lastIndex(of: ")") ?? line.startIndex)...].split(separator: " ")
+        guard fields.count > 13, let user = Double(fields[12]), let system = Double(fields[13]) else { return 0 }
+        return (user + system) / 100
+    }
     /// Its process.
     public var processIdentifier: Int32 { process.processIdentifier }
     /// It has not ended.

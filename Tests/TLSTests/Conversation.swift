@@ -1,6 +1,7 @@
 // A session of ours and a client, back to back.
 
 import CGnuTLS
+import Support
 import TLS
 
 /// How a handshake ended on both sides.
@@ -12,13 +13,15 @@ struct HandshakeOutcome {
 /// Server and client, and the bytes between them.
 final class Conversation {
     var server: TLSSession
-    let client: Client
+    let client: TLSClient
     /// No more bytes than this are given to either side at a time.
     var pieceBytes = Int.max
 
-    init(_ credentials: TLSCredentials, _ settings: ClientSettings, outputBytes: Int = TLSSession.standardOutputBytes) {
+    init(
+        _ credentials: TLSCredentials, _ settings: TLSClientSettings, outputBytes: Int = TLSSession.standardOutputBytes
+    ) {
         server = TLSSession(credentials, outputBytes: outputBytes)
-        client = Client(settings)
+        client = TLSClient(settings)
     }
 
     /// Takes what the server sends.

@@ -58,7 +58,7 @@ import Testing
             try #require(UInt8(String(digits[$0...$0 + 1]), radix: 16))
         }
         let credentials = try TLSCredentials(certificates: nil, preSharedKeyFile: path, verifyPeer: false)
-        let conversation = Conversation(credentials, ClientSettings(preSharedKey: ("bob", key)))
+        let conversation = Conversation(credentials, TLSClientSettings(preSharedKey: ("bob", key)))
         #expect(conversation.shakeHands().server == .done)
         #expect(conversation.server.client.preSharedKeyUser == "bob")
     }
@@ -119,7 +119,7 @@ import Testing
             let credentials = try TLSCredentials(
                 certificates: files.directory, preSharedKeyFile: nil, verifyPeer: true)
             return Conversation(
-                credentials, ClientSettings(trusts: files.path("ca-cert.pem"), certificate: files.pair("client")))
+                credentials, TLSClientSettings(trusts: files.path("ca-cert.pem"), certificate: files.pair("client")))
         }
         let conversation = try make()
         #expect(conversation.shakeHands().server == .done)

@@ -1,6 +1,7 @@
 // Handshakes with certificates and pre-shared keys, and all the ways in which they fail.
 
 import CGnuTLS
+import Support
 import Testing
 
 @testable import TLS
@@ -16,8 +17,8 @@ import Testing
         try TLSCredentials(certificates: files.directory, preSharedKeyFile: nil, verifyPeer: verifyPeer)
     }
 
-    func settings(_ client: String?) -> ClientSettings {
-        ClientSettings(trusts: files.path("ca-cert.pem"), certificate: client.map(files.pair))
+    func settings(_ client: String?) -> TLSClientSettings {
+        TLSClientSettings(trusts: files.path("ca-cert.pem"), certificate: client.map(files.pair))
     }
 
     @Test(arguments: ["TLS1.2", "TLS1.3"], [Int.max, 1])
@@ -80,7 +81,7 @@ import Testing
         var failures: [TLSFailure] = []
         var alerts: [Int32] = []
         for (user, bytes) in [("alice", [9, 9, 9]), ("mallory", key.key)] {
-            var settings = ClientSettings().only(version)
+            var settings = TLSClientSettings().only(version)
             settings.preSharedKey = (user, bytes)
             let conversation = Conversation(try key.credentials, settings)
             let outcome = conversation.shakeHands()
@@ -135,7 +136,7 @@ import Testing
 
     @Test(arguments: ["TLS1.2", "TLS1.3"])
     func aClientThatDoesNotTrustTheServer(version: String) throws {
-        var settings = ClientSettings(trusts: files.path("other-ca-cert.pem")).only(version)
+        var settings = TLSClientSettings(trusts: files.path("other-ca-cert.pem")).only(version)
         settings.certificate = files.pair("client")
         let conversation = Conversation(try certificates(), settings)
         let outcome = conversation.shakeHands()
@@ -226,7 +227,7 @@ import Testing
     /// Half a handshake is no failure, whereever it ends.
     @Test func handshakeThatStops() throws {
         let key = try TestKey()
-        let client = Client(key.settings)
+        let client = TLSClient(key.settings)
         _ = client.handshake()
         for count in stride(from: 0, to: client.outgoing.count, by: 7) {
             var session = TLSSession(try key.credentials)
@@ -239,9 +240,9 @@ import Testing
     }
 }
 
-extension ClientSettings {
+extension TLSClientSettings {
     /// No certificates either.
-    fileprivate func onlyPreSharedKeys(_ version: String) -> ClientSettings {
+    fileprivate func onlyPreSharedKeys(_ version: String) -> TLSClientSettings {
         var copy = self
         copy.priority = "NORMAL:-VERS-ALL:+VERS-\(version):-KX-ALL:+ECDHE-PSK:+DHE-PSK:+PSK"
         return copy

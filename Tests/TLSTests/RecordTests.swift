@@ -1,6 +1,7 @@
 // Application data: large and small, cut and changed, and the ends of a session.
 
 import CGnuTLS
+import Support
 import Testing
 
 @testable import TLS

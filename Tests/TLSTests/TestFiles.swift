@@ -105,21 +105,8 @@ final class TestFiles: Sendable {
     }
 }
 
-/// A pre-shared key, its user and the file of a server.
-struct TestKey {
-    let user = "alice"
-    let key: [UInt8] = Array(0..<32)
-    let folder = try! TemporaryFolder()
-    var path: String { folder.path + "/keys.psk" }
-
-    init() throws {
-        let text = "bob:00ff\n\(user):" + key.map { String(format: "%02x", $0) }.joined() + "\n"
-        try Data(text.utf8).write(to: URL(fileURLWithPath: path))
-    }
-
+extension TestKey {
     var credentials: TLSCredentials {
         get throws { try TLSCredentials(certificates: nil, preSharedKeyFile: path, verifyPeer: false) }
     }
-
-    var settings: ClientSettings { ClientSettings(preSharedKey: (user, key)) }
 }

@@ -4,19 +4,30 @@ import CGnuTLS
 import Glibc
 
 /// How a client of a test presents itself.
-struct ClientSettings {
-    var priority = "NORMAL:+ECDHE-PSK:+DHE-PSK:+PSK"
+public struct TLSClientSettings {
+    /// What it offers, in the words of GnuTLS.
+    public var priority = "NORMAL:+ECDHE-PSK:+DHE-PSK:+PSK"
     /// A user and a key.
-    var preSharedKey: (user: String, key: [UInt8])?
+    public var preSharedKey: (user: String, key: [UInt8])?
     /// The certificate authority it trusts, if it looks at all.
-    var trusts: String?
+    public var trusts: String?
     /// Its certificate and key.
-    var certificate: (certificate: String, key: String)?
+    public var certificate: (certificate: String, key: String)?
     /// Another limit for records than the largest (RFC 6066, 4; RFC 8449).
-    var recordBytes: Int?
+    public var recordBytes: Int?
+
+    /// A client with these proofs.
+    public init(
+        preSharedKey: (user: String, key: [UInt8])? = nil, trusts: String? = nil,
+        certificate: (certificate: String, key: String)? = nil
+    ) {
+        self.preSharedKey = preSharedKey
+        self.trusts = trusts
+        self.certificate = certificate
+    }
 
     /// TLS of one version only.
-    func only(_ version: String) -> ClientSettings {
+    public func only(_ version: String) -> TLSClientSettings {
         var copy = self
         copy.priority = "NORMAL:-VERS-ALL:+VERS-\(version):+ECDHE-PSK:+DHE-PSK:+PSK"
         return copy
@@ -24,16 +35,21 @@ struct ClientSettings {
 }
 
 /// The client. Bytes for it are put into `incoming`; what it sends is found in `outgoing`.
-final class Client {
-    let session: gnutls_session_t
+public final class TLSClient {
+    /// GnuTLS's session, for a test that does something odd with it.
+    public let session: gnutls_session_t
     private let certificates: gnutls_certificate_credentials_t
     private let keys: gnutls_psk_client_credentials_t
-    var incoming: [UInt8] = []
-    var outgoing: [UInt8] = []
+    /// Bytes from the server; those that GnuTLS has taken are gone when a call returns.
+    public var incoming: [UInt8] = []
+    /// Bytes for the server.
+    public var outgoing: [UInt8] = []
+    private var incomingHead = 0
     /// GnuTLS keeps the pointer.
     nonisolated(unsafe) private static let serverName = strdup("localhost")
 
-    init(_ settings: ClientSettings) {
+    /// A client that says nothing before ``handshake()``.
+    public init(_ settings: TLSClientSettings) {
         var session: gnutls_session_t?
         // It shows the certificate it has, whether or not the server's list of authorities suggests that.
         gnutls_init(&session, UInt32(GNUTLS_CLIENT) | UInt32(GNUTLS_NONBLOCK) | GNUTLS_FORCE_CLIENT_CERT.rawValue)
@@ -74,28 +90,31 @@ final class Client {
     private func setMemoryTransport() {
         gnutls_transport_set_ptr(session, Unmanaged.passUnretained(self).toOpaque())
         gnutls_transport_set_pull_function(session) { pointer, bytes, count in
-            let client = Unmanaged<Client>.fromOpaque(pointer!).takeUnretainedValue()
-            let taken = min(count, client.incoming.count)
+            let client = Unmanaged<TLSClient>.fromOpaque(pointer!).takeUnretainedValue()
+            let taken = min(count, client.incoming.count - client.incomingHead)
             guard taken > 0 else {
                 gnutls_transport_set_errno(client.session, EAGAIN)
                 return -1
             }
-            bytes!.copyMemory(from: Array(client.incoming[..<taken]), byteCount: taken)
-            client.incoming.removeFirst(taken)
+            client.incoming.withUnsafeBytes {
+                bytes!.copyMemory(from: $0.baseAddress! + client.incomingHead, byteCount: taken)
+            }
+            client.incomingHead += taken
             return taken
         }
         gnutls_transport_set_push_function(session) { pointer, bytes, count in
-            let client = Unmanaged<Client>.fromOpaque(pointer!).takeUnretainedValue()
+            let client = Unmanaged<TLSClient>.fromOpaque(pointer!).takeUnretainedValue()
             client.outgoing.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
             return count
         }
         gnutls_transport_set_pull_timeout_function(session) { pointer, _ in
-            Unmanaged<Client>.fromOpaque(pointer!).takeUnretainedValue().incoming.isEmpty ? 0 : 1
+            Unmanaged<TLSClient>.fromOpaque(pointer!).takeUnretainedValue().isDrained ? 0 : 1
         }
     }
 
     /// Goes on with the handshake: 0 when it is done, GnuTLS's error otherwise.
-    func handshake() -> Int32 {
+    public func handshake() -> Int32 {
+        defer { dropTaken() }
         while true {
             let result = gnutls_handshake(session)
             if result == GNUTLS_E_WARNING_ALERT_RECEIVED { continue }
@@ -105,7 +124,7 @@ final class Client {
     }
 
     /// Encrypts bytes to `outgoing`.
-    func send(_ bytes: [UInt8]) {
+    public func send(_ bytes: [UInt8]) {
         var sent = 0
         while sent < bytes.count {
             let count = bytes.withUnsafeBytes {
@@ -117,15 +136,33 @@ final class Client {
     }
 
     /// Decrypts all of `incoming`, and says what ended it: GNUTLS_E_AGAIN as a rule, 0 after close_notify.
-    func receive() -> (bytes: [UInt8], result: Int32) {
+    public func receive() -> (bytes: [UInt8], result: Int32) {
+        defer { dropTaken() }
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 16384)
         while true {
             let count = gnutls_record_recv(session, &buffer, buffer.count)
             // After a key update GnuTLS says "again" though there is more.
-            if count == Int(GNUTLS_E_AGAIN), !incoming.isEmpty { continue }
+            if count == Int(GNUTLS_E_AGAIN), !isDrained { continue }
             if count <= 0 { return (bytes, Int32(count)) }
             bytes += buffer[..<count]
         }
+    }
+    /// Puts close_notify into `outgoing`: nothing more will be sent.
+    public func sayGoodbye() {
+        gnutls_bye(session, GNUTLS_SHUT_WR)
+    }
+
+    /// Bytes for the server, which are taken out of `outgoing`.
+    public func takeOutgoing() -> [UInt8] {
+        defer { outgoing = [] }
+        return outgoing
+    }
+
+    private var isDrained: Bool { incomingHead == incoming.count }
+
+    private func dropTaken() {
+        incoming.removeFirst(incomingHead)
+        incomingHead = 0
     }
 }
