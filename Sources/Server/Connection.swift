@@ -196,10 +196,11 @@ struct Connection: ~Copyable {
         if let link = unsafe secure { unsafe link.pointee.consume(count) } else { consumeChunk(count) }
     }
 
-    /// Something was received that has not been parsed.
+    /// Something was received that has not been parsed. What comes behind the end of TLS is nothing.
     var hasUnparsed: Bool {
         guard let link = unsafe secure else { return receivedCount > 0 }
-        return unsafe receivedCount > 0 || link.pointee.unparsed != nil || link.pointee.hasPending
+        if unsafe link.pointee.unparsed != nil { return true }
+        return unsafe link.pointee.end == nil && (receivedCount > 0 || link.pointee.hasPending)
     }
 
     /// What is left of the oldest chunk, as it was received.

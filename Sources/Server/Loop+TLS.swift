@@ -55,14 +55,22 @@ extension Loop {
         drain(slot)
     }
 
-    /// Looks whether the client's records have ended: well, which is like the end of file, or not.
+    /// Looks whether the client's records have ended: well, which is like the end of file, or not. What was decrypted
+    /// before a good end is parsed first; after a bad one nobody could read the replies.
     mutating func noticeEndOfTLS(_ slot: Int) {
-        guard let link = unsafe connections[slot].secure, let end = unsafe link.pointee.end,
-            unsafe link.pointee.unparsed == nil
-        else { return }
+        guard let link = unsafe connections[slot].secure, let end = unsafe link.pointee.end else { return }
         switch end {
-        case .closedByClient: unsafe connections[slot].isAtEndOfFile = true
-        case .failed(let failure): endTLS(slot, failure)
+        case .closedByClient:
+            guard unsafe link.pointee.unparsed == nil else { return }
+            // The socket's own end is still to be seen.
+            unsafe connections[slot].dropReceived()
+            if unsafe connections[slot].phase == .handshake {
+                drain(slot)
+            } else {
+                unsafe connections[slot].isAtEndOfFile = true
+            }
+        case .failed(let failure):
+            endTLS(slot, failure)
         }
     }
 
@@ -72,6 +80,12 @@ extension Loop {
             unsafe encryptHandshake(link, slot)
             if unsafe connections[slot].handshakeOutput.isEmpty { unsafe encryptReplies(link, slot) }
             unsafe link.pointee.session.endRecord()
+        }
+        if let failure = unsafe link.pointee.session.failure {
+            if unsafe connections[slot].phase != .draining { endTLS(slot, failure) }
+            // What cannot be encrypted any more holds nothing up.
+            unsafe connections[slot].handshakeOutput = []
+            dropReplies(slot)
         }
         let output = unsafe link.pointee.session.output
         guard output.count > 0 else { return }
