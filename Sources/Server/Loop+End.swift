@@ -41,10 +41,13 @@ extension Loop {
         {
             drain(slot)
         }
-        if unsafe connections[slot].phase == .draining, isIdle(slot), !sayGoodbye(slot),
-            unsafe !connections[slot].awaitsEndOfFile
-        {
-            abort(slot)
+        if unsafe connections[slot].phase == .draining, isIdle(slot), !sayGoodbye(slot) {
+            if unsafe !connections[slot].awaitsEndOfFile {
+                abort(slot)
+            } else if unsafe connections[slot].secure != nil {
+                // It has been told that nothing more comes; with this it sees that, too.
+                unsafe shutdown(connections[slot].descriptor, Int32(SHUT_WR))
+            }
         }
         guard unsafe connections[slot].phase == .closing, isUnused(slot) else { return }
         dropReplies(slot)
@@ -134,7 +137,10 @@ extension Loop {
                 unsafe connections[slot].parameters?.isShuttingDown = true
                 pump(slot)
                 finishIfIdle(slot)
-            case .draining, .closing, .free:
+            case .draining:
+                unsafe connections[slot].awaitsEndOfFile = false
+                finishIfIdle(slot)
+            case .closing, .free:
                 break
             }
         }

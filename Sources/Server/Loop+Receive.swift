@@ -20,7 +20,8 @@ extension Loop {
         if !completion.hasMore { unsafe connections[slot].isReceiving = false }
         if completion.result > 0, let buffer = completion.buffer {
             unsafe connections[slot].append(ReceivedChunk(buffer: buffer, start: 0, end: completion.result))
-            unsafe connections[slot].lastProgress = now
+            // Bytes that nobody will look at do not keep a connection.
+            if unsafe connections[slot].phase != .draining { unsafe connections[slot].lastProgress = now }
             pump(slot)
         } else if completion.result == 0 {
             endOfFile(slot)
@@ -37,7 +38,8 @@ extension Loop {
     /// Arms the receive again when it has ended for want of buffers and there are some.
     private mutating func resumeReceiving(_ slot: Int) {
         let phase = unsafe connections[slot].phase
-        guard phase == .handshake || phase == .transmission, unsafe !connections[slot].isReceiving,
+        let isReading = unsafe phase == .handshake || phase == .transmission || connections[slot].awaitsEndOfFile
+        guard isReading && phase != .closing, unsafe !connections[slot].isReceiving,
             unsafe !connections[slot].isAtEndOfFile,
             unsafe connections[slot].receivedCount < Int(Limits.receiveBuffers)
         else { return }

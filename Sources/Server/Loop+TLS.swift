@@ -47,12 +47,14 @@ extension Loop {
         }
     }
 
-    /// TLS has failed. There may be an alert for the client in the output.
+    /// TLS has failed. There may be an alert for the client in the output, which it is to read before it is cut off: what
+    /// it sends meanwhile is thrown away, because a socket that is closed with bytes unread loses what was sent.
     private mutating func endTLS(_ slot: Int, _ failure: TLSFailure) {
         unsafe logger.warning(
             "TLS failed", metadata: ["client": "\(connections[slot].peer)", "reason": "\(failure)"])
         queueSend(slot)
         drain(slot)
+        unsafe connections[slot].awaitsEndOfFile = !connections[slot].isAtEndOfFile
     }
 
     /// Looks whether the client's records have ended: well, which is like the end of file, or not. What was decrypted

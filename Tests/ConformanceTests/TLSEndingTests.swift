@@ -129,6 +129,35 @@ import Testing
         #expect(image.server.log.contains("TLS failed"))
     }
 
+    // 76: a client whose TLS fails can finish what it is saying before it reads why; a connection that is reset under it
+    // would show it an error of the socket.
+    @Test(arguments: [false, true])
+    func aClientIsHeardOut(isInHandshake: Bool) throws {
+        let image = try ServedImage(tls: "require", key, options: ["--listen", "tcp:127.0.0.1:0"])
+        let client = try image.server.negotiate(tcp: true)
+        client.limitSeconds = 5
+        if isInHandshake {
+            try client.send(option(OptionNumber.startTLS))
+            try client.send(.zeroes(100))
+        } else {
+            try client.startTLS(key.settings)
+            try client.sendInTheClear(.zeroes(100))
+        }
+        #expect(throws: RawConnection.Failure.self) { while true { _ = try client.receiveSome() } }
+        for _ in 0..<50 { try client.sendInTheClear(pattern(100_000)) }
+        client.close()
+        #expect(try image.server.stop() == 0)
+    }
+
+    // 165: nor for ever.
+    @Test func aClientThatIsHeardOutDoesNotHoldUpTheEnd() throws {
+        let image = try ServedImage(tls: "require", key)
+        let client = try image.negotiate()
+        try client.send(option(OptionNumber.startTLS) + .zeroes(100))
+        #expect(throws: RawConnection.Failure.self) { while true { _ = try client.receiveSome() } }
+        #expect(try image.server.stop(limitSeconds: 4) == 0)
+    }
+
     // 86: the peer closes without close_notify: the session ends, and nothing keeps the server busy.
     @Test(arguments: Place.allCases)
     func aSessionThatIsCutOffEnds(place: Place) throws {
@@ -166,7 +195,7 @@ import Testing
     }
 
     // 86: cut off in the TLS handshake, wherever.
-    @Test func ahandshakeThatIsCutOffEnds() throws {
+    @Test func aHandshakeThatIsCutOffEnds() throws {
         let image = try ServedImage(tls: "require", key)
         for cut in [0, 1, 5, 100, 1000] {
             let client = try image.negotiate()
