@@ -1,17 +1,18 @@
 // The NBD URI of an endpoint (doc/uri.md of the NBD project).
 
 extension Endpoint {
-    /// What a client opens to get an export of this endpoint.
-    public func uri(export: String) -> String {
+    /// What a client opens to get an export of this endpoint, in the clear or over TLS; where its keys are has to be added.
+    public func uri(export: String, isEncrypted: Bool = false) -> String {
         let name = Self.percentEncoded(export)
+        let scheme = isEncrypted ? "nbds" : "nbd"
         switch self {
         case .unix(let path):
-            return "nbd+unix:///\(name)?socket=\(Self.percentEncoded(path))"
+            return "\(scheme)+unix:///\(name)?socket=\(Self.percentEncoded(path))"
         case .tcp(let host, let port):
             let address = host.contains(":") ? "[\(host)]" : host
-            return "nbd://\(address)\(port == Self.standardPort ? "" : ":\(port)")/\(name)"
+            return "\(scheme)://\(address)\(port == Self.standardPort ? "" : ":\(port)")/\(name)"
         case .vsock(let port):
-            return "nbd+vsock://2:\(port)/\(name)"
+            return "\(scheme)+vsock://2:\(port)/\(name)"
         case .descriptor:
             return "\(self), export '\(export)'"
         }

@@ -119,7 +119,8 @@ struct Serve: ParsableCommand {
             let name = String(decoding: information.name, as: UTF8.self)
             let description = String(decoding: information.description, as: UTF8.self)
             for endpoint in server.endpoints {
-                lines += "serving '\(name)' at \(endpoint.uri(export: name)): \(description)\n"
+                let uri = endpoint.uri(export: name, isEncrypted: tls.tls == .require)
+                lines += "serving '\(name)' at \(uri): \(description)\n"
             }
         }
         try writeToStandardOutput(Array(lines.utf8))

@@ -46,7 +46,7 @@ public final class RunningServer {
 
     /// Its TCP port, if it was told to listen on one (`tcp:127.0.0.1:0` chooses a free one).
     public var port: UInt16? {
-        guard let address = announcement.range(of: "nbd://127.0.0.1:") else { return nil }
+        guard let address = announcement.range(of: "://127.0.0.1:") else { return nil }
         return UInt16(announcement[address.upperBound...].prefix { $0.isNumber })
     }
     /// How much of its memory is in RAM.
