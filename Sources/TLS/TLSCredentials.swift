@@ -6,12 +6,17 @@ import Glibc
 
 /// Credentials for any number of sessions on any number of threads.
 @safe public final class TLSCredentials: Sendable {
+    /// What GnuTLS has made of them.
+    @safe struct Handles {
+        let certificates: gnutls_certificate_credentials_t?
+        let preSharedKeys: gnutls_psk_server_credentials_t?
+        let priority: gnutls_priority_t
+        /// What a client's certificate has to be good for. Sessions keep the pointer.
+        let clientPurpose: UnsafeMutablePointer<gnutls_typed_vdata_st>
+    }
+
     // GnuTLS allows all threads to use credentials that nobody changes any more, and nobody does after init.
-    nonisolated(unsafe) let certificates: gnutls_certificate_credentials_t?
-    nonisolated(unsafe) let preSharedKeyCredentials: gnutls_psk_server_credentials_t?
-    nonisolated(unsafe) let priority: gnutls_priority_t
-    /// What a client's certificate has to be good for. Sessions keep the pointer.
-    nonisolated(unsafe) let clientPurpose: UnsafeMutablePointer<gnutls_typed_vdata_st>
+    nonisolated(unsafe) let handles: Handles
     let preSharedKeys: PreSharedKeys?
     /// Whether clients have to show a certificate that the CA has signed.
     let verifiesPeer: Bool
@@ -35,27 +40,31 @@ import Glibc
         } else {
             preSharedKeys = nil
         }
-        if let directory {
-            unsafe certificates = try loadCertificates(directory)
-        } else {
-            unsafe certificates = nil
-        }
         verifiesPeer = verifyPeer
-        unsafe preSharedKeyCredentials = preSharedKeyFile == nil ? nil : Self.makePreSharedKeyCredentials()
-        unsafe priority = Self.makePriority(
-            certificates: directory != nil, preSharedKeys: preSharedKeyFile != nil)
-        unsafe clientPurpose = UnsafeMutablePointer<gnutls_typed_vdata_st>.allocate(capacity: 1)
+        let clientPurpose = UnsafeMutablePointer<gnutls_typed_vdata_st>.allocate(capacity: 1)
         unsafe clientPurpose.initialize(
             to: gnutls_typed_vdata_st(
                 type: GNUTLS_DT_KEY_PURPOSE_OID,
                 data: UnsafeMutablePointer(mutating: Self.clientAuthentication.utf8Start), size: 0))
+        do {
+            unsafe handles = Handles(
+                certificates: try directory.map { path throws(TLSCredentialsError) in
+                    unsafe try loadCertificates(path)
+                },
+                preSharedKeys: preSharedKeyFile == nil ? nil : Self.makePreSharedKeyCredentials(),
+                priority: Self.makePriority(certificates: directory != nil, preSharedKeys: preSharedKeyFile != nil),
+                clientPurpose: clientPurpose)
+        } catch {
+            unsafe clientPurpose.deallocate()
+            throw error
+        }
     }
 
     deinit {
-        if let certificates = unsafe certificates { unsafe gnutls_certificate_free_credentials(certificates) }
-        if let keys = unsafe preSharedKeyCredentials { unsafe gnutls_psk_free_server_credentials(keys) }
-        unsafe gnutls_priority_deinit(priority)
-        unsafe clientPurpose.deallocate()
+        if let certificates = unsafe handles.certificates { unsafe gnutls_certificate_free_credentials(certificates) }
+        if let keys = unsafe handles.preSharedKeys { unsafe gnutls_psk_free_server_credentials(keys) }
+        unsafe gnutls_priority_deinit(handles.priority)
+        unsafe handles.clientPurpose.deallocate()
     }
 
     /// GnuTLS's usual choices, as nbdkit has them, but nothing older than TLS 1.2. Without certificates the key exchanges

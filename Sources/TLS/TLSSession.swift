@@ -65,17 +65,17 @@ public enum TLSHandshakeStep: Equatable, Sendable {
         unsafe staged = memory + outputBytes
         unsafe transport = UnsafeMutablePointer<Transport>.allocate(capacity: 1)
         unsafe transport.initialize(to: Transport(session: session, output: memory, outputCapacity: outputBytes))
-        unsafe gnutls_priority_set(session, credentials.priority)
+        unsafe gnutls_priority_set(session, credentials.handles.priority)
         unsafe gnutls_session_set_ptr(session, Unmanaged.passUnretained(credentials).toOpaque())
-        if let certificates = unsafe credentials.certificates {
+        if let certificates = unsafe credentials.handles.certificates {
             unsafe gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, UnsafeMutableRawPointer(certificates))
         }
-        if let keys = unsafe credentials.preSharedKeyCredentials {
+        if let keys = unsafe credentials.handles.preSharedKeys {
             unsafe gnutls_credentials_set(session, GNUTLS_CRD_PSK, UnsafeMutableRawPointer(keys))
         }
         if credentials.verifiesPeer {
             unsafe gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE)
-            unsafe gnutls_session_set_verify_cert2(session, credentials.clientPurpose, 1, 0)
+            unsafe gnutls_session_set_verify_cert2(session, credentials.handles.clientPurpose, 1, 0)
         }
         unsafe setTransport(transport, of: session)
     }
