@@ -67,13 +67,17 @@ import Glibc
         unsafe handles.clientPurpose.deallocate()
     }
 
-    /// GnuTLS's usual choices, as nbdkit has them, but nothing older than TLS 1.2. Without certificates the key exchanges
-    /// that need them have to go, because for TLS 1.2 GnuTLS would choose one all the same. With both, a client that
-    /// offers pre-shared keys has one: they come first.
+    /// GnuTLS's usual choices, as nbdkit has them, but nothing older than TLS 1.2.
+    ///
+    /// Without certificates the key exchanges that need them have to go, because for TLS 1.2 GnuTLS would choose one all the
+    /// same. With both, a client that offers pre-shared keys has one: they come first. ChaCha20 comes last, and the order
+    /// is the server's: with a pre-shared key TLS 1.3 cannot use AES-256, and GnuTLS's next choice would be ChaCha20, which
+    /// it does eight times as slowly as AES-128 where the processor knows AES (2.5 s and 0.3 s for a GiB).
+    /// For the same reason DHE comes before ECDHE, which in TLS 1.2 has no AES-GCM with pre-shared keys.
     private static func makePriority(certificates: Bool, preSharedKeys: Bool) -> gnutls_priority_t {
-        var text = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
-        if preSharedKeys { text += ":-KX-ALL:+ECDHE-PSK:+DHE-PSK:+PSK" }
-        if preSharedKeys && certificates { text += ":+ECDHE-RSA:+ECDHE-ECDSA:+RSA:+DHE-RSA:%SERVER_PRECEDENCE" }
+        var text = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-CHACHA20-POLY1305:+CHACHA20-POLY1305:%SERVER_PRECEDENCE"
+        if preSharedKeys { text += ":-KX-ALL:+DHE-PSK:+ECDHE-PSK:+PSK" }
+        if preSharedKeys && certificates { text += ":+ECDHE-RSA:+ECDHE-ECDSA:+RSA:+DHE-RSA" }
         var priority: gnutls_priority_t?
         let result = unsafe gnutls_priority_init(&priority, text, nil)
         guard result == 0, let priority = unsafe priority else { preconditionFailure("GnuTLS refuses \(text)") }

@@ -54,6 +54,22 @@ import Testing
         #expect(conversation.decrypt().bytes == [7])
     }
 
+    /// AES-GCM in all cases: what is fast, though the client's order is another. ChaCha20 for who has nothing else.
+    @Test(arguments: ["TLS1.2", "TLS1.3"])
+    func ciphers(version: String) throws {
+        let key = try TestKey()
+        let withKey = Conversation(try key.credentials, key.settings.only(version))
+        #expect(withKey.shakeHands().server == .done)
+        #expect(withKey.server.agreement.contains("-GCM)"), "\(withKey.server.agreement)")
+        let withCertificate = Conversation(try certificates(), settings("client").only(version))
+        #expect(withCertificate.shakeHands().server == .done)
+        #expect(withCertificate.server.agreement.hasSuffix("(AES-256-GCM)"), "\(withCertificate.server.agreement)")
+        var onlyChaCha = key.settings.only(version)
+        onlyChaCha.priority += ":-CIPHER-ALL:+CHACHA20-POLY1305"
+        let withoutAES = Conversation(try key.credentials, onlyChaCha)
+        #expect(withoutAES.shakeHands().server == .done)
+    }
+
     @Test func aCertificateThatNobodyAsksForIsNotShown() throws {
         let conversation = Conversation(try certificates(verifyPeer: false), settings("client"))
         #expect(conversation.shakeHands().server == .done)
