@@ -57,21 +57,22 @@ let package = Package(
             ],
             swiftSettings: strict),
 
-        tests("NBDTests", ["NBD"]),
+        .target(name: "Seeded", path: "Tests/Seeded", swiftSettings: testing),
+        tests("NBDTests", ["NBD", "Seeded"]),
         tests("SCSITests", ["SCSI"]),
-        tests("ATATests", ["ATA"], resources: [.copy("Golden")]),
-        tests("SATTests", ["SAT", "SCSI", "ATA"], resources: [.copy("Golden")]),
-        tests("ExportTests", ["Export", "NBD", "SAT", "SCSI", "ATA"]),
+        tests("ATATests", ["ATA", "Seeded"], resources: [.copy("Golden")]),
+        tests("SATTests", ["SAT", "SCSI", "ATA", "Seeded"], resources: [.copy("Golden")]),
+        tests("ExportTests", ["Seeded", "Export", "NBD", "SAT", "SCSI", "ATA"]),
         tests("ReportsTests", ["Reports", "SAT", "SCSI", "ATA"], resources: [.copy("Golden")]),
         tests("IOUringTests", ["IOUring"]),
-        tests("MediaTests", ["Media", "IOUring", "Support"]),
+        tests("MediaTests", ["Media", "IOUring", "Seeded", "Support"]),
         tests(
             "ServerTests",
             [
-                "Server", "Export", "Media", "IOUring", "NBD", "ATA", "Support",
+                "Server", "Export", "Media", "IOUring", "NBD", "ATA", "Seeded", "Support",
                 .product(name: "Logging", package: "swift-log"),
             ]),
-        tests("TLSTests", ["TLS", "CGnuTLS", "Support"]),
+        tests("TLSTests", ["TLS", "CGnuTLS", "Seeded", "Support"]),
 
         // Through the program as it is run.
         .target(name: "Support", dependencies: ["spindle", "CGnuTLS"], path: "Tests/Support", swiftSettings: testing),

@@ -1,5 +1,6 @@
 // Any command code with any registers on any drive: always an answer, never a trap, nothing outside the medium.
 
+import Seeded
 import Testing
 
 @testable import ATA
@@ -41,7 +42,7 @@ struct AnyCommandTests {
 
     @Test("get an answer with every command code", arguments: [1, UInt64.random(in: 0...UInt64.max)])
     func anything(seed: UInt64) {
-        var random = SeededGenerator(state: seed)
+        var random = SeededGenerator(seed: seed)
         for round in 0..<20 {
             var drive = anyDrive(&random)
             for code in 0...UInt8.max {

@@ -1,22 +1,10 @@
 // Random commands against a model that goes sector by sector: what the drive asks of its medium has to leave the same
 // bytes as a disk that does what the standard and QEMU say one sector at a time.
 
+import Seeded
 import Testing
 
 @testable import ATA
-
-/// SplitMix64: the same numbers for the same seed on every machine.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ value >> 30) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ value >> 27) &* 0x94D0_49BB_1331_11EB
-        return value ^ value >> 31
-    }
-}
 
 /// A disk of which one byte stands for a sector.
 private struct ModelDisk {
@@ -88,7 +76,7 @@ private struct Comparison {
     var model: ModelDisk
 
     init(seed: UInt64) {
-        random = SeededGenerator(state: seed)
+        random = SeededGenerator(seed: seed)
         controller = Bool.random(using: &random) ? .piix3IDE : .ich9AHCI
         let size = [1, 63, 300, 2016, 3000].randomElement(using: &random)!
         context = "seed \(seed), \(size) sectors, \(controller)"

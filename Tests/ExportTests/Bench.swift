@@ -213,31 +213,3 @@ func firstDifference(_ one: [UInt8], _ other: [UInt8]) -> Int? {
     }
     return same ? nil : one.indices.first { one[$0] != other[$0] }
 }
-
-/// Random numbers that can be had again (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        state = seed
-    }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ mixed >> 31
-    }
-
-    /// So many random bytes.
-    mutating func bytes(_ count: Int) -> [UInt8] {
-        [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-            for start in stride(from: 0, to: count, by: 8) {
-                var word = next()
-                memcpy(buffer.baseAddress! + start, &word, min(8, count - start))
-            }
-            filled = count
-        }
-    }
-}

@@ -4,6 +4,7 @@
 import ATA
 import Export
 import NBD
+import Seeded
 import Testing
 
 @Suite struct ModelTests {

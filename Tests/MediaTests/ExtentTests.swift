@@ -2,6 +2,7 @@
 
 import Glibc
 import IOUring
+import Seeded
 import Support
 import Testing
 

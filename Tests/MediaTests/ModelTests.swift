@@ -2,6 +2,7 @@
 
 import Glibc
 import Media
+import Seeded
 import Support
 import Testing
 

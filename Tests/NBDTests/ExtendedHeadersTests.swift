@@ -2,6 +2,7 @@
 // are those of the project's conformance checklist.
 
 import NBD
+import Seeded
 import Testing
 
 // MARK: The option
@@ -203,7 +204,7 @@ func blockStatusRequests(_ messages: MessageStyle) {
 /// Random extended headers: never a trap, never a range beyond the export, never more to read than the limit.
 @Test func randomExtendedRequests() {
     let seed = UInt64.random(in: 0 ... .max)
-    var generator = SeededGenerator(state: seed)
+    var generator = SeededGenerator(seed: seed)
     var performed = 0
     for _ in 0..<20_000 {
         var bytes = (0..<32).map { _ in UInt8.random(in: 0...255, using: &generator) }

@@ -1,20 +1,8 @@
 // Clients that send nonsense: nothing traps, nothing is consumed that was not given, memory stays bounded.
 
 import NBD
+import Seeded
 import Testing
-
-/// SplitMix64, so that a seed from a failure message brings the same bytes again.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
-    }
-}
 
 private func garbage(_ generator: inout SeededGenerator, atMost limit: Int) -> [UInt8] {
     (0..<Int.random(in: 0...limit, using: &generator)).map { _ in UInt8.random(in: 0...255, using: &generator) }
@@ -43,7 +31,7 @@ private func doubtfulOption(_ generator: inout SeededGenerator) -> [UInt8] {
 
 @Test func randomHandshakes() {
     let seed = UInt64.random(in: 0 ... .max)
-    var generator = SeededGenerator(state: seed)
+    var generator = SeededGenerator(seed: seed)
     var ends = 0
     for round in 0..<2000 {
         var bytes: [UInt8]

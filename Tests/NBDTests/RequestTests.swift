@@ -2,6 +2,7 @@
 // "Error values"). Numbers in the comments are those of the project's conformance checklist.
 
 import NBD
+import Seeded
 import Testing
 
 /// 98: every field where the document has it, the cookie as it came.
@@ -206,7 +207,7 @@ func longCommandsWithoutPayload(_ type: UInt16) {
 /// Random headers: never a trap, and never a range beyond the export is performed.
 @Test func randomRequests() {
     let seed = UInt64.random(in: 0 ... .max)
-    var generator = SeededGenerator(state: seed)
+    var generator = SeededGenerator(seed: seed)
     var performed = 0
     for _ in 0..<20_000 {
         var bytes = (0..<28).map { _ in UInt8.random(in: 0...255, using: &generator) }

@@ -3,6 +3,7 @@
 import ATA
 import SAT
 import SCSI
+import Seeded
 import Testing
 
 @Suite("Random commands")

@@ -1,6 +1,7 @@
 // The arena of pages against a list of which page is free.
 
 import Glibc
+import Seeded
 import Testing
 
 @testable import Server

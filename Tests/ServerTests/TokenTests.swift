@@ -1,5 +1,6 @@
 // What a completion is about survives the way through the kernel; queues of slots keep their order.
 
+import Seeded
 import Testing
 
 @testable import Server

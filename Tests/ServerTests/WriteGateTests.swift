@@ -1,6 +1,7 @@
 // The gate between writes: who may enter, who is woken, and threads that try everything at once.
 
 import Foundation
+import Seeded
 import Synchronization
 import Testing
 

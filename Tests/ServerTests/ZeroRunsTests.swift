@@ -1,5 +1,6 @@
 // Runs of data and zeroes against a search block by block.
 
+import Seeded
 import Testing
 
 @testable import Server

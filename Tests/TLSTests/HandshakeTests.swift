@@ -1,6 +1,7 @@
 // Handshakes with certificates and pre-shared keys, and all the ways in which they fail.
 
 import CGnuTLS
+import Seeded
 import Support
 import Testing
 
@@ -219,7 +220,7 @@ import Testing
         let key = try TestKey()
         let credentials = try key.credentials
         let seed = UInt64.random(in: 0...UInt64.max)
-        var random = SeededGenerator(state: seed)
+        var random = SeededGenerator(seed: seed)
         let hello = Conversation(credentials, key.settings)
         _ = hello.client.handshake()
         for round in 0..<300 {

@@ -1,6 +1,7 @@
 // Application data: large and small, cut and changed, and the ends of a session.
 
 import CGnuTLS
+import Seeded
 import Support
 import Testing
 
@@ -26,7 +27,7 @@ import Testing
     /// Room for plaintext that fits no record, a part of one, several.
     @Test(arguments: ["TLS1.2", "TLS1.3"], [1000, 16384, 100_000])
     func muchDataBothWays(version: String, room: Int) throws {
-        var random = SeededGenerator(state: 1)
+        var random = SeededGenerator(seed: 1)
         let data = random.bytes(1 << 20)
         let conversation = try open(version, outputBytes: 64 << 10)
         conversation.client.send(data)
@@ -41,7 +42,7 @@ import Testing
     @Test(arguments: ["TLS1.2", "TLS1.3"])
     func aByteAtATime(version: String) throws {
         let conversation = try open(version)
-        var random = SeededGenerator(state: 2)
+        var random = SeededGenerator(seed: 2)
         let data = random.bytes(20000)
         conversation.pieceBytes = 1
         conversation.client.send(data)
@@ -52,7 +53,7 @@ import Testing
 
     @Test func requestsAndRepliesOfAnySize() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
-        var random = SeededGenerator(state: seed)
+        var random = SeededGenerator(seed: seed)
         let conversation = try open(outputBytes: 40 << 10)
         for round in 0..<60 {
             let question = random.bytes(1 + Int(random.next() % (round % 4 == 0 ? 60000 : 100)))
@@ -169,7 +170,7 @@ import Testing
 
     @Test func randomRecords() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
-        var random = SeededGenerator(state: seed)
+        var random = SeededGenerator(seed: seed)
         for round in 0..<60 {
             let conversation = try open(round % 2 == 0 ? "TLS1.2" : "TLS1.3")
             conversation.client.outgoing = random.bytes(Int(random.next() % 40))
