@@ -208,6 +208,9 @@ def smartctl_fields(drive) -> dict[str, str]:
         fields["Rotation Rate"] = f"{rate} rpm"
     if drive["trim"]:
         fields["TRIM Command"] = "Available, deterministic"
+    elif rate == 1:
+        # smartctl speaks of TRIM for every solid state drive, and for others only if they have it.
+        fields["TRIM Command"] = "Unavailable"
     return fields
 
 
