@@ -44,7 +44,8 @@ PROPERTIES = [
     "rotation_rate=15000", "rotation_rate=65534", "rotation_rate=65535",
     "physical_block_size=1024", "physical_block_size=4096", "physical_block_size=64k", "physical_block_size=2M",
     "physical_block_size=4096,min_io_size=8192,opt_io_size=65536", "logical_block_size=512",
-    "discard_granularity=0", "discard_granularity=512", "write-cache=on", "write-cache=off", "write-cache=auto",
+    "discard_granularity=0", "rotation_rate=1,discard_granularity=0", "discard_granularity=512",
+    "write-cache=on", "write-cache=off", "write-cache=auto",
     "cyls=1024,heads=16,secs=63", "cyls=100,heads=4,secs=17", "cyls=65535,heads=16,secs=255", "cyls=1,heads=1,secs=1",
 ]
 CACHES = ["writethrough", "none", "directsync", "unsafe"]
