@@ -10,9 +10,9 @@ export IMAGE SIZE ENDPOINT DEVICE
 # Where `make install` puts things; DESTDIR goes before it, for packages.
 PREFIX ?= /usr/local
 
-# What the build needs of Debian beside a Swift toolchain: liburing, GnuTLS, a linker and C headers, and what the toolchain
+# What the build needs of Debian beside a Swift toolchain: liburing, GnuTLS, libseccomp, a linker and C headers, and what the toolchain
 # itself loads.
-BUILD_PACKAGES = liburing-dev libgnutls28-dev pkg-config gcc g++ binutils libc6-dev git ca-certificates \
+BUILD_PACKAGES = liburing-dev libgnutls28-dev libseccomp-dev pkg-config gcc g++ binutils libc6-dev git ca-certificates \
     libcurl4 libncurses6 libsqlite3-0 libxml2
 # What the tests run.
 TEST_PACKAGES = $(shell sed 's/#.*//' Tests/packages.txt)

@@ -28,10 +28,13 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+        .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
     ],
     targets: [
         .systemLibrary(name: "CLibURing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
         .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
+        .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
 
         // Pure: no file descriptors, threads or clocks.
         room("NBD", []),
@@ -48,10 +51,19 @@ let package = Package(
         room(
             "Server",
             ["Export", "Media", "IOUring", "TLS", "NBD", "SAT", "ATA", .product(name: "Logging", package: "swift-log")]),
+
+        // Around the server.
+        room("Logs", [.product(name: "Logging", package: "swift-log")]),
+        room("Sandbox", ["CSeccomp"]),
+        room(
+            "Settings", ["Server", "Export", "Media", "TLS", "ATA", .product(name: "TOMLKit", package: "TOMLKit")]),
+        room(
+            "Control",
+            ["Server", "Settings", "Media", "ATA", "Logs", .product(name: "FlyingFox", package: "FlyingFox")]),
         .executableTarget(
             name: "spindle",
             dependencies: [
-                "Server", "Reports", "Export", "Media", "TLS", "SAT", "ATA",
+                "Control", "Settings", "Sandbox", "Logs", "Server", "Reports", "Export", "Media", "TLS", "SAT", "ATA",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -73,6 +85,10 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]),
         tests("TLSTests", ["TLS", "CGnuTLS", "Seeded", "Support"]),
+        tests("LogsTests", ["Logs", .product(name: "Logging", package: "swift-log")]),
+        tests("SandboxTests", ["Sandbox", "Support"]),
+        tests("SettingsTests", ["Settings", "Server", "Media", "ATA", "Support"]),
+        tests("ControlTests", ["Control", "Support"]),
 
         // Through the program as it is run.
         .target(name: "Support", dependencies: ["spindle", "CGnuTLS"], path: "Tests/Support", swiftSettings: testing),

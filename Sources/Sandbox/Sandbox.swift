@@ -1,0 +1,1 @@
+// What a server gives up once it has opened what it needs.
