@@ -10,6 +10,8 @@ import Glibc
 @safe public struct Ring: ~Copyable {
     /// liburing keeps pointers into this structure, so that its address has to be stable.
     let pointer: UnsafeMutablePointer<io_uring>
+    /// What has gone through it.
+    public private(set) var figures = RingFigures()
 
     /// Makes a ring for the calling thread.
     ///
@@ -36,6 +38,7 @@ import Glibc
     /// An interrupted wait is no error; the caller looks at what has completed and comes back.
     public mutating func submitAndWait(_ count: UInt32) throws(RingError) {
         let result = unsafe io_uring_submit_and_wait(pointer, count)
+        figures.count(result)
         guard result < 0 else { return }
         switch -result {
         case EINTR, EAGAIN, EBUSY:
@@ -71,8 +74,26 @@ import Glibc
         while true {
             if let entry = unsafe io_uring_get_sqe(pointer) { return unsafe entry }
             let result = unsafe io_uring_submit(pointer)
+            figures.count(result)
+            figures.fullQueues += 1
             precondition(result >= 0 || -result == EINTR || -result == EAGAIN || -result == EBUSY, "submission refused")
         }
+    }
+}
+
+/// What has gone through a ring since it was made.
+public struct RingFigures: Sendable {
+    /// Calls of io_uring_enter(2).
+    public fileprivate(set) var enters: UInt64 = 0
+    /// Operations that the kernel has taken.
+    public fileprivate(set) var submissions: UInt64 = 0
+    /// How often the submission queue was full before somebody waited.
+    public fileprivate(set) var fullQueues: UInt64 = 0
+
+    /// - Parameter result: what the call came to: how many operations were taken, or a negative errno.
+    fileprivate mutating func count(_ result: Int32) {
+        enters += 1
+        submissions += UInt64(max(0, result))
     }
 }
 

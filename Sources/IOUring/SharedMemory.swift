@@ -1,14 +1,23 @@
 // Mapped memory that all threads use.
 
-/// The start of a mapping that lives as long as the process and never moves, so that its address may go to any thread.
-/// Who may touch what in it, and when, is the affair of its users.
+import Glibc
+
+/// The start of a mapping that never moves and is there until its owner says otherwise, so that its address may go to any
+/// thread. Who may touch what in it, and when, is the affair of its users.
 @safe
 public struct SharedMemory: Sendable {
     /// Where it begins: at a page.
     public nonisolated(unsafe) let base: UnsafeMutableRawPointer
+    private let byteCount: Int
 
     /// Maps zeroed memory.
     public init(byteCount: Int) throws(RingError) {
         unsafe base = try mapMemory(byteCount: byteCount)
+        self.byteCount = byteCount
+    }
+
+    /// Gives the memory back; nobody uses it any more.
+    public func unmap() {
+        unsafe munmap(base, byteCount)
     }
 }
