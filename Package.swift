@@ -56,7 +56,11 @@ let package = Package(
         room("Logs", [.product(name: "Logging", package: "swift-log")]),
         room("Sandbox", ["CSeccomp"]),
         room(
-            "Settings", ["Server", "Export", "Media", "TLS", "ATA", .product(name: "TOMLKit", package: "TOMLKit")]),
+            "Settings",
+            [
+                "Server", "Export", "Media", "TLS", "ATA", .product(name: "TOMLKit", package: "TOMLKit"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
         room(
             "Control",
             ["Server", "Settings", "Media", "ATA", "Logs", .product(name: "FlyingFox", package: "FlyingFox")]),

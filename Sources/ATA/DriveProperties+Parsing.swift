@@ -95,7 +95,8 @@ extension DriveProperties {
         case "bus": bus = try Self.bus(option)
         case "unit": unit = UInt8(try option.number(upTo: 1, "0 (master) or 1 (slave)"))
         case let name where Self.ignoredNames.contains(name): break
-        case let name: throw .unknownProperty(name, nearest: nearestName(to: name))
+        case let name:
+            throw .unknownProperty(name, nearest: nearestName(to: name, among: Self.names + Self.ignoredNames))
         }
     }
 
@@ -153,29 +154,6 @@ private struct GivenGeometry {
         if sectorsPerTrack == 0 { throw .incompleteGeometry(missing: "secs") }
         return Geometry(cylinders: cylinders, heads: heads, sectorsPerTrack: sectorsPerTrack)
     }
-}
-
-/// The known name with the smallest edit distance, if it is close enough to be a slip.
-private func nearestName(to name: String) -> String? {
-    let candidates = (DriveProperties.names + DriveProperties.ignoredNames).map { ($0, editDistance($0, name)) }
-    guard let best = candidates.min(by: { $0.1 < $1.1 }), best.1 <= name.utf8.count / 2 else { return nil }
-    return best.0
-}
-
-/// Levenshtein's distance between two names.
-private func editDistance(_ first: String, _ second: String) -> Int {
-    let second = Array(second.utf8)
-    var row = Array(0...second.count)
-    for (index, byte) in first.utf8.enumerated() {
-        var diagonal = row[0]
-        row[0] = index + 1
-        for column in second.indices {
-            let substituted = diagonal + (byte == second[column] ? 0 : 1)
-            diagonal = row[column + 1]
-            row[column + 1] = min(substituted, row[column] + 1, diagonal + 1)
-        }
-    }
-    return row[second.count]
 }
 
 /// One `name=value` pair of an option text.

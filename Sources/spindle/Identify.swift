@@ -5,6 +5,7 @@ import ArgumentParser
 import Glibc
 import Media
 import Reports
+import Settings
 
 /// The subcommand.
 struct Identify: ParsableCommand {

@@ -1,4 +1,4 @@
-// Standard output without buffering: what was printed has been printed.
+// Standard output and standard error without buffering: what was printed has been printed.
 
 import Glibc
 
@@ -20,4 +20,10 @@ func writeToStandardOutput(_ bytes: [UInt8]) throws(OutputError) {
             throw OutputError(code: errno)
         }
     }
+}
+
+/// Writes text; that nobody can read it is nothing that anybody could be told.
+func writeToStandardError(_ text: String) {
+    let bytes = Array(text.utf8)
+    _ = unsafe bytes.withUnsafeBytes { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }

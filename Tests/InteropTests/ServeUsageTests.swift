@@ -17,7 +17,7 @@ import Testing
         let lines = result.errors.split(separator: "\n").filter { $0.hasPrefix("Error: ") }
         #expect(lines.count == 1 && lines[0].hasSuffix(message), "\(result.errors)", sourceLocation: sourceLocation)
         // Usage errors show the usage; failures are one line.
-        let showsUsage = result.errors.contains("Usage: spindle serve [--listen <endpoint> ...]")
+        let showsUsage = result.errors.contains("Usage: spindle serve [<options>] [NAME=]IMAGE ...")
         #expect(showsUsage == (status == 64), "\(result.errors)", sourceLocation: sourceLocation)
         #expect(!FileManager.default.fileExists(atPath: path), sourceLocation: sourceLocation)
     }
@@ -25,7 +25,11 @@ import Testing
     private static let longPath = String(repeating: "p", count: 108)
 
     @Test(arguments: [
-        ([], "Missing expected argument '<name=]image> ...'"),
+        ([], "there is nothing to serve; give an IMAGE or --config FILE"),
+        (
+            ["--config", "f", "--read-only"],
+            "--device, --cache and --read-only are for images given here, and there is none"
+        ),
         (["--colour", "memory:1M"], "Unknown option '--colour'"),
         (["--threads", "0", "memory:1M"], "--threads is 0; a number from 1 to 256 is needed"),
         (["--threads", "257", "memory:1M"], "--threads is 257; a number from 1 to 256 is needed"),

@@ -1,3 +1,180 @@
-// Tests of the room Settings.
+// What the keys of a file mean.
 
+import ATA
+import Media
+import Server
+import Settings
 import Testing
+
+@Suite struct SettingsTests {
+    private func read(_ text: String, path: String = "spindle.toml") throws -> ServeSettings {
+        try SettingsFile(path: path, text: text).settings
+    }
+
+    @Test func nothingSaid() throws {
+        #expect(try read("") == ServeSettings())
+        #expect(try read("# nothing\n[tls]\n[limits]\n") == ServeSettings())
+    }
+
+    @Test func everythingSaid() throws {
+        let settings = try read(
+            """
+            listen = ["unix:/run/s", "tcp:[::1]:10809", "vsock:5", "fd:3"]
+            threads = 3
+            controller = "ich9-ahci"
+            log-level = "debug"
+            [tls]
+            mode = "require"
+            certificates = "/keys"
+            verify-peer = true
+            psk = "/keys/psk"
+            [limits]
+            handshake-seconds = 1
+            stall-seconds = 2
+            shutdown-seconds = 3600
+            [[export]]
+            name = "a"
+            image = "/images/a.img"
+            device = "ide-hd,serial=42"
+            controller = "piix3-ide"
+            cache = "none"
+            read-only = true
+            """)
+        #expect(
+            settings.endpoints == [
+                .unix(path: "/run/s"), .tcp(host: "::1", port: 10809), .vsock(port: 5), .descriptor(3),
+            ])
+        #expect(settings.threads == 3)
+        #expect(settings.controller == .ich9AHCI)
+        #expect(settings.logLevel == .debug)
+        #expect(settings.tls.mode == .require)
+        #expect(settings.tls.certificates == "/keys")
+        #expect(settings.tls.verifyPeer == true)
+        #expect(settings.tls.preSharedKeys == "/keys/psk")
+        let limits = settings.limits.limits
+        #expect([limits.handshakeSeconds, limits.stallSeconds, limits.shutdownSeconds] == [1, 2, 3600])
+        let export = try #require(settings.exports.first)
+        #expect(export.name == "a")
+        #expect(export.image == "/images/a.img")
+        #expect(export.reference == .file(path: "/images/a.img"))
+        #expect(export.drive.device.serialNumber == "42")
+        #expect(export.drive.controller == .piix3IDE)
+        #expect(export.drive.cache == .none)
+        #expect(export.drive.readOnly)
+    }
+
+    @Test func oneEndpointNeedsNoList() throws {
+        #expect(try read("listen = \"vsock:5\"").endpoints == [.vsock(port: 5)])
+    }
+
+    @Test func whatIsNotSaidOfAnExport() throws {
+        let settings = try read(
+            """
+            controller = "ich9-ahci"
+            export = [{ image = "a/b.c.img" }, { image = "memory:1M" }, { image = "null:3s" }, { image = ".x", name = "" }]
+            """)
+        #expect(settings.exports.map(\.name) == ["b.c", "memory", "null", ""])
+        for export in settings.exports {
+            #expect(export.drive.controller == .ich9AHCI)
+            #expect(export.drive.device == DriveProperties())
+            #expect(export.drive.cache == .writeback)
+            #expect(!export.drive.readOnly)
+        }
+    }
+
+    /// What a file names is the same wherever the program that reads it was started.
+    @Test func pathsBeginAtTheFile() throws {
+        let text = """
+            listen = ["unix:s", "unix:/s"]
+            [tls]
+            certificates = "keys"
+            psk = "../psk"
+            [[export]]
+            image = "a.img"
+            [[export]]
+            name = "b"
+            image = "/a.img"
+            [[export]]
+            image = "memory:1M"
+            """
+        let there = try read(text, path: "/etc/spindle.toml")
+        #expect(there.endpoints == [.unix(path: "/etc/s"), .unix(path: "/s")])
+        #expect(there.tls.certificates == "/etc/keys")
+        #expect(there.tls.preSharedKeys == "/etc/../psk")
+        #expect(there.exports.map(\.image) == ["/etc/a.img", "/a.img", "memory:1M"])
+        #expect(try read(text, path: "conf/x").exports[0].image == "conf/a.img")
+        #expect(try read(text, path: "x").exports[0].image == "a.img")
+        #expect(try read(text, path: "/x").exports[0].image == "/a.img")
+    }
+
+    @Test func theCommandLineGoesFirst() throws {
+        let file = try read(
+            """
+            listen = "vsock:1"
+            threads = 1
+            controller = "ich9-ahci"
+            log-level = "debug"
+            tls = { psk = "/f", mode = "on" }
+            limits = { stall-seconds = 1, shutdown-seconds = 1 }
+            [[export]]
+            image = "null:1M"
+            """)
+        var line = ServeSettings()
+        line.endpoints = [.vsock(port: 2)]
+        line.threads = 2
+        line.logLevel = .error
+        line.tls.mode = .require
+        line.limits.stallSeconds = 2
+        line.exports = [try ExportSettings(parsing: "b=null:1M")]
+        let both = file.overridden(by: line)
+        #expect(both.endpoints == [.vsock(port: 1), .vsock(port: 2)])
+        #expect(both.threads == 2)
+        #expect(both.controller == .ich9AHCI)
+        #expect(both.logLevel == .error)
+        #expect(both.tls.mode == .require)
+        #expect(both.tls.preSharedKeys == "/f")
+        #expect(both.limits.limits.stallSeconds == 2)
+        #expect(both.limits.limits.shutdownSeconds == 1)
+        #expect(both.limits.limits.handshakeSeconds == Limits().handshakeSeconds)
+        #expect(both.exports.map(\.name) == ["null", "b"])
+    }
+
+    @Test(arguments: [
+        ("a.img", "a", "a.img"), ("/x/a.b.img", "a.b", "/x/a.b.img"), ("n=a.img", "n", "a.img"), ("=a", "", "a"),
+        ("x/n=a.img", "n=a", "x/n=a.img"), ("n=x=y", "n", "x=y"), (".hidden", ".hidden", ".hidden"),
+        ("memory:1M", "memory", "memory:1M"),
+    ])
+    func namesAndImages(text: String, name: String, image: String) throws {
+        let export = try ExportSettings(parsing: text)
+        #expect(export.name == name)
+        #expect(export.image == image)
+    }
+
+    /// From the control socket there are no lines.
+    @Test func valuesWithoutLines() throws {
+        let value = SettingsValue(.table(["image": .init(.string("null:1M")), "cache": .init(.string("none"))]))
+        #expect(try ExportSettings(reading: value).drive.cache == .none)
+        let bad = SettingsValue(.table(["cache": .init(.string("wb")), "x": .init(.integer(1))]))
+        let errors = #expect(throws: SettingsErrors.self) { try ExportSettings(reading: bad) }
+        #expect(
+            errors.map { Set($0.lines) } == [
+                "export: the image is missing: image = \"PATH\", \"memory:SIZE\" or \"null:SIZE\"",
+                "export.cache: 'wb' is no cache mode: it is one of writeback, writethrough, none, directsync, unsafe",
+                "export.x: there is no such key; known are name, image, device, controller, cache, read-only",
+            ])
+    }
+
+    @Test func serialNumbersByPlace() throws {
+        let exports = try (1...3).map { try ExportSettings(name: "\($0)", image: "null:1M").open(ordinal: $0) }
+        #expect(exports.map { $0.drive.drive.identifyData.serialNumber } == ["QM00001", "QM00002", "QM00003"])
+        var own = try ExportSettings(image: "null:1M")
+        own.drive.device.serialNumber = "own"
+        #expect(try own.open(ordinal: 12).drive.drive.identifyData.serialNumber == "own")
+        #expect(
+            try ExportSettings(image: "null:1M").open(ordinal: 123_456).drive.drive.identifyData.serialNumber
+                == "QM123456")
+        #expect(SerialNumber.lowestUnused([]) == 1)
+        #expect(SerialNumber.lowestUnused([1, 2, 4]) == 3)
+        #expect(SerialNumber.lowestUnused([2, 3]) == 1)
+    }
+}

@@ -1,16 +1,18 @@
-// What `identify` has to know of an image: its size and what its first sector says about the geometry.
+// What a look at an image tells of the drive that it would be: its size and what its first sector says about the geometry.
 
 import ATA
 import Glibc
 import Media
 
 /// The facts of an image that make a difference to the drive.
-struct ImageFacts {
-    let sectors: UInt64
-    let bootSector: BootSectorGeometry?
+public struct ImageFacts: Sendable {
+    /// Of 512 bytes, what is left at the end rounded up.
+    public let sectors: UInt64
+    /// What a partition table says, if there is one.
+    public let bootSector: BootSectorGeometry?
 
     /// Looks at an image. A file is only read, and not locked: it may be in use meanwhile.
-    init(_ image: ImageReference) throws {
+    public init(_ image: ImageReference) throws {
         switch image {
         case .memory(let sizeBytes), .null(let sizeBytes):
             sectors = ImageReference.sectors(sizeBytes: sizeBytes)

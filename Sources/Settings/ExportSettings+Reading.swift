@@ -1,0 +1,59 @@
+// The keys of [[export]], in a file or in what the control socket receives.
+
+import ATA
+
+extension ExportSettings {
+    /// Reads the keys of one export; throws all that is wrong with them.
+    ///
+    /// - Parameters:
+    ///   - controller: that of a drive whose keys name none.
+    ///   - folder: where relative paths begin; nil for the folder of the process.
+    ///   - number: which export of a list this is, for messages about one that cannot be named; from 1.
+    public init(
+        reading value: SettingsValue, controller: Controller = .piix3IDE, folder: String? = nil, number: Int? = nil
+    ) throws(SettingsErrors) {
+        let name = value.string(of: "name") ?? value.string(of: "image").map(Self.standardName)
+        let place = name.map(Self.place) ?? number.map { "export \($0)" } ?? "export"
+        var reader = TableReader(value, .export, place: place, folder: folder)
+        guard reader.errors.isEmpty else { throw SettingsErrors(reader.errors) }
+        let settings = Self.read(&reader, controller)
+        let errors = reader.finish()
+        guard errors.isEmpty, let settings else { throw SettingsErrors(errors) }
+        self = settings
+    }
+
+    private static func read(_ reader: inout TableReader, _ controller: Controller) -> ExportSettings? {
+        let name = reader.parsed("name") { try checked($0, "name") }
+        if !reader.has("image") {
+            reader.add("the image is missing: image = \"PATH\", \"memory:SIZE\" or \"null:SIZE\"")
+        }
+        let folder = reader.folder
+        var settings = reader.parsed("image") { try ExportSettings(name: name, image: resolved($0, folder)) }
+        // Read in any case: what is wrong there is said, too.
+        let drive = DriveSettings(&reader, controller: controller)
+        settings?.drive = drive
+        return settings
+    }
+
+    /// What stands before the keys of an export in messages: a line, whatever the name.
+    static func place(_ name: String) -> String {
+        let visible = name.unicodeScalars.map { scalar in
+            scalar.properties.generalCategory == .control ? scalar.escaped(asASCII: true) : String(scalar)
+        }
+        return "export '\(visible.joined())'"
+    }
+
+    /// What the protocol allows as a name or a description.
+    static func checked(_ text: String, _ what: String) throws(SettingsError) -> String {
+        let count = text.utf8.count
+        guard count <= maximumStringBytes else {
+            throw SettingsError("a \(what) of \(count) bytes is too long; at most \(maximumStringBytes) are allowed")
+        }
+        return text
+    }
+
+    /// A path begins at the folder; what is no path stays as it is.
+    private static func resolved(_ image: String, _ folder: String?) -> String {
+        image.isEmpty || image.hasPrefix("memory:") || image.hasPrefix("null:") ? image : resolvedPath(image, folder)
+    }
+}

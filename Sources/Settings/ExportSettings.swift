@@ -1,0 +1,48 @@
+// What is said about one export, wherever it was said: on the command line, in a file, over the control socket.
+
+import Media
+
+/// One export as its user describes it. Nothing is opened yet.
+public struct ExportSettings: Equatable, Sendable {
+    /// What clients ask for.
+    public var name: String
+    /// The image as it was named, for messages.
+    public let image: String
+    /// What that means.
+    public let reference: ImageReference
+    /// The drive that the image becomes.
+    public var drive = DriveSettings()
+
+    /// The protocol's limit for names and descriptions (NBD proto, string sizes).
+    static let maximumStringBytes = 4096
+
+    /// An export with nothing said about it but its image; without a name it has that of the file without its extension,
+    /// or `memory` or `null`.
+    public init(name: String? = nil, image: String) throws {
+        reference = try ImageReference(parsing: image)
+        self.image = image
+        self.name = name ?? Self.standardName(image)
+        // Of files only their opening shows it.
+        if reference == .memory(sizeBytes: 0) || reference == .null(sizeBytes: 0) {
+            throw MediumError.empty(image: image)
+        }
+    }
+
+    /// `[NAME=]IMAGE`, as on the command line.
+    public init(parsing text: String) throws {
+        // A path may contain `=`: a name has no slash before it.
+        if let sign = text.firstIndex(of: "="), !text[..<sign].contains("/") {
+            try self.init(name: String(text[..<sign]), image: String(text[text.index(after: sign)...]))
+        } else {
+            try self.init(image: text)
+        }
+    }
+
+    static func standardName(_ image: String) -> String {
+        if image.hasPrefix("memory:") { return "memory" }
+        if image.hasPrefix("null:") { return "null" }
+        let file = image.split(separator: "/").last.map(String.init) ?? image
+        guard let dot = file.lastIndex(of: "."), dot != file.startIndex else { return file }
+        return String(file[..<dot])
+    }
+}

@@ -1,0 +1,31 @@
+// Words that stand for values, on the command line and in files alike. Each error says what would be right.
+
+import ATA
+import Media
+
+/// A word that is none of those that are allowed.
+public struct BadValue: Error, Equatable, CustomStringConvertible {
+    /// What was given, and what is allowed.
+    public let description: String
+
+    /// Describes a wrong word.
+    public init(_ value: String, _ what: String, allowed: [String]) {
+        description = "'\(value)' is no \(what): it is one of \(allowed.joined(separator: ", "))"
+    }
+}
+
+/// A controller by its name.
+public func parseController(_ text: String) throws(BadValue) -> Controller {
+    guard let controller = Controller(rawValue: text) else {
+        throw BadValue(text, "controller", allowed: Controller.allCases.map(\.rawValue))
+    }
+    return controller
+}
+
+/// A cache mode by its name.
+public func parseCacheMode(_ text: String) throws(BadValue) -> CacheMode {
+    guard let mode = CacheMode(rawValue: text) else {
+        throw BadValue(text, "cache mode", allowed: CacheMode.allCases.map(\.rawValue))
+    }
+    return mode
+}

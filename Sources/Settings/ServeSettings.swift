@@ -1,0 +1,74 @@
+// What is said about a server, wherever it was said.
+
+import ATA
+import Logging
+import Server
+
+/// A server as its user describes it. What is nil was not said.
+public struct ServeSettings: Equatable, Sendable {
+    /// Where to listen.
+    public var endpoints: [Endpoint] = []
+    /// How many loops.
+    public var threads: Int?
+    /// The controller of drives that name none.
+    public var controller: Controller?
+    /// What is logged.
+    public var logLevel: Logger.Level?
+    /// Keys.
+    public var tls = TLSFiles()
+    /// Bounds.
+    public var limits = LimitSettings()
+    /// The drives.
+    public var exports: [ExportSettings] = []
+
+    /// How many threads there may be.
+    public static let threadRange = 1...256
+
+    /// Nothing said.
+    public init() {}
+
+    /// These, with what the command line says before what a file says; drives and endpoints of both.
+    public func overridden(by other: ServeSettings) -> ServeSettings {
+        var both = self
+        both.endpoints += other.endpoints
+        both.threads = other.threads ?? threads
+        both.controller = other.controller ?? controller
+        both.logLevel = other.logLevel ?? logLevel
+        both.tls = tls.overridden(by: other.tls)
+        both.limits = limits.overridden(by: other.limits)
+        both.exports += other.exports
+        return both
+    }
+
+    /// Opens all images, or says of all that stand in a file why not.
+    public func open(_ file: SettingsFile?) throws -> [ServedExport] {
+        var opened: [ServedExport] = []
+        var errors: [SettingsError] = []
+        for (index, export) in exports.enumerated() {
+            do {
+                opened.append(try export.open(ordinal: index + 1))
+            } catch {
+                guard let file, file.hasExport(export.name) else { throw error }
+                errors.append(file.error(ofExport: export.name, "\(error)"))
+            }
+        }
+        guard errors.isEmpty else { throw SettingsErrors(file: file?.path, errors) }
+        return opened
+    }
+
+    /// The names that more than one drive has.
+    public var ambiguousNames: [String] {
+        var seen: Set<String> = []
+        var ambiguous: [String] = []
+        for export in exports where !seen.insert(export.name).inserted { ambiguous.append(export.name) }
+        return ambiguous
+    }
+}
+
+/// A level by its name.
+public func parseLogLevel(_ text: String) throws(BadValue) -> Logger.Level {
+    guard let level = Logger.Level(rawValue: text) else {
+        throw BadValue(text, "log level", allowed: Logger.Level.allCases.map(\.rawValue))
+    }
+    return level
+}

@@ -1,0 +1,49 @@
+// What is wrong with settings: all of it at once, each with its line and key.
+
+/// One thing that is wrong.
+public struct SettingsError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// Where it was written; nil if nobody knows.
+    public var line: Int?
+    /// Whose value it is, `export 'disk'.cache`; empty for the whole.
+    public var place: String
+    /// What is wrong and what would be right.
+    public var message: String
+
+    /// Describes what is wrong.
+    public init(line: Int? = nil, place: String = "", _ message: String) {
+        self.line = line
+        self.place = place
+        self.message = message
+    }
+
+    /// Place and message.
+    public var description: String { place.isEmpty ? message : "\(place): \(message)" }
+}
+
+/// All that is wrong with a file, in the order of its lines.
+public struct SettingsErrors: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The file; nil if the settings came another way.
+    public var file: String?
+    /// At least one.
+    public var errors: [SettingsError]
+
+    /// Collects errors; those without a line come last.
+    public init(file: String? = nil, _ errors: [SettingsError]) {
+        self.file = file
+        // By hand, because sorting is not stable: errors of one line stay as they were found.
+        self.errors = errors.enumerated()
+            .sorted { ($0.element.line ?? .max, $0.offset) < ($1.element.line ?? .max, $1.offset) }
+            .map(\.element)
+    }
+
+    /// A line for each error: `FILE:LINE: PLACE: MESSAGE`.
+    public var lines: [String] {
+        errors.map { error in
+            let position = [file, error.line.map(String.init)].compactMap(\.self).map { $0 + ":" }.joined()
+            return position.isEmpty ? "\(error)" : "\(position) \(error)"
+        }
+    }
+
+    /// The lines.
+    public var description: String { lines.joined(separator: "\n") }
+}

@@ -1,0 +1,88 @@
+// Every key of the configuration file, in one table: messages, documents and tests are made from it.
+
+/// One key.
+public struct SettingsKey: Equatable, Sendable {
+    /// The tables of the file.
+    public enum Section: String, CaseIterable, Sendable {
+        /// Keys above the first table.
+        case server = ""
+        case tls = "[tls]"
+        case limits = "[limits]"
+        case export = "[[export]]"
+    }
+
+    /// Where it may stand.
+    public let section: Section
+    /// Its name: the option of the command line, if there is one, without the dashes.
+    public let name: String
+    /// What it takes, for people.
+    public let type: String
+    /// What holds without it, for people.
+    public let standard: String
+    /// What it says, in a line.
+    public let help: String
+
+    private init(_ section: Section, _ name: String, _ type: String, _ standard: String, _ help: String) {
+        self.section = section
+        self.name = name
+        self.type = type
+        self.standard = standard
+        self.help = help
+    }
+
+    /// All keys, in the order in which documents list them.
+    public static let all: [SettingsKey] = [
+        SettingsKey(
+            .server, "listen", "list of endpoints", "[\"tcp:127.0.0.1:10809\"]",
+            "Where to listen: unix:PATH, tcp:HOST:PORT, vsock:PORT or fd:N."),
+        SettingsKey(
+            .server, "threads", "number, 1 to 256", "one for each processor", "How many threads serve."),
+        SettingsKey(
+            .server, "controller", "controller", "\"piix3-ide\"",
+            "The IDE controller of drives that name none: piix3-ide or ich9-ahci."),
+        SettingsKey(
+            .server, "log-level", "level", "\"notice\"",
+            "What is logged: trace, debug, info, notice, warning, error or critical."),
+
+        SettingsKey(
+            .tls, "mode", "\"off\", \"on\" or \"require\"", "\"on\" if keys are given",
+            "Whether clients may (on) or must (require) use TLS."),
+        SettingsKey(
+            .tls, "certificates", "path", "none",
+            "A folder with ca-cert.pem, server-cert.pem and server-key.pem."),
+        SettingsKey(
+            .tls, "verify-peer", "true or false", "false",
+            "Clients have to show a certificate that the CA has signed."),
+        SettingsKey(.tls, "psk", "path", "none", "A file of pre-shared keys, lines of USER:HEXKEY."),
+
+        SettingsKey(
+            .limits, "handshake-seconds", "number, 1 to 3600", "10",
+            "A client that has opened no export by then is disconnected."),
+        SettingsKey(
+            .limits, "stall-seconds", "number, 1 to 3600", "10",
+            "A client that holds memory others wait for, and moves no byte for so long, is disconnected."),
+        SettingsKey(
+            .limits, "shutdown-seconds", "number, 1 to 3600", "5",
+            "How long a stopping server waits for clients to take their last replies."),
+
+        SettingsKey(
+            .export, "name", "string", "the image's name without its extension",
+            "What clients ask for. The first export answers to the empty name, too."),
+        SettingsKey(
+            .export, "image", "path, memory:SIZE or null:SIZE", "has to be given",
+            "A file or block device; SIZE as in 64M, 3G, 6291456s (sectors)."),
+        SettingsKey(
+            .export, "device", "text", "\"ide-hd\"",
+            "The drive, in the words of QEMU's -device option: ide-hd,serial=..."),
+        SettingsKey(.export, "controller", "controller", "the server's", "piix3-ide or ich9-ahci."),
+        SettingsKey(
+            .export, "cache", "cache mode", "\"writeback\"",
+            "QEMU's cache mode: writeback, writethrough, none, directsync or unsafe."),
+        SettingsKey(.export, "read-only", "true or false", "false", "The image is opened for reading only."),
+    ]
+
+    /// The keys of a table.
+    static func names(in section: Section) -> [String] {
+        all.filter { $0.section == section }.map(\.name)
+    }
+}
