@@ -58,7 +58,7 @@ let package = Package(
         room(
             "Settings",
             [
-                "Server", "Export", "Media", "TLS", "ATA", .product(name: "TOMLKit", package: "TOMLKit"),
+                "Server", "Export", "Media", "TLS", "ATA", "Logs", .product(name: "TOMLKit", package: "TOMLKit"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
         room(

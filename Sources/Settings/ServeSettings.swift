@@ -2,6 +2,7 @@
 
 import ATA
 import Logging
+import Logs
 import Server
 
 /// A server as its user describes it. What is nil was not said.
@@ -12,6 +13,8 @@ public struct ServeSettings: Equatable, Sendable {
     public var threads: Int?
     /// The controller of drives that name none.
     public var controller: Controller?
+    /// What lines of the log look like.
+    public var logFormat: LogFormat?
     /// What is logged.
     public var logLevel: Logger.Level?
     /// Keys.
@@ -33,6 +36,7 @@ public struct ServeSettings: Equatable, Sendable {
         both.endpoints += other.endpoints
         both.threads = other.threads ?? threads
         both.controller = other.controller ?? controller
+        both.logFormat = other.logFormat ?? logFormat
         both.logLevel = other.logLevel ?? logLevel
         both.tls = tls.overridden(by: other.tls)
         both.limits = limits.overridden(by: other.limits)
@@ -63,6 +67,14 @@ public struct ServeSettings: Equatable, Sendable {
         for export in exports where !seen.insert(export.name).inserted { ambiguous.append(export.name) }
         return ambiguous
     }
+}
+
+/// A format of the log by its name.
+public func parseLogFormat(_ text: String) throws(BadValue) -> LogFormat {
+    guard let format = LogFormat(rawValue: text) else {
+        throw BadValue(text, "log format", allowed: LogFormat.allCases.map(\.rawValue))
+    }
+    return format
 }
 
 /// A level by its name.

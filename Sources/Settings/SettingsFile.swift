@@ -62,6 +62,7 @@ private struct FileParser {
         settings.endpoints = reader.list("listen") { try Self.endpoint($0, folder) }
         settings.threads = reader.number("threads", ServeSettings.threadRange)
         settings.controller = reader.parsed("controller", parseController)
+        settings.logFormat = reader.parsed("log-format", parseLogFormat)
         settings.logLevel = reader.parsed("log-level", parseLogLevel)
         if let table = reader.table("tls") {
             settings.tls = read(table, .tls, "tls") { TLSFiles(&$0) }

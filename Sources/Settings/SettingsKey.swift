@@ -41,6 +41,9 @@ public struct SettingsKey: Equatable, Sendable {
             .server, "controller", "controller", "\"piix3-ide\"",
             "The IDE controller of drives that name none: piix3-ide or ich9-ahci."),
         SettingsKey(
+            .server, "log-format", "format", "\"auto\"",
+            "What lines of the log look like: text, json, journal, or what fits where standard error leads: auto."),
+        SettingsKey(
             .server, "log-level", "level", "\"notice\"",
             "What is logged: trace, debug, info, notice, warning, error or critical."),
 

@@ -3,7 +3,7 @@
 import ATA
 import ArgumentParser
 import Glibc
-import Logging
+import Logs
 import Media
 import Server
 import Settings
@@ -62,10 +62,8 @@ struct Serve: ParsableCommand {
     @Option(help: "How many threads serve; one for each processor if not given.")
     var threads: Int?
 
-    @Option(
-        help: "What is logged: trace, debug, info, notice (default), warning, error or critical.",
-        transform: parseLogLevel)
-    var logLevel: Logger.Level?
+    @OptionGroup(title: "Log, on standard error")
+    var log: LogOptions
 
     @Argument(
         help: ArgumentHelp("What to serve.", valueName: "[name=]image"), transform: ExportSettings.init(parsing:))
@@ -100,15 +98,11 @@ struct Serve: ParsableCommand {
         } catch let errors as SettingsErrors {
             throw fail(errors)
         }
-        let level = settings.logLevel ?? .notice
-        LoggingSystem.bootstrap { label in
-            var handler = StreamLogHandler.standardError(label: label)
-            handler.logLevel = level
-            return handler
-        }
+        let logs = Logs(format: settings.logFormat ?? .auto, level: settings.logLevel ?? .notice)
+        defer { logs.finish() }
         let server = try Server(
             exports: exports, endpoints: settings.endpoints, loops: settings.threads ?? processorCount(),
-            limits: settings.limits.limits, tls: settings.tls.open(), logger: Logger(label: "spindle"))
+            limits: settings.limits.limits, tls: settings.tls.open(), logger: logs.logger(label: "spindle"))
         try server.run { () throws -> Void in try announce(server, isEncrypted: settings.tls.mode == .require) }
     }
 
@@ -120,7 +114,8 @@ struct Serve: ParsableCommand {
         settings.endpoints = listen
         settings.threads = threads
         settings.controller = controller
-        settings.logLevel = logLevel
+        settings.logFormat = log.logFormat
+        settings.logLevel = log.logLevel
         settings.tls = tls.files
         settings.exports = images
         for index in images.indices {

@@ -46,6 +46,7 @@ import Testing
             "limits.stall-seconds = -1",
             "f:1: limits.stall-seconds: -1 is not allowed: a number from 1 to 3600 is needed"
         ),
+        ("log-format = 'xml'", "f:1: log-format: 'xml' is no log format: it is one of auto, text, json, journal"),
         (
             "log-level = 'loud'",
             "f:1: log-level: 'loud' is no log level: it is one of trace, debug, info, notice, warning, error, critical"

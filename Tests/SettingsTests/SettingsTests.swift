@@ -22,6 +22,7 @@ import Testing
             listen = ["unix:/run/s", "tcp:[::1]:10809", "vsock:5", "fd:3"]
             threads = 3
             controller = "ich9-ahci"
+            log-format = "json"
             log-level = "debug"
             [tls]
             mode = "require"
@@ -46,6 +47,7 @@ import Testing
             ])
         #expect(settings.threads == 3)
         #expect(settings.controller == .ich9AHCI)
+        #expect(settings.logFormat == .json)
         #expect(settings.logLevel == .debug)
         #expect(settings.tls.mode == .require)
         #expect(settings.tls.certificates == "/keys")
@@ -113,6 +115,7 @@ import Testing
             listen = "vsock:1"
             threads = 1
             controller = "ich9-ahci"
+            log-format = "json"
             log-level = "debug"
             tls = { psk = "/f", mode = "on" }
             limits = { stall-seconds = 1, shutdown-seconds = 1 }
@@ -122,6 +125,7 @@ import Testing
         var line = ServeSettings()
         line.endpoints = [.vsock(port: 2)]
         line.threads = 2
+        line.logFormat = .text
         line.logLevel = .error
         line.tls.mode = .require
         line.limits.stallSeconds = 2
@@ -130,6 +134,7 @@ import Testing
         #expect(both.endpoints == [.vsock(port: 1), .vsock(port: 2)])
         #expect(both.threads == 2)
         #expect(both.controller == .ich9AHCI)
+        #expect(both.logFormat == .text)
         #expect(both.logLevel == .error)
         #expect(both.tls.mode == .require)
         #expect(both.tls.preSharedKeys == "/f")

@@ -48,6 +48,16 @@ public final class RawConnection {
         guard result == 0 else { throw Failure.cannotConnect(errno) }
     }
 
+    /// The port at this end.
+    public var localPort: UInt16 {
+        var address = sockaddr_in()
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        withUnsafeMutablePointer(to: &address) {
+            _ = $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
+        }
+        return UInt16(bigEndian: address.sin_port)
+    }
+
     /// Sends all bytes.
     public func send(_ bytes: [UInt8]) throws {
         var sent = 0

@@ -1,0 +1,149 @@
+// Events as bytes: logfmt, JSON (RFC 8259), lines for the journal. Whatever a client chose (a name, what it is certified
+// as) is in a value, and no value ends its quotation marks or its line.
+
+import Logging
+
+extension LogEntry {
+    /// The event as one line, its end included.
+    func line(_ format: LogFormat) -> [UInt8] {
+        switch format {
+        case .auto, .text:
+            var line = LogLine()
+            line.append("time=\(time.text) level=\(level.rawValue) message=")
+            line.appendLogfmt(message)
+            for field in fields { line.appendPart(logfmt(field)) }
+            return line.finished()
+        case .json:
+            var line = LogLine(end: "}\n")
+            line.append("{\"time\":\"\(time.text)\",\"level\":\"\(level.rawValue)\",\"message\":")
+            line.appendQuoted(message)
+            for field in fields { line.appendPart(json(field)) }
+            return line.finished()
+        case .journal:
+            var line = LogLine()
+            line.append("<\(level.priority)>")
+            line.appendEscaped(message)
+            for field in fields { line.appendPart(logfmt(field)) }
+            return line.finished()
+        }
+    }
+
+    private func logfmt(_ field: Field) -> LogLine {
+        var part = LogLine()
+        part.append(" \(field.key)=")
+        part.appendLogfmt(field.value)
+        return part
+    }
+
+    private func json(_ field: Field) -> LogLine {
+        var part = LogLine()
+        part.append(",")
+        part.appendQuoted(field.key)
+        part.append(":")
+        if field.isNumber { part.append(field.value) } else { part.appendQuoted(field.value) }
+        return part
+    }
+}
+
+extension Logger.Level {
+    /// The priority of syslog(3), as it stands before a line for the journal.
+    fileprivate var priority: Int {
+        switch self {
+        case .trace, .debug: 7
+        case .info: 6
+        case .notice: 5
+        case .warning: 4
+        case .error: 3
+        case .critical: 2
+        }
+    }
+}
+
+/// A line under construction.
+struct LogLine {
+    /// What pipe(7) writes in one piece (PIPE_BUF); no line is longer.
+    static let maximumBytes = 4096
+    /// Of one value, no more than this is written.
+    static let maximumValueBytes = 640
+
+    private var bytes: [UInt8] = []
+    private let end: String
+
+    init(end: String = "\n") {
+        self.end = end
+        bytes.reserveCapacity(256)
+    }
+
+    mutating func append(_ text: String) {
+        bytes += text.utf8
+    }
+
+    /// Appends a part that has room, as a whole; leaves it out otherwise.
+    mutating func appendPart(_ part: LogLine) {
+        guard bytes.count + part.bytes.count + end.utf8.count <= Self.maximumBytes else { return }
+        bytes += part.bytes
+    }
+
+    consuming func finished() -> [UInt8] {
+        bytes += end.utf8
+        return bytes
+    }
+
+    /// A value of logfmt: bare if every reader of logfmt takes it for one word, else in quotation marks.
+    mutating func appendLogfmt(_ value: String) {
+        let isWord = value.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x3D && $0 != 0x5C }
+        if isWord && !value.isEmpty && value.utf8.count <= Self.maximumValueBytes {
+            append(value)
+        } else {
+            appendQuoted(value)
+        }
+    }
+
+    /// A string of JSON, which readers of logfmt understand as well.
+    mutating func appendQuoted(_ value: String) {
+        append("\"")
+        appendEscaped(value)
+        append("\"")
+    }
+
+    /// What is between the quotation marks of a string of JSON. Beyond what RFC 8259 asks for, everything is escaped that
+    /// has no shape of its own but changes what is seen: a terminal's control characters, marks that turn the direction of
+    /// writing, separators of lines.
+    mutating func appendEscaped(_ value: String) {
+        let limit = bytes.count + Self.maximumValueBytes
+        for scalar in value.unicodeScalars {
+            guard bytes.count < limit else {
+                append("...")
+                return
+            }
+            switch scalar {
+            case "\"": append("\\\"")
+            case "\\": append("\\\\")
+            case "\n": append("\\n")
+            case "\r": append("\\r")
+            case "\t": append("\\t")
+            default:
+                if scalar.isVisible {
+                    append(String(scalar))
+                } else {
+                    for unit in UTF16.encode(scalar)! { appendUnit(unit) }
+                }
+            }
+        }
+    }
+
+    private mutating func appendUnit(_ unit: UInt16) {
+        let digits = String(unit, radix: 16)
+        append("\\u" + String(repeating: "0", count: 4 - digits.count) + digits)
+    }
+}
+
+extension Unicode.Scalar {
+    fileprivate var isVisible: Bool {
+        if isASCII { return value >= 0x20 && value < 0x7F }
+        switch properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned, .surrogate: return false
+        default: return true
+        }
+    }
+}
