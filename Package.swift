@@ -64,10 +64,12 @@ let package = Package(
         room(
             "Control",
             ["Server", "Settings", "Media", "ATA", "Logs", .product(name: "FlyingFox", package: "FlyingFox")]),
+        room("Bench", ["NBD", "TLS"]),
         .executableTarget(
             name: "spindle",
             dependencies: [
-                "Control", "Settings", "Sandbox", "Logs", "Server", "Reports", "Export", "Media", "TLS", "SAT", "ATA",
+                "Bench", "Control", "Settings", "Sandbox", "Logs", "Server", "Reports", "Export", "Media", "TLS", "SAT",
+                "ATA",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -93,6 +95,7 @@ let package = Package(
         tests("SandboxTests", ["Sandbox", "Support"]),
         tests("SettingsTests", ["Settings", "Server", "Media", "ATA", "Support"]),
         tests("ControlTests", ["Control", "Support"]),
+        tests("BenchTests", ["Bench", "NBD", "TLS", "Seeded", "Support"]),
 
         // Through the program as it is run.
         .target(name: "Support", dependencies: ["spindle", "CGnuTLS"], path: "Tests/Support", swiftSettings: testing),

@@ -5,7 +5,7 @@ import CGnuTLS
 import Glibc
 
 /// Credentials for any number of sessions on any number of threads.
-@safe public final class TLSCredentials: Sendable {
+@safe public final class TLSCredentials: Sendable, TLSSessionCredentials {
     /// What GnuTLS has made of them.
     @safe struct Handles {
         let certificates: gnutls_certificate_credentials_t?
@@ -74,7 +74,7 @@ import Glibc
     /// is the server's: with a pre-shared key TLS 1.3 cannot use AES-256, and GnuTLS's next choice would be ChaCha20, which
     /// it does eight times as slowly as AES-128 where the processor knows AES (2.5 s and 0.3 s for a GiB).
     /// For the same reason DHE comes before ECDHE, which in TLS 1.2 has no AES-GCM with pre-shared keys.
-    private static func makePriority(certificates: Bool, preSharedKeys: Bool) -> gnutls_priority_t {
+    static func makePriority(certificates: Bool, preSharedKeys: Bool) -> gnutls_priority_t {
         var text = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-CHACHA20-POLY1305:+CHACHA20-POLY1305:%SERVER_PRECEDENCE"
         if preSharedKeys { text += ":-KX-ALL:+DHE-PSK:+ECDHE-PSK:+PSK" }
         if preSharedKeys && certificates { text += ":+ECDHE-RSA:+ECDHE-ECDSA:+RSA:+DHE-RSA" }
@@ -128,13 +128,7 @@ private func loadCertificates(_ directory: String) throws(TLSCredentialsError) -
 }
 
 private func fill(_ credentials: gnutls_certificate_credentials_t, _ directory: String) throws(TLSCredentialsError) {
-    let authority = directory + "/ca-cert.pem"
-    let trusted = try unsafe withDatum(readFile(authority)) {
-        unsafe gnutls_certificate_set_x509_trust_mem(credentials, &$0, GNUTLS_X509_FMT_PEM)
-    }
-    guard trusted > 0 else {
-        throw .unusable(path: authority, code: trusted < 0 ? trusted : GNUTLS_E_NO_CERTIFICATE_FOUND)
-    }
+    try unsafe trust(directory + "/ca-cert.pem", credentials)
     let revocations = directory + "/ca-crl.pem"
     if unsafe access(revocations, F_OK) == 0 {
         let count = try unsafe withDatum(readFile(revocations)) {
@@ -143,10 +137,26 @@ private func fill(_ credentials: gnutls_certificate_credentials_t, _ directory: 
         guard count >= 0 else { throw .unusable(path: revocations, code: count) }
     }
     let certificate = directory + "/server-cert.pem"
-    let key = directory + "/server-key.pem"
+    try checkValidity(readFile(certificate), certificate)
+    try unsafe identify(by: certificate, key: directory + "/server-key.pem", credentials)
+}
+
+/// Lets a certificate authority vouch for the other side.
+func trust(_ authority: String, _ credentials: gnutls_certificate_credentials_t) throws(TLSCredentialsError) {
+    let trusted = try unsafe withDatum(readFile(authority)) {
+        unsafe gnutls_certificate_set_x509_trust_mem(credentials, &$0, GNUTLS_X509_FMT_PEM)
+    }
+    guard trusted > 0 else {
+        throw .unusable(path: authority, code: trusted < 0 ? trusted : GNUTLS_E_NO_CERTIFICATE_FOUND)
+    }
+}
+
+/// Loads the certificate of this side and its key.
+func identify(
+    by certificate: String, key: String, _ credentials: gnutls_certificate_credentials_t
+) throws(TLSCredentialsError) {
     let certificateBytes = try readFile(certificate)
     let keyBytes = try readFile(key)
-    try checkValidity(certificateBytes, certificate)
     let result = unsafe withDatum(certificateBytes) { certificate in
         unsafe withDatum(keyBytes) { key in
             unsafe gnutls_certificate_set_x509_key_mem2(credentials, &certificate, &key, GNUTLS_X509_FMT_PEM, nil, 0)

@@ -15,6 +15,8 @@ public enum TLSCredentialsError: Error, Equatable, CustomStringConvertible {
     case keyLine(path: String, line: Int, reason: String)
     /// There is no key in the file.
     case noKeys(path: String)
+    /// The file has keys, but none of this user.
+    case noKey(user: String, path: String)
     /// A file that would be made is there already.
     case exists(path: String)
     /// A name that cannot stand in a certificate or a file of keys.
@@ -38,6 +40,8 @@ public enum TLSCredentialsError: Error, Equatable, CustomStringConvertible {
             return "line \(line) of '\(path)' is not USER:HEXKEY, as psktool writes it: \(reason)"
         case .noKeys(let path):
             return "there is no key in '\(path)'; 'psktool -u USER -p \(path)' adds one"
+        case .noKey(let user, let path):
+            return "there is no key of the user '\(user)' in '\(path)'"
         case .exists(let path):
             return "'\(path)' exists and is not overwritten; choose another directory"
         case .unsuitableName(let name, let reason):

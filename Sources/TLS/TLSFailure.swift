@@ -45,6 +45,16 @@ public struct TLSFailure: Error, Equatable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// What happened to a session with a server; a clause without a full stop.
+    public var asSeenByClient: String {
+        switch code {
+        case GNUTLS_E_FATAL_ALERT_RECEIVED: "it refuses: \(Self.alertName(detail))"
+        case GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR:
+            "its certificate is not accepted: \(Self.verificationText(detail))"
+        default: Self.libraryText(code)
+        }
+    }
+
     private static func libraryText(_ code: Int32) -> String {
         guard let text = unsafe gnutls_strerror(code) else { return "error \(code)" }
         return unsafe String(cString: text)

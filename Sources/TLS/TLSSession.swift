@@ -1,5 +1,5 @@
-// One client's TLS (RFC 8446, RFC 5246), the server's side, without I/O: received bytes in, bytes to send out. GnuTLS
-// does the work; the one who has the socket decides when.
+// One connection's TLS (RFC 8446, RFC 5246), as a rule the server's side, without I/O: received bytes in, bytes to send
+// out. GnuTLS does the work; the one who has the socket decides when.
 
 import CGnuTLS
 
@@ -13,7 +13,13 @@ public enum TLSHandshakeStep: Equatable, Sendable {
     case failed(TLSFailure)
 }
 
-/// A session with a client.
+/// What a session needs as long as it lives.
+protocol TLSSessionCredentials: AnyObject {
+    /// The other side is known by a certificate that was verified.
+    var verifiesPeer: Bool { get }
+}
+
+/// A session with a client, or for `spindle bench` with a server.
 ///
 /// The output is a buffer of a fixed size. ``encrypt(_:)`` stops when it is full; nothing else appends more than a few
 /// bytes once the handshake is over.
@@ -39,7 +45,7 @@ public enum TLSHandshakeStep: Equatable, Sendable {
     let session: gnutls_session_t
     let transport: UnsafeMutablePointer<Transport>
     /// GnuTLS refers to them as long as there is the session.
-    let credentials: TLSCredentials
+    let credentials: any TLSSessionCredentials
     var phase = Phase.handshake
     /// Plaintext that waits to fill a record.
     let staged: UnsafeMutableRawPointer
@@ -48,23 +54,13 @@ public enum TLSHandshakeStep: Equatable, Sendable {
     /// record is made.
     var recordBytes = TLSSession.maximumRecordBytes
 
-    /// Begins a session; the client speaks first.
+    /// Begins a session with a client, who speaks first.
     ///
     /// - Parameter outputBytes: the size of the output, at least room for a handshake and one record.
     public init(_ credentials: TLSCredentials, outputBytes: Int = TLSSession.standardOutputBytes) {
-        precondition(outputBytes >= 32 << 10, "the output holds a handshake or a record")
-        var allocated: gnutls_session_t?
         // Without tickets: a client that comes back authenticates itself anew.
-        let flags = UInt32(GNUTLS_SERVER) | UInt32(GNUTLS_NONBLOCK) | UInt32(GNUTLS_NO_TICKETS)
-        let result = unsafe gnutls_init(&allocated, flags)
-        guard result == 0, let session = unsafe allocated else { preconditionFailure("there is no memory") }
-        unsafe self.session = unsafe session
-        self.credentials = credentials
-        let memory = UnsafeMutableRawPointer.allocate(
-            byteCount: outputBytes + Self.maximumRecordBytes, alignment: 64)
-        unsafe staged = memory + outputBytes
-        unsafe transport = UnsafeMutablePointer<Transport>.allocate(capacity: 1)
-        unsafe transport.initialize(to: Transport(session: session, output: memory, outputCapacity: outputBytes))
+        let flags = UInt32(GNUTLS_SERVER) | UInt32(GNUTLS_NO_TICKETS)
+        self.init(credentials, flags: flags, outputBytes: outputBytes)
         unsafe gnutls_priority_set(session, credentials.handles.priority)
         unsafe gnutls_session_set_ptr(session, Unmanaged.passUnretained(credentials).toOpaque())
         if let certificates = unsafe credentials.handles.certificates {
@@ -77,6 +73,21 @@ public enum TLSHandshakeStep: Equatable, Sendable {
             unsafe gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE)
             unsafe gnutls_session_set_verify_cert2(session, credentials.handles.clientPurpose, 1, 0)
         }
+    }
+
+    /// Makes a session of one side or the other, without its credentials.
+    init(_ credentials: any TLSSessionCredentials, flags: UInt32, outputBytes: Int) {
+        precondition(outputBytes >= 32 << 10, "the output holds a handshake or a record")
+        var allocated: gnutls_session_t?
+        let result = unsafe gnutls_init(&allocated, flags | UInt32(GNUTLS_NONBLOCK))
+        guard result == 0, let session = unsafe allocated else { preconditionFailure("there is no memory") }
+        unsafe self.session = unsafe session
+        self.credentials = credentials
+        let memory = UnsafeMutableRawPointer.allocate(
+            byteCount: outputBytes + Self.maximumRecordBytes, alignment: 64)
+        unsafe staged = memory + outputBytes
+        unsafe transport = UnsafeMutablePointer<Transport>.allocate(capacity: 1)
+        unsafe transport.initialize(to: Transport(session: session, output: memory, outputCapacity: outputBytes))
         unsafe setTransport(transport, of: session)
     }
 

@@ -1,4 +1,4 @@
-// The `spindle` command: serve, check, identify and tls-keys.
+// The `spindle` command and its subcommands.
 
 import ArgumentParser
 
@@ -6,5 +6,12 @@ import ArgumentParser
 @main
 struct Spindle: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "spindle", version: "0.1.0", subcommands: [Serve.self, Check.self, Identify.self, TLSKeys.self])
+        commandName: "spindle", version: "0.1.0",
+        subcommands: [
+            Serve.self,
+            Check.self,
+            Identify.self,
+            TLSKeys.self,
+            BenchCommand.self,
+        ])
 }

@@ -1,0 +1,73 @@
+// What keeps a load from being run, in words.
+
+import Glibc
+import NBD
+import TLS
+
+/// Why a load was not run, or not to its end.
+public enum BenchError: Error, Equatable, CustomStringConvertible {
+    /// socket(2) or connect(2) failed, or a host name has no address.
+    case cannotConnect(String, reason: String)
+    /// A call on the connected socket failed.
+    case socket(errno: Int32)
+    /// The server closed the connection.
+    case closed(during: String)
+    /// No byte came for so long, though requests are unanswered.
+    case silent(seconds: Int)
+    /// What the server sent is not what the protocol has in this place.
+    case violation(String)
+    /// The server refuses an option of the handshake.
+    case refused(option: OptionType, error: UInt32, message: String)
+    /// The load does not fit the export.
+    case unsuitable(String)
+    /// TLS did not come about, or ended.
+    case tls(String)
+
+    /// What happened, and what would be right where that is known.
+    public var description: String {
+        switch self {
+        case .cannotConnect(let place, let reason):
+            "cannot connect to \(place): \(reason)"
+        case .socket(let code):
+            "the connection failed: \(systemText(code))"
+        case .closed(let during):
+            "the server closed the connection during \(during)"
+        case .silent(let seconds):
+            "the server has not answered for \(seconds) seconds"
+        case .violation(let what):
+            "the server does not keep to the NBD protocol: \(what)"
+        case .refused(let option, let error, let message):
+            "the server refuses \(Self.words(option)): \(Self.words(error, message))"
+        case .unsuitable(let what):
+            what
+        case .tls(let what):
+            "TLS with the server failed: \(what)"
+        }
+    }
+
+    private static func words(_ option: OptionType) -> String {
+        switch option {
+        case .startTLS: "TLS; nbd: and nbd+unix: connect without"
+        case .structuredReply: "structured replies; leave out --structured-replies"
+        default: "the export"
+        }
+    }
+
+    private static func words(_ error: UInt32, _ message: String) -> String {
+        let name =
+            switch OptionReplyType(rawValue: error) {
+            case .errorUnknown: "there is no such export"
+            case .errorTLSRequired: "it wants TLS; use nbds: or nbds+unix:"
+            case .errorUnsupported: "not supported"
+            case .errorPolicy: "forbidden"
+            case .errorShutdown: "it is stopping"
+            default: "error 0x" + String(error, radix: 16)
+            }
+        return message.isEmpty ? name : "\(name) (\(message))"
+    }
+}
+
+/// What the system says of an errno.
+func systemText(_ code: Int32) -> String {
+    unsafe String(cString: strerror(code))
+}

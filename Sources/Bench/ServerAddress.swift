@@ -1,0 +1,150 @@
+// What a client connects to: an NBD URI (doc/uri.md of the NBD project).
+
+import Foundation
+
+/// The server, the export and how to prove who one is, as a URI says it.
+public struct ServerAddress: Equatable, Sendable {
+    /// Where the server listens.
+    public enum Place: Equatable, Sendable, CustomStringConvertible {
+        /// A Unix socket.
+        case unix(path: String)
+        /// A TCP port.
+        case tcp(host: String, port: UInt16)
+
+        /// The place in words.
+        public var description: String {
+            switch self {
+            case .unix(let path): path
+            case .tcp(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+            }
+        }
+    }
+
+    /// What is needed for TLS.
+    public enum Proof: Equatable, Sendable {
+        /// The key of a user, from a file of them (`tls-psk-file`).
+        case preSharedKey(user: String, file: String)
+        /// A folder with ca-cert.pem, and client-cert.pem and client-key.pem if the client has a certificate
+        /// (`tls-certificates`); the server's certificate has to be that of `serverName`.
+        case certificates(directory: String, serverName: String)
+    }
+
+    /// Where the server is.
+    public let place: Place
+    /// The export's name.
+    public let export: String
+    /// Nil: no TLS.
+    public let proof: Proof?
+
+    /// Port 10809, which IANA has registered for NBD.
+    static let standardPort: UInt16 = 10809
+
+    /// Reads a URI.
+    public init(parsing uri: String) throws(ServerAddressError) {
+        guard let end = uri.range(of: "://") else { throw .noURI(uri) }
+        let scheme = String(uri[..<end.lowerBound])
+        let (hierarchy, query) = Self.halves(uri[end.upperBound...], at: "?")
+        let (authority, path) = Self.halves(hierarchy, at: "/")
+        let parameters = try Self.parameters(query, uri)
+        export = try Self.decoded(path, uri)
+        switch scheme {
+        case "nbd", "nbds":
+            place = try Self.tcp(authority, uri)
+        case "nbd+unix", "nbds+unix":
+            guard let path = parameters["socket"], !path.isEmpty else { throw .noSocket(uri) }
+            place = .unix(path: path)
+        default:
+            throw .unknownScheme(scheme)
+        }
+        proof = scheme.hasPrefix("nbds") ? try Self.proof(authority, place, parameters, uri) : nil
+    }
+
+    private static func tcp(_ authority: Substring, _ uri: String) throws(ServerAddressError) -> Place {
+        // The user is before the last at-sign, for TLS alone.
+        var rest = authority
+        if let sign = rest.lastIndex(of: "@") { rest = rest[rest.index(after: sign)...] }
+        var host = rest
+        var port: UInt16? = standardPort
+        if rest.hasPrefix("["), let bracket = rest.firstIndex(of: "]") {
+            host = rest[rest.index(after: rest.startIndex)..<bracket]
+            let behind = rest[rest.index(after: bracket)...]
+            if !behind.isEmpty { port = behind.hasPrefix(":") ? UInt16(behind.dropFirst()) : nil }
+        } else if let colon = rest.lastIndex(of: ":") {
+            host = rest[..<colon]
+            port = UInt16(rest[rest.index(after: colon)...])
+        }
+        guard let port else { throw .badPort(uri) }
+        return .tcp(host: host.isEmpty ? "localhost" : try decoded(host, uri), port: port)
+    }
+
+    private static func proof(
+        _ authority: Substring, _ place: Place, _ parameters: [String: String], _ uri: String
+    ) throws(ServerAddressError) -> Proof {
+        if let file = parameters["tls-psk-file"] {
+            guard let sign = authority.lastIndex(of: "@"), sign != authority.startIndex else { throw .noUser(uri) }
+            return .preSharedKey(user: try decoded(authority[..<sign], uri), file: file)
+        }
+        guard let directory = parameters["tls-certificates"] else { throw .noProof(uri) }
+        var name = "localhost"
+        if case .tcp(let host, _) = place { name = host }
+        return .certificates(directory: directory, serverName: parameters["tls-hostname"] ?? name)
+    }
+
+    private static func parameters(_ query: Substring, _ uri: String) throws(ServerAddressError) -> [String: String] {
+        var parameters: [String: String] = [:]
+        for part in query.split(separator: "&") {
+            let (name, value) = halves(part, at: "=")
+            parameters[String(name)] = try decoded(value, uri)
+        }
+        return parameters
+    }
+
+    /// What is before the first such character, and what is behind it.
+    private static func halves(_ text: Substring, at separator: Character) -> (Substring, Substring) {
+        guard let place = text.firstIndex(of: separator) else { return (text, "") }
+        return (text[..<place], text[text.index(after: place)...])
+    }
+
+    private static func decoded(_ text: Substring, _ uri: String) throws(ServerAddressError) -> String {
+        guard let decoded = String(text).removingPercentEncoding else { throw .badEncoding(uri) }
+        return decoded
+    }
+}
+
+/// Why a text is no URI of a server that can be reached.
+public enum ServerAddressError: Error, Equatable, CustomStringConvertible {
+    /// It has no scheme.
+    case noURI(String)
+    /// Another scheme than those of NBD over TCP and Unix sockets.
+    case unknownScheme(String)
+    /// A Unix URI without `socket=`.
+    case noSocket(String)
+    /// The port is no number up to 65535.
+    case badPort(String)
+    /// A percent sign without two hexadecimal digits, or bytes that are no UTF-8.
+    case badEncoding(String)
+    /// TLS without keys.
+    case noProof(String)
+    /// A pre-shared key without a user.
+    case noUser(String)
+
+    /// What is wrong, and what would be right.
+    public var description: String {
+        switch self {
+        case .noURI(let text):
+            "'\(text)' is no URI; use nbd://HOST[:PORT]/[EXPORT] or 'nbd+unix:///[EXPORT]?socket=PATH'"
+        case .unknownScheme(let scheme):
+            "the scheme '\(scheme)' is not known; it is one of nbd, nbds, nbd+unix, nbds+unix"
+        case .noSocket(let uri):
+            "'\(uri)' names no socket; use 'nbd+unix:///[EXPORT]?socket=PATH'"
+        case .badPort(let uri):
+            "'\(uri)' has a port that is no number from 0 to 65535"
+        case .badEncoding(let uri):
+            "'\(uri)' has a percent sign that does not encode a character; write %25 for the sign itself"
+        case .noProof(let uri):
+            "'\(uri)' says nothing of keys; append '?tls-psk-file=FILE' or '?tls-certificates=DIR'"
+        case .noUser(let uri):
+            "'\(uri)' does not say whose pre-shared key it is; use nbds://USER@HOST/..."
+        }
+    }
+}

@@ -1,0 +1,143 @@
+// `spindle bench`: a load for any NBD server, and what it measures.
+
+import ArgumentParser
+import Bench
+import Glibc
+
+/// The subcommand.
+struct BenchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench",
+        abstract: "Load an NBD server and measure how fast it answers.",
+        discussion: """
+            URI names any server's export: nbd://HOST[:PORT]/[EXPORT], nbd+unix:///[EXPORT]?socket=PATH, nbds:// and \
+            nbds+unix:// with ?tls-psk-file=FILE or ?tls-certificates=DIR.
+
+            'connect' measures from a new connection to the first byte of a READ. What changes the export (write, rw, trim, write-zeroes) overwrites whatever is on it, and is \
+            done with --destroy-data only.
+            """)
+
+    @Option(help: "What is asked of the server.")
+    var operation = Load.Operation.read
+
+    @Option(help: "With rw: how many of 100 requests are reads.")
+    var mix = 70
+
+    @Option(
+        help: ArgumentHelp("The length of a request: 4096, 4k, 1M.", valueName: "size"), transform: parseBlockSize)
+    var blockSize: UInt32 = 4096
+
+    @Option(help: "Requests in flight on each connection.")
+    var depth = 32
+
+    @Option(help: "Connections, each with a thread of its own.")
+    var connections = 1
+
+    @Option(help: "How long to measure; 10 if neither this nor --requests is given.")
+    var seconds: Double?
+
+    @Option(help: "Measure so many requests, on all connections together.")
+    var requests: UInt64?
+
+    @Option(help: "The order of the blocks.")
+    var pattern = Load.Pattern.random
+
+    @Option(help: ArgumentHelp("A FLUSH after so many requests that change the export.", valueName: "n"))
+    var flushEvery: UInt64?
+
+    @Option(help: ArgumentHelp("Load the server for so long before measuring.", valueName: "seconds"))
+    var warmUp = 0.0
+
+    @Flag(help: "Ask for structured replies, as QEMU and libnbd do; Linux does not.")
+    var structuredReplies = false
+
+    @Flag(help: "Print JSON instead of a table.")
+    var json = false
+
+    @Flag(help: "Let an operation overwrite what is on the export.")
+    var destroyData = false
+
+    @Argument(help: "The server and the export.", transform: { ($0, try ServerAddress(parsing: $0)) })
+    var uri: (text: String, address: ServerAddress)
+
+    func validate() throws {
+        try check("--mix", mix, in: 0...100)
+        try check("--depth", depth, in: 1...4096)
+        try check("--connections", connections, in: 1...1024)
+        try check("--warm-up", warmUp, in: 0...86400)
+        if let seconds { try check("--seconds", seconds, in: 0.1...86400) }
+        if let requests { try check("--requests", requests, in: 1...UInt64.max - 1) }
+        if let flushEvery { try check("--flush-every", flushEvery, in: 1...UInt64.max) }
+        if seconds != nil, requests != nil {
+            throw ValidationError("--seconds and --requests are two ways to say when it ends; give one of them")
+        }
+        if flushEvery != nil, !operation.destroysData {
+            throw ValidationError(
+                "--flush-every counts requests that change the export; '\(operation.rawValue)' does not")
+        }
+        if operation.destroysData, !destroyData {
+            throw ValidationError(
+                "'\(operation.rawValue)' overwrites what is on the export; if it may, add --destroy-data")
+        }
+    }
+
+    private func check<Value: Comparable>(_ option: String, _ value: Value, in range: ClosedRange<Value>) throws {
+        guard range.contains(value) else {
+            throw ValidationError(
+                "\(option) is \(value); a number from \(range.lowerBound) to \(range.upperBound) is needed")
+        }
+    }
+
+    func run() throws {
+        var load = Load()
+        load.operation = operation
+        load.readPercent = mix
+        load.blockBytes = blockSize
+        load.depth = depth
+        load.connections = connections
+        load.limit = requests.map { .requests($0) } ?? .seconds(seconds ?? 10)
+        load.pattern = pattern
+        load.flushEvery = flushEvery
+        load.warmUpSeconds = warmUp
+        load.usesStructuredReplies = structuredReplies
+        let showsProgress = isatty(STDERR_FILENO) != 0
+        let result = try runLoad(load, against: uri.address) { progress in
+            if showsProgress { writeToTerminal("\r\u{1B}[K" + progress.text) }
+        }
+        if showsProgress { writeToTerminal("\r\u{1B}[K") }
+        let report = LoadReport(uri: uri.text, load: load, result: result)
+        try writeToStandardOutput(Array((json ? report.json : report.text).utf8))
+        if let failures = report.failures { throw RequestsFailed(description: failures) }
+    }
+}
+
+/// The server has answered requests with errors.
+private struct RequestsFailed: Error, CustomStringConvertible {
+    let description: String
+}
+
+/// The progress line; that it cannot be shown is no reason to stop.
+private func writeToTerminal(_ text: String) {
+    let bytes = Array(text.utf8)
+    _ = unsafe write(STDERR_FILENO, bytes, bytes.count)
+}
+
+extension Load.Operation: ExpressibleByArgument {}
+extension Load.Pattern: ExpressibleByArgument {}
+
+/// A size with an optional k or M, of at most 32 MiB: no server has to move more at once.
+private func parseBlockSize(_ text: String) throws -> UInt32 {
+    var digits = Substring(text)
+    var shift: UInt32 = 0
+    switch text.last {
+    case "k", "K": shift = 10
+    case "m", "M": shift = 20
+    default: break
+    }
+    if shift > 0 { digits.removeLast() }
+    let limit: UInt32 = (32 << 20) >> shift
+    guard let number = UInt32(digits), case 1...limit = number else {
+        throw ValidationError("'\(text)' is no size from 1 to 32M; write 4096, 4k or 1M, say")
+    }
+    return number << shift
+}
