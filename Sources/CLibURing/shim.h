@@ -6,6 +6,7 @@
 #include <linux/falloc.h>
 #include <linux/stat.h>
 #include <liburing.h>
+#include <sys/eventfd.h>
 
 // Swift's Glibc module is made without _GNU_SOURCE, so that these are not in it (fcntl(2), fallocate(2), lseek(2)).
 enum { LINUX_O_DIRECT = 040000, LINUX_F_OFD_GETLK = 36, LINUX_F_OFD_SETLK = 37 };

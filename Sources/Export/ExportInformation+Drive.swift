@@ -18,8 +18,11 @@ public struct MediumTraits: Equatable, Sendable {
 }
 
 extension ExportInformation {
-    /// Describes the export of a drive; throws when the protocol does not allow such a name.
-    public init(name: String, identifyData: IdentifyData, medium: MediumTraits) throws(ExportInformationError) {
+    /// Describes the export of a drive; without a `description` by what the drive is. Throws when the protocol does not
+    /// allow such a name or description.
+    public init(
+        name: String, description: String? = nil, identifyData: IdentifyData, medium: MediumTraits
+    ) throws(ExportInformationError) {
         var flags: TransmissionFlags = [.hasFlags, .sendDF, .sendCache, .canMultiConn]
         if identifyData.rotationRate != 1 { flags.insert(.rotational) }
         if medium.isReadOnly {
@@ -34,7 +37,7 @@ extension ExportInformation {
         }
         let logical = identifyData.logicalSectorBytes
         try self.init(
-            name: name, description: Self.describe(identifyData),
+            name: name, description: description ?? Self.describe(identifyData),
             sizeBytes: identifyData.sectors * UInt64(logical), flags: flags,
             blockSizes: try BlockSizes(
                 minimumBytes: logical, preferredBytes: max(identifyData.physicalSectorBytes, 4096)))

@@ -12,6 +12,8 @@ public enum RingError: Error, Equatable, CustomStringConvertible {
     case registration(errno: Int32)
     /// Memory for buffers could not be mapped; the errno and the size asked for.
     case memory(errno: Int32, byteCount: Int)
+    /// A descriptor that a ring is used with could not be had; the errno.
+    case descriptor(errno: Int32)
     /// `io_uring_enter` failed with this errno.
     case enter(errno: Int32)
 
@@ -35,6 +37,8 @@ public enum RingError: Error, Equatable, CustomStringConvertible {
             return "io_uring refuses a registration: \(errorText(code))"
         case .memory(let code, let byteCount):
             return "cannot map \(byteCount) bytes for buffers: \(errorText(code))"
+        case .descriptor(let code):
+            return "no descriptor for a loop: \(errorText(code))"
         case .enter(let code):
             return "io_uring_enter failed: \(errorText(code))"
         }

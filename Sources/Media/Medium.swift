@@ -5,7 +5,7 @@ import IOUring
 
 /// A medium as one loop sees it: descriptors and addresses that all loops share, so that a copy costs nothing.
 ///
-/// It lives as long as the process; ``close()`` ends it once no task is under way.
+/// ``close()`` ends it once no task is under way.
 public struct Medium: Sendable {
     enum Storage: Sendable {
         case file(RawFile)
@@ -61,10 +61,13 @@ public struct Medium: Sendable {
         return sector
     }
 
-    /// Closes what the medium has open.
+    /// Closes what the medium has open. What was in memory is forgotten.
     public func close() {
-        guard case .file(let file) = storage else { return }
-        file.close()
+        switch storage {
+        case .file(let file): file.close()
+        case .memory(let image): image.close()
+        case .null: break
+        }
     }
 }
 

@@ -19,6 +19,8 @@ public enum MediumError: Error, Equatable, CustomStringConvertible {
     case noAlignment(path: String)
     /// The block device refuses to be written.
     case readOnlyDevice(path: String)
+    /// The image cannot be made larger, and why.
+    case cannotGrow(String)
     /// The image has no sectors.
     case empty(image: String)
 
@@ -41,6 +43,8 @@ public enum MediumError: Error, Equatable, CustomStringConvertible {
             return "'\(path)' cannot be read with direct access (O_DIRECT); use --cache writeback"
         case .readOnlyDevice(let path):
             return "block device '\(path)' is read-only; serve it with --read-only"
+        case .cannotGrow(let reason):
+            return "the image cannot be made larger: \(reason)"
         case .empty(let image):
             return "image '\(image)' is empty; a drive has at least one sector of 512 bytes"
         }

@@ -60,6 +60,11 @@ struct MemoryImage: Sendable {
         return MediumExtent(isMapped: run.isWritten, lengthBytes: runEnd - offset)
     }
 
+    func close() {
+        memory.unmap()
+        map.close()
+    }
+
     /// Whole pages are given back to the kernel, which makes them zero; the edges are written.
     private func clear(from start: UInt64, to end: UInt64) {
         let firstPage = (start + Self.pageBytes - 1) / Self.pageBytes * Self.pageBytes

@@ -19,6 +19,10 @@ struct PageMap: Sendable {
         self.pageCount = pageCount
     }
 
+    func close() {
+        memory.unmap()
+    }
+
     /// Zeroed memory is an atomic zero.
     private func word(_ index: UInt64) -> UnsafeMutablePointer<Atomic<UInt64>> {
         unsafe memory.base.assumingMemoryBound(to: Atomic<UInt64>.self) + Int(index)

@@ -171,5 +171,6 @@ struct RawFile: Sendable {
     func close() {
         Glibc.close(descriptor)
         if bufferedDescriptor != descriptor { Glibc.close(bufferedDescriptor) }
+        zeroes.unmap()
     }
 }

@@ -18,6 +18,10 @@ public enum CloseReason: Equatable, Sendable, CustomStringConvertible {
     case exportNameInvalid([UInt8])
     /// EXPORT_NAME with a name that no export has.
     case exportNameUnknown([UInt8])
+    /// EXPORT_NAME with the name of an export that the client may not open.
+    case exportNameForbidden([UInt8])
+    /// EXPORT_NAME for an export that cannot be opened now, and why.
+    case openingRefused(String)
     /// EXPORT_NAME after extended headers were agreed on.
     case exportNameWithExtendedHeaders
     /// EXPORT_NAME in the clear for an export, or on a server, that wants TLS.
@@ -47,6 +51,10 @@ public enum CloseReason: Equatable, Sendable, CustomStringConvertible {
             "the client asked for an export by the name \(quoted(name)), which is no UTF-8 without NUL"
         case .exportNameUnknown(let name):
             "the client asked for the export \(quoted(name)), which does not exist"
+        case .exportNameForbidden(let name):
+            "the client asked for the export \(quoted(name)), which it may not open"
+        case .openingRefused(let reason):
+            reason
         case .exportNameWithExtendedHeaders:
             "the client sent EXPORT_NAME after EXTENDED_HEADERS, where only GO is allowed"
         case .tlsRequired:

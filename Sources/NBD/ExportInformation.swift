@@ -59,6 +59,8 @@ public struct ExportInformation: Equatable, Sendable {
     public let blockSizes: BlockSizes
     /// The export is opened over TLS only.
     public var requiresTLS = false
+    /// This client may not open it, by the policy of the server: LIST leaves it out.
+    public var isForbidden = false
 
     /// Creates the description of an export; throws when the document does not allow such a name or text.
     public init(

@@ -14,6 +14,7 @@ extension Negotiation {
         guard isEncrypted || !exports[index].requiresTLS else {
             throw clientFlags.contains(.fixedNewstyle) ? .tlsRequired(name) : .tlsImpossible(name)
         }
+        guard !exports[index].isForbidden else { throw .forbidden(name) }
         return index
     }
 
@@ -122,7 +123,11 @@ extension Negotiation {
         guard isEncrypted || !exports[index].requiresTLS else {
             return .close(reply: [], reason: .tlsRequired)
         }
+        guard !exports[index].isForbidden else {
+            return .close(reply: [], reason: .exportNameForbidden(name))
+        }
         state = .transmission
+        opening = .exportName
         let parameters = parameters(of: index, exports, blockSizeAdvertised: false)
         var reply: [UInt8] = []
         reply.append(bigEndian: parameters.sizeBytes)
@@ -160,7 +165,19 @@ extension Negotiation {
         reply.append(replyTo: option.rawValue, .ack)
         guard option == .go else { return .reply(reply) }
         state = .transmission
+        opening = .go
         return .transmission(reply: reply, export: index, parameters: parameters)
+    }
+
+    /// The export of the last ``Event/transmission(reply:export:parameters:)`` cannot be opened now, for a reason that may
+    /// pass: the event below takes its place, and the handshake goes on if the protocol lets it.
+    public mutating func refuseOpening(_ reason: String) -> Event {
+        guard opening == .go else {
+            state = .closing
+            return .close(reply: [], reason: .openingRefused(reason))
+        }
+        state = .optionHeader
+        return Self.error(.errorPolicy, OptionType.go.rawValue, reason)
     }
 
     /// What would hold for transmission if it began now. Contexts that were selected for another export do not count.
@@ -178,7 +195,9 @@ extension Negotiation {
         var next = first
         while next < exports.count, reply.count < 65536 {
             // Who listens in need not know the names of exports that only TLS opens.
-            if isEncrypted || !exports[next].requiresTLS { reply.append(serverReplyFor: exports[next]) }
+            if isEncrypted || !exports[next].requiresTLS, !exports[next].isForbidden {
+                reply.append(serverReplyFor: exports[next])
+            }
             next += 1
         }
         if next < exports.count {
@@ -213,13 +232,14 @@ enum ExportNameError: Error, CustomStringConvertible {
     case tlsRequired([UInt8])
     /// To a client without FIXED_NEWSTYLE, which cannot begin TLS.
     case tlsImpossible([UInt8])
+    case forbidden([UInt8])
 
     var type: OptionReplyType {
         switch self {
         case .invalid: .errorInvalid
         case .unknown: .errorUnknown
         case .tlsRequired: .errorTLSRequired
-        case .tlsImpossible: .errorPolicy
+        case .tlsImpossible, .forbidden: .errorPolicy
         }
     }
 
@@ -228,6 +248,7 @@ enum ExportNameError: Error, CustomStringConvertible {
         case .invalid(let name): "the name \(quoted(name)) is no UTF-8 without NUL"
         case .unknown(let name): "the export \(quoted(name)) does not exist"
         case .tlsRequired(let name): "the export \(quoted(name)) wants TLS: send STARTTLS first"
+        case .forbidden(let name): "this client may not open the export \(quoted(name))"
         case .tlsImpossible(let name): "the export \(quoted(name)) wants TLS, which only fixed newstyle can begin"
         }
     }

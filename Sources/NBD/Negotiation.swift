@@ -26,11 +26,9 @@ public struct Negotiation: Sendable {
     /// not pass it; skipping more would only feed an attacker, so the connection is closed.
     public static let drainLimitBytes = 65536
 
-    /// How many options a handshake may have. Clients send about five; one that lists all exports asks two or three
-    /// options about each (`qemu-nbd --list`), so every export adds four.
-    public static func optionLimit(exportCount: Int) -> Int {
-        32 + 4 * exportCount
-    }
+    /// How many options a handshake may have if nobody says otherwise. Clients send about five; one that lists all exports
+    /// asks two or three options about each (`qemu-nbd --list`), so every export adds four to any limit.
+    public static let standardOptionLimit = 32
 
     /// How many unconsumed bytes the caller may have to keep until more arrive.
     public static let maximumBufferedBytes = optionDataLimitBytes
@@ -42,6 +40,7 @@ public struct Negotiation: Sendable {
         /// Send the bytes and go on.
         case reply([UInt8])
         /// Send the reply; the bytes that follow are requests to the export with this index, judged by these parameters.
+        /// Or the export cannot be opened now: then ``Negotiation/refuseOpening(_:)`` says what to do instead.
         case transmission(reply: [UInt8], export: Int, parameters: TransmissionParameters)
         /// Send the reply, in the clear; the bytes that follow are a TLS handshake, and options inside of it.
         case startTLS(reply: [UInt8])
@@ -78,11 +77,15 @@ public struct Negotiation: Sendable {
     let tls: TLSPolicy
     /// STARTTLS was answered with ACK.
     var isEncrypted = false
+    private let optionLimit: Int
     private var optionCount = 0
+    /// The option that began transmission.
+    var opening = OptionType.go
 
-    /// Creates the state after the greeting was sent.
-    public init(tls: TLSPolicy = .unavailable) {
+    /// Creates the state after the greeting was sent; `optionLimit` does not count what every export adds.
+    public init(tls: TLSPolicy = .unavailable, optionLimit: Int = Self.standardOptionLimit) {
         self.tls = tls
+        self.optionLimit = optionLimit
     }
 
     /// Options are answered with ERR_TLS_REQD.
@@ -120,7 +123,7 @@ public struct Negotiation: Sendable {
                 magic: input.loadBigEndian(at: 0, as: UInt64.self),
                 option: input.loadBigEndian(at: 8, as: UInt32.self),
                 bytes: input.loadBigEndian(at: 12, as: UInt32.self),
-                optionLimit: Self.optionLimit(exportCount: exports.count))
+                optionLimit: optionLimit + 4 * exports.count)
         case .optionData(let option, let bytes):
             guard input.byteCount >= bytes else { return .needMoreBytes }
             state = .optionHeader

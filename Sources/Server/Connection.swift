@@ -31,11 +31,19 @@ struct Connection: ~Copyable {
 
     var phase = Phase.free
     var descriptor: Int32 = -1
-    /// The client's address, for the log.
-    var peer = ""
+    /// It is the only one of the server with this number.
+    var number: UInt64 = 0
+    var peer = Peer()
+    /// Who its TLS has proved it to be, for people.
+    var identityName: String?
     /// The export and what was agreed on, from the end of the handshake on.
+    var entry: ExportEntry?
     var export = 0
     var parameters: TransmissionParameters?
+    /// Its place in the order of all openings.
+    var opening: UInt64 = 0
+    /// Its time to finish what is in flight, when it is to end.
+    var endsAt: Int?
 
     // Receiving
     var group: BufferGroup
@@ -59,8 +67,22 @@ struct Connection: ~Copyable {
     /// Bytes of its payload that are still to be thrown away, if it is refused.
     var discardCount = 0
 
+    // Fences
+    /// No request is begun until older connections have done theirs.
+    var isFenced = false
+    /// Fences that wait for this connection.
+    var awaited: [AwaitedFence] = []
+    /// Requests that begin get this mark.
+    var currentMark = false
+    /// Requests under way that have the other one.
+    var busyBeforeMark = 0
+    /// All that was ever received.
+    var receivedBytes: UInt64 = 0
+
     // Handshake
     var negotiation = Negotiation()
+    /// The exports as they were when it began, and as this client may see them.
+    var directory = ExportTable.Directory()
     /// Bytes of options, up to the end of the oldest chunk once that is copied; it is kept until all of it is consumed,
     /// because its rest may turn out to be requests.
     var handshakeInput: [UInt8] = []
@@ -132,14 +154,15 @@ struct Connection: ~Copyable {
     }
 
     /// Puts a new client into a free slot.
-    mutating func begin(descriptor: Int32, peer: String, tls: TLSPolicy, now: Int) {
+    mutating func begin(descriptor: Int32, number: UInt64, peer: Peer, negotiation: Negotiation, now: Int) {
         precondition(phase == .free, "the slot is taken")
         phase = .handshake
         self.descriptor = descriptor
+        self.number = number
         self.peer = peer
         startedAt = now
         lastProgress = now
-        negotiation = Negotiation(tls: tls)
+        self.negotiation = negotiation
         parameters = nil
     }
 
@@ -147,11 +170,18 @@ struct Connection: ~Copyable {
     mutating func end() {
         precondition(!isReceiving && !isSending && busyRequests == 0, "the kernel still has operations of this slot")
         precondition(freeRequestCount == Limits.requestsPerConnection, "requests are still in use")
+        precondition(awaited.isEmpty, "a fence would wait for ever")
         dropReceived()
         dropTLS()
         isStartingTLS = false
         phase = .free
         descriptor = -1
+        identityName = nil
+        entry = nil
+        endsAt = nil
+        isFenced = false
+        receivedBytes = 0
+        directory = ExportTable.Directory()
         isAtEndOfFile = false
         awaitsEndOfFile = false
         headerCount = 0
@@ -171,8 +201,27 @@ struct Connection: ~Copyable {
         return parameters?.messages.requestHeaderBytes ?? 0
     }
 
+    /// A request has arrived in part.
+    var isInsideRequest: Bool {
+        payloadRequest != nil || statusRequest != nil || headerCount > 0 && headerCount < headerLength
+    }
+
+    /// How many of the received bytes need not be looked at again.
+    var parsedBytes: UInt64 {
+        // A header that is complete, or bytes that are decrypted, wait for memory.
+        let isHeldUp = headerCount > 0 && headerCount >= headerLength
+        let isDecrypted = unsafe secure?.pointee.unparsed != nil
+        var unparsed = isHeldUp || isDecrypted ? 1 : 0
+        for number in 0..<receivedCount {
+            let chunk = received[(receivedHead + number) % Int(Limits.receiveBuffers)]
+            unparsed += Int(chunk.end - chunk.start)
+        }
+        return receivedBytes - UInt64(unparsed)
+    }
+
     /// Queues received bytes.
     mutating func append(_ chunk: ReceivedChunk) {
+        receivedBytes &+= UInt64(chunk.end - chunk.start)
         precondition(receivedCount < Int(Limits.receiveBuffers), "there are no more chunks than buffers")
         received[(receivedHead + receivedCount) % Int(Limits.receiveBuffers)] = chunk
         receivedCount += 1

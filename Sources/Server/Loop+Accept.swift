@@ -7,7 +7,7 @@ import NBD
 extension Loop {
     /// A listener has a new connection; it goes to the next loop in turn.
     mutating func accepted(_ completion: Completion, listener: Int) {
-        if completion.result >= 0 {
+        if completion.result >= 0, countConnection(completion.result) {
             let target = nextLoop
             nextLoop = (nextLoop + 1) % shared.loopCount
             if shared.listeners[listener].isTCP { prepareTCP(completion.result) }
@@ -18,7 +18,7 @@ extension Loop {
                     to: shared.ring(of: target), value: completion.result, remoteUserData: Token(.adopt).userData,
                     userData: Token(.messageSent).userData)
             }
-        } else if !isStopping {
+        } else if completion.result < 0 && !isStopping {
             // Out of descriptors, say; the listener itself stays good.
             logger.warning("cannot accept a connection", metadata: ["reason": "\(errorText(-completion.result))"])
         }
@@ -28,31 +28,48 @@ extension Loop {
         }
     }
 
+    /// Counts a new connection, or closes it when there are enough.
+    private func countConnection(_ descriptor: Int32) -> Bool {
+        let limit = shared.limits.connections
+        guard shared.connectionCount.load(ordering: .relaxed) < limit else {
+            logger.warning(
+                "connection refused: the limit is reached",
+                metadata: ["client": "\(Peer(of: descriptor))", "limit": "\(limit)"])
+            close(descriptor)
+            return false
+        }
+        // Only this loop adds.
+        shared.connectionCount.add(1, ordering: .relaxed)
+        return true
+    }
+
     /// Replies are written in one piece, so that waiting to fill a segment only costs; a peer that has vanished is noticed
-    /// within two minutes.
+    /// a minute after the time that it may be silent.
     private func prepareTCP(_ descriptor: Int32) {
         set(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY)
+        let idle = shared.limits.keepAliveSeconds
+        guard idle > 0 else { return }
         set(descriptor, SOL_SOCKET, SO_KEEPALIVE)
-        set(descriptor, Int32(IPPROTO_TCP), TCP_KEEPIDLE, to: 60)
+        set(descriptor, Int32(IPPROTO_TCP), TCP_KEEPIDLE, to: Int32(clamping: idle))
         set(descriptor, Int32(IPPROTO_TCP), TCP_KEEPINTVL, to: 10)
         set(descriptor, Int32(IPPROTO_TCP), TCP_KEEPCNT, to: 6)
-        set(descriptor, Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, to: 120_000)
+        // The same for replies that nobody confirms.
+        set(descriptor, Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, to: Int32(clamping: (idle + 60) &* 1000))
     }
 
     /// A connection of this loop begins.
     mutating func adopt(_ descriptor: Int32) {
         guard !isStopping, let slot = takeConnectionSlot() else {
-            if !isStopping {
-                logger.warning(
-                    "connection refused: the limit is reached",
-                    metadata: ["client": "\(peerName(descriptor))", "limit": "\(shared.limits.connectionsPerLoop)"])
-            }
             close(descriptor)
+            shared.connectionCount.subtract(1, ordering: .relaxed)
             return
         }
         activeConnections += 1
         unsafe connections[slot].begin(
-            descriptor: descriptor, peer: peerName(descriptor), tls: shared.tlsPolicy, now: now)
+            descriptor: descriptor, number: shared.lastConnection.add(1, ordering: .relaxed).newValue,
+            peer: Peer(of: descriptor),
+            negotiation: Negotiation(tls: shared.tlsPolicy, optionLimit: shared.limits.handshakeOptions), now: now)
+        lookUpExports(slot)
         unsafe logger.debug("connection accepted", metadata: ["client": "\(connections[slot].peer)"])
         unsafe connections[slot].handshakeOutput = Negotiation.greeting
         queueSend(slot)
@@ -81,25 +98,4 @@ extension Loop {
 private func set(_ descriptor: Int32, _ level: Int32, _ option: Int32, to value: Int32) {
     var value = value
     unsafe setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
-}
-
-/// The address of a socket's other end, as the log names it.
-private func peerName(_ descriptor: Int32) -> String {
-    var address = sockaddr_storage()
-    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-    var host = [CChar](repeating: 0, count: Int(NI_MAXHOST))
-    var port = [CChar](repeating: 0, count: Int(NI_MAXSERV))
-    let found = unsafe withUnsafeMutablePointer(to: &address) {
-        unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer -> Bool in
-            guard unsafe getpeername(descriptor, pointer, &length) == 0 else { return false }
-            guard unsafe pointer.pointee.sa_family != AF_UNIX else { return false }
-            return unsafe getnameinfo(
-                pointer, length, &host, socklen_t(host.count), &port, socklen_t(port.count),
-                NI_NUMERICHOST | NI_NUMERICSERV) == 0
-        }
-    }
-    guard found else { return "unix" }
-    let name = String(decoding: host.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    let number = String(decoding: port.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    return name.contains(":") ? "[\(name)]:\(number)" : "\(name):\(number)"
 }

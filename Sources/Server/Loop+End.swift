@@ -36,8 +36,8 @@ extension Loop {
     /// Takes the next steps towards a connection's end, if it is on its way there and nothing holds it up.
     mutating func finishIfIdle(_ slot: Int) {
         // A stopping server waits for what was asked, not for what might be.
-        if isStopping, unsafe connections[slot].phase == .transmission, isIdle(slot),
-            unsafe !connections[slot].hasUnparsed
+        if unsafe isStopping || connections[slot].endsAt != nil, unsafe connections[slot].phase == .transmission,
+            isIdle(slot), unsafe !connections[slot].hasUnparsed
         {
             drain(slot)
         }
@@ -71,7 +71,11 @@ extension Loop {
     private mutating func release(_ slot: Int) {
         unsafe logger.debug("connection closed", metadata: ["client": "\(connections[slot].peer)"])
         unsafe close(connections[slot].descriptor)
+        lowerAllFences(slot)
+        let entry = unsafe connections[slot].entry
         unsafe connections[slot].end()
+        if let entry { leave(entry) }
+        shared.connectionCount.subtract(1, ordering: .relaxed)
         unsafe freeConnections[freeConnectionCount] = UInt16(slot)
         freeConnectionCount += 1
         activeConnections -= 1
@@ -90,6 +94,11 @@ extension Loop {
     private mutating func checkTime(_ slot: Int) {
         let connection = unsafe connections + slot
         let idle = now - (unsafe connection.pointee.lastProgress)
+        if let endsAt = unsafe connection.pointee.endsAt, now >= endsAt {
+            end(slot, "its export is gone, and it has not taken its last replies in time")
+            return
+        }
+        if limitFences(slot) { return }
         switch unsafe connection.pointee.phase {
         case .handshake where isStopping && now > stoppedAt:
             end(slot, "the server stops")
@@ -111,7 +120,8 @@ extension Loop {
         unsafe connections[slot].busyRequests == 0
     }
 
-    private mutating func end(_ slot: Int, _ reason: String) {
+    /// Ends a connection for a reason that the log tells.
+    mutating func end(_ slot: Int, _ reason: String) {
         unsafe logger.warning(
             "connection closed", metadata: ["client": "\(connections[slot].peer)", "reason": "\(reason)"])
         abort(slot)
@@ -134,9 +144,7 @@ extension Loop {
                 // It has until the next but one tick to learn why it is not served.
                 unsafe connections[slot].negotiation.beginShutdown()
             case .transmission:
-                unsafe connections[slot].parameters?.isShuttingDown = true
-                pump(slot)
-                finishIfIdle(slot)
+                finishTransmission(slot)
             case .draining:
                 unsafe connections[slot].awaitsEndOfFile = false
                 finishIfIdle(slot)
@@ -144,6 +152,13 @@ extension Loop {
                 break
             }
         }
+    }
+
+    /// What a client has asked for is finished, then its connection ends.
+    mutating func finishTransmission(_ slot: Int) {
+        unsafe connections[slot].parameters?.isShuttingDown = true
+        pump(slot)
+        finishIfIdle(slot)
     }
 
     private mutating func abortAll(_ reason: String) {

@@ -84,7 +84,7 @@ extension Loop {
                 guard advanceHandshake(slot) else { break }
                 continue
             case .transmission:
-                guard advanceTransmission(slot) else { break }
+                guard unsafe !connections[slot].isFenced, advanceTransmission(slot) else { break }
                 continue
             case .draining, .closing, .free:
                 // Bytes behind DISC are ignored.
@@ -96,6 +96,7 @@ extension Loop {
         noticeEndOfTLS(slot)
         drainAtEndOfFile(slot)
         resumeReceiving(slot)
+        advanceFences(slot)
     }
 
     /// Parses one piece of the stream.
@@ -204,20 +205,21 @@ extension Loop {
             guard unsafe connections[slot].handshakeOutput.count < Limits.receiveBufferBytes else { return false }
             copyFirstChunk(slot)
             let input = unsafe connections[slot].handshakeInput
-            let (consumed, event) = unsafe connections[slot].negotiation.advance(
-                input.span.bytes, exports: shared.information)
+            let exports = unsafe connections[slot].directory.information
+            var (consumed, event) = unsafe connections[slot].negotiation.advance(input.span.bytes, exports: exports)
             unsafe connections[slot].handshakeInput.removeFirst(consumed)
+            if case .transmission(let reply, let export, let parameters) = event {
+                guard let refusal = beginTransmission(slot, reply, export: export, parameters) else { return true }
+                event = unsafe connections[slot].negotiation.refuseOpening(refusal)
+            }
             switch event {
             case .needMoreBytes:
                 guard dropCopiedChunk(slot) else { return false }
             case .reply(let bytes):
                 unsafe connections[slot].handshakeOutput += bytes
                 queueSend(slot)
-            case .transmission(let reply, let export, let parameters):
-                unsafe connections[slot].handshakeOutput += reply
-                queueSend(slot)
-                beginTransmission(slot, export: export, parameters)
-                return true
+            case .transmission:
+                preconditionFailure("an opening that was refused has not succeeded")
             case .startTLS(let reply):
                 unsafe connections[slot].handshakeOutput += reply
                 queueSend(slot)
@@ -262,15 +264,52 @@ extension Loop {
         unsafe connections[slot].handshakeInput = []
     }
 
-    private mutating func beginTransmission(_ slot: Int, export: Int, _ parameters: TransmissionParameters) {
+    /// Opens the export that the client has chosen.
+    ///
+    /// - Returns: why it cannot be opened; nil when it is.
+    private mutating func beginTransmission(
+        _ slot: Int, _ reply: [UInt8], export: Int, _ parameters: TransmissionParameters
+    ) -> String? {
+        let entry = unsafe connections[slot].directory.entries[export]
+        let others: Int
+        switch entry.open() {
+        case .refused(let reason):
+            unsafe logger.warning(
+                "export not opened",
+                metadata: ["client": "\(connections[slot].peer)", "export": "\(entry.name)", "reason": "\(reason)"])
+            return reason
+        case .opened(let count): others = count
+        }
+        use(entry)
+        unsafe connections[slot].handshakeOutput += reply
+        queueSend(slot)
         unsafe connections[slot].phase = .transmission
-        unsafe connections[slot].export = export
+        unsafe connections[slot].entry = entry
+        unsafe connections[slot].export = entry.number
+        unsafe connections[slot].directory = ExportTable.Directory()
         unsafe connections[slot].parameters = parameters
         unsafe connections[slot].parameters?.isShuttingDown = isStopping
+        unsafe connections[slot].opening = shared.openings.add(1, ordering: .sequentiallyConsistent).newValue
         putBackInput(slot)
         unsafe logger.info(
-            "export opened",
-            metadata: ["client": "\(connections[slot].peer)", "export": "\(shared.exports[export].name)"])
+            "export opened", metadata: ["client": "\(connections[slot].peer)", "export": "\(entry.name)"])
+        if others > 0 { raiseFence(slot, entry) }
+        return nil
+    }
+
+    /// Finds out which exports there are, and which of them the client may open.
+    mutating func lookUpExports(_ slot: Int) {
+        var directory = shared.exports.directory
+        let peer = unsafe connections[slot].peer
+        let identity = unsafe connections[slot].secure?.pointee.session.client
+        for number in directory.entries.indices {
+            let rules = directory.entries[number].definition.access
+            guard !rules.isEmpty else { continue }
+            directory.information[number].isForbidden = !rules.contains {
+                $0.matches(peer, identity)
+            }
+        }
+        unsafe connections[slot].directory = directory
     }
 
     private mutating func closeHandshake(_ slot: Int, _ reply: [UInt8], _ reason: CloseReason) {

@@ -138,6 +138,7 @@ extension Loop {
     mutating func start(_ request: Int, on slot: Int) {
         unsafe connections[slot].busyRequests += 1
         let place = self.slot(request, of: slot)
+        unsafe requests[place].mark = connections[slot].currentMark
         guard enterGate(place, slot) else {
             park(place)
             hasNewlyParked = true
@@ -236,9 +237,9 @@ extension Loop {
         case .finished:
             return unsafe requests[place].served.resume(.done, on: &exports[export].served, buffer: &buffer)
         case .failed(let code):
-            logger.error(
+            unsafe logger.error(
                 "the medium failed",
-                metadata: ["export": "\(shared.exports[export].name)", "reason": "\(errorText(code))"])
+                metadata: ["export": "\(exports[export].entry.name)", "reason": "\(errorText(code))"])
             return unsafe requests[place].served.resume(
                 .failed(MediaError(errno: code)), on: &exports[export].served, buffer: &buffer)
         }
@@ -275,6 +276,7 @@ extension Loop {
         let place = self.slot(request, of: slot)
         leaveGate(place, slot)
         unsafe connections[slot].busyRequests -= 1
+        if unsafe requests[place].mark != connections[slot].currentMark { finishMarked(slot) }
         if let error {
             encodeError(error, error.inWords, place, slot)
         } else {

@@ -34,6 +34,8 @@ extension Loop {
                 guard unsafe connections[slot].receivedCount > 0 else { return false }
             case .done:
                 unsafe link.pointee.isOpen = true
+                unsafe connections[slot].identityName = link.pointee.session.client.name
+                lookUpExports(slot)
                 unsafe logger.debug(
                     "TLS begun",
                     metadata: [

@@ -13,6 +13,14 @@ struct LoopExport {
     let medium: Medium
     /// The same for all loops.
     let gate: WriteGate
+    let entry: ExportEntry
+
+    init(_ entry: ExportEntry) {
+        served = entry.drive
+        medium = entry.definition.medium
+        gate = entry.gate
+        self.entry = entry
+    }
 }
 
 /// An event loop. It is made on its thread and never leaves it; nothing of it is shared.
@@ -36,7 +44,13 @@ struct Loop: ~Copyable {
     let requests: UnsafeMutablePointer<RequestSlot>
     /// `RequestSlot.headerAreaBytes` for each request.
     let headerArea: UnsafeMutableRawPointer
+    /// By the exports' numbers; made by the first connection of this loop that opens one.
     let exports: UnsafeMutablePointer<LoopExport>
+    /// How many connections of this loop have each open.
+    let exportUsers: UnsafeMutablePointer<Int32>
+    /// Where the kernel puts the number of things that came into the mailbox.
+    let mailCount: UnsafeMutablePointer<UInt64>
+    var hasMail = false
     /// Memory for requests that are too large for their connection's.
     var stage: PageArena
     /// Connections whose next request waits for the stage, in their order.
@@ -70,7 +84,10 @@ struct Loop: ~Copyable {
         let stage = try PageArena(pageCount: Limits.stagePages)
         // Mapped, not allocated: what no connection uses costs nothing.
         let requestMemory = try unsafe mapMemory(byteCount: requestCapacity * MemoryLayout<RequestSlot>.stride)
-        unsafe headerArea = try mapMemory(byteCount: requestCapacity * RequestSlot.headerAreaBytes)
+        let headerMemory = try unsafe mapMemory(byteCount: requestCapacity * RequestSlot.headerAreaBytes)
+        let exportMemory = try unsafe mapMemory(byteCount: ExportTable.capacity * MemoryLayout<LoopExport>.stride)
+        let userMemory = try unsafe mapMemory(byteCount: ExportTable.capacity * MemoryLayout<Int32>.stride)
+        unsafe headerArea = unsafe headerMemory
         self.index = index
         self.shared = shared
         logger = shared.logger
@@ -79,12 +96,9 @@ struct Loop: ~Copyable {
         unsafe requests = requestMemory.bindMemory(to: RequestSlot.self, capacity: requestCapacity)
         unsafe connections = UnsafeMutablePointer<Connection>.allocate(capacity: capacity)
         unsafe freeConnections = UnsafeMutablePointer<UInt16>.allocate(capacity: capacity)
-        unsafe exports = UnsafeMutablePointer<LoopExport>.allocate(capacity: shared.exports.count)
-        for (number, export) in shared.exports.enumerated() {
-            unsafe (exports + number).initialize(
-                to: LoopExport(
-                    served: export.drive, medium: export.medium, gate: shared.gates[number]))
-        }
+        unsafe exports = exportMemory.bindMemory(to: LoopExport.self, capacity: ExportTable.capacity)
+        unsafe exportUsers = userMemory.bindMemory(to: Int32.self, capacity: ExportTable.capacity)
+        unsafe mailCount = UnsafeMutablePointer<UInt64>.allocate(capacity: 1)
         isAccepting = Array(repeating: false, count: shared.listeners.count)
         stageQueue = SlotQueue(capacity: capacity)
         sendQueue = SlotQueue(capacity: capacity)
@@ -94,13 +108,13 @@ struct Loop: ~Copyable {
         unsafe connections.deinitialize(count: connectionSlots)
         unsafe connections.deallocate()
         unsafe freeConnections.deallocate()
-        unsafe exports.deinitialize(count: shared.exports.count)
-        unsafe exports.deallocate()
+        unsafe mailCount.deallocate()
     }
 
     /// Runs until the server stops and all connections have ended.
     mutating func run() throws(RingError) {
         if index == 0 { listen() }
+        awaitMail()
         unsafe ring.timeout(second.pointer, userData: Token(.tick).userData)
         while !(isStopping && activeConnections == 0) {
             try ring.submitAndWait(1)
@@ -112,7 +126,8 @@ struct Loop: ~Copyable {
                 retryParked()
                 while let connection = sendQueue.popFirst() { send(connection) }
                 // Sending may end a connection, whose memory lets others begin, whose writes may have to be parked.
-            } while hasNewlyParked || hasStageRoom
+                readMail()
+            } while hasNewlyParked || hasStageRoom || sendQueue.count > 0
         }
     }
 
@@ -138,7 +153,7 @@ struct Loop: ~Copyable {
         // What waits for the gate is looked at in every turn.
         case .wake, .messageSent, .cancelled: break
         case .tick: tick()
-        case .stop: stop()
+        case .mail: hasMail = true
         }
     }
 

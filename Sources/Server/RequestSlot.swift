@@ -35,6 +35,8 @@ struct RequestSlot {
     var partCount = 0
     /// The request has entered its drive's write gate, together with others or alone.
     var gate = GateState.outside
+    /// The mark of its connection when it began.
+    var mark = false
     /// The request's buffer, all of it.
     var bytes: UnsafeMutableRawBufferPointer {
         unsafe UnsafeMutableRawBufferPointer(start: buffer, count: bufferBytes)

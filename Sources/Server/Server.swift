@@ -29,14 +29,6 @@ public struct Server {
         } catch {
             throw .ring(error)
         }
-        var information: [ExportInformation] = []
-        for export in exports {
-            do {
-                information.append(try export.information())
-            } catch {
-                throw .export(name: export.name, error)
-            }
-        }
         let listeners: [Listener]
         do {
             listeners = try Self.openListeners(endpoints)
@@ -46,11 +38,11 @@ public struct Server {
         self.logger = logger
         do {
             shared = try SharedState(
-                exports: exports, information: information, listeners: listeners, loopCount: loops, limits: limits,
-                tls: tls, logger: logger)
+                listeners: listeners, loopCount: loops, limits: limits, tls: tls, logger: logger)
         } catch {
             throw .ring(error)
         }
+        for export in exports { try shared.exports.add(export) }
     }
 
     private static func openListeners(_ endpoints: [Endpoint]) throws(EndpointError) -> [Listener] {
@@ -73,7 +65,12 @@ public struct Server {
 
     /// What clients are told of each export.
     public var information: [ExportInformation] {
-        shared.information
+        shared.exports.directory.information
+    }
+
+    /// For whoever operates the server, from any thread.
+    public var control: ServerControl {
+        ServerControl(shared)
     }
 
     /// Serves until SIGTERM or SIGINT, then finishes what is in flight and makes everything stable. A second signal ends
@@ -85,17 +82,12 @@ public struct Server {
         let signals = blockSignals()
         // The first loop accepts, and hands connections to all: it begins when the others can take them.
         let threads = try (0..<shared.loopCount).reversed().map { number throws(ServerError) in try startLoop(number) }
-        // Made now: at the end there may be no descriptor left for it.
-        var ring: Ring
-        do {
-            ring = try Ring(entries: 8, completions: 16)
-        } catch {
-            throw ServerError.ring(error)
-        }
+        let shared = shared
+        pthread_detach(startThread { closeEndedExports(shared) })
         try ready()
         wait(for: signals)
         logger.info("stopping")
-        stopLoops(through: &ring)
+        shared.postToAll(.stop)
         waitForLoops(orFor: signals)
         for thread in threads { pthread_join(thread, nil) }
         try finish()
@@ -122,20 +114,6 @@ public struct Server {
         return thread
     }
 
-    private func stopLoops(through ring: inout Ring) {
-        do {
-            for number in 0..<shared.loopCount {
-                ring.message(
-                    to: shared.ring(of: number), value: 0, remoteUserData: Token(.stop).userData, userData: 0)
-                try ring.submitAndWait(1)
-                ring.releaseCompletions(ring.completionsReady)
-            }
-        } catch {
-            logger.critical("the loops cannot be told to stop", metadata: ["reason": "\(error)"])
-            exit(1)
-        }
-    }
-
     /// Waits until all loops have ended; a signal meanwhile ends the process.
     private func waitForLoops(orFor signals: sigset_t) {
         var signals = signals
@@ -152,10 +130,9 @@ public struct Server {
     private func finish() throws(ServerError) {
         for listener in shared.listeners { listener.close() }
         var failure: ServerError?
-        for export in shared.exports {
-            let code = export.medium.synchronize()
-            if code != 0 { failure = .flush(name: export.name, reason: errorText(code)) }
-            export.medium.close()
+        for entry in shared.exports.directory.entries + shared.exports.takeEnded() {
+            entry.end()
+            if let reason = entry.failure { failure = .flush(name: entry.name, reason: reason) }
         }
         if let failure { throw failure }
     }
@@ -169,6 +146,22 @@ public enum ServerError: Error, CustomStringConvertible {
     case endpoint(EndpointError)
     /// The protocol does not allow such an export.
     case export(name: String, ExportInformationError)
+    /// Two exports cannot have one name.
+    case nameTaken(String)
+    /// There are as many exports as there can be.
+    case tooManyExports
+    /// No export has this name.
+    case noSuchExport(String)
+    /// An export that is to be removed has clients.
+    case inUse(String, connections: Int)
+    /// A removed export could not be ended in time.
+    case stillInUse(String)
+    /// No connection has this number.
+    case noSuchConnection(UInt64)
+    /// An image or its drive cannot be made larger.
+    case cannotGrow(String, reason: String)
+    /// The server ends.
+    case stopping
     /// At the end, an image could not be made stable.
     case flush(name: String, reason: String)
 
@@ -178,17 +171,19 @@ public enum ServerError: Error, CustomStringConvertible {
         case .ring(let error): error.description
         case .endpoint(let error): error.description
         case .export(let name, let error): "export '\(name)' cannot be served: \(error)"
+        case .nameTaken(let name):
+            "there is an export named '\(name)' already; give one of the two another name: NAME=IMAGE"
+        case .tooManyExports: "there are \(ExportTable.capacity) exports; a server has no more"
+        case .noSuchExport(let name): "there is no export named '\(name)'"
+        case .inUse(let name, let connections):
+            "the export '\(name)' is in use by \(connections) connection\(connections == 1 ? "" : "s"); drain or force"
+                + " removes it all the same"
+        case .stillInUse(let name): "the export '\(name)' is removed, but operations on its image still have not ended"
+        case .noSuchConnection(let number): "there is no connection number \(number)"
+        case .cannotGrow(let name, let reason): "the export '\(name)' cannot be made larger: \(reason)"
+        case .stopping: "the server is stopping"
         case .flush(let name, let reason): "the image of export '\(name)' could not be flushed: \(reason)"
         }
-    }
-}
-
-extension ServedExport {
-    /// What clients are told.
-    func information() throws(ExportInformationError) -> ExportInformation {
-        try ExportInformation(
-            name: name, identifyData: drive.drive.identifyData,
-            medium: MediumTraits(isReadOnly: medium.isReadOnly, zeroesFast: medium.zeroesFastByDeallocating))
     }
 }
 

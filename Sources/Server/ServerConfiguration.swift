@@ -1,29 +1,68 @@
 // What a server serves, and the limits it keeps.
 
+import ATA
 import Export
 import Media
+import NBD
 
 /// One drive to serve.
 public struct ServedExport: Sendable {
     /// What clients ask for.
     public var name: String
-    /// The drive, as every loop begins with it.
-    public var drive: ExportedDrive
+    /// A text for people; nil: what the drive is.
+    public var description: String?
+    /// The drive's properties. A write cache that is `auto` is on.
+    public var properties: DriveProperties
+    /// What the drive hangs on.
+    public var controller: Controller
     /// Where its sectors live.
     public var medium: Medium
+    /// Only clients that have begun TLS may open it.
+    public var requiresTLS = false
+    /// Who may open it: whom any rule lets in, or everybody when there is none.
+    public var access: [AccessRule] = []
+    /// How many connections may have it open at a time; nil: as many as the server takes.
+    public var maximumConnections: Int?
+    /// A client that opens it ends its own connections from earlier: see ``Fence``.
+    public var isTakenOver = false
 
     /// Describes an export.
-    public init(name: String, drive: ExportedDrive, medium: Medium) {
+    public init(name: String, properties: DriveProperties, controller: Controller, medium: Medium) {
         self.name = name
-        self.drive = drive
+        self.properties = properties
+        self.controller = controller
         self.medium = medium
+    }
+
+    /// The drive at power-on, as large as its medium or as it is told.
+    func drive(sectors: UInt64? = nil) -> ExportedDrive {
+        let sectors = sectors ?? ImageReference.sectors(sizeBytes: medium.sizeBytes)
+        let bootSector = medium.bootSector()
+        let geometry = unsafe BootSectorGeometry(bootSector: bootSector.span.bytes, sectors: sectors)
+        return ExportedDrive(
+            Drive(properties, sectors: sectors, bootSector: geometry, controller: controller), controller: controller)
+    }
+
+    /// What clients are told.
+    func information(_ drive: ExportedDrive) throws(ExportInformationError) -> ExportInformation {
+        var information = try ExportInformation(
+            name: name, description: description, identifyData: drive.drive.identifyData,
+            medium: MediumTraits(isReadOnly: medium.isReadOnly, zeroesFast: medium.zeroesFastByDeallocating))
+        information.requiresTLS = requiresTLS
+        return information
     }
 }
 
 /// Bounds that no client can move. All memory follows from them.
 public struct Limits: Sendable {
-    /// Connections of one loop; more are closed as soon as they are accepted.
-    public var connectionsPerLoop = 256
+    /// Connections in all; more are closed as soon as they are accepted.
+    public var connections = 1024
+    /// One loop might get them all; a buffer group has a number of 16 bits.
+    var connectionsPerLoop: Int { min(connections, 32768) }
+    /// Options of a handshake, without those that every export adds.
+    public var handshakeOptions = Negotiation.standardOptionLimit
+    /// A TCP connection on which nothing is said for this long is asked for a sign of life; 0: never.
+    public var keepAliveSeconds = 60
     /// Requests of one connection that are worked on at a time; the next ones wait in its socket. Linux sends up to 128.
     public static let requestsPerConnection = 128
     /// Memory for the data of one connection's requests, of which one request takes at most half: 2 MiB, and a page for

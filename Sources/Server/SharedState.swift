@@ -1,44 +1,50 @@
-// What the loops of a server have in common; nothing of it changes once they run, but for what is atomic.
+// What the loops of a server have in common; nothing of it changes once they run, but for what is atomic or has a lock that
+// no request ever takes.
 
 import IOUring
 import Logging
 import NBD
 import Synchronization
 
-/// Shared by all loops and the thread that started them.
+/// Shared by all loops and the threads around them.
 final class SharedState: Sendable {
-    let exports: [ServedExport]
-    let information: [ExportInformation]
-    /// By export.
-    let gates: [WriteGate]
+    let exports: ExportTable
     let limits: Limits
     /// Nil: no TLS.
     let tls: TLSSettings?
     let logger: Logger
     let listeners: [Listener]
     let loopCount: Int
+    /// By loop.
+    let mailboxes: [Mailbox]
+    /// A withdrawn export has lost its last connection.
+    let exportsEnded: EventCounter
     /// The rings' descriptors by loop, for messages between them.
     private let rings: [RingCell]
     /// Loops that have not ended.
     let running: Atomic<Int>
+    /// Connections that were accepted and have not ended.
+    let connectionCount = Atomic<Int>(0)
+    /// The number of the last connection that was accepted.
+    let lastConnection = Atomic<UInt64>(0)
+    /// How many times an export was opened.
+    let openings = Atomic<UInt64>(0)
 
     private final class RingCell: Sendable {
         let descriptor = Atomic<Int32>(-1)
     }
 
     init(
-        exports: [ServedExport], information: [ExportInformation], listeners: [Listener], loopCount: Int,
-        limits: Limits,
-        tls: TLSSettings?, logger: Logger
+        listeners: [Listener], loopCount: Int, limits: Limits, tls: TLSSettings?, logger: Logger
     ) throws(RingError) {
-        self.exports = exports
-        self.information = information
+        exports = ExportTable(loopCount: loopCount)
         self.listeners = listeners
         self.limits = limits
         self.tls = tls
         self.logger = logger
         self.loopCount = loopCount
-        gates = try exports.map { _ throws(RingError) in try WriteGate(loopCount: loopCount) }
+        mailboxes = try (0..<loopCount).map { _ throws(RingError) in try Mailbox() }
+        exportsEnded = try EventCounter()
         rings = (0..<loopCount).map { _ in RingCell() }
         running = Atomic<Int>(loopCount)
     }
@@ -57,5 +63,10 @@ final class SharedState: Sendable {
     /// The ring of a loop; -1 before it has one.
     func ring(of loop: Int) -> Int32 {
         rings[loop].descriptor.load(ordering: .acquiring)
+    }
+
+    /// Asks every loop for something.
+    func postToAll(_ command: LoopCommand) {
+        for mailbox in mailboxes { mailbox.post(command) }
     }
 }

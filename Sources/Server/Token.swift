@@ -14,8 +14,8 @@ enum Operation: UInt8 {
     case adopt
     /// Another loop has changed something that requests wait for.
     case wake
-    /// The server is to stop.
-    case stop
+    /// There is something in the mailbox.
+    case mail
     case tick
     case cancelled
 }

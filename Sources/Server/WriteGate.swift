@@ -9,7 +9,7 @@ import Synchronization
 /// that landed in between would be undone. Each loop counts its shared writers in a cell of its own, so that the usual
 /// case touches no memory that others write. Nothing ever waits here: who may not enter is told so, and is woken.
 ///
-/// A copy is the same gate; its memory lives as long as the process.
+/// A copy is the same gate, until ``close()``.
 struct WriteGate: Sendable {
     /// The distance of two counters: no two share the pair of cache lines that a processor fetches together.
     private static let cellBytes = 128
@@ -21,6 +21,11 @@ struct WriteGate: Sendable {
         memory = try SharedMemory(byteCount: 2 * (loopCount + 1) * Self.cellBytes)
         self.loopCount = loopCount
         for number in 0..<2 * (loopCount + 1) { unsafe cell(number).initialize(to: Atomic(0)) }
+    }
+
+    /// Nobody will enter any more.
+    func close() {
+        memory.unmap()
     }
 
     private func cell(_ number: Int) -> UnsafeMutablePointer<Atomic<Int>> {

@@ -18,14 +18,9 @@ extension ExportSettings {
             case .null(let sizeBytes): Medium(nullOfSize: sizeBytes, readOnly: drive.readOnly)
             }
         do {
-            let sectors = try checkedSectors(sizeBytes: medium.sizeBytes)
-            let bootSector = medium.bootSector()
-            let drive = makeDrive(
-                sectors: sectors,
-                bootSector: unsafe BootSectorGeometry(bootSector: bootSector.span.bytes, sectors: sectors),
-                ordinal: ordinal)
+            _ = try checkedSectors(sizeBytes: medium.sizeBytes)
             return ServedExport(
-                name: name, drive: ExportedDrive(drive, controller: self.drive.controller), medium: medium)
+                name: name, properties: properties(ordinal: ordinal), controller: drive.controller, medium: medium)
         } catch {
             medium.close()
             throw error
@@ -36,8 +31,9 @@ extension ExportSettings {
     public func preview(ordinal: Int) throws -> Drive {
         let facts = try ImageFacts(reference)
         let sizeBytes = facts.sectors * ExportedDrive.sectorBytes
-        return makeDrive(
-            sectors: try checkedSectors(sizeBytes: sizeBytes), bootSector: facts.bootSector, ordinal: ordinal)
+        return Drive(
+            properties(ordinal: ordinal), sectors: try checkedSectors(sizeBytes: sizeBytes),
+            bootSector: facts.bootSector, controller: drive.controller)
     }
 
     private func checkedSectors(sizeBytes: UInt64) throws -> UInt64 {
@@ -47,12 +43,12 @@ extension ExportSettings {
         return sectors
     }
 
-    private func makeDrive(sectors: UInt64, bootSector: BootSectorGeometry?, ordinal: Int) -> Drive {
+    private func properties(ordinal: Int) -> DriveProperties {
         var properties = drive.device
         if properties.writeCache == .auto { properties.writeCache = drive.cache.hasVolatileWriteCache ? .on : .off }
         // The first one's is by the place that its properties say.
         if properties.serialNumber == nil, ordinal > 1 { properties.serialNumber = SerialNumber.text(ordinal: ordinal) }
-        return Drive(properties, sectors: sectors, bootSector: bootSector, controller: drive.controller)
+        return properties
     }
 }
 

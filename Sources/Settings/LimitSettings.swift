@@ -4,39 +4,67 @@ import Server
 
 /// Bounds that differ from the server's own; nil where they do not.
 public struct LimitSettings: Equatable, Sendable {
+    /// One bound: its key, which is the option's name too, what it may be, and where it goes.
+    struct Bound: Sendable {
+        let key: String
+        let range: ClosedRange<Int>
+        let setting: WritableKeyPath<LimitSettings, Int?> & Sendable
+        let limit: WritableKeyPath<Limits, Int> & Sendable
+    }
+
+    /// ``Limits/connections``
+    public var connections: Int?
     /// ``Limits/handshakeSeconds``
     public var handshakeSeconds: Int?
+    /// ``Limits/handshakeOptions``
+    public var handshakeOptions: Int?
+    /// ``Limits/keepAliveSeconds``
+    public var keepaliveSeconds: Int?
     /// ``Limits/stallSeconds``
     public var stallSeconds: Int?
     /// ``Limits/shutdownSeconds``
     public var shutdownSeconds: Int?
 
-    /// The longest time that makes sense.
-    public static let secondsRange = 1...3600
+    static let bounds: [Bound] = [
+        Bound(key: "connections", range: 1...1_000_000, setting: \.connections, limit: \.connections),
+        Bound(key: "handshake-seconds", range: 1...3600, setting: \.handshakeSeconds, limit: \.handshakeSeconds),
+        Bound(key: "handshake-options", range: 4...1_000_000, setting: \.handshakeOptions, limit: \.handshakeOptions),
+        Bound(key: "keepalive-seconds", range: 0...32767, setting: \.keepaliveSeconds, limit: \.keepAliveSeconds),
+        Bound(key: "stall-seconds", range: 1...3600, setting: \.stallSeconds, limit: \.stallSeconds),
+        Bound(key: "shutdown-seconds", range: 0...3600, setting: \.shutdownSeconds, limit: \.shutdownSeconds),
+    ]
 
     /// All as the server has them.
     public init() {}
 
     init(_ reader: inout TableReader) {
-        handshakeSeconds = reader.number("handshake-seconds", Self.secondsRange)
-        stallSeconds = reader.number("stall-seconds", Self.secondsRange)
-        shutdownSeconds = reader.number("shutdown-seconds", Self.secondsRange)
+        for bound in Self.bounds { self[keyPath: bound.setting] = reader.number(bound.key, bound.range) }
     }
 
     func overridden(by other: LimitSettings) -> LimitSettings {
         var both = self
-        both.handshakeSeconds = other.handshakeSeconds ?? handshakeSeconds
-        both.stallSeconds = other.stallSeconds ?? stallSeconds
-        both.shutdownSeconds = other.shutdownSeconds ?? shutdownSeconds
+        for bound in Self.bounds {
+            both[keyPath: bound.setting] = other[keyPath: bound.setting] ?? self[keyPath: bound.setting]
+        }
         return both
+    }
+
+    /// What is out of range, in words; nil if nothing is.
+    public var mistake: String? {
+        for bound in Self.bounds {
+            guard let value = self[keyPath: bound.setting], !bound.range.contains(value) else { continue }
+            return "\(bound.key) is \(value); a number from \(bound.range.lowerBound) to \(bound.range.upperBound)"
+                + " is needed"
+        }
+        return nil
     }
 
     /// The server's bounds with these among them.
     public var limits: Limits {
         var limits = Limits()
-        if let handshakeSeconds { limits.handshakeSeconds = handshakeSeconds }
-        if let stallSeconds { limits.stallSeconds = stallSeconds }
-        if let shutdownSeconds { limits.shutdownSeconds = shutdownSeconds }
+        for bound in Self.bounds {
+            if let value = self[keyPath: bound.setting] { limits[keyPath: bound.limit] = value }
+        }
         return limits
     }
 }

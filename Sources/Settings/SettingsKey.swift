@@ -59,13 +59,21 @@ public struct SettingsKey: Equatable, Sendable {
         SettingsKey(.tls, "psk", "path", "none", "A file of pre-shared keys, lines of USER:HEXKEY."),
 
         SettingsKey(
+            .limits, "connections", "number, 1 to 1000000", "1024", "Connections in all; more are closed at once."),
+        SettingsKey(
+            .limits, "handshake-options", "number, 4 to 1000000", "32",
+            "Options of a handshake; every export adds four."),
+        SettingsKey(
+            .limits, "keepalive-seconds", "number, 0 to 32767", "60",
+            "A TCP connection that is silent for so long is asked for a sign of life; 0: never."),
+        SettingsKey(
             .limits, "handshake-seconds", "number, 1 to 3600", "10",
             "A client that has opened no export by then is disconnected."),
         SettingsKey(
             .limits, "stall-seconds", "number, 1 to 3600", "10",
             "A client that holds memory others wait for, and moves no byte for so long, is disconnected."),
         SettingsKey(
-            .limits, "shutdown-seconds", "number, 1 to 3600", "5",
+            .limits, "shutdown-seconds", "number, 0 to 3600", "5",
             "How long a stopping server waits for clients to take their last replies."),
 
         SettingsKey(

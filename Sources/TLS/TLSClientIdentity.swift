@@ -24,6 +24,11 @@ public struct TLSClientIdentity: Equatable, Sendable {
     public var alternativeNames: [SubjectAlternativeName] = []
     /// The user of its pre-shared key.
     public var preSharedKeyUser: String?
+
+    /// Who it is, for people; nil for a client that has proved nothing.
+    public var name: String? {
+        preSharedKeyUser ?? distinguishedName
+    }
 }
 
 extension TLSSession {

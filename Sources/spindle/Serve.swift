@@ -59,6 +59,9 @@ struct Serve: ParsableCommand {
     @OptionGroup(title: "TLS")
     var tls: TLSOptions
 
+    @OptionGroup(title: "Limits")
+    var limits: LimitOptions
+
     @Option(help: "How many threads serve; one for each processor if not given.")
     var threads: Int?
 
@@ -117,6 +120,7 @@ struct Serve: ParsableCommand {
         settings.logFormat = log.logFormat
         settings.logLevel = log.logLevel
         settings.tls = tls.files
+        settings.limits = limits.settings
         settings.exports = images
         for index in images.indices {
             settings.exports[index].drive.device = device ?? DriveProperties()

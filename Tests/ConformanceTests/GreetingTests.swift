@@ -59,9 +59,9 @@ import Testing
         #expect(try image.open().read(0, 512) == .zeroes(512))
     }
 
-    // 10: 256 connections of a thread are served at a time; one more is closed at once, and has room when another ends.
+    // 10: so many connections are served at a time; one more is closed at once, and has room when another ends.
     @Test func connectionsBeyondTheLimitAreClosedAtOnce() throws {
-        let image = try ServedImage()
+        let image = try ServedImage(["--connections", "256"])
         var clients = try (0..<256).map { _ in try image.open() }
         let refused = try image.connect()
         #expect(refused.isClosedByServer())

@@ -86,7 +86,7 @@ import Testing
     /// Every kind of end, again and again in the same few slots.
     @Test func slotsAreUsedAgain() throws {
         var limits = patient
-        limits.connectionsPerLoop = 3
+        limits.connections = 3
         let loops = try RunningLoops(try memory(1 << 20), limits: limits, in: folder)
         for round in 0..<120 {
             let client = try reconnect(loops.path)
@@ -122,7 +122,7 @@ import Testing
 
     @Test func moreConnectionsThanThereAreSlotsAreClosed() throws {
         var limits = patient
-        limits.connectionsPerLoop = 2
+        limits.connections = 2
         let loops = try RunningLoops(try memory(1 << 20), limits: limits, in: folder)
         let first = try Client(loops.path)
         let second = try Client(loops.path)

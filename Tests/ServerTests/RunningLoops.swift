@@ -22,14 +22,11 @@ final class RunningLoops: Sendable {
     /// Starts loops that serve one drive on a Unix socket in `folder`.
     init(_ medium: Medium, loops: Int = 1, limits: Limits = Limits(), in folder: TemporaryFolder) throws {
         path = folder.path + "/" + UUID().uuidString.prefix(8)
-        let drive = Drive(
-            DriveProperties(), sectors: medium.sizeBytes / 512, bootSector: nil, controller: .piix3IDE)
-        let export = ServedExport(
-            name: "disk", drive: ExportedDrive(drive, controller: .piix3IDE), medium: medium)
         shared = try SharedState(
-            exports: [export], information: [try export.information()],
             listeners: try Listener.open(.unix(path: path)), loopCount: loops, limits: limits, tls: nil,
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+        try shared.exports.add(
+            ServedExport(name: "disk", properties: DriveProperties(), controller: .piix3IDE, medium: medium))
         // The first loop accepts for all.
         for number in (0..<loops).reversed() { try start(number) }
     }
@@ -56,12 +53,7 @@ final class RunningLoops: Sendable {
     ///
     /// - Returns: whether all have ended within a time that is longer than the server grants its clients.
     func stop() throws -> Bool {
-        var ring = try Ring(entries: 8, completions: 16)
-        for number in 0..<shared.loopCount {
-            ring.message(to: shared.ring(of: number), value: 0, remoteUserData: Token(.stop).userData, userData: 0)
-            try ring.submitAndWait(1)
-            ring.releaseCompletions(ring.completionsReady)
-        }
+        shared.postToAll(.stop)
         let deadline = DispatchTime.now() + .seconds(shared.limits.shutdownSeconds + 10)
         for _ in 0..<shared.loopCount where ended.wait(timeout: deadline) != .success { return false }
         #expect(failures.withLock { $0 } == [])

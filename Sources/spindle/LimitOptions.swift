@@ -1,0 +1,43 @@
+// The options of `serve` that bound what clients can take.
+
+import ArgumentParser
+import Settings
+
+/// `--connections` and its companions.
+struct LimitOptions: ParsableArguments {
+    @Option(help: "Connections in all, 1024 if not given; more are closed at once.")
+    var connections: Int?
+
+    @Option(help: "Seconds that a client may take to open an export, 10 if not given.")
+    var handshakeSeconds: Int?
+
+    @Option(help: "Options of a handshake, 32 if not given, and four more for each export.")
+    var handshakeOptions: Int?
+
+    @Option(
+        help: "Seconds after which a silent TCP connection is asked for a sign of life, 60 if not given; 0: never.")
+    var keepaliveSeconds: Int?
+
+    @Option(
+        help: "Seconds without a byte after which a client that keeps memory from others is ended, 10 if not given.")
+    var stallSeconds: Int?
+
+    @Option(help: "Seconds that a stopping server gives its clients, 5 if not given.")
+    var shutdownSeconds: Int?
+
+    func validate() throws {
+        if let mistake = settings.mistake { throw ValidationError("--\(mistake)") }
+    }
+
+    /// The bounds that are given.
+    var settings: LimitSettings {
+        var settings = LimitSettings()
+        settings.connections = connections
+        settings.handshakeSeconds = handshakeSeconds
+        settings.handshakeOptions = handshakeOptions
+        settings.keepaliveSeconds = keepaliveSeconds
+        settings.stallSeconds = stallSeconds
+        settings.shutdownSeconds = shutdownSeconds
+        return settings
+    }
+}
