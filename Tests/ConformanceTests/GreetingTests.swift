@@ -61,7 +61,7 @@ import Testing
 
     // 10: so many connections are served at a time; one more is closed at once, and has room when another ends.
     @Test func connectionsBeyondTheLimitAreClosedAtOnce() throws {
-        let image = try ServedImage(["--connections", "256"])
+        let image = try ServedImage(options: ["--connections", "256"])
         var clients = try (0..<256).map { _ in try image.open() }
         let refused = try image.connect()
         #expect(refused.isClosedByServer())
