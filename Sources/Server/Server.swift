@@ -42,7 +42,12 @@ public struct Server {
         } catch {
             throw .ring(error)
         }
-        for export in exports { try shared.exports.add(export) }
+        do throws(ServerError) {
+            for export in exports { try shared.exports.add(export) }
+        } catch {
+            for listener in listeners { listener.close() }
+            throw error
+        }
     }
 
     private static func openListeners(_ endpoints: [Endpoint]) throws(EndpointError) -> [Listener] {

@@ -129,7 +129,7 @@ import Testing
             [[export]]
             colour = "red"
             [limits]
-            shutdown-seconds = 0
+            stall-seconds = 0
             """
         let lines = errors(text).map { $0.prefix { $0 != " " } }
         #expect(lines == ["f:1:", "f:2:", "f:4:", "f:5:", "f:6:", "f:7:", "f:8:", "f:10:"], "\(errors(text))")

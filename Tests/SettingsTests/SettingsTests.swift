@@ -171,12 +171,12 @@ import Testing
 
     @Test func serialNumbersByPlace() throws {
         let exports = try (1...3).map { try ExportSettings(name: "\($0)", image: "null:1M").open(ordinal: $0) }
-        #expect(exports.map { $0.drive.drive.identifyData.serialNumber } == ["QM00001", "QM00002", "QM00003"])
+        #expect(exports.map { $0.properties.serialNumber } == [nil, "QM00002", "QM00003"])
         var own = try ExportSettings(image: "null:1M")
         own.drive.device.serialNumber = "own"
-        #expect(try own.open(ordinal: 12).drive.drive.identifyData.serialNumber == "own")
+        #expect(try own.open(ordinal: 12).properties.serialNumber == "own")
         #expect(
-            try ExportSettings(image: "null:1M").open(ordinal: 123_456).drive.drive.identifyData.serialNumber
+            try ExportSettings(image: "null:1M").open(ordinal: 123_456).properties.serialNumber
                 == "QM123456")
         #expect(SerialNumber.lowestUnused([]) == 1)
         #expect(SerialNumber.lowestUnused([1, 2, 4]) == 3)
