@@ -1,6 +1,7 @@
 // Glibc's own headers first, under the feature macros that Swift's Glibc module is made with. <liburing.h> defines
 // _XOPEN_SOURCE and _GNU_SOURCE; where it came first, its fd_set would differ from the module's ("fds_bits").
 #include <sys/types.h>
+#include <sys/uio.h>
 // The kernel's header before liburing's copy of it: they share an include guard, and other packages import the kernel's.
 #include <linux/io_uring.h>
 #include <linux/falloc.h>
@@ -16,3 +17,5 @@ enum { LINUX_SEEK_DATA = 3, LINUX_SEEK_HOLE = 4 };
 extern int fallocate(int descriptor, int mode, off_t offset, off_t length);
 enum { LINUX_AT_EMPTY_PATH = 0x1000 };
 extern int statx(int folder, const char *path, int flags, unsigned int mask, struct statx *status);
+enum { LINUX_RWF_NOWAIT = 0x8 };
+extern ssize_t preadv2(int descriptor, const struct iovec *vectors, int count, off_t offset, int flags);

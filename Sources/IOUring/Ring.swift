@@ -37,7 +37,10 @@ import Glibc
     ///
     /// An interrupted wait is no error; the caller looks at what has completed and comes back.
     public mutating func submitAndWait(_ count: UInt32) throws(RingError) {
-        let result = unsafe io_uring_submit_and_wait(pointer, count)
+        // With DEFER_TASKRUN, what completes without waiting has to be asked for, too.
+        let result =
+            count == 0
+            ? unsafe io_uring_submit_and_get_events(pointer) : unsafe io_uring_submit_and_wait(pointer, count)
         figures.count(result)
         guard result < 0 else { return }
         switch -result {

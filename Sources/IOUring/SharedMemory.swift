@@ -16,6 +16,12 @@ public struct SharedMemory: Sendable {
         self.byteCount = byteCount
     }
 
+    /// A mapping that has been made.
+    init(mapped memory: UnsafeMutableRawPointer, byteCount: Int) {
+        unsafe base = memory
+        self.byteCount = byteCount
+    }
+
     /// Gives the memory back; nobody uses it any more.
     public func unmap() {
         unsafe munmap(base, byteCount)

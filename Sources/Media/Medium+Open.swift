@@ -37,7 +37,8 @@ extension Medium {
                 ignoresFlushes: cache.ignoresFlushes,
                 canPunchHoles: !readOnly && (isBlockDevice || canAllocate(buffered, sizeBytes, LinuxFile.punchHole)),
                 canZeroRanges: !readOnly && (isBlockDevice || canZeroRanges(buffered, sizeBytes)),
-                zeroes: try zeroMemory())
+                zeroes: try zeroMemory(),
+                mapping: direct != buffered ? nil : FileMapping(buffered, sizeBytes: sizeBytes))
             // A block device's own zeroing may be plain writing, done by the kernel: not known to be fast.
             self.init(
                 storage: .file(file), sizeBytes: sizeBytes, isReadOnly: readOnly, granularityBytes: granularity,

@@ -61,6 +61,14 @@ public struct Medium: Sendable {
         return sector
     }
 
+    /// Reads a range of a file, waiting for it; what lies beyond the file's end reads as zeroes.
+    ///
+    /// - Returns: 0, or the errno of the failure.
+    public func readNow(at offset: UInt64, into buffer: UnsafeMutableRawPointer, count: Int) -> Int32 {
+        guard case .file(let file) = storage else { preconditionFailure("only files are read by waiting") }
+        return unsafe file.readNow(at: offset, into: buffer, count: count)
+    }
+
     /// Closes what the medium has open. What was in memory is forgotten.
     public func close() {
         switch storage {

@@ -15,6 +15,8 @@ struct RawFile: Sendable {
     let canZeroRanges: Bool
     /// Memory that is zero and stays so, the source of zeroes that have to be written.
     let zeroes: SharedMemory
+    /// The file's pages in the page cache. Nil with O_DIRECT, or where it cannot be mapped.
+    var mapping: FileMapping?
 
     static let zeroesByteCount: UInt64 = 1 << 18
     /// One read or write of Linux moves at most 2 GiB less a page.
@@ -163,12 +165,30 @@ struct RawFile: Sendable {
         ignoresFlushes || fdatasync(descriptor) == 0 ? 0 : errno
     }
 
+    /// See ``Medium/readNow(at:into:count:)``.
+    func readNow(at offset: UInt64, into buffer: UnsafeMutableRawPointer, count: Int) -> Int32 {
+        var filled = 0
+        while filled < count {
+            let result = unsafe pread(
+                bufferedDescriptor, buffer + filled, count - filled, off_t(clamping: offset + UInt64(filled)))
+            if result < 0 && errno == EINTR { continue }
+            guard result >= 0 else { return errno }
+            if result == 0 {
+                unsafe (buffer + filled).initializeMemory(as: UInt8.self, repeating: 0, count: count - filled)
+                return 0
+            }
+            filled += result
+        }
+        return 0
+    }
+
     /// Reads from the beginning, waiting for it; what is not there stays as it is.
     func readNow(into bytes: inout [UInt8]) {
         _ = unsafe bytes.withUnsafeMutableBytes { unsafe pread(bufferedDescriptor, $0.baseAddress, $0.count, 0) }
     }
 
     func close() {
+        mapping?.unmap()
         Glibc.close(descriptor)
         if bufferedDescriptor != descriptor { Glibc.close(bufferedDescriptor) }
         zeroes.unmap()

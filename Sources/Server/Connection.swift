@@ -116,6 +116,8 @@ struct Connection: ~Copyable {
     var sendBytesLeft = 0
     var isSending = false
     var isQueuedForSend = false
+    /// Memory for what could not be sent from the page cache, for as long as the running send.
+    var rescued: UnsafeMutableRawPointer?
     var vectors: UnsafeMutablePointer<iovec>
     var message: UnsafeMutablePointer<msghdr>
 
@@ -168,6 +170,7 @@ struct Connection: ~Copyable {
 
     /// Forgets the client. Its operations, requests and buffers have all come back.
     mutating func end() {
+        freeRescued()
         precondition(!isReceiving && !isSending && busyRequests == 0, "the kernel still has operations of this slot")
         precondition(freeRequestCount == Limits.requestsPerConnection, "requests are still in use")
         precondition(awaited.isEmpty, "a fence would wait for ever")
@@ -312,6 +315,13 @@ struct Connection: ~Copyable {
     mutating func removeReplies(_ count: Int) {
         replyHead = (replyHead + count) % Limits.requestsPerConnection
         replyCount -= count
+    }
+
+    /// The send that needed it is over.
+    mutating func freeRescued() {
+        guard let memory = unsafe rescued else { return }
+        unsafe memory.deallocate()
+        unsafe rescued = nil
     }
 
     /// Requests that are not finished, whatever they are doing.

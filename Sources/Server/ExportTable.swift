@@ -214,6 +214,13 @@ final class ExportTable: Sendable {
         }
     }
 
+    /// Pages of mapped images no longer count as memory of this process. What is listed here is not closed.
+    func dropMappedPages() {
+        state.withLock { state in
+            for entry in state.directory.entries + state.withdrawn { entry.definition.medium.dropMappedPages() }
+        }
+    }
+
     /// An export is closed; its number is free.
     func forget(_ entry: ExportEntry) {
         state.withLock { $0.unusedNumbers.append(entry.number) }

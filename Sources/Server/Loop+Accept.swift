@@ -65,6 +65,7 @@ extension Loop {
             return
         }
         activeConnections += 1
+        shared.limitResidentChunks()
         unsafe connections[slot].begin(
             descriptor: descriptor, number: shared.lastConnection.add(1, ordering: .relaxed).newValue,
             peer: Peer(of: descriptor),

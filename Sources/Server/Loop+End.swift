@@ -79,6 +79,7 @@ extension Loop {
         unsafe freeConnections[freeConnectionCount] = UInt16(slot)
         freeConnectionCount += 1
         activeConnections -= 1
+        shared.limitResidentChunks()
     }
 
     /// Once a second: time limits, and memory that nobody uses goes back.
@@ -88,6 +89,7 @@ extension Loop {
         for slot in 0..<connectionSlots { checkTime(slot) }
         if index == 0 && !isStopping { listen() }
         stage.trim()
+        if index == 0 { beginCacheEpoch() }
         unsafe ring.timeout(second.pointer, userData: Token(.tick).userData)
     }
 

@@ -184,14 +184,33 @@ extension Loop {
             replyCount += 1
         }
         unsafe connections[slot].repliesInSend = replyCount
-        submitSend(slot, vectorCount: vectorCount, byteCount: byteCount)
+        setMessage(slot, vectorCount: vectorCount, byteCount: byteCount)
+        sendNow(slot)
     }
 
     mutating func submitSend(_ slot: Int, vectorCount: Int, byteCount: Int) {
+        setMessage(slot, vectorCount: vectorCount, byteCount: byteCount)
+        submitMessage(slot)
+    }
+
+    private func setMessage(_ slot: Int, vectorCount: Int, byteCount: Int) {
         unsafe connections[slot].sendBytesLeft = byteCount
         let message = unsafe connections[slot].message
         unsafe message.pointee.msg_iov = unsafe connections[slot].vectors
         unsafe message.pointee.msg_iovlen = vectorCount
+    }
+
+    /// Sends as much as the socket takes at once, which is usually all of it: that costs less than a submission and its
+    /// completion. The ring does the rest.
+    private mutating func sendNow(_ slot: Int) {
+        let flags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
+        let count = unsafe sendmsg(connections[slot].descriptor, connections[slot].message, flags)
+        if unsafe count == connections[slot].sendBytesLeft {
+            sent(Int32(count), on: slot)
+            return
+        }
+        shared.residentChunks.noteLateUse()
+        if count > 0 { skipSent(count, slot) }
         submitMessage(slot)
     }
 
@@ -207,12 +226,18 @@ extension Loop {
     mutating func sent(_ result: Int32, on slot: Int) {
         unsafe connections[slot].isSending = false
         unsafe connections[slot].lastProgress = now
+        if result == -EFAULT && rescue(slot) {
+            submitMessage(slot)
+            return
+        }
         if let link = unsafe connections[slot].secure {
             if result > 0 { unsafe link.pointee.session.removeOutput(Int(result)) }
         } else if unsafe result > 0 && result < connections[slot].sendBytesLeft && connections[slot].phase != .closing {
-            sendRest(slot, from: Int(result))
+            skipSent(Int(result), slot)
+            submitMessage(slot)
             return
         }
+        unsafe connections[slot].freeRescued()
         if let bytes = unsafe connections[slot].handshakeSent {
             unsafe bytes.deallocate()
             unsafe connections[slot].handshakeSent = nil
@@ -230,8 +255,8 @@ extension Loop {
         finishIfIdle(slot)
     }
 
-    /// The kernel took less than everything: sends what is left.
-    private mutating func sendRest(_ slot: Int, from count: Int) {
+    /// The kernel took less than everything: the message becomes what is left.
+    private func skipSent(_ count: Int, _ slot: Int) {
         let message = unsafe connections[slot].message
         var skipped = count
         var vector = unsafe message.pointee.msg_iov
@@ -247,7 +272,6 @@ extension Loop {
         unsafe message.pointee.msg_iov = unsafe vector
         unsafe message.pointee.msg_iovlen = vectorCount
         unsafe connections[slot].sendBytesLeft -= count
-        submitMessage(slot)
     }
 
     /// A request is over: its memory and its slot are free again.

@@ -41,7 +41,8 @@ extension Loop {
         }
         guard unsafe connections[slot].freeRequestCount > 0 else { return false }
         let needs = served.bufferNeeds
-        let pages = (needs.byteCount + PageArena.pageBytes - 1) / PageArena.pageBytes
+        let cached = unsafe cachedData(of: served, slot)
+        let pages = unsafe cached == nil ? (needs.byteCount + PageArena.pageBytes - 1) / PageArena.pageBytes : 0
         guard let (first, isStaged) = allocate(pages, slot) else { return false }
         guard let request = unsafe connections[slot].takeRequest() else { return false }
         let place = self.slot(request, of: slot)
@@ -52,6 +53,11 @@ extension Loop {
                 isStaged ? stage.pointer(toPage: first) : connections[slot].arena.pointer(toPage: first)
         }
         entry.bufferBytes = pages * PageArena.pageBytes
+        if let cached = unsafe cached {
+            unsafe entry.buffer = cached
+            entry.bufferBytes = needs.byteCount
+            entry.isMapped = true
+        }
         entry.firstPage = first
         entry.pageCount = pages
         entry.isStaged = isStaged
@@ -177,6 +183,9 @@ extension Loop {
             case .reply(let error):
                 finish(request, slot, error)
                 return
+            case .perform where unsafe requests[place].isMapped:
+                next = self.effect(of: .finished, place, export)
+                continue
             case .perform(let operation, let bufferOffset):
                 unsafe requests[place].task = task(for: operation, place, Int(bufferOffset))
             case .performZeroes(let lba, let count, let mayDeallocate):

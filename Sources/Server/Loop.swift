@@ -51,6 +51,8 @@ struct Loop: ~Copyable {
     /// Where the kernel puts the number of things that came into the mailbox.
     let mailCount: UnsafeMutablePointer<UInt64>
     var hasMail = false
+    /// Room for a chunk of the page cache that is looked at.
+    let scratch: UnsafeMutableRawPointer
     /// Memory for requests that are too large for their connection's.
     var stage: PageArena
     /// Connections whose next request waits for the stage, in their order.
@@ -87,11 +89,13 @@ struct Loop: ~Copyable {
         let headerMemory = try unsafe mapMemory(byteCount: requestCapacity * RequestSlot.headerAreaBytes)
         let exportMemory = try unsafe mapMemory(byteCount: ExportTable.capacity * MemoryLayout<LoopExport>.stride)
         let userMemory = try unsafe mapMemory(byteCount: ExportTable.capacity * MemoryLayout<Int32>.stride)
+        let chunkMemory = try unsafe mapMemory(byteCount: Int(ResidentChunks.chunkBytes))
         unsafe headerArea = unsafe headerMemory
         self.index = index
         self.shared = shared
         logger = shared.logger
         self.ring = ring
+        unsafe scratch = chunkMemory
         self.stage = stage
         unsafe requests = requestMemory.bindMemory(to: RequestSlot.self, capacity: requestCapacity)
         unsafe connections = UnsafeMutablePointer<Connection>.allocate(capacity: capacity)
@@ -117,17 +121,18 @@ struct Loop: ~Copyable {
         awaitMail()
         unsafe ring.timeout(second.pointer, userData: Token(.tick).userData)
         while !(isStopping && activeConnections == 0) {
-            try ring.submitAndWait(1)
+            // With something left to send, what has arrived is looked at first, but not waited for.
+            try ring.submitAndWait(sendQueue.count > 0 ? 0 : 1)
             let count = ring.completionsReady
             for number in 0..<count { handle(ring.completion(at: number)) }
             ring.releaseCompletions(count)
             repeat {
                 serveStageQueue()
                 retryParked()
-                while let connection = sendQueue.popFirst() { send(connection) }
+                for _ in 0..<sendQueue.count { if let connection = sendQueue.popFirst() { send(connection) } }
                 // Sending may end a connection, whose memory lets others begin, whose writes may have to be parked.
                 readMail()
-            } while hasNewlyParked || hasStageRoom || sendQueue.count > 0
+            } while hasNewlyParked || hasStageRoom
         }
     }
 

@@ -29,6 +29,8 @@ struct RequestSlot {
     var bufferBytes = 0
     var firstPage = 0
     var pageCount = 0
+    /// The buffer is the page cache's memory: a READ that is sent without being read. Only the kernel may look at it.
+    var isMapped = false
     /// The pages are the loop's, not the connection's.
     var isStaged = false
     var parts = InlineArray<8, ReplyPart>(repeating: ReplyPart(headerBytes: 0))

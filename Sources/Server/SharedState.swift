@@ -3,6 +3,7 @@
 
 import IOUring
 import Logging
+import Media
 import NBD
 import Synchronization
 
@@ -29,6 +30,8 @@ final class SharedState: Sendable {
     let lastConnection = Atomic<UInt64>(0)
     /// How many times an export was opened.
     let openings = Atomic<UInt64>(0)
+    /// What is known of the images' page cache.
+    let residentChunks: ResidentChunks
 
     private final class RingCell: Sendable {
         let descriptor = Atomic<Int32>(-1)
@@ -47,6 +50,13 @@ final class SharedState: Sendable {
         exportsEnded = try EventCounter()
         rings = (0..<loopCount).map { _ in RingCell() }
         running = Atomic<Int>(loopCount)
+        residentChunks = try ResidentChunks()
+    }
+
+    /// A connection has come or gone. What the buffers of all may take is left to them: less of the page cache is mapped.
+    func limitResidentChunks() {
+        let count = connectionCount.load(ordering: .relaxed)
+        residentChunks.limit(to: max(64, ResidentChunks.capacity - count * Limits.chunksPerConnection))
     }
 
     /// What the handshake of every connection has to know of TLS.

@@ -1,0 +1,53 @@
+// A file's pages in the page cache as memory that can be sent from: mmap(2), preadv2(2).
+
+import CLibURing
+import Glibc
+
+/// The whole pages of a file, shared with everybody who has it open. Writes to the file are seen at once.
+///
+/// Only the kernel may read this memory, for a send or the like: where the file has shrunk, or its medium fails, it
+/// answers with EFAULT what would end a process that looks by itself. A page that is not in the page cache is waited for.
+@safe
+public struct FileMapping: Sendable {
+    private let memory: SharedMemory
+    /// How much of the file is mapped: whole pages.
+    public let byteCount: UInt64
+    private static let pageBytes: UInt64 = 4096
+
+    /// Maps a file that has `sizeBytes` bytes.
+    ///
+    /// - Returns: nil where there is nothing to map, or the address space is used up.
+    public init?(_ descriptor: Int32, sizeBytes: UInt64) {
+        byteCount = sizeBytes / Self.pageBytes * Self.pageBytes
+        guard let count = Int(exactly: byteCount), count > 0 else { return nil }
+        let memory = unsafe mmap(nil, count, PROT_READ, MAP_SHARED | MAP_NORESERVE, descriptor, 0)
+        guard let memory = unsafe memory, unsafe memory != MAP_FAILED else { return nil }
+        self.memory = unsafe SharedMemory(mapped: memory, byteCount: count)
+    }
+
+    /// Where the file's first byte is.
+    public var base: UnsafeMutableRawPointer { unsafe memory.base }
+
+    /// Takes all pages out of the process's page table, so that they no longer count as its memory. They stay in the page
+    /// cache, and come back when they are sent.
+    public func dropPages() {
+        unsafe madvise(base, Int(byteCount), MADV_DONTNEED)
+    }
+
+    /// Ends the mapping; nobody sends from it any more.
+    public func unmap() {
+        memory.unmap()
+    }
+}
+
+extension LinuxFile {
+    /// pread(2) of what is in the page cache, without waiting for anything (`RWF_NOWAIT`).
+    ///
+    /// - Returns: how many bytes were there, up to the first that was not; 0 also for any failure.
+    public static func readCached(
+        _ descriptor: Int32, into buffer: UnsafeMutableRawPointer, count: Int, offset: UInt64
+    ) -> Int {
+        var vector = unsafe iovec(iov_base: buffer, iov_len: count)
+        return max(0, unsafe preadv2(descriptor, &vector, 1, off_t(clamping: offset), Int32(LINUX_RWF_NOWAIT)))
+    }
+}

@@ -1,0 +1,190 @@
+// Which parts of mapped images are known to be in the page cache, so that sending from them does not wait for a disk.
+
+import IOUring
+import Synchronization
+
+/// What is known of chunks of mappings, by their address: a table of fixed size for all images and loops of a server.
+///
+/// A chunk that is asked for again and again within an epoch (a second) is looked at: whether all of it is in the page cache.
+/// What is found holds for the rest of the epoch. The kernel may take a page away sooner; it takes those first that were
+/// not used for longest, and if it does, a send waits for one page. More than one chunk may want the same place in the
+/// table; the first one has it for as long as it is in use, the others are read in the usual way.
+///
+/// The size of the table also bounds how much of the page cache counts as memory of this process.
+public struct ResidentChunks: Sendable {
+    /// As much as the kernel maps around one fault.
+    public static let chunkBytes: UInt64 = 1 << 16
+    /// Chunks of all images at most: 208 MiB.
+    public static let capacity = 3328
+    /// So often a chunk is asked for in an epoch before looking at it can pay: that costs as much as reading a chunk.
+    private static let touchesBeforeLooking: UInt64 = 3
+
+    private let memory: SharedMemory
+    private static let cellBytes = 128
+
+    /// What is known of a chunk.
+    enum Knowledge: Equatable {
+        case resident
+        /// It is not, or it is asked for too seldom.
+        case unknown
+        /// It should be looked at now, and the table be told.
+        case worthLooking
+    }
+
+    /// A place in the table: the chunk's number (address / chunkBytes) in bits 63:24, the epoch in 23:8, the state in 7:0.
+    private struct Entry: Equatable {
+        var bits: UInt64
+        static let resident: UInt64 = 0xFF
+        static let absent: UInt64 = 0xFE
+
+        init(bits: UInt64) { self.bits = bits }
+        init(_ chunk: UInt64, epoch: UInt64, state: UInt64) { bits = chunk << 24 | (epoch & 0xFFFF) << 8 | state }
+        var chunk: UInt64 { bits >> 24 }
+        var epoch: UInt64 { bits >> 8 & 0xFFFF }
+        var state: UInt64 { bits & 0xFF }
+    }
+
+    /// A table that knows nothing.
+    public init() throws(RingError) {
+        memory = try SharedMemory(byteCount: 2 * Self.cellBytes + Self.capacity * MemoryLayout<UInt64>.size)
+        unsafe usable.pointee.store(UInt64(Self.capacity), ordering: .relaxed)
+    }
+
+    /// Zeroed memory is atomic zeroes.
+    private func cell(_ byteOffset: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+        unsafe (memory.base + byteOffset).assumingMemoryBound(to: Atomic<UInt64>.self)
+    }
+
+    /// Not zero: pages may have come back to the page table after they were dropped.
+    private var lateUse: UnsafeMutablePointer<Atomic<UInt64>> { unsafe cell(2 * MemoryLayout<UInt64>.size) }
+
+    private var epochNumber: UnsafeMutablePointer<Atomic<UInt64>> { unsafe cell(0) }
+
+    /// How many places may be used.
+    private var usable: UnsafeMutablePointer<Atomic<UInt64>> { unsafe cell(MemoryLayout<UInt64>.size) }
+
+    private func place(_ index: UInt64) -> UnsafeMutablePointer<Atomic<UInt64>> {
+        unsafe cell(2 * Self.cellBytes + Int(index) * MemoryLayout<UInt64>.size)
+    }
+
+    /// What is known of a chunk; asking is counted.
+    func look(up chunk: UInt64) -> Knowledge {
+        let epoch = unsafe epochNumber.pointee.load(ordering: .relaxed) & 0xFFFF
+        let index = chunk % UInt64(Self.capacity)
+        let entry = unsafe Entry(bits: place(index).pointee.load(ordering: .relaxed))
+        if entry == Entry(chunk, epoch: epoch, state: Entry.resident) { return .resident }
+        guard unsafe index < usable.pointee.load(ordering: .relaxed) else { return .unknown }
+        guard entry.chunk == chunk else {
+            // Who is known to be resident keeps the place until an epoch has passed without anybody asking.
+            guard entry.state != Entry.resident else { return .unknown }
+            replace(entry, by: Entry(chunk, epoch: epoch, state: 1))
+            return .unknown
+        }
+        if entry.state == Entry.resident { return .worthLooking }
+        guard entry.epoch == epoch else {
+            replace(entry, by: Entry(chunk, epoch: epoch, state: 1))
+            return .unknown
+        }
+        guard entry.state != Entry.absent else { return .unknown }
+        guard entry.state < Self.touchesBeforeLooking else { return .worthLooking }
+        replace(entry, by: Entry(chunk, epoch: epoch, state: entry.state + 1))
+        return .unknown
+    }
+
+    /// A chunk that was worth looking at has been looked at.
+    ///
+    /// - Returns: whether it is known to be resident now.
+    func settle(_ chunk: UInt64, isResident: Bool) -> Bool {
+        let epoch = unsafe epochNumber.pointee.load(ordering: .relaxed)
+        let old = unsafe Entry(bits: place(chunk % UInt64(Self.capacity)).pointee.load(ordering: .relaxed))
+        guard old.chunk == chunk else { return false }
+        let new = Entry(chunk, epoch: epoch, state: isResident ? Entry.resident : Entry.absent)
+        return replace(old, by: new) && isResident
+    }
+
+    /// Changes an entry, unless another loop has just done so: then nothing is lost but a count.
+    @discardableResult
+    private func replace(_ old: Entry, by new: Entry) -> Bool {
+        unsafe place(new.chunk % UInt64(Self.capacity)).pointee.compareExchange(
+            expected: old.bits, desired: new.bits, ordering: .relaxed
+        ).exchanged
+    }
+
+    /// From now on only so many chunks are remembered at a time.
+    public func limit(to count: Int) {
+        unsafe usable.pointee.store(UInt64(max(0, min(count, Self.capacity))), ordering: .relaxed)
+    }
+
+    /// A send from a mapping could not be done at once: by the time it is, its chunks may have been forgotten.
+    public func noteLateUse() {
+        unsafe lateUse.pointee.store(1, ordering: .relaxed)
+    }
+
+    /// Begins the next epoch: everything has to be looked at again, and what was not in the one that ends is forgotten.
+    ///
+    /// - Returns: whether there may be pages in the page table that no chunk in use stands for; they should be dropped.
+    public func beginEpoch() -> Bool {
+        let ending = unsafe epochNumber.pointee.load(ordering: .relaxed) & 0xFFFF
+        let limit = unsafe usable.pointee.load(ordering: .relaxed)
+        var forgets = unsafe lateUse.pointee.exchange(0, ordering: .relaxed) != 0
+        for index in 0..<UInt64(Self.capacity) {
+            let entry = unsafe Entry(bits: place(index).pointee.load(ordering: .relaxed))
+            guard entry.bits != 0, entry.epoch != ending || index >= limit else { continue }
+            unsafe place(index).pointee.store(0, ordering: .relaxed)
+            forgets = forgets || entry.state == Entry.resident
+        }
+        unsafe epochNumber.pointee.store(ending + 1, ordering: .relaxed)
+        return forgets
+    }
+}
+
+extension Medium {
+    /// Where the bytes of a range are in the page cache, mapped for the kernel to send from (see ``FileMapping``); nil when
+    /// not all of them are known to be there. `scratch` has room for a chunk.
+    public func cachedBytes(
+        at offset: UInt64, count: UInt64, known: ResidentChunks, scratch: UnsafeMutableRawPointer
+    ) -> UnsafeMutableRawPointer? {
+        guard case .file(let file) = storage, let mapping = file.mapping else { return nil }
+        let (end, isTooFar) = offset.addingReportingOverflow(count)
+        guard !isTooFar, end <= mapping.byteCount, count > 0 else { return nil }
+        let base = unsafe UInt64(UInt(bitPattern: mapping.base))
+        let chunks = (base + offset) / ResidentChunks.chunkBytes...(base + end - 1) / ResidentChunks.chunkBytes
+        for chunk in chunks {
+            switch known.look(up: chunk) {
+            case .resident: continue
+            case .unknown: return nil
+            case .worthLooking:
+                let isResident = unsafe file.isCached(chunk, mapping, scratch)
+                guard known.settle(chunk, isResident: isResident) else { return nil }
+            }
+        }
+        return unsafe mapping.base + Int(offset)
+    }
+
+    /// Which byte of the image a place in its mapping is; nil for other memory.
+    public func mappedOffset(of place: UnsafeMutableRawPointer) -> UInt64? {
+        guard case .file(let file) = storage, let mapping = file.mapping else { return nil }
+        guard unsafe place >= mapping.base, unsafe UInt64(place - mapping.base) < mapping.byteCount else { return nil }
+        return unsafe UInt64(place - mapping.base)
+    }
+
+    /// Pages of the mapping no longer count as memory of this process.
+    public func dropMappedPages() {
+        guard case .file(let file) = storage else { return }
+        file.mapping?.dropPages()
+    }
+}
+
+extension RawFile {
+    /// Whether all of a chunk is in the page cache, as far as it is mapped. Reading it is the one way to know that works for
+    /// everybody: mincore(2) and cachestat(2) answer only those who may write the file.
+    fileprivate func isCached(
+        _ chunk: UInt64, _ mapping: FileMapping, _ scratch: UnsafeMutableRawPointer
+    ) -> Bool {
+        let base = unsafe UInt64(UInt(bitPattern: mapping.base))
+        let start = max(chunk * ResidentChunks.chunkBytes, base) - base
+        let end = min((chunk + 1) * ResidentChunks.chunkBytes - base, mapping.byteCount)
+        return unsafe LinuxFile.readCached(bufferedDescriptor, into: scratch, count: Int(end - start), offset: start)
+            == Int(end - start)
+    }
+}

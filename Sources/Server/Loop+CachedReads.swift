@@ -1,0 +1,58 @@
+// READs whose data are sent straight from the page cache (FileMapping), without a copy in our memory.
+
+import Export
+import Glibc
+import IOUring
+import Logging
+import Media
+
+extension Loop {
+    /// A larger READ may be more than one SCSI command.
+    private static let largestCachedRead: UInt64 = 1 << 20
+
+    /// Where the sectors of a READ are in the page cache, if they are known to be there and nobody but the kernel has to look
+    /// at them: TLS encrypts, and replies in chunks look for holes.
+    func cachedData(of served: ServedRequest, _ slot: Int) -> UnsafeMutableRawPointer? {
+        guard served.command == .read, served.lengthBytes <= Self.largestCachedRead else { return nil }
+        guard let messages = unsafe connections[slot].parameters?.messages, unsafe connections[slot].secure == nil,
+            !messages.hasChunks || served.flags.contains(.df)
+        else { return nil }
+        let needs = served.bufferNeeds
+        return unsafe exports[connections[slot].export].medium.cachedBytes(
+            at: served.offsetBytes - UInt64(needs.dataOffset), count: UInt64(needs.byteCount),
+            known: shared.residentChunks, scratch: scratch)
+    }
+
+    /// Once a second, on one loop.
+    mutating func beginCacheEpoch() {
+        if shared.residentChunks.beginEpoch() { shared.exports.dropMappedPages() }
+    }
+
+    /// The kernel found a page missing that was to be sent: the file has shrunk, or its medium fails. What is left of the
+    /// send is read after all, waiting for it, and what is no longer in the file reads as zeroes.
+    ///
+    /// - Returns: whether the message can be sent now.
+    mutating func rescue(_ slot: Int) -> Bool {
+        guard unsafe connections[slot].rescued == nil, unsafe connections[slot].phase != .closing else { return false }
+        let medium = unsafe exports[connections[slot].export].medium
+        let message = unsafe connections[slot].message.pointee
+        let memory = unsafe UnsafeMutableRawPointer.allocate(
+            byteCount: max(1, connections[slot].sendBytesLeft), alignment: 16)
+        unsafe connections[slot].rescued = memory
+        var filled = 0
+        for number in unsafe 0..<message.msg_iovlen {
+            guard let vector = unsafe message.msg_iov, let base = unsafe vector[number].iov_base,
+                let offset = unsafe medium.mappedOffset(of: base)
+            else { continue }
+            let count = unsafe vector[number].iov_len
+            let code = unsafe medium.readNow(at: offset, into: memory + filled, count: count)
+            guard code == 0 else {
+                logger.error("the medium failed in the middle of a reply", metadata: ["reason": "\(errorText(code))"])
+                return false
+            }
+            unsafe vector[number].iov_base = memory + filled
+            filled += count
+        }
+        return true
+    }
+}
