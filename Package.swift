@@ -87,7 +87,7 @@ let package = Package(
         tests(
             "ServerTests",
             [
-                "Server", "Export", "Media", "IOUring", "NBD", "ATA", "Seeded", "Support",
+                "Server", "Export", "Media", "IOUring", "NBD", "ATA", "TLS", "Seeded", "Support",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         tests("TLSTests", ["TLS", "CGnuTLS", "Seeded", "Support"]),

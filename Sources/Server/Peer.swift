@@ -26,10 +26,10 @@ struct Peer: Equatable, Sendable, CustomStringConvertible {
         if case .internet = origin { true } else { false }
     }
 
-    /// Nobody, for a slot without a connection.
-    init() {
-        name = ""
-        origin = .unknown
+    /// Somebody who is known already; nobody, for a slot without a connection.
+    init(name: String = "", origin: Origin = .unknown) {
+        self.name = name
+        self.origin = origin
     }
 
     /// Asks the socket.

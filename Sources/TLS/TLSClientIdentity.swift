@@ -25,6 +25,16 @@ public struct TLSClientIdentity: Equatable, Sendable {
     /// The user of its pre-shared key.
     public var preSharedKeyUser: String?
 
+    /// Describes a client that has proved these things.
+    public init(
+        distinguishedName: String? = nil, alternativeNames: [SubjectAlternativeName] = [],
+        preSharedKeyUser: String? = nil
+    ) {
+        self.distinguishedName = distinguishedName
+        self.alternativeNames = alternativeNames
+        self.preSharedKeyUser = preSharedKeyUser
+    }
+
     /// Who it is, for people; nil for a client that has proved nothing.
     public var name: String? {
         preSharedKeyUser ?? distinguishedName

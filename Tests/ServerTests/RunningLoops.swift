@@ -14,19 +14,34 @@ import Testing
 
 /// A server without signals: its loops run until ``stop()``.
 final class RunningLoops: Sendable {
-    private let shared: SharedState
+    let shared: SharedState
     private let ended = DispatchSemaphore(value: 0)
     private let failures = Mutex<[String]>([])
     let path: String
+    /// Where it listens on 127.0.0.1.
+    let port: UInt16
 
-    /// Starts loops that serve one drive on a Unix socket in `folder`.
-    init(_ medium: Medium, loops: Int = 1, limits: Limits = Limits(), in folder: TemporaryFolder) throws {
+    /// For an operator.
+    var control: ServerControl { ServerControl(shared) }
+
+    /// Starts loops that serve one drive, `disk`, on a Unix socket in `folder` and over TCP.
+    init(
+        _ medium: Medium, loops: Int = 1, limits: Limits = Limits(), in folder: TemporaryFolder,
+        export change: (inout ServedExport) -> Void = { _ in }
+    ) throws {
         path = folder.path + "/" + UUID().uuidString.prefix(8)
+        let internet = try Listener.open(.tcp(host: "127.0.0.1", port: 0))
+        guard case .tcp(_, let port) = internet.first?.endpoint else { throw EndpointError.malformed("") }
+        self.port = port
         shared = try SharedState(
-            listeners: try Listener.open(.unix(path: path)), loopCount: loops, limits: limits, tls: nil,
+            listeners: try Listener.open(.unix(path: path)) + internet, loopCount: loops, limits: limits, tls: nil,
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
-        try shared.exports.add(
-            ServedExport(name: "disk", properties: DriveProperties(), controller: .piix3IDE, medium: medium))
+        var export = ServedExport(
+            name: "disk", properties: DriveProperties(), controller: .piix3IDE, medium: medium)
+        change(&export)
+        try shared.exports.add(export)
+        let shared = shared
+        pthread_detach(startThread { closeEndedExports(shared) })
         // The first loop accepts for all.
         for number in (0..<loops).reversed() { try start(number) }
     }
@@ -72,14 +87,21 @@ struct Client {
     }
 
     let connection: RawConnection
+    let sizeBytes: UInt64
 
     /// Opens the default export with NBD_OPT_EXPORT_NAME.
     init(_ path: String) throws {
-        connection = try RawConnection(unix: path)
+        try self.init(try RawConnection(unix: path))
+    }
+
+    /// Opens an export with NBD_OPT_EXPORT_NAME.
+    init(_ connection: RawConnection, export name: String = "") throws {
+        self.connection = connection
         #expect(try connection.receive(18).starts(with: Array("NBDMAGICIHAVEOPT".utf8)))
-        try connection.send([0, 0, 0, 3] + Array("IHAVEOPT".utf8) + [0, 0, 0, 1, 0, 0, 0, 0])
+        try connection.send(
+            [0, 0, 0, 3] + Array("IHAVEOPT".utf8) + [0, 0, 0, 1, 0, 0, 0, UInt8(name.utf8.count)] + Array(name.utf8))
         // Size and flags.
-        _ = try connection.receive(10)
+        sizeBytes = try connection.receive(10)[..<8].reduce(0) { $0 << 8 | UInt64($1) }
     }
 
     func request(_ command: Command, at offset: UInt64 = 0, _ length: UInt32 = 0, cookie: UInt64 = 0) throws {
@@ -106,5 +128,18 @@ struct Client {
         try #require(Array(header[..<8]) == [0x67, 0x44, 0x66, 0x98, 0, 0, 0, 0])
         _ = try connection.receive(dataBytes)
         return header[8...].reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    /// Reads, and waits for what was read.
+    func read(at offset: UInt64, _ length: UInt32) throws -> [UInt8] {
+        try request(.read, at: offset, length)
+        return try data(length)
+    }
+
+    /// The data of a READ that was sent.
+    func data(_ length: UInt32) throws -> [UInt8] {
+        let header = try connection.receive(16)
+        try #require(Array(header[..<8]) == [0x67, 0x44, 0x66, 0x98, 0, 0, 0, 0])
+        return try connection.receive(Int(length))
     }
 }

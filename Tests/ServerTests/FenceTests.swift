@@ -1,0 +1,138 @@
+// What an old connection had in flight does not land behind what a newer one does.
+
+import Foundation
+import Media
+import Support
+import Testing
+
+@testable import Server
+
+@Suite struct FenceTests {
+    private let folder: TemporaryFolder
+    private let old = [UInt8](repeating: 0xAA, count: 4096)
+    private let new = [UInt8](repeating: 0xBB, count: 4096)
+
+    init() throws {
+        folder = try TemporaryFolder()
+    }
+
+    private func loops(
+        _ count: Int, _ limits: Limits = Limits(), _ change: (inout ServedExport) -> Void = { _ in }
+    ) throws -> RunningLoops {
+        try RunningLoops(
+            try Medium(memoryOfSize: 1 << 26, readOnly: false), loops: count, limits: limits, in: folder, export: change)
+    }
+
+    /// Everything that was sent before has been received: each loop has had turns since.
+    private func settle(_ loops: RunningLoops) throws {
+        for _ in 0..<3 { _ = try loops.control.connections() }
+    }
+
+    /// A write that a slow disk holds up, its client killed meanwhile: whoever comes then sees it done.
+    @Test(arguments: [1, 2], [false, true]) func aWriteInFlightIsDoneFirst(count: Int, isGone: Bool) throws {
+        let loops = try loops(count)
+        // The disk is slow: another writer has it for itself.
+        let gate = try #require(loops.shared.exports.directory.entries.first).gate
+        var hasClaim = false
+        #expect(gate.enterAlone(loop: 0, hasClaim: &hasClaim) == .entered(.nobody))
+        let before = try Client(loops.path)
+        try before.write(old, at: 0)
+        try settle(loops)
+        #expect(try loops.control.connections().map(\.requestsInFlight) == [1])
+        if isGone { before.connection.close() }
+        let after = try Client(loops.path)
+        // Nothing keeps a READ out of the gate.
+        try after.request(.read, at: 0, 4096)
+        try settle(loops)
+        _ = gate.leaveAlone()
+        try settle(loops)
+        #expect(try after.data(4096) == old, "the old write has come after the new connection's first request")
+        try after.write(new, at: 0)
+        try after.reply()
+        #expect(try after.read(at: 0, 4096) == new)
+        #expect(try loops.stop())
+    }
+
+    /// What the old connection had sent, and nobody had read yet, is done first, too: it waits for memory that its own
+    /// replies hold.
+    @Test func aWriteThatWasNotReadIsDoneFirst() throws {
+        let loops = try loops(1)
+        let before = try Client(loops.path)
+        // Half of the connection's memory each; the first replies are not taken.
+        for _ in 0..<4 { try before.request(.read, at: 1 << 20, 1 << 20) }
+        try before.write(old, at: 0)
+        try settle(loops)
+        let after = try Client(loops.path)
+        try after.request(.read, at: 0, 4096)
+        try settle(loops)
+        for _ in 0..<4 { _ = try before.data(1 << 20) }
+        #expect(try after.data(4096) == old)
+        #expect(try loops.stop())
+    }
+
+    /// A client that does not take its replies keeps nobody waiting for long.
+    @Test func aDeafClientIsNotWaitedForLong() throws {
+        let loops = try loops(1)
+        let deaf = try Client(loops.path)
+        for _ in 0..<4 { try deaf.request(.read, at: 1 << 20, 1 << 20) }
+        try deaf.write(old, at: 0)
+        try settle(loops)
+        let begin = Date()
+        let after = try Client(loops.path)
+        #expect(try after.read(at: 0, 4096) == [UInt8](repeating: 0, count: 4096))
+        #expect(Date().timeIntervalSince(begin) < 8)
+        // It is there all the same.
+        for _ in 0..<4 { _ = try deaf.data(1 << 20) }
+        try deaf.reply()
+        #expect(try loops.stop())
+    }
+
+    /// Half a WRITE, then silence, then the same client on a new connection: the other half is not waited for.
+    @Test func halfAWriteOfAClientThatHasComeBackIsDropped() throws {
+        let loops = try loops(2)
+        let before = try Client(try RawConnection(port: loops.port))
+        try before.connection.send(Client.header(.write, at: 0, 4096) + old.prefix(2048))
+        try settle(loops)
+        let after = try Client(try RawConnection(port: loops.port))
+        try after.write(new, at: 0)
+        try after.reply()
+        // Too late.
+        try? before.connection.send(Array(old.suffix(2048)))
+        #expect(before.connection.isClosedByServer())
+        #expect(try after.read(at: 0, 4096) == new)
+        #expect(try loops.stop())
+    }
+
+    /// Several connections of one client, as nbd-client -C has them, all live on.
+    @Test func connectionsBesideEachOtherAreLeftAlone() throws {
+        let loops = try loops(2)
+        let clients = try (0..<8).map { _ in try Client(try RawConnection(port: loops.port)) }
+        for (number, client) in clients.enumerated() {
+            try client.write([UInt8](repeating: UInt8(number), count: 512), at: UInt64(number) * 512)
+        }
+        for client in clients { try client.reply() }
+        for (number, client) in clients.enumerated() {
+            #expect(
+                try client.read(at: UInt64(7 - number) * 512, 512) == [UInt8](repeating: UInt8(7 - number), count: 512))
+        }
+        #expect(try loops.stop())
+    }
+
+    /// An export with one client: what it had before it came back is ended, even though it is silent and whole.
+    @Test func takingOver() throws {
+        var limits = Limits()
+        limits.handshakeSeconds = 1
+        let loops = try loops(2, limits) { $0.isTakenOver = true }
+        let before = try Client(try RawConnection(port: loops.port))
+        let local = try Client(loops.path)
+        // Older than a handshake can be.
+        let deadline = Date(timeIntervalSinceNow: 30)
+        while try loops.control.connections().map(\.seconds).min() ?? 0 < 2, Date() < deadline { usleep(50_000) }
+        let after = try Client(try RawConnection(port: loops.port))
+        let besides = try Client(try RawConnection(port: loops.port))
+        #expect(try after.read(at: 0, 512).count == 512)
+        #expect(before.connection.isClosedByServer())
+        for client in [after, besides, local] { #expect(try client.read(at: 0, 512).count == 512) }
+        #expect(try loops.stop())
+    }
+}

@@ -1,0 +1,155 @@
+// Exports that come, grow and go while a server runs, and connections that its operator ends.
+
+import ATA
+import Foundation
+import Media
+import Support
+import Testing
+
+@testable import Server
+
+@Suite struct ServerControlTests {
+    private let folder: TemporaryFolder
+    private let loops: RunningLoops
+    private var control: ServerControl { loops.control }
+
+    init() throws {
+        folder = try TemporaryFolder()
+        loops = try RunningLoops(try Medium(memoryOfSize: 1 << 20, readOnly: false), loops: 2, in: folder)
+    }
+
+    private func file(_ name: String, _ sizeBytes: UInt64 = 1 << 20) throws -> ServedExport {
+        let path = try folder.file(name, sizeBytes: sizeBytes, beginning: Array(name.utf8))
+        return ServedExport(
+            name: name, properties: DriveProperties(), controller: .piix3IDE,
+            medium: try Medium(path: path, cache: .writeback, readOnly: false))
+    }
+
+    private func open(_ name: String) throws -> Client {
+        try Client(try RawConnection(unix: loops.path), export: name)
+    }
+
+    private func isRefused(_ name: String) -> Bool {
+        (try? open(name)) == nil
+    }
+
+    /// The image can be locked by somebody else: nobody has it open.
+    private func isClosed(_ name: String) -> Bool {
+        let medium = try? Medium(path: folder.path + "/" + name, cache: .writeback, readOnly: false)
+        medium?.close()
+        return medium != nil
+    }
+
+    @Test func anExportComes() throws {
+        #expect(isRefused("new"))
+        try control.add(try file("new"))
+        #expect(try open("new").read(at: 0, 3) == Array("new".utf8))
+        #expect(control.exports().map(\.name) == ["disk", "new"])
+        #expect(throws: ServerError.self) { try control.add(try file("new")) }
+        #expect(throws: ServerError.self) { try control.remove("other", .safe) }
+        #expect(try loops.stop())
+    }
+
+    @Test func anExportGoesSafely() throws {
+        try control.add(try file("a"))
+        let client = try open("a")
+        #expect(throws: ServerError.self) { try control.remove("a", .safe) }
+        #expect(try client.read(at: 0, 1) == Array("a".utf8))
+        #expect(try open("a").read(at: 0, 1) == Array("a".utf8))
+        try client.request(.disconnect)
+        client.connection.close()
+        let deadline = Date(timeIntervalSinceNow: 20)
+        while control.exports()[1].connections > 0, Date() < deadline { usleep(10_000) }
+        try control.remove("a", .safe)
+        #expect(isRefused("a"))
+        #expect(isClosed("a"))
+        #expect(control.exports().map(\.name) == ["disk"])
+        #expect(try loops.stop())
+    }
+
+    @Test func anExportGoesWithItsLastClient() throws {
+        try control.add(try file("a"))
+        let client = try open("a")
+        try control.remove("a", .drain)
+        #expect(isRefused("a"))
+        #expect(control.exports().map(\.isDraining) == [false, true])
+        try client.write(Array("still".utf8), at: 0)
+        try client.reply()
+        #expect(!isClosed("a"))
+        client.connection.close()
+        let deadline = Date(timeIntervalSinceNow: 20)
+        while !isClosed("a"), Date() < deadline { usleep(10_000) }
+        #expect(try folder.bytes("a", from: 0, count: 5) == Array("still".utf8))
+        #expect(control.exports().count == 1)
+        // Another may have its place.
+        try control.add(try file("a"))
+        #expect(try open("a").read(at: 0, 1) == Array("a".utf8))
+        #expect(try loops.stop())
+    }
+
+    @Test func anExportGoesByForce() throws {
+        try control.add(try file("a"))
+        let busy = try open("a")
+        let other = try open("disk")
+        // In flight while the export goes: answered all the same.
+        let data = [UInt8](repeating: 7, count: 65536)
+        for number in 0..<8 { try busy.write(data, at: UInt64(number) * 65536, cookie: UInt64(number)) }
+        for _ in 0..<3 { _ = try control.connections() }
+        try control.remove("a", .force)
+        for _ in 0..<8 { try busy.reply() }
+        #expect(busy.connection.isClosedByServer())
+        #expect(try folder.bytes("a", from: 0, count: 8 * 65536) == [UInt8](repeating: 7, count: 8 * 65536))
+        #expect(try other.read(at: 0, 512).count == 512)
+        #expect(try loops.stop())
+    }
+
+    @Test func aDriveGrows() throws {
+        try control.add(try file("a"))
+        let before = try open("a")
+        #expect(try control.grow("a", toBytes: 3 << 20) == 3 << 20)
+        let after = try open("a")
+        #expect((before.sizeBytes, after.sizeBytes) == (1 << 20, 3 << 20))
+        try after.write([1, 2, 3], at: 3 << 20 - 3)
+        try after.reply()
+        #expect(try folder.bytes("a", from: 3 << 20 - 3, count: 3) == [1, 2, 3])
+        // The old connection keeps to what it was told.
+        try before.request(.read, at: 1 << 20, 512)
+        #expect(try before.connection.receive(8) == [0x67, 0x44, 0x66, 0x98, 0, 0, 0, 22])
+        // Somebody else makes the image larger.
+        #expect(truncate(folder.path + "/a", 4 << 20) == 0)
+        #expect(try control.grow("a", toBytes: nil) == 4 << 20)
+        #expect(try open("a").sizeBytes == 4 << 20)
+        #expect(throws: ServerError.self) { try control.grow("a", toBytes: 1 << 20) }
+        #expect(throws: ServerError.self) { try control.grow("nothing", toBytes: nil) }
+        #expect(throws: ServerError.self) { try control.grow("disk", toBytes: 4 << 20) }
+        #expect(try loops.stop())
+    }
+
+    @Test func aConnectionIsDropped() throws {
+        let clients = try (0..<3).map { _ in try open("disk") }
+        let numbers = try control.connections().map(\.number)
+        #expect(numbers.count == 3)
+        #expect(try control.connections().allSatisfy { $0.export == "disk" && $0.client.hasPrefix("unix:pid=\(getpid())") })
+        try control.drop(connection: numbers[1])
+        #expect(clients[1].connection.isClosedByServer())
+        for client in [clients[0], clients[2]] { #expect(try client.read(at: 0, 512).count == 512) }
+        #expect(throws: ServerError.self) { try control.drop(connection: numbers[1]) }
+        #expect(throws: ServerError.self) { try control.drop(connection: 999) }
+        #expect(try loops.stop())
+    }
+
+    @Test func connectionsOfAnExport() throws {
+        var export = try file("a")
+        export.maximumConnections = 2
+        try control.add(export)
+        let first = try open("a")
+        let second = try open("a")
+        #expect(isRefused("a"))
+        second.connection.close()
+        let deadline = Date(timeIntervalSinceNow: 20)
+        while isRefused("a"), Date() < deadline { usleep(10_000) }
+        #expect(!isRefused("a"))
+        #expect(try first.read(at: 0, 1) == Array("a".utf8))
+        #expect(try loops.stop())
+    }
+}
