@@ -32,7 +32,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "10", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/x", "10.0.0.1/8", "::/129", "::1/64", "localhost",
+        "", "10", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/x", "10.0.0.1/8", "::/129", "::1/64",
+        "localhost",
         "10.0.0.0/8/8", "[::1]",
     ])
     func noRanges(text: String) {
@@ -60,7 +61,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("O=Example,CN=laptop", true), ("laptop", true), ("laptop.example.com", true), ("192.0.2.1", true), ("lap", false),
+        ("O=Example,CN=laptop", true), ("laptop", true), ("laptop.example.com", true), ("192.0.2.1", true),
+        ("lap", false),
         ("Example", false), ("O=Example", false), ("", false),
     ])
     func namesOfCertificates(name: String, matches: Bool) {

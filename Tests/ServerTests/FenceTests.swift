@@ -20,7 +20,8 @@ import Testing
         _ count: Int, _ limits: Limits = Limits(), _ change: (inout ServedExport) -> Void = { _ in }
     ) throws -> RunningLoops {
         try RunningLoops(
-            try Medium(memoryOfSize: 1 << 26, readOnly: false), loops: count, limits: limits, in: folder, export: change)
+            try Medium(memoryOfSize: 1 << 26, readOnly: false), loops: count, limits: limits, in: folder, export: change
+        )
     }
 
     /// Everything that was sent before has been received: each loop has had turns since.

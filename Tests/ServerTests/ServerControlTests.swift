@@ -45,7 +45,9 @@ import Testing
         try control.add(try file("new"))
         #expect(try open("new").read(at: 0, 3) == Array("new".utf8))
         #expect(control.exports().map(\.name) == ["disk", "new"])
-        #expect(throws: ServerError.self) { try control.add(try file("new")) }
+        var again = try file("other")
+        again.name = "new"
+        #expect(throws: ServerError.self) { try control.add(again) }
         #expect(throws: ServerError.self) { try control.remove("other", .safe) }
         #expect(try loops.stop())
     }
@@ -129,7 +131,8 @@ import Testing
         let clients = try (0..<3).map { _ in try open("disk") }
         let numbers = try control.connections().map(\.number)
         #expect(numbers.count == 3)
-        #expect(try control.connections().allSatisfy { $0.export == "disk" && $0.client.hasPrefix("unix:pid=\(getpid())") })
+        #expect(
+            try control.connections().allSatisfy { $0.export == "disk" && $0.client.hasPrefix("unix:pid=\(getpid())") })
         try control.drop(connection: numbers[1])
         #expect(clients[1].connection.isClosedByServer())
         for client in [clients[0], clients[2]] { #expect(try client.read(at: 0, 512).count == 512) }
