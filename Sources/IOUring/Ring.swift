@@ -129,7 +129,8 @@ private func setUpRing(entries: UInt32, completions: UInt32) throws(RingError) -
     // SINGLE_ISSUER and DEFER_TASKRUN: completions are worked off when this thread asks for them, never by an interrupt
     // of what it is doing. COOP and the like are implied.
     parameters.flags = UInt32(IORING_SETUP_SINGLE_ISSUER) | UInt32(IORING_SETUP_DEFER_TASKRUN)
-    parameters.flags |= UInt32(IORING_SETUP_CQSIZE) | UInt32(IORING_SETUP_CLAMP)
+    // R_DISABLED: until it is said what may be done with the ring.
+    parameters.flags |= UInt32(IORING_SETUP_CQSIZE) | UInt32(IORING_SETUP_CLAMP) | UInt32(IORING_SETUP_R_DISABLED)
     parameters.cq_entries = completions
     let result = unsafe io_uring_queue_init_params(entries, ring, &parameters)
     guard result == 0 else {
@@ -142,6 +143,7 @@ private func setUpRing(entries: UInt32, completions: UInt32) throws(RingError) -
         guard registered == 1 else { throw .registration(errno: -registered) }
         let missing = unsafe missingOperations(ring)
         guard missing.isEmpty else { throw .operationsMissing(missing) }
+        try unsafe Restrictions.enable(ring)
     } catch {
         unsafe io_uring_queue_exit(ring)
         unsafe ring.deallocate()
@@ -152,17 +154,10 @@ private func setUpRing(entries: UInt32, completions: UInt32) throws(RingError) -
 
 /// The operations Spindle submits, by the names io_uring_enter(2) gives them, that this kernel does not know.
 private func missingOperations(_ ring: UnsafeMutablePointer<io_uring>) -> [String] {
-    let needed: [(io_uring_op, String)] = [
-        (IORING_OP_ACCEPT, "IORING_OP_ACCEPT"), (IORING_OP_RECV, "IORING_OP_RECV"),
-        (IORING_OP_SENDMSG, "IORING_OP_SENDMSG"), (IORING_OP_READ, "IORING_OP_READ"),
-        (IORING_OP_WRITE, "IORING_OP_WRITE"), (IORING_OP_FSYNC, "IORING_OP_FSYNC"),
-        (IORING_OP_FALLOCATE, "IORING_OP_FALLOCATE"), (IORING_OP_FADVISE, "IORING_OP_FADVISE"),
-        (IORING_OP_ASYNC_CANCEL, "IORING_OP_ASYNC_CANCEL"), (IORING_OP_MSG_RING, "IORING_OP_MSG_RING"),
-        (IORING_OP_TIMEOUT, "IORING_OP_TIMEOUT"),
-    ]
     guard let probe = unsafe io_uring_get_probe_ring(ring) else { return ["IORING_REGISTER_PROBE"] }
     defer { unsafe io_uring_free_probe(probe) }
-    return needed.filter { unsafe io_uring_opcode_supported(probe, Int32($0.0.rawValue)) == 0 }.map(\.1)
+    return Restrictions.operations.filter { unsafe io_uring_opcode_supported(probe, Int32($0.operation.rawValue)) == 0 }
+        .map(\.name)
 }
 
 /// The value of the sysctl `kernel.io_uring_disabled`; 0 where it does not exist or cannot be read.
