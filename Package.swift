@@ -92,7 +92,10 @@ let package = Package(
             ]),
         tests("TLSTests", ["TLS", "CGnuTLS", "Seeded", "Support"]),
         tests("LogsTests", ["Logs", .product(name: "Logging", package: "swift-log")]),
-        tests("SandboxTests", ["Sandbox", "Support"]),
+        .executableTarget(
+            name: "Breakout", dependencies: ["Sandbox", "IOUring", "CSeccomp"], path: "Tests/Breakout",
+            swiftSettings: testing),
+        tests("SandboxTests", ["Sandbox", "Support", "Breakout"]),
         tests("SettingsTests", ["Settings", "Server", "Media", "ATA", "Support"]),
         tests("ControlTests", ["Control", "Support"]),
         tests("BenchTests", ["Bench", "NBD", "TLS", "Seeded", "Support"]),

@@ -5,6 +5,7 @@ import ArgumentParser
 import Glibc
 import Logs
 import Media
+import Sandbox
 import Server
 import Settings
 
@@ -62,6 +63,9 @@ struct Serve: ParsableCommand {
     @OptionGroup(title: "Limits")
     var limits: LimitOptions
 
+    @OptionGroup(title: "What the server gives up")
+    var sandbox: SandboxOptions
+
     @Option(help: "How many threads serve; one for each processor if not given.")
     var threads: Int?
 
@@ -89,6 +93,7 @@ struct Serve: ParsableCommand {
     }
 
     func run() throws {
+        var sandbox = try self.sandbox.prepare()
         let file: SettingsFile?
         let settings: ServeSettings
         let exports: [ServedExport]
@@ -103,10 +108,19 @@ struct Serve: ParsableCommand {
         }
         let logs = Logs(format: settings.logFormat ?? .auto, level: settings.logLevel ?? .notice)
         defer { logs.finish() }
+        let logger = logs.logger(label: "spindle")
+        let limits = settings.limits.limits
         let server = try Server(
             exports: exports, endpoints: settings.endpoints, loops: settings.threads ?? processorCount(),
-            limits: settings.limits.limits, tls: settings.tls.open(), logger: logs.logger(label: "spindle"))
-        try server.run { () throws -> Void in try announce(server, isEncrypted: settings.tls.mode == .require) }
+            limits: limits,
+            tls: settings.tls.open(), logger: logger)
+        sandbox.checkDescriptors(connections: limits.connections, exports: exports.count)
+        try sandbox.enter(Sandbox.Rules(of: settings, file: config, endpoints: server.endpoints))
+        for warning in sandbox.warnings { logger.warning("\(warning)") }
+        try server.run { () throws -> Void in
+            try sandbox.filterSystemCalls()
+            try announce(server, isEncrypted: settings.tls.mode == .require)
+        }
     }
 
     /// What the command line says.

@@ -1,3 +1,112 @@
-// Tests of the room Sandbox.
+// Tries to break out of the sandbox, one attempt a process: landlock(7), seccomp(2).
 
+import Foundation
+import Support
 import Testing
+
+@Suite struct SandboxTests {
+    private static let isRoot = geteuid() == 0
+
+    /// What an attempt comes to.
+    private enum Outcome: Equatable {
+        case said(String)
+        case killed
+    }
+
+    /// A folder for the attempts, which everybody may read and write.
+    private static func makeFolder() throws -> TemporaryFolder {
+        let folder = try TemporaryFolder()
+        chmod(folder.path, 0o777)
+        for name in ["inside", "readable", "sockets", "outside"] {
+            try FileManager.default.createDirectory(
+                atPath: folder.path + "/" + name, withIntermediateDirectories: false)
+            chmod(folder.path + "/" + name, 0o777)
+        }
+        for name in ["inside/image", "readable/file", "sockets/socket", "outside/file"] {
+            try Data("secret".utf8).write(to: URL(fileURLWithPath: folder.path + "/" + name))
+            chmod(folder.path + "/" + name, 0o666)
+        }
+        symlink("../outside/file", folder.path + "/inside/link")
+        return folder
+    }
+
+    private func attempt(_ name: String, mode: String = "on", user: String = "") throws -> Outcome {
+        let folder = try Self.makeFolder()
+        let done = try Program.beside("Breakout").run([mode, user, folder.path, name], in: folder)
+        // SIGSYS
+        if done.status == 128 + 31 { return .killed }
+        guard done.status == 0 else { throw ProgramFailure("'\(name)' ended with \(done.status): \(done.errors)") }
+        return .said(done.text.trimmingCharacters(in: .newlines))
+    }
+
+    @Test(arguments: [
+        "nothing", "open an image", "read a configuration", "list images", "remove a socket", "thread", "sockets",
+        "inotify", "epoll", "random", "time", "write",
+    ])
+    func whatServingTakesIsPossible(_ name: String) throws {
+        #expect(try attempt(name) == .said("done"))
+    }
+
+    /// Landlock alone: root, for whom no file's mode matters.
+    @Test(arguments: [
+        "read /etc/shadow", "read outside", "write outside", "write by /proc/self/root", "write by ..",
+        "write by a link",
+        "write what is readable", "make a file", "remove an image", "list outside",
+        "read beside a socket", "write beside a socket",
+    ])
+    func otherFilesAreOutOfReach(_ name: String) throws {
+        #expect(try attempt(name) == .said("Permission denied"))
+    }
+
+    @Test(arguments: [
+        "rename an image", "link an image", "make a symbolic link", "make a folder", "make a device", "change a mode",
+        "change a mode by descriptor", "change an owner", "shorten by name", "set an attribute",
+        "execve", "execveat", "fork", "vfork", "clone", "ptrace", "read another's memory",
+        "signal another", "signal another's thread", "take another's descriptor", "become root",
+        "become root by real user", "get groups", "get capabilities",
+        "mount", "umount", "open_tree", "pivot_root", "chroot", "unshare", "setns", "bpf", "perf_event_open",
+        "userfaultfd", "keyctl", "init_module", "kexec_load", "reboot", "open_by_handle_at", "memfd_create",
+        "another ring",
+        "type on the terminal", "undo no_new_privs", "raise a limit", "posix_spawn",
+    ])
+    func whatIsForbiddenEndsTheProcess(_ name: String) throws {
+        #expect(try attempt(name) == .killed)
+    }
+
+    /// What libraries try, and do without.
+    @Test(arguments: [
+        ("clone3", ENOSYS), ("call of a newer kernel", ENOSYS), ("packet socket", EAFNOSUPPORT),
+        ("netlink socket", EAFNOSUPPORT), ("connect", EACCES), ("executable memory", EACCES),
+        ("make memory executable", EACCES),
+    ])
+    func whatLibrariesTryIsRefused(_ name: String, _ code: Int32) throws {
+        #expect(try attempt(name) == .said(String(cString: strerror(code))))
+    }
+
+    #if arch(x86_64)
+        @Test func callsByTheNumbersOfX32EndTheProcess() throws {
+            #expect(try attempt("call of x32") == .killed)
+        }
+    #endif
+
+    @Test func aLoggingSandboxKillsNobody() throws {
+        #expect(try attempt("unshare", mode: "log") != .killed)
+        #expect(try attempt("read outside", mode: "log") == .said("Permission denied"))
+    }
+
+    @Test func withoutASandboxEverythingIsAsItWas() throws {
+        for name in ["read outside", "make a file", "fork", "execve", "posix_spawn"] {
+            #expect(try attempt(name, mode: "off") != .killed)
+        }
+        #expect(try attempt("read outside", mode: "off") == .said("done"))
+    }
+
+    @Test(.enabled(if: isRoot, "only root can become somebody else"))
+    func whoHasBecomeSomebodyElseStaysSo() throws {
+        for name in ["become root", "become root by real user", "get groups"] {
+            #expect(try attempt(name, mode: "off", user: "nobody") == .said("Operation not permitted"))
+        }
+        #expect(try attempt("read /etc/shadow", mode: "off", user: "nobody") == .said("Permission denied"))
+        #expect(try attempt("open an image", user: "nobody") == .said("done"))
+    }
+}

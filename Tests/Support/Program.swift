@@ -34,10 +34,13 @@ public struct Program: Sendable {
     public var path: String { url.path }
 
     /// spindle as it was built with these tests: its product lies beside the test bundle.
-    public static var spindle: Program {
+    public static var spindle: Program { beside("spindle") }
+
+    /// A program that was built with these tests.
+    public static func beside(_ name: String) -> Program {
         Program(
             url: URL(fileURLWithPath: ProcessInfo.processInfo.arguments[0]).deletingLastPathComponent()
-                .appendingPathComponent("spindle"))
+                .appendingPathComponent(name))
     }
 
     /// An installed tool. Those for disks are where root's PATH looks.

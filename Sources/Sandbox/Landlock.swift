@@ -1,0 +1,101 @@
+// Files that can still be opened: landlock(7), Documentation/userspace-api/landlock.rst.
+
+import CSeccomp
+import Glibc
+
+/// A set of rules that is not in force yet.
+struct Landlock: ~Copyable {
+    private let descriptor: Int32
+
+    /// What can be done with a file (`LANDLOCK_ACCESS_FS_*`).
+    private struct Access: OptionSet {
+        let rawValue: UInt64
+
+        static let writeFile = Access(rawValue: 1 << 1)
+        static let readFile = Access(rawValue: 1 << 2)
+        static let readFolder = Access(rawValue: 1 << 3)
+        static let removeFile = Access(rawValue: 1 << 5)
+        /// From version 3 on.
+        static let truncate = Access(rawValue: 1 << 14)
+        /// ioctl(2) on devices, from version 5 on.
+        static let control = Access(rawValue: 1 << 15)
+
+        static let reading: Access = [.readFile, .readFolder]
+        static let writing: Access = [.readFile, .readFolder, .writeFile, .truncate, .control]
+        /// What there is for a path that is no folder.
+        static let ofFiles: Access = [.readFile, .writeFile, .truncate, .control, Access(rawValue: 1)]
+
+        /// Everything that a version of the interface knows, and so can forbid.
+        static func all(version: Int32) -> Access {
+            switch version {
+            case 1: Access(rawValue: (1 << 13) - 1)
+            case 2: Access(rawValue: (1 << 14) - 1)
+            case 3, 4: Access(rawValue: (1 << 15) - 1)
+            default: Access(rawValue: (1 << 16) - 1)
+            }
+        }
+    }
+
+    /// `LANDLOCK_ACCESS_NET_CONNECT_TCP`, from version 4 on. Nothing allows it: a server is connected to.
+    private static let connectTCP: UInt64 = 1 << 1
+
+    /// What the C library of a running server looks at.
+    private static let ofLibraries = [
+        "/sys/devices/system/cpu", "/etc/localtime", "/usr/share/zoneinfo", "/dev/null", "/dev/urandom",
+    ]
+
+    /// Looks up the paths of the rules.
+    ///
+    /// - Returns: nil where this kernel has no Landlock, or it was not enabled when it was started.
+    init?(_ rules: Sandbox.Rules) throws(SandboxError) {
+        // LANDLOCK_CREATE_RULESET_VERSION
+        let version = landlock_create_ruleset(nil, 0, 1)
+        guard version > 0 else { return nil }
+        let known = Access.all(version: version)
+        var handled = landlock_ruleset()
+        handled.handled_access_fs = known.rawValue
+        handled.handled_access_net = version >= 4 ? Self.connectTCP : 0
+        let size = version >= 4 ? MemoryLayout<landlock_ruleset>.size : MemoryLayout<UInt64>.size
+        descriptor = unsafe landlock_create_ruleset(&handled, size, 0)
+        guard descriptor >= 0 else { throw .refused("landlock_create_ruleset", errno: errno) }
+        // Not every system has all of these.
+        for path in Self.ofLibraries { do { try allow(path, .reading, known) } catch {} }
+        // A rule holds for the object that the path stands for now, and the kernel would make another one of this when
+        // memory is short. (libdispatch, which nothing here uses, would look at its threads outside of it.)
+        do { try allow("/proc/self", .reading, known, isKept: true) } catch {}
+        for path in rules.readable { try allow(path, .reading, known) }
+        for path in rules.writable { try allow(path, .writing, known) }
+        for path in rules.removable { try allow(folder(of: path), .removeFile, known) }
+    }
+
+    deinit {
+        if descriptor >= 0 { close(descriptor) }
+    }
+
+    /// From now on, this thread and those that it starts have no other files.
+    func enforce() throws(SandboxError) {
+        guard landlock_restrict_self(descriptor) == 0 else { throw .refused("landlock_restrict_self", errno: errno) }
+    }
+
+    private func allow(
+        _ path: String, _ access: Access, _ known: Access, isKept: Bool = false
+    ) throws(SandboxError) {
+        let object = unsafe open(path, Int32(LINUX_O_PATH) | O_CLOEXEC)
+        guard object >= 0 else { throw .path(path, errno: errno) }
+        defer { if !isKept { close(object) } }
+        var status = stat()
+        guard unsafe fstat(object, &status) == 0 else { throw .path(path, errno: errno) }
+        let isFolder = status.st_mode & S_IFMT == S_IFDIR
+        let possible = isFolder ? known : known.intersection(.ofFiles)
+        var rule = landlock_path()
+        rule.allowed_access = access.intersection(possible).rawValue
+        rule.parent = object
+        guard unsafe landlock_add_path(descriptor, &rule) == 0 else { throw .path(path, errno: errno) }
+    }
+}
+
+/// The folder that a path's last part is in.
+private func folder(of path: String) -> String {
+    guard let slash = path.lastIndex(of: "/") else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
+}

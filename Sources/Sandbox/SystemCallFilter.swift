@@ -1,0 +1,124 @@
+// The filter for system calls: seccomp(2), by libseccomp (seccomp_rule_add(3)).
+
+import CSeccomp
+import Glibc
+
+/// An allow-list, in force on all threads of the process once it is loaded.
+enum SystemCallFilter {
+    /// What happens to a system call that no rule allows.
+    enum Action {
+        /// SECCOMP_RET_KILL_PROCESS: SIGSYS, which cannot be caught.
+        case killProcess
+        /// SECCOMP_RET_LOG: allowed, and noted in the kernel's log.
+        case log
+
+        fileprivate var value: UInt32 {
+            switch self {
+            case .killProcess: SCMP_ACT_KILL_PROCESS
+            case .log: SCMP_ACT_LOG
+            }
+        }
+    }
+
+    /// The numbers from this one on are of system calls that came after Linux 6.1, the oldest kernel that Spindle runs
+    /// on; all architectures share them.
+    private static let newerThanLinux61: ClosedRange<Int32> = 451...600
+
+    /// Loads the filter.
+    static func load(otherwise action: Action, command: pid_t?) throws(SandboxError) {
+        guard let context = unsafe seccomp_init(action.value) else { throw .refused("seccomp_init", errno: ENOMEM) }
+        defer { unsafe seccomp_release(context) }
+        let rules = unsafe FilterRules(context: context)
+        // SCMP_FLTATR_CTL_TSYNC: threads that run already, too. Calls by another architecture's numbers are no exception.
+        unsafe rules.check(seccomp_attr_set(context, SCMP_FLTATR_CTL_TSYNC, 1))
+        unsafe rules.check(seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, action.value))
+        // A binary tree in place of a list.
+        unsafe rules.check(seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2))
+        for name in SystemCalls.allowed { rules.allow(name) }
+        if let command {
+            for name in SystemCalls.forCommands { rules.allow(name) }
+            rules.allow("kill", [rules.equal(0, UInt64(UInt32(bitPattern: command)))])
+        }
+        addConditionalRules(rules)
+        for number in newerThanLinux61 { rules.refuse(number, ENOSYS) }
+        let result = unsafe seccomp_load(context)
+        guard result == 0 else {
+            throw result == -EINVAL || result == -EOPNOTSUPP
+                ? .noFilter(errno: -result) : .refused("seccomp", errno: -result)
+        }
+    }
+
+    /// Calls that are allowed with some arguments, and those that have a natural way of saying no: libraries that try
+    /// them go on without.
+    private static func addConditionalRules(_ rules: FilterRules) {
+        let ownProcess = UInt64(getpid())
+        rules.allow("kill", [rules.equal(0, ownProcess)])
+        rules.allow("tgkill", [rules.equal(0, ownProcess)])
+        // A thread, not a process. The flags of clone3(2) are in memory, where a filter cannot read: Glibc takes clone(2)
+        // where it does not exist.
+        rules.allow("clone", [rules.bits(0, UInt64(SystemCalls.cloneThread), are: true)])
+        rules.refuse("clone3", ENOSYS)
+        // Memory is never writable and executable at the same time, nor one after the other.
+        rules.allow("mmap", [rules.bits(2, UInt64(PROT_WRITE), are: false)])
+        rules.allow("mmap", [rules.bits(2, UInt64(PROT_EXEC), are: false)])
+        rules.refuse("mmap", EACCES, [rules.bits(2, UInt64(PROT_WRITE | PROT_EXEC), are: true)])
+        rules.allow("mprotect", [rules.bits(2, UInt64(PROT_EXEC), are: false)])
+        rules.refuse("mprotect", EACCES, [rules.bits(2, UInt64(PROT_EXEC), are: true)])
+        // prlimit64(2) with a null pointer only asks.
+        rules.allow("prlimit64", [rules.bits(2, UInt64.max, are: false)])
+        for family in UInt64(0)..<64 {
+            let condition = [rules.equal(0, family)]
+            if SystemCalls.socketFamilies.contains(family) {
+                rules.allow("socket", condition)
+            } else {
+                rules.refuse("socket", EAFNOSUPPORT, condition)
+            }
+        }
+        for request in SystemCalls.controlRequests { rules.allow("ioctl", [rules.equal(1, request)]) }
+        for option in SystemCalls.processOptions { rules.allow("prctl", [rules.equal(0, option)]) }
+        // A server is connected to; a library that wants to connect learns that it may not.
+        rules.refuse("connect", EACCES)
+    }
+}
+
+/// Adds rules to a filter; a rule that libseccomp refuses is a mistake of this room.
+@safe private struct FilterRules {
+    let context: scmp_filter_ctx
+
+    func allow(_ name: String, _ conditions: [scmp_arg_cmp] = []) {
+        add(SCMP_ACT_ALLOW, Self.number(name), conditions)
+    }
+
+    func refuse(_ name: String, _ code: Int32, _ conditions: [scmp_arg_cmp] = []) {
+        refuse(Self.number(name), code, conditions)
+    }
+
+    func refuse(_ number: Int32, _ code: Int32, _ conditions: [scmp_arg_cmp] = []) {
+        // SCMP_ACT_ERRNO
+        add(0x0005_0000 | UInt32(code), number, conditions)
+    }
+
+    /// An argument that is an `int` is a value: the upper half of its register means nothing.
+    func equal(_ argument: UInt32, _ value: UInt64) -> scmp_arg_cmp {
+        scmp_arg_cmp(arg: argument, op: SCMP_CMP_MASKED_EQ, datum_a: UInt64(UInt32.max), datum_b: value)
+    }
+
+    /// All bits of the mask are set in an argument, or none of them is.
+    func bits(_ argument: UInt32, _ mask: UInt64, are set: Bool) -> scmp_arg_cmp {
+        scmp_arg_cmp(arg: argument, op: SCMP_CMP_MASKED_EQ, datum_a: mask, datum_b: set ? mask : 0)
+    }
+
+    func check(_ result: Int32) {
+        precondition(result == 0, "libseccomp refuses a rule: \(result)")
+    }
+
+    /// The number of a call on this architecture; negative if it has none: not every architecture has open(2).
+    private static func number(_ name: String) -> Int32 {
+        unsafe seccomp_syscall_resolve_name(name)
+    }
+
+    private func add(_ action: UInt32, _ number: Int32, _ conditions: [scmp_arg_cmp]) {
+        guard number >= 0 else { return }
+        unsafe check(seccomp_rule_add_array(context, action, number, UInt32(conditions.count), conditions))
+    }
+}

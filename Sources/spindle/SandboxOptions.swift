@@ -1,0 +1,104 @@
+// The options of `serve` that say what it gives up, and what it keeps.
+
+import ArgumentParser
+import Glibc
+import Sandbox
+import Settings
+
+/// `--sandbox` and its companions.
+struct SandboxOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Become this user once everything is open; its name or number.", valueName: "name"))
+    var user: String?
+
+    @Option(help: ArgumentHelp("Have this group, in place of those of --user.", valueName: "name"))
+    var group: String?
+
+    @Option(
+        help: """
+            Whether system calls and files that serving does not need are forbidden (on), forbidden files and a note in \
+            the kernel's log (log), or not (off).
+            """, transform: parseSandboxMode)
+    var sandbox = Sandbox.Mode.on
+
+    @Option(
+        help: ArgumentHelp(
+            "A folder, or file, whose images may be opened later; may be repeated.", valueName: "path"))
+    var sandboxPath: [String] = []
+
+    @Flag(help: "Keep all memory in memory: for clients on this machine.")
+    var lockMemory = false
+
+    func validate() throws {
+        if group != nil, user == nil {
+            throw ValidationError("--group needs --user: root could have its groups again")
+        }
+    }
+
+    /// Looks up who to become, while there are the rights to read that, and locks memory, while there is little of it.
+    func prepare() throws -> PreparedSandbox {
+        let identity = try user.map { name throws(SandboxError) in try Identity(user: name, group: group) }
+        for path in sandboxPath where unsafe access(path, F_OK) != 0 {
+            throw SandboxError.path(path, errno: errno)
+        }
+        var warnings: [String] = []
+        if lockMemory {
+            try MemoryLock.lock(for: identity)
+            if !MemoryLock.becomeFlusher() {
+                warnings.append(
+                    "memory is locked, but the server is no IO_FLUSHER: that takes CAP_SYS_RESOURCE, which root has")
+            }
+        }
+        return PreparedSandbox(
+            sandbox: Sandbox(mode: sandbox, identity: identity), writable: sandboxPath, warnings: warnings)
+    }
+}
+
+/// What is known before images are opened.
+struct PreparedSandbox {
+    private let sandbox: Sandbox
+    /// What the command line keeps reachable.
+    private let writable: [String]
+    /// What shall be logged.
+    private(set) var warnings: [String]
+
+    init(sandbox: Sandbox, writable: [String], warnings: [String]) {
+        self.sandbox = sandbox
+        self.writable = writable
+        self.warnings = warnings
+    }
+
+    /// Gives up rights and files.
+    mutating func enter(_ rules: Sandbox.Rules) throws {
+        var rules = rules
+        rules.writable += writable
+        if try !sandbox.enter(rules) {
+            warnings.append("this kernel has no Landlock: the sandbox leaves all files of the user reachable")
+        }
+    }
+
+    /// Forbids system calls, once the loops have their rings.
+    func filterSystemCalls() throws {
+        try sandbox.filterSystemCalls()
+    }
+
+    /// Compares the limit of descriptors with what the server may need.
+    mutating func checkDescriptors(connections: Int, exports: Int) {
+        // The program's own: standard streams, listeners, rings, and a few for a moment.
+        let needed = connections + exports + 64
+        if let limit = DescriptorLimit.raise(toHold: needed) {
+            warnings.append(
+                """
+                RLIMIT_NOFILE is \(limit), and \(connections) connections need \(needed): clients beyond that wait; \
+                LimitNOFILE=\(needed) (systemd) or 'ulimit -n \(needed)' is enough
+                """)
+        }
+    }
+}
+
+/// A value of `--sandbox`.
+private func parseSandboxMode(_ text: String) throws -> Sandbox.Mode {
+    guard let mode = Sandbox.Mode(rawValue: text) else {
+        throw BadValue(text, "mode of the sandbox", allowed: Sandbox.Mode.allCases.map(\.rawValue))
+    }
+    return mode
+}

@@ -1,0 +1,34 @@
+// What a server may have to open again while it serves: which files the sandbox leaves it.
+
+import Glibc
+import Sandbox
+import Server
+import Settings
+
+extension Sandbox.Rules {
+    /// Without a configuration file, nothing but the names of Unix sockets, which are removed at the end. With one, what
+    /// reading it again takes: its folder, the keys, and the images with the folders that they are in.
+    init(of settings: ServeSettings, file: String?, endpoints: [Endpoint]) {
+        self.init()
+        for endpoint in endpoints {
+            if case .unix(let path) = endpoint { removable.append(path) }
+        }
+        guard let file else { return }
+        readable += withFolder(file)
+        if let folder = settings.tls.certificates { readable.append(folder) }
+        if let file = settings.tls.preSharedKeys { readable += withFolder(file) }
+        for export in settings.exports {
+            guard case .file(let path) = export.reference else { continue }
+            if export.drive.readOnly { readable += withFolder(path) } else { writable += withFolder(path) }
+        }
+    }
+}
+
+/// A file and the folder that it is in. Who changes a file may put another one in its place, and its name may be a link to
+/// another folder. A device is alone: its folder has all the others. So is a file in the root.
+private func withFolder(_ path: String) -> [String] {
+    var status = stat()
+    guard unsafe stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return [path] }
+    guard let slash = path.lastIndex(of: "/") else { return [path, "."] }
+    return slash == path.startIndex ? [path] : [path, String(path[..<slash])]
+}
