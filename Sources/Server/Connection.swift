@@ -29,6 +29,13 @@ struct Connection: ~Copyable {
         case closing
     }
 
+    /// The lines of a loop in which a connection can wait for memory that others have.
+    enum Line {
+        case none
+        case stage
+        case own
+    }
+
     var phase = Phase.free
     var descriptor: Int32 = -1
     /// It is the only one of the server with this number.
@@ -103,7 +110,8 @@ struct Connection: ~Copyable {
     var freeRequestCount = 0
     /// Requests with an operation on the medium, or parked before the write gate.
     var busyRequests = 0
-    var isWaitingForStage = false
+    /// Where it waits for memory.
+    var line = Line.none
     var stagedPages = 0
 
     // Sending

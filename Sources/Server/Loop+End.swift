@@ -59,7 +59,7 @@ extension Loop {
         let connection = unsafe connections + slot
         return unsafe !connection.pointee.isReceiving && !connection.pointee.isSending
             && connection.pointee.busyRequests == 0 && !connection.pointee.isQueuedForSend
-            && !connection.pointee.isWaitingForStage
+            && connection.pointee.line == .none
     }
 
     /// No request, and nothing to be sent.
@@ -108,8 +108,11 @@ extension Loop {
             end(slot, "no export was opened within \(shared.limits.handshakeSeconds) s")
         case .transmission where idle >= shared.limits.stallSeconds:
             unsafe connection.pointee.arena.trim()
-            guard unsafe connection.pointee.stagedPages > 0, stageQueue.count > 0 else { return }
-            end(slot, "it held memory for large requests for \(idle) s without moving a byte while others waited")
+            let isInTheWay =
+                unsafe connection.pointee.stagedPages > 0 && !stageLine.isEmpty
+                || connection.pointee.arena.pagesInUse > 0 && !ownLine.isEmpty
+            guard isInTheWay else { return }
+            end(slot, "it held memory of requests for \(idle) s without moving a byte while others waited")
         case .draining where idle >= shared.limits.handshakeSeconds && isIdleButForPeer(slot):
             end(slot, "it does not take its last replies")
         default:

@@ -289,20 +289,28 @@ extension Loop {
         unsafe connections[slot].removeReplies(count)
     }
 
-    /// Lets those that wait for memory of the stage go on, in their order, when some was given back: by a reply that was
-    /// sent or will never be, by a write that is done, by a payload that does not come.
-    mutating func serveStageQueue() {
-        guard hasStageRoom else { return }
-        hasStageRoom = false
-        while stage.pagesInUse < Limits.stagePages, let slot = stageQueue.popFirst() {
-            unsafe connections[slot].isWaitingForStage = false
-            servedFromStageQueue = slot
-            pump(slot)
-            // There is not enough for it yet: it is the first in the queue again.
-            let waitsOn = unsafe servedFromStageQueue == slot && connections[slot].isWaitingForStage
-            servedFromStageQueue = -1
-            finishIfIdle(slot)
-            if waitsOn { break }
+    /// Lets those that wait for memory go on, in their order, when some was given back: by a reply that was sent or will
+    /// never be, by a write that is done, by a payload that does not come.
+    mutating func serveWaitingLines() {
+        if stageLine.hasRoom {
+            stageLine.beginTurns()
+            while stage.pagesInUse < Limits.stagePages, let slot = stageLine.next() {
+                takeTurn(slot)
+                if stageLine.endTurn() { break }
+            }
         }
+        if ownLine.hasRoom {
+            ownLine.beginTurns()
+            while ownPagesInUse < ownPageLimit, let slot = ownLine.next() {
+                takeTurn(slot)
+                if ownLine.endTurn() { break }
+            }
+        }
+    }
+
+    private mutating func takeTurn(_ slot: Int) {
+        unsafe connections[slot].line = .none
+        pump(slot)
+        finishIfIdle(slot)
     }
 }

@@ -79,24 +79,31 @@ extension Loop {
     /// Memory for a request's data: the connection's own, for a large one the loop's.
     private mutating func allocate(_ pages: Int, _ slot: Int) -> (first: Int, isStaged: Bool)? {
         guard pages > 0 else { return (0, false) }
+        guard unsafe connections[slot].line == .none else { return nil }
         if pages <= Limits.largestOwnRequestPages {
+            guard ownPagesInUse + pages <= ownPageLimit, ownLine.mayTake(slot) else {
+                wait(slot, for: .own)
+                return nil
+            }
+            // What is missing here only this connection can give back.
             guard let first = unsafe connections[slot].arena.allocate(pages) else { return nil }
+            ownLine.hasTaken()
+            ownPagesInUse += pages
             return (first, false)
         }
-        // In the order of asking: else small ones would for ever be in the way of a large one.
-        // While the queue is served, the one whose turn it is is no longer in it.
-        let hasItsTurn = servedFromStageQueue == slot
-        if stageQueue.count == 0 || hasItsTurn, let first = stage.allocate(pages) {
-            // A turn is for one request.
-            servedFromStageQueue = -1
-            unsafe connections[slot].stagedPages += pages
-            return (first, true)
+        guard stageLine.mayTake(slot), let first = stage.allocate(pages) else {
+            wait(slot, for: .stage)
+            return nil
         }
-        if unsafe !connections[slot].isWaitingForStage {
-            unsafe connections[slot].isWaitingForStage = true
-            if hasItsTurn { stageQueue.prepend(slot) } else { stageQueue.append(slot) }
-        }
-        return nil
+        stageLine.hasTaken()
+        unsafe connections[slot].stagedPages += pages
+        return (first, true)
+    }
+
+    private mutating func wait(_ slot: Int, for line: Connection.Line) {
+        guard unsafe connections[slot].line == .none else { return }
+        unsafe connections[slot].line = line
+        if line == .stage { stageLine.wait(slot) } else { ownLine.wait(slot) }
     }
 
     /// Gives a request's memory back.
@@ -107,10 +114,12 @@ extension Loop {
         unsafe requests[place].pageCount = 0
         if unsafe requests[place].isStaged {
             stage.release(first, pages)
-            hasStageRoom = true
+            stageLine.noteRoom()
             unsafe connections[slot].stagedPages -= pages
         } else {
             unsafe connections[slot].arena.release(first, pages)
+            ownPagesInUse -= pages
+            if !ownLine.isEmpty { ownLine.noteRoom() }
         }
     }
 

@@ -55,12 +55,13 @@ struct Loop: ~Copyable {
     let scratch: UnsafeMutableRawPointer
     /// Memory for requests that are too large for their connection's.
     var stage: PageArena
-    /// Connections whose next request waits for the stage, in their order.
-    var stageQueue: SlotQueue
-    /// The connection whose turn in that queue it is; -1 outside of ``serveStageQueue()``.
-    var servedFromStageQueue = -1
-    /// Memory of the stage was given back, and the queue has not been served since.
-    var hasStageRoom = false
+    /// Connections whose next request waits for the stage.
+    var stageLine: WaitingLine
+    /// Pages that requests have in the memory of their connections, and how many all of them may have.
+    var ownPagesInUse = 0
+    let ownPageLimit: Int
+    /// Connections whose next request waits until others have less.
+    var ownLine: WaitingLine
     /// Connections with replies that no send covers.
     var sendQueue: SlotQueue
     /// Requests that a write gate did not let in: first and last of a list.
@@ -104,7 +105,9 @@ struct Loop: ~Copyable {
         unsafe exportUsers = userMemory.bindMemory(to: Int32.self, capacity: ExportTable.capacity)
         unsafe mailCount = UnsafeMutablePointer<UInt64>.allocate(capacity: 1)
         isAccepting = Array(repeating: false, count: shared.listeners.count)
-        stageQueue = SlotQueue(capacity: capacity)
+        stageLine = WaitingLine(capacity: capacity)
+        ownLine = WaitingLine(capacity: capacity)
+        ownPageLimit = shared.limits.ownPages(loops: shared.loopCount)
         sendQueue = SlotQueue(capacity: capacity)
     }
 
@@ -127,12 +130,12 @@ struct Loop: ~Copyable {
             for number in 0..<count { handle(ring.completion(at: number)) }
             ring.releaseCompletions(count)
             repeat {
-                serveStageQueue()
+                serveWaitingLines()
                 retryParked()
                 for _ in 0..<sendQueue.count { if let connection = sendQueue.popFirst() { send(connection) } }
                 // Sending may end a connection, whose memory lets others begin, whose writes may have to be parked.
                 readMail()
-            } while hasNewlyParked || hasStageRoom
+            } while hasNewlyParked || stageLine.hasRoom || ownLine.hasRoom
         }
     }
 

@@ -69,6 +69,12 @@ public struct Limits: Sendable {
     /// each of two requests whose ends are no sector boundaries.
     static let pagesPerConnection = 514
     static let largestOwnRequestPages = 257
+    /// Memory for the data of all connections' requests, in MiB, shared out among the loops. A loop has at least what the
+    /// largest requests need, and twice what one connection can use.
+    public var requestMegabytes = 256
+    func ownPages(loops: Int) -> Int {
+        max(requestMegabytes * 256 / loops - Self.stagePages, 2 * Self.pagesPerConnection)
+    }
     /// Memory for larger requests, one for all connections of a loop: the largest request and a sector at either end.
     static let stagePages = 8194
     /// What one connection's received but unparsed bytes take: buffers and the size of each.

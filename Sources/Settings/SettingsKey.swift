@@ -61,6 +61,9 @@ public struct SettingsKey: Equatable, Sendable {
         SettingsKey(
             .limits, "connections", "number, 1 to 1000000", "1024", "Connections in all; more are closed at once."),
         SettingsKey(
+            .limits, "request-megabytes", "number, 1 to 1048576", "256",
+            "Memory for the data of requests in all, in MiB; each thread has at least 36."),
+        SettingsKey(
             .limits, "handshake-options", "number, 4 to 1000000", "32",
             "Options of a handshake; every export adds four."),
         SettingsKey(

@@ -18,6 +18,9 @@ struct LimitOptions: ParsableArguments {
         help: "Seconds after which a silent TCP connection is asked for a sign of life, 60 if not given; 0: never.")
     var keepaliveSeconds: Int?
 
+    @Option(help: "Memory for the data of requests in all, in MiB, 256 if not given; a thread has at least 36.")
+    var requestMegabytes: Int?
+
     @Option(
         help: "Seconds without a byte after which a client that keeps memory from others is ended, 10 if not given.")
     var stallSeconds: Int?
@@ -36,6 +39,7 @@ struct LimitOptions: ParsableArguments {
         settings.handshakeSeconds = handshakeSeconds
         settings.handshakeOptions = handshakeOptions
         settings.keepaliveSeconds = keepaliveSeconds
+        settings.requestMegabytes = requestMegabytes
         settings.stallSeconds = stallSeconds
         settings.shutdownSeconds = shutdownSeconds
         return settings

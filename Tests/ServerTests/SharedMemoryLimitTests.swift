@@ -1,0 +1,64 @@
+// Memory for requests that all connections share: who comes when it is used up waits, and not for ever.
+
+import Foundation
+import Media
+import Support
+import Testing
+
+@testable import Server
+
+@Suite struct SharedMemoryLimitTests {
+    private let folder: TemporaryFolder
+
+    init() throws {
+        folder = try TemporaryFolder()
+    }
+
+    /// Enough memory for the small requests of two connections.
+    private func loops(stallSeconds: Int) throws -> RunningLoops {
+        var limits = Limits()
+        limits.requestMegabytes = 1
+        limits.stallSeconds = stallSeconds
+        return try RunningLoops(
+            try Medium(memoryOfSize: 1 << 26, readOnly: false), limits: limits, in: folder)
+    }
+
+    /// Clients that hold memory with replies they do not take: two of half a connection's memory each, of which the
+    /// socket takes a part.
+    private func holders(_ loops: RunningLoops) throws -> [Client] {
+        try (0..<2).map { _ in
+            let client = try Client(loops.path)
+            for cookie in 0..<4 { try client.request(.read, at: 0, 1 << 20, cookie: UInt64(cookie)) }
+            // The first reply has begun, the second is ready behind it.
+            _ = try client.connection.receive(16)
+            return client
+        }
+    }
+
+    @Test func whoComesLaterIsServedWhenMemoryComesBack() throws {
+        let loops = try loops(stallSeconds: 1000)
+        let holders = try holders(loops)
+        let late = try Client(loops.path)
+        try late.request(.read, at: 512, 1 << 20, cookie: 9)
+        // All that was sent has been looked at.
+        for _ in 0..<3 { _ = try loops.control.connections() }
+        #expect(try loops.control.connections().last?.requestsInFlight == 0, "there is memory for three")
+        _ = try holders[0].connection.receive(1 << 20)
+        for _ in 1..<4 { _ = try holders[0].data(1 << 20) }
+        #expect(try late.reply(1 << 20) == 9)
+        _ = try holders[1].connection.receive(1 << 20)
+        for _ in 1..<4 { _ = try holders[1].data(1 << 20) }
+        #expect(try loops.stop())
+    }
+
+    @Test func whoKeepsMemoryFromOthersIsEnded() throws {
+        let loops = try loops(stallSeconds: 2)
+        let holders = try holders(loops)
+        let late = try Client(loops.path)
+        try late.request(.read, at: 512, 1 << 20, cookie: 9)
+        #expect(try late.reply(1 << 20) == 9)
+        #expect(try loops.control.connections().count < 3)
+        _ = holders
+        #expect(try loops.stop())
+    }
+}
