@@ -13,7 +13,7 @@ PREFIX ?= /usr/local
 # What the build needs of Debian beside a Swift toolchain: liburing, GnuTLS, libseccomp, a linker and C headers, and what the toolchain
 # itself loads.
 BUILD_PACKAGES = liburing-dev libgnutls28-dev libseccomp-dev pkg-config gcc g++ binutils libc6-dev git ca-certificates \
-    libcurl4 libncurses6 libsqlite3-0 libxml2
+    python3 libcurl4 libncurses6 libsqlite3-0 libxml2
 # What the tests run.
 TEST_PACKAGES = $(shell sed 's/#.*//' Tests/packages.txt)
 GUEST_PACKAGES = $(shell sed 's/#.*//' Tests/Guest/packages.txt)

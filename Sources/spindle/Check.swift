@@ -12,10 +12,28 @@ struct Check: ParsableCommand {
             Images and keys are opened for reading, and not locked: a server may be using them.
             """)
 
+    @Flag(
+        help: "Print every key that a file may have instead: table, name, type, default and meaning, with tabs between."
+    )
+    var keys = false
+
     @Argument(help: ArgumentHelp("The file.", valueName: "file"))
-    var file: String
+    var file: String?
+
+    func validate() throws {
+        guard keys == (file == nil) else {
+            throw ValidationError(keys ? "--keys takes no FILE" : "there is nothing to check; give a FILE, or --keys")
+        }
+    }
 
     func run() throws {
+        guard let file else {
+            let lines = SettingsKey.all.map {
+                [$0.section.rawValue, $0.name, $0.type, $0.standard, $0.help].joined(separator: "\t") + "\n"
+            }
+            try writeToStandardOutput(Array(lines.joined().utf8))
+            return
+        }
         do {
             let check = try SettingsCheck(SettingsFile(reading: file))
             try writeToStandardOutput(Array((check.summary.joined(separator: "\n") + "\n").utf8))
