@@ -51,12 +51,23 @@ extension Drive {
         return .finished(result)
     }
 
+    /// The medium has failed at a sector, which the address names (ACS-4 clause 6, "LBA of first error"). The outputs of a
+    /// queued command have no address; that of the NCQ Command Error log stands for it.
+    mutating func failed(_ command: CommandInProgress, _ error: MediaError, after done: UInt32) -> Step {
+        var result = result(command, status: Status.failed, error: ErrorRegister.abort)
+        result.mediaError = error
+        result.sectorsTransferred = min(done, command.transferred)
+        if result.sectorsTransferred != 0 { moveOn(&result, command) }
+        if command.layout == .queued { result.lba = command.first &+ UInt64(result.sectorsTransferred) }
+        return .finished(result)
+    }
+
     /// Lets address and count say what is left.
     private mutating func moveOn(_ result: inout TaskfileResult, _ command: CommandInProgress) {
-        translation.store(command.first &+ UInt64(command.transferred), command.layout, in: &result)
+        translation.store(command.first &+ UInt64(result.sectorsTransferred), command.layout, in: &result)
         guard command.layout != .queued else { return }
         // A QEMU drive counts down in the current content only.
-        let left = UInt16(truncatingIfNeeded: command.count &- command.transferred)
+        let left = UInt16(truncatingIfNeeded: command.count &- result.sectorsTransferred)
         result.count = result.count & 0xFF00 | left & 0x00FF
     }
 

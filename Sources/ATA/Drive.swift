@@ -102,7 +102,10 @@ public struct Drive: Sendable {
         let phase = command.phase
         command.phase = .none
         if phase == .verifying { return done(command) }
-        if case .failed(let error) = outcome { return aborted(command, error) }
+        if case .failed(let error, let done) = outcome {
+            return phase == .reading || phase == .writing
+                ? failed(command, error, after: done) : aborted(command, error)
+        }
         switch phase {
         case .none: preconditionFailure("no medium operation of this command was under way")
         case .reading: return transferred(command)

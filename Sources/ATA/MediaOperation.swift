@@ -19,8 +19,8 @@ public enum MediaOperation: Equatable, Sendable {
 public enum MediaOutcome: Equatable, Sendable {
     /// All of it was done.
     case done
-    /// It failed. What a failed write left on the sectors is undefined.
-    case failed(MediaError)
+    /// It failed, after so many sectors had been read or written. What a failed write left on the others is undefined.
+    case failed(MediaError, afterSectors: UInt32 = 0)
 }
 
 /// Why a ``MediaOperation`` failed. The drive has one error register for most of these; the reason travels beside the

@@ -228,6 +228,17 @@ extension ServedRequest {
         }
     }
 
+    /// The byte at which a READ has failed; all data before it are good. Nil if it has not, or if nobody knows.
+    ///
+    /// It is the INFORMATION of the sense data (SBC-4, "Error reporting": the first block with an error), if that is one of
+    /// the blocks that the command was for.
+    public var failedOffsetBytes: UInt64? {
+        guard command == .read, let block = scsi.sense?.information, block < nextSector,
+            block >= nextSector - UInt64(scsi.cdb.transferLength16)
+        else { return nil }
+        return max(block * ExportedDrive.sectorBytes, offsetBytes)
+    }
+
     private mutating func finishCommand(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Effect {
         switch phase {
         case .whole, .edge:

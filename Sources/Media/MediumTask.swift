@@ -27,6 +27,10 @@ public struct MediumTask {
     var remaining: UInt64
     /// Where the next byte of a read or write goes to or comes from.
     var buffer: UnsafeMutableRawPointer?
+    /// How much of it is done: of a read or a write that has failed, what lies before the error.
+    public private(set) var doneBytes: UInt64 = 0
+    /// The most that the next operation reads: less than all while the place of an error is looked for.
+    var pieceBytes = UInt64.max
     /// A file system without the wanted fallocate(2) mode gets plain writes of zeroes.
     var writesZeroesByHand = false
 
@@ -42,6 +46,7 @@ public struct MediumTask {
     mutating func advance(_ count: UInt64) {
         offset += count
         remaining -= count
+        doneBytes += count
         if let start = unsafe buffer { unsafe buffer = start + Int(count) }
     }
 }

@@ -21,6 +21,8 @@ struct RawFile: Sendable {
     static let zeroesByteCount: UInt64 = 1 << 18
     /// One read or write of Linux moves at most 2 GiB less a page.
     private static let transferLimit: UInt64 = 1 << 30
+    /// A multiple of any granularity.
+    private static let searchedPieceBytes: UInt64 = 1 << 16
 
     func start(_ task: inout MediumTask, ring: inout Ring, userData: UInt64) -> MediumProgress {
         switch task.request {
@@ -73,14 +75,19 @@ struct RawFile: Sendable {
     private func read(_ task: MediumTask, ring: inout Ring, userData: UInt64) {
         guard let buffer = unsafe task.buffer else { preconditionFailure("a read needs a buffer") }
         unsafe ring.read(
-            suitableDescriptor(task), into: buffer, count: UInt32(min(task.remaining, Self.transferLimit)),
+            suitableDescriptor(task), into: buffer,
+            count: UInt32(min(task.remaining, task.pieceBytes, Self.transferLimit)),
             offset: task.offset, userData: userData)
     }
 
     private func resumeRead(
         _ task: inout MediumTask, result: Int32, ring: inout Ring, userData: UInt64
     ) -> MediumProgress {
-        guard result >= 0 else { return .failed(-result) }
+        if result < 0 {
+            guard takeSmallerPieces(&task) else { return .failed(-result) }
+            read(task, ring: &ring, userData: userData)
+            return .pending
+        }
         if result == 0 {
             // The end of the file: the rest of the last sector, or of a file that has shrunk, reads as zeroes.
             if let buffer = unsafe task.buffer {
@@ -92,6 +99,19 @@ struct RawFile: Sendable {
         guard task.remaining > 0 else { return .finished }
         read(task, ring: &ring, userData: userData)
         return .pending
+    }
+
+    /// A read has failed. One through the page cache says where: it ends before the page, and the next one fails. One with
+    /// O_DIRECT fails as a whole, so the rest is read in pieces, then the piece that fails in smaller ones: sectors that
+    /// cannot be read take seconds each, so there should be few attempts at them.
+    ///
+    /// - Returns: false if the error is at the first byte.
+    private func takeSmallerPieces(_ task: inout MediumTask) -> Bool {
+        guard descriptor != bufferedDescriptor, suitableDescriptor(task) == descriptor else { return false }
+        let attempted = min(task.remaining, task.pieceBytes)
+        guard attempted > granularityBytes else { return false }
+        task.pieceBytes = attempted > Self.searchedPieceBytes ? Self.searchedPieceBytes : granularityBytes
+        return true
     }
 
     private func write(_ task: MediumTask, ring: inout Ring, userData: UInt64) {

@@ -141,6 +141,11 @@ public struct ChunkedReply: Sendable {
         return end + 8
     }
 
+    /// How long an ERROR_OFFSET chunk with a message is.
+    public func errorOffsetByteCount(message: StaticString) -> Int {
+        headerByteCount + 14 + message.utf8CodeUnitCount
+    }
+
     /// The fields that every error chunk begins with: error, message length, message.
     private func encodeErrorFields(
         _ error: NBDError, message: StaticString, into bytes: inout MutableRawSpan, at byteOffset: Int

@@ -29,11 +29,15 @@ extension Loop {
         setParts(place, ReplyPart(headerBytes: count))
     }
 
-    /// Encodes an error, with words where the client understands them.
+    /// Encodes an error, with words where the client understands them, and with the data before it.
     mutating func encodeError(_ error: NBDError, _ message: StaticString, _ place: Int, _ slot: Int) {
+        let served = unsafe requests[place].served
+        if unsafe connections[slot].parameters?.messages.hasChunks == true, let offset = served.failedOffsetBytes {
+            encodeChunks(place, before: (error, message, offset))
+            return
+        }
         releaseBuffer(place, slot)
         var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
-        let served = unsafe requests[place].served
         let count: Int
         if unsafe connections[slot].parameters?.messages.hasChunks == true {
             count = ChunkedReply(to: served).encodeError(error, message: message, into: &area)
@@ -59,25 +63,39 @@ extension Loop {
 
     /// The data of a READ: behind a simple reply's header, or as chunks of data and holes.
     private mutating func encodeData(_ place: Int, _ slot: Int) {
-        let served = unsafe requests[place].served
-        let start = served.bufferNeeds.dataOffset
-        let length = Int(served.lengthBytes)
-        var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
-        guard unsafe connections[slot].parameters?.messages.hasChunks == true else {
-            let count = SimpleReply.encode(error: nil, cookie: served.cookie, into: &area)
-            setParts(place, ReplyPart(headerBytes: count, dataOffset: start, dataBytes: length))
+        guard unsafe connections[slot].parameters?.messages.hasChunks != true else {
+            encodeChunks(place, before: nil)
             return
         }
+        let served = unsafe requests[place].served
+        var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
+        let count = SimpleReply.encode(error: nil, cookie: served.cookie, into: &area)
+        let part = ReplyPart(
+            headerBytes: count, dataOffset: served.bufferNeeds.dataOffset, dataBytes: Int(served.lengthBytes))
+        setParts(place, part)
+    }
+
+    /// The data of a READ in chunks: all of them, or those before an error and then the error.
+    private mutating func encodeChunks(
+        _ place: Int, before failure: (error: NBDError, message: StaticString, offsetBytes: UInt64)?
+    ) {
+        let served = unsafe requests[place].served
+        let start = served.bufferNeeds.dataOffset
+        let length = Int(failure.map { $0.offsetBytes - served.offsetBytes } ?? served.lengthBytes)
         guard let buffer = unsafe requests[place].buffer else { preconditionFailure("a READ has a buffer") }
         let data = unsafe UnsafeRawBufferPointer(start: buffer + start, count: length)
         let reply = ChunkedReply(to: served)
-        let maximumParts = min(RequestSlot.maximumParts, RequestSlot.headerAreaBytes / reply.offsetHoleByteCount)
+        let reserved = failure.map { reply.errorOffsetByteCount(message: $0.message) } ?? 0
+        let maximumParts = min(
+            RequestSlot.maximumParts - (failure == nil ? 0 : 1),
+            (RequestSlot.headerAreaBytes - reserved) / reply.offsetHoleByteCount)
         var runs = unsafe ZeroRuns(data, offsetBytes: served.offsetBytes, joinsAll: served.flags.contains(.df))
+        var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
         var areaCount = 0
         var partCount = 0
         while let run = runs.next(isLastAllowed: partCount == maximumParts - 1) {
             let offset = served.offsetBytes + UInt64(run.start)
-            let isLast = run.start + run.count == length
+            let isLast = failure == nil && run.start + run.count == length
             let headerBytes: Int
             if run.isHole {
                 headerBytes = reply.encodeOffsetHole(
@@ -89,6 +107,12 @@ extension Loop {
             areaCount += headerBytes
             unsafe requests[place].parts[partCount] = ReplyPart(
                 headerBytes: headerBytes, dataOffset: start + run.start, dataBytes: run.isHole ? 0 : run.count)
+            partCount += 1
+        }
+        if let failure {
+            let count = reply.encodeErrorOffset(
+                failure.error, message: failure.message, offsetBytes: failure.offsetBytes, into: &area, at: areaCount)
+            unsafe requests[place].parts[partCount] = ReplyPart(headerBytes: count)
             partCount += 1
         }
         unsafe requests[place].partCount = partCount

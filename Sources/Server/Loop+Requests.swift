@@ -258,8 +258,10 @@ extension Loop {
             unsafe logger.error(
                 "the medium failed",
                 metadata: ["export": "\(exports[export].entry.name)", "reason": "\(errorText(code))"])
+            let done = unsafe requests[place].task.doneBytes / ExportedDrive.sectorBytes
             return unsafe requests[place].served.resume(
-                .failed(MediaError(errno: code)), on: &exports[export].served, buffer: &buffer)
+                .failed(MediaError(errno: code), afterSectors: UInt32(clamping: done)), on: &exports[export].served,
+                buffer: &buffer)
         }
     }
 

@@ -48,6 +48,30 @@ struct DriveTests {
         #expect(result == TaskfileResult(taskfile, status: 0x41, error: 0x04, mediaError: .unrecovered))
     }
 
+    @Test("a medium that fails in the middle: the registers name the sector")
+    func mediaFailureInTheMiddle() {
+        var drive = Drive.reference(sectors: 1 << 25)
+        // READ DMA and WRITE DMA: the address crosses into the device register.
+        for code: UInt8 in [0xC8, 0xCA] {
+            let taskfile = Taskfile(command: code, count: 8, lba: 0xFF_FFFE, device: 0xE0)
+            let (result, _) = drive.execute(taskfile) { _ in .failed(.unrecovered, afterSectors: 3) }
+            #expect(result.status == 0x41 && result.error == 0x04 && result.mediaError == .unrecovered)
+            #expect(result.lba == 1 && result.device == 0xF1)
+            #expect(result.count == 5 && result.sectorsTransferred == 3)
+        }
+        // READ DMA EXT
+        let extended = Taskfile(command: 0x25, count: 0x300, lba: 0x1234, device: 0x40)
+        #expect(drive.execute(extended) { _ in .failed(.unrecovered, afterSectors: 0x200) }.result.lba == 0x1434)
+        // READ SECTORS, by cylinder 0, head 1, sector 5: sector 67 of the drive.
+        let old = Taskfile(command: 0x20, count: 100, lba: 5, device: 0xA1)
+        let (result, _) = drive.execute(old) { _ in .failed(.unrecovered, afterSectors: 60) }
+        #expect(result.lba == 2 && result.device & 0x0F == 2)
+        // READ FPDMA QUEUED: what the NCQ Command Error log says.
+        var serial = Drive(DriveProperties.reference, sectors: 1000, bootSector: nil, controller: .ich9AHCI)
+        let queued = Taskfile(command: 0x60, feature: 8, lba: 100, device: 0x40)
+        #expect(serial.execute(queued) { _ in .failed(.unrecovered, afterSectors: 5) }.result.lba == 105)
+    }
+
     @Test("READ VERIFY lets the medium fetch what there is of the range")
     func readVerify() {
         var drive = Drive.reference(sectors: 1000)

@@ -37,7 +37,7 @@ extension Reply {
                 throw Breach("a chunk of type \(chunk.type)")
             }
         }
-        if request.type == CommandNumber.read, error == 0 { try assemble() }
+        if request.type == CommandNumber.read { try assemble() }
         if request.type == CommandNumber.blockStatus, error == 0 { try checkExtents(contexts) }
     }
 
@@ -70,12 +70,13 @@ extension Reply {
             guard offset >= request.offset, offset - request.offset < request.effectLength else {
                 throw Breach("an error at \(offset), outside of the request")
             }
+            failedOffset = offset
         }
         error = code
         message = String(decoding: text, as: UTF8.self)
     }
 
-    /// Puts the content together; it has to cover the request exactly once.
+    /// Puts the content together; it has to cover the request exactly once, up to an error if there is one.
     private mutating func assemble() throws {
         var position = request.offset
         for chunk in chunks.filter(\.isContent).sorted(by: { $0.offset < $1.offset }) {
@@ -87,12 +88,14 @@ extension Reply {
                 data += [UInt8](repeating: 0, count: chunk.contentBytes)
             }
         }
-        guard position == request.offset + request.length else {
-            throw Breach("content up to \(position), not to the end of the request")
+        guard position == failedOffset ?? (error == 0 ? request.offset + request.length : request.offset) else {
+            throw Breach("content up to \(position), not to the end of the request or to the error")
         }
         let contents = chunks.filter(\.isContent)
         if request.flags & CommandFlag.df != 0 {
-            guard contents.count == 1 else { throw Breach("\(contents.count) pieces of content in spite of DF") }
+            guard contents.count == 1 || error != 0 && contents.isEmpty else {
+                throw Breach("\(contents.count) pieces of content in spite of DF")
+            }
         }
     }
 }

@@ -85,7 +85,9 @@ struct Reply {
     /// 0 for success.
     var error: UInt32 = 0
     var message = ""
-    /// What READ read.
+    /// Where it failed, if that was said.
+    var failedOffset: UInt64?
+    /// What READ read, of one that has failed what came before the error.
     var data: [UInt8] = []
     /// Chunks of a reply that has some, as they came; empty for a simple one.
     var chunks: [Chunk] = []

@@ -98,6 +98,7 @@ enum ChunkNumber {
 enum ErrorNumber {
     static let success: UInt32 = 0
     static let notPermitted: UInt32 = 1
+    static let inputOutput: UInt32 = 5
     static let invalid: UInt32 = 22
     static let noSpace: UInt32 = 28
     static let overflow: UInt32 = 75

@@ -16,6 +16,9 @@ struct Served {
     var data: [UInt8] = []
     /// The descriptors of a BLOCK_STATUS.
     var descriptors: [BlockStatusDescriptor] = []
+    /// Where a READ has failed, and the data before.
+    var failedOffset: UInt64?
+    var goodData: [UInt8] = []
     /// SCSI commands and taskfiles that the request took.
     var commands: UInt64 = 0
     var taskfiles: UInt64 = 0
@@ -31,6 +34,8 @@ struct Bench {
     var export: ExportedDrive
     /// The disk; empty for one that is too large to have one, whose effects are only looked at.
     var disk: [UInt8]
+    /// A sector that cannot be read.
+    var broken: UInt64?
     /// Sectors of which the medium has nothing stored, in their order.
     var holes: [Range<UInt64>] = []
 
@@ -101,6 +106,9 @@ struct Bench {
             let outcome: MediaOutcome
             if let error = fault(served.effects.count, effect) {
                 outcome = .failed(error)
+            } else if let good = goodSectors(of: effect) {
+                try performGoodPart(of: effect, good, needs: needs, buffer: &buffer)
+                outcome = .failed(.unrecovered, afterSectors: good)
             } else {
                 try perform(effect, needs: needs, buffer: &buffer)
                 outcome = .done
@@ -110,6 +118,10 @@ struct Bench {
         }
         if command == .read && served.error == nil {
             served.data = Array(buffer[needs.dataOffset..<needs.dataOffset + Int(header.lengthBytes)])
+        }
+        served.failedOffset = request.failedOffsetBytes
+        if let end = served.failedOffset {
+            served.goodData = Array(buffer[needs.dataOffset..<needs.dataOffset + Int(end - header.offsetBytes)])
         }
         try #require(request.descriptorBytes <= buffer.count)
         let descriptorBytes = BlockStatusDescriptor.byteCount(isExtended: header.isExtended)
@@ -127,6 +139,21 @@ struct Bench {
         guard let next = holes.first(where: { $0.upperBound > lba }) else { return (true, limit) }
         let isMapped = next.lowerBound > lba
         return (isMapped, min((isMapped ? next.lowerBound : next.upperBound) - lba, limit))
+    }
+
+    /// How many sectors of a read come before the broken one; nil if that is not in it.
+    private func goodSectors(of effect: Effect) -> UInt32? {
+        guard let broken, case .perform(.read(let lba, let count), _) = effect, lba <= broken,
+            broken < lba + UInt64(count)
+        else { return nil }
+        return UInt32(broken - lba)
+    }
+
+    private mutating func performGoodPart(
+        of effect: Effect, _ count: UInt32, needs: BufferNeeds, buffer: inout [UInt8]
+    ) throws {
+        guard count > 0, case .perform(.read(let lba, _), let offset) = effect else { return }
+        try perform(.perform(.read(lba: lba, count: count), bufferOffset: offset), needs: needs, buffer: &buffer)
     }
 
     /// Does what the medium would do, after a look at whether it is asked for anything outside of disk and buffer.

@@ -73,6 +73,53 @@ import Testing
         }
     }
 
+    /// A sector in a READ that cannot be read: the client learns which, and what is before it is good. 28-bit, 48-bit and
+    /// queued commands, the first, a middle and the last sector, requests of one command and of several, aligned or not.
+    @Test(arguments: Controller.allCases)
+    func aBrokenSectorIsNamed(controller: Controller) throws {
+        let sectors: UInt64 = 70_000
+        var bench = Bench(sectors: sectors, controller: controller)
+        for (offset, length) in [
+            (UInt64(0), UInt32(512)), (0, 4096), (1024, 300 * 512), (3, 4096), (511, 2), (0, 70_000 * 512),
+        ] {
+            let first = offset / 512
+            let last = (offset + UInt64(length) - 1) / 512
+            let whole = try bench.serve(.read, at: offset, length)
+            #expect(whole.failedOffset == nil)
+            for broken in Set([first, first + 1, (first + last) / 2, last, 65_527, 65_528]) {
+                guard (first...last).contains(broken) else { continue }
+                bench.broken = broken
+                let served = try bench.serve(.read, at: offset, length)
+                bench.broken = nil
+                let failed = max(broken * 512, offset)
+                #expect(served.error == .inputOutput)
+                #expect(served.failedOffset == failed, "sector \(broken) of \(length) bytes at \(offset)")
+                let good = Array(whole.data.prefix(Int(failed - offset)))
+                #expect(firstDifference(served.goodData, good) == nil)
+            }
+        }
+    }
+
+    /// Beyond 28 bits, where fixed sense data have no room for the whole address.
+    @Test(arguments: Controller.allCases)
+    func aBrokenSectorIsNamedFarOut(controller: Controller) throws {
+        var bench = Bench(sectors: 1 << 40, controller: controller, hasDisk: false)
+        for broken: UInt64 in [1 << 28, 1 << 32 + 5, 1 << 40 - 1] {
+            bench.broken = broken
+            #expect(try bench.serve(.read, at: (broken - 7) * 512, 4096).failedOffset == broken * 512)
+        }
+    }
+
+    /// Only a READ says where: of a write, nobody knows what is on the sectors.
+    @Test func onlyAReadNamesASector() throws {
+        var bench = Bench(sectors: 64)
+        bench.broken = 9
+        // Its edge has to be read.
+        let served = try bench.serve(.write, at: 4000, 1000, payload: [UInt8](repeating: 1, count: 1000))
+        #expect(served.error == .inputOutput)
+        #expect(served.failedOffset == nil)
+    }
+
     /// CACHE is advice: READ VERIFY of a QEMU drive looks at nothing.
     @Test func prefetchingCannotFail() throws {
         var bench = Bench(sectors: 1 << 20, hasDisk: false)

@@ -42,6 +42,20 @@ struct MediumBench: ~Copyable {
         return 0
     }
 
+    /// Reads what cannot be read.
+    ///
+    /// - Returns: the errno, and the bytes that were read before it.
+    mutating func failToRead(at offset: UInt64, _ length: Int) throws -> (code: Int32, bytes: [UInt8]) {
+        var task = MediumTask(.read, offset: offset, length: UInt64(length), buffer: memory)
+        var progress = medium.start(&task, ring: &ring, userData: 1)
+        while progress == .pending {
+            let result = try completion()
+            progress = medium.resume(&task, result: result, ring: &ring, userData: 1)
+        }
+        guard case .failed(let code) = progress else { return (0, []) }
+        return (code, Array(UnsafeRawBufferPointer(start: memory, count: Int(task.doneBytes))))
+    }
+
     /// Reads; what is not read would show.
     mutating func read(at offset: UInt64, _ length: Int) throws -> [UInt8] {
         memset(memory, 0xA5, length)

@@ -91,6 +91,23 @@ struct FailedCommandTests {
         #expect(near.data.isEmpty)
     }
 
+    @Test("name the block that failed", arguments: Controller.allCases)
+    func failedBlock(controller: Controller) {
+        // 28-bit, 48-bit by count, 48-bit by address; with AHCI all are queued.
+        for (lba, count) in [(UInt64(0xFF_FFF0), UInt32(64)), (7, 1000), (1 << 28 - 3, 8)] {
+            var initiator = Initiator(sectors: 1 << 33, controller: controller)
+            let read = CommandDescriptorBlock.read16(logicalBlockAddress: lba, transferLength: count)
+            for done in [0, 1, count - 1] {
+                let response = initiator.send(read, length: Int(count) * 512) { _ in
+                    .failed(.unrecovered, afterSectors: done)
+                }
+                #expect(response.senseCodes == [0x0B, 0x00, 0x00])
+                #expect(response.sense?.information == lba + UInt64(done))
+                #expect(response.data.count == Int(done) * 512)
+            }
+        }
+    }
+
     @Test("without an address have no information", arguments: [MediaError.unrecovered, .noSpace, .writeProtected])
     func noInformation(_ error: MediaError) {
         var initiator = Initiator()

@@ -23,7 +23,7 @@ struct RandomCommandTests {
                     .randomElement(using: &random)!
                 let response = initiator.send(command, data: data, origin: origin) { operation in
                     if !Self.isInside(operation, 1 << 24 + 5) { Issue.record("\(operation), seed \(seed)") }
-                    return failure.map(MediaOutcome.failed) ?? .done
+                    return failure.map { MediaOutcome.failed($0) } ?? .done
                 }
                 let comment: Comment = "seed \(seed), round \(round), operation code \(code)"
                 #expect((response.status == .good) == (response.sense == nil), comment)
