@@ -129,6 +129,9 @@ struct Connection: ~Copyable {
     var vectors: UnsafeMutablePointer<iovec>
     var message: UnsafeMutablePointer<msghdr>
 
+    /// Why it ends, once it does.
+    var endReason: EndReason?
+
     // Time, in seconds since the loop began
     var startedAt = 0
     var lastProgress = 0
@@ -195,6 +198,7 @@ struct Connection: ~Copyable {
         directory = ExportTable.Directory()
         isAtEndOfFile = false
         awaitsEndOfFile = false
+        endReason = nil
         headerCount = 0
         statusRequest = nil
         payloadRequest = nil

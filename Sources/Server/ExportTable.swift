@@ -14,6 +14,7 @@ final class ExportEntry: Sendable {
     let definition: ServedExport
     /// Where its writers meet.
     let gate: WriteGate
+    let counters: ExportCounters
     /// The image is closed.
     let ended: EventCounter
     private let state: Mutex<State>
@@ -32,6 +33,7 @@ final class ExportEntry: Sendable {
         self.number = number
         self.definition = definition
         gate = try WriteGate(loopCount: loopCount)
+        counters = try ExportCounters(loopCount: loopCount)
         ended = try EventCounter()
         state = Mutex(State(drive: drive))
     }

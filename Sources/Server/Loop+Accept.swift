@@ -36,6 +36,7 @@ extension Loop {
                 "connection refused: the limit is reached",
                 metadata: ["client": "\(Peer(of: descriptor))", "limit": "\(limit)"])
             close(descriptor)
+            counters[.refused].add()
             return false
         }
         // Only this loop adds.
@@ -66,6 +67,8 @@ extension Loop {
         }
         activeConnections += 1
         shared.limitResidentChunks()
+        counters[.accepted].add()
+        counters[.connections].add()
         unsafe connections[slot].begin(
             descriptor: descriptor, number: shared.lastConnection.add(1, ordering: .relaxed).newValue,
             peer: Peer(of: descriptor),

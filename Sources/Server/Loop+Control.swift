@@ -48,7 +48,7 @@ extension Loop {
     private mutating func drop(_ number: UInt64) -> Bool {
         for slot in 0..<connectionSlots where unsafe connections[slot].number == number {
             guard unsafe connections[slot].phase != .free else { return false }
-            end(slot, "dropped by the operator")
+            end(slot, .stopped, "dropped by the operator")
             return true
         }
         return false
@@ -73,7 +73,7 @@ extension Loop {
     mutating func use(_ entry: ExportEntry) {
         let number = entry.number
         if unsafe exportUsers[number] == 0 {
-            unsafe (exports + number).initialize(to: LoopExport(entry))
+            unsafe (exports + number).initialize(to: LoopExport(entry, loop: index))
         }
         unsafe exportUsers[number] += 1
     }
@@ -82,6 +82,8 @@ extension Loop {
     mutating func leave(_ entry: ExportEntry) {
         let number = entry.number
         unsafe exportUsers[number] -= 1
+        // Its counters may end here, too.
+        clock.settle()
         if unsafe exportUsers[number] == 0 { unsafe (exports + number).deinitialize(count: 1) }
         if entry.close() { shared.exportsEnded.signal() }
     }

@@ -7,22 +7,29 @@ import Logging
 extension Loop {
     /// Reads nothing more; what is in flight is finished and answered, then the connection ends.
     ///
-    /// Neither this nor ``abort(_:)`` frees the slot: whoever handles the event still uses it, and calls
+    /// Neither this nor ``abort(_:_:)`` frees the slot: whoever handles the event still uses it, and calls
     /// ``finishIfIdle(_:)`` last of all.
-    mutating func drain(_ slot: Int) {
+    mutating func drain(_ slot: Int, _ reason: EndReason) {
         guard unsafe connections[slot].phase != .closing else { return }
+        noteEnd(slot, reason)
         unsafe connections[slot].phase = .draining
         unsafe connections[slot].lastProgress = now
         forgetIncompleteRequest(slot)
     }
 
     /// Ends the connection without another word. Operations that the kernel has come back first.
-    mutating func abort(_ slot: Int) {
+    mutating func abort(_ slot: Int, _ reason: EndReason) {
         guard unsafe connections[slot].phase != .closing, unsafe connections[slot].phase != .free else { return }
+        noteEnd(slot, reason)
         unsafe connections[slot].phase = .closing
         unsafe shutdown(connections[slot].descriptor, Int32(SHUT_RDWR))
         forgetIncompleteRequest(slot)
         dropReplies(slot)
+    }
+
+    /// The first reason counts; what follows is only how it goes on.
+    private func noteEnd(_ slot: Int, _ reason: EndReason) {
+        if unsafe connections[slot].endReason == nil { unsafe connections[slot].endReason = reason }
     }
 
     /// A WRITE whose payload has not arrived has not happened.
@@ -39,11 +46,11 @@ extension Loop {
         if unsafe isStopping || connections[slot].endsAt != nil, unsafe connections[slot].phase == .transmission,
             isIdle(slot), unsafe !connections[slot].hasUnparsed
         {
-            drain(slot)
+            drain(slot, .stopped)
         }
         if unsafe connections[slot].phase == .draining, isIdle(slot), !sayGoodbye(slot) {
             if unsafe !connections[slot].awaitsEndOfFile {
-                abort(slot)
+                abort(slot, unsafe connections[slot].endReason ?? .disconnect)
             } else if unsafe connections[slot].secure != nil {
                 // It has been told that nothing more comes; with this it sees that, too.
                 unsafe shutdown(connections[slot].descriptor, Int32(SHUT_WR))
@@ -71,6 +78,7 @@ extension Loop {
     private mutating func release(_ slot: Int) {
         unsafe logger.debug("connection closed", metadata: ["client": "\(connections[slot].peer)"])
         unsafe close(connections[slot].descriptor)
+        countEnd(slot)
         lowerAllFences(slot)
         let entry = unsafe connections[slot].entry
         unsafe connections[slot].end()
@@ -97,24 +105,25 @@ extension Loop {
         let connection = unsafe connections + slot
         let idle = now - (unsafe connection.pointee.lastProgress)
         if let endsAt = unsafe connection.pointee.endsAt, now >= endsAt {
-            end(slot, "its export is gone, and it has not taken its last replies in time")
+            end(slot, .stopped, "its export is gone, and it has not taken its last replies in time")
             return
         }
         if limitFences(slot) { return }
         switch unsafe connection.pointee.phase {
         case .handshake where isStopping && now > stoppedAt:
-            end(slot, "the server stops")
+            end(slot, .stopped, "the server stops")
         case .handshake where now - (unsafe connection.pointee.startedAt) >= shared.limits.handshakeSeconds:
-            end(slot, "no export was opened within \(shared.limits.handshakeSeconds) s")
+            end(slot, .handshakeTimeout, "no export was opened within \(shared.limits.handshakeSeconds) s")
         case .transmission where idle >= shared.limits.stallSeconds:
             unsafe connection.pointee.arena.trim()
             let isInTheWay =
                 unsafe connection.pointee.stagedPages > 0 && !stageLine.isEmpty
                 || connection.pointee.arena.pagesInUse > 0 && !ownLine.isEmpty
             guard isInTheWay else { return }
-            end(slot, "it held memory of requests for \(idle) s without moving a byte while others waited")
+            end(
+                slot, .stalled, "it held memory of requests for \(idle) s without moving a byte while others waited")
         case .draining where idle >= shared.limits.handshakeSeconds && isIdleButForPeer(slot):
-            end(slot, "it does not take its last replies")
+            end(slot, .stalled, "it does not take its last replies")
         default:
             break
         }
@@ -126,10 +135,10 @@ extension Loop {
     }
 
     /// Ends a connection for a reason that the log tells.
-    mutating func end(_ slot: Int, _ reason: String) {
+    mutating func end(_ slot: Int, _ kind: EndReason, _ reason: String) {
         unsafe logger.warning(
             "connection closed", metadata: ["client": "\(connections[slot].peer)", "reason": "\(reason)"])
-        abort(slot)
+        abort(slot, kind)
         finishIfIdle(slot)
     }
 
@@ -167,6 +176,6 @@ extension Loop {
     }
 
     private mutating func abortAll(_ reason: String) {
-        for slot in 0..<connectionSlots where unsafe connections[slot].phase != .free { end(slot, reason) }
+        for slot in 0..<connectionSlots where unsafe connections[slot].phase != .free { end(slot, .stopped, reason) }
     }
 }

@@ -47,7 +47,7 @@ extension Loop {
         if isSame, fence.peer.isRemote, fence.entry.definition.isTakenOver,
             now - (unsafe connection.pointee.startedAt) > shared.limits.handshakeSeconds
         {
-            end(slot, "its client has opened the export anew from \(fence.peer.name)")
+            end(slot, .replaced, "its client has opened the export anew from \(fence.peer.name)")
             // Freed by that, it may be somebody else's already.
             guard unsafe connection.pointee.entry === fence.entry else { return }
         }
@@ -115,11 +115,13 @@ extension Loop {
         }
         if unsafe connections[slot].peer.isRemote && connections[slot].lastProgress <= limit {
             if unsafe connections[slot].isInsideRequest {
-                end(slot, "its client has come back on another connection; the request that it was sending is dropped")
+                end(
+                    slot, .replaced,
+                    "its client has come back on another connection; the request that it was sending is dropped")
                 return true
             }
             if isUnheard(unsafe connections[slot].descriptor) {
-                end(slot, "its client has come back on another connection, and cannot be reached on this one")
+                end(slot, .replaced, "its client has come back on another connection, and cannot be reached on this one")
                 return true
             }
         }

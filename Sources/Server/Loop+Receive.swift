@@ -18,6 +18,7 @@ extension Loop {
     /// A receive has brought bytes, or the end of them.
     mutating func received(_ completion: Completion, on slot: Int) {
         if !completion.hasMore { unsafe connections[slot].isReceiving = false }
+        countReceived(completion.result)
         if completion.result > 0, let buffer = completion.buffer {
             unsafe connections[slot].append(ReceivedChunk(buffer: buffer, start: 0, end: completion.result))
             // Bytes that nobody will look at do not keep a connection.
@@ -29,7 +30,7 @@ extension Loop {
             unsafe logger.debug(
                 "connection lost",
                 metadata: ["client": "\(connections[slot].peer)", "reason": "\(errorText(-completion.result))"])
-            abort(slot)
+            abort(slot, .lost)
         }
         resumeReceiving(slot)
         finishIfIdle(slot)
@@ -51,7 +52,7 @@ extension Loop {
         switch unsafe connections[slot].phase {
         case .handshake:
             unsafe logger.debug("the client closed in the handshake", metadata: ["client": "\(connections[slot].peer)"])
-            abort(slot)
+            abort(slot, .closed)
         case .transmission:
             unsafe connections[slot].isAtEndOfFile = true
             pump(slot)
@@ -73,7 +74,7 @@ extension Loop {
         unsafe logger.info(
             "the client closed without DISC\(isInside ? ", in the middle of a request" : "")",
             metadata: ["client": "\(connections[slot].peer)"])
-        drain(slot)
+        drain(slot, .closed)
     }
 
     /// Parses what has been received, as far as there is memory for it.
@@ -318,7 +319,7 @@ extension Loop {
             level: level, "handshake ended", metadata: ["client": "\(connections[slot].peer)", "reason": "\(reason)"])
         unsafe connections[slot].handshakeOutput += reply
         queueSend(slot)
-        drain(slot)
+        drain(slot, reason == .aborted ? .disconnect : .handshakeFailed)
         unsafe connections[slot].awaitsEndOfFile = reason == .aborted && connections[slot].isReceiving
     }
 }

@@ -37,6 +37,7 @@ extension Loop {
             return
         }
         releaseBuffer(place, slot)
+        unsafe requests[place].measure.error = error
         var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
         let count: Int
         if unsafe connections[slot].parameters?.messages.hasChunks == true {
@@ -126,6 +127,7 @@ extension Loop {
 
     /// A reply is ready; it leaves with the others at the end of the turn.
     mutating func queueReply(_ request: Int, _ slot: Int) {
+        countAnswer(self.slot(request, of: slot), slot)
         unsafe connections[slot].appendReply(request)
         queueSend(slot)
     }
@@ -234,7 +236,10 @@ extension Loop {
             return
         }
         shared.residentChunks.noteLateUse()
-        if count > 0 { skipSent(count, slot) }
+        if count > 0 {
+            counters[.sentBytes].add(UInt64(count))
+            skipSent(count, slot)
+        }
         submitMessage(slot)
     }
 
@@ -254,6 +259,7 @@ extension Loop {
             submitMessage(slot)
             return
         }
+        counters[.sentBytes].add(UInt64(max(0, result)))
         if let link = unsafe connections[slot].secure {
             if result > 0 { unsafe link.pointee.session.removeOutput(Int(result)) }
         } else if unsafe result > 0 && result < connections[slot].sendBytesLeft && connections[slot].phase != .closing {
@@ -271,7 +277,7 @@ extension Loop {
         unsafe connections[slot].removeReplies(count)
         unsafe connections[slot].repliesInSend = 0
         if result <= 0 {
-            abort(slot)
+            abort(slot, .lost)
         } else {
             queueSend(slot)
             pump(slot)

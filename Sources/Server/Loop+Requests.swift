@@ -20,16 +20,16 @@ extension Loop {
             return true
         case .refuse(let refusal):
             return refuse(
-                ServedRequest(refusing: header), refusal.error, refusal.message, payloadBytes: refusal.payloadBytes,
-                slot)
+                ServedRequest(refusing: header), CommandKind(type: header.type), refusal.error, refusal.message,
+                payloadBytes: refusal.payloadBytes, slot)
         case .disconnect:
             unsafe logger.debug("the client disconnects", metadata: ["client": "\(connections[slot].peer)"])
-            drain(slot)
+            drain(slot, .disconnect)
             return true
         case .close(let violation):
             unsafe logger.warning(
                 "connection closed", metadata: ["client": "\(connections[slot].peer)", "reason": "\(violation)"])
-            abort(slot)
+            abort(slot, .violation)
             return true
         }
     }
@@ -37,7 +37,9 @@ extension Loop {
     /// Finds a place for a request, and begins it unless its payload is still to come.
     private mutating func prepare(_ served: ServedRequest, _ slot: Int) -> Bool {
         if served.flags.contains(.fastZero), !zeroesFast(served, slot) {
-            return refuse(served, .notSupported, "zeroes cannot be stored faster than they can be written", slot)
+            return refuse(
+                served, CommandKind(served.command), .notSupported,
+                "zeroes cannot be stored faster than they can be written", slot)
         }
         guard unsafe connections[slot].freeRequestCount > 0 else { return false }
         let needs = served.bufferNeeds
@@ -47,7 +49,8 @@ extension Loop {
         guard let request = unsafe connections[slot].takeRequest() else { return false }
         let place = self.slot(request, of: slot)
         var entry = unsafe RequestSlot(
-            served: served, task: MediumTask(.flush, offset: 0, length: 0, buffer: nil), buffer: nil)
+            served: served, task: MediumTask(.flush, offset: 0, length: 0, buffer: nil),
+            measure: RequestMeasure(kind: CommandKind(served.command)), buffer: nil)
         if pages > 0 {
             unsafe entry.buffer =
                 isStaged ? stage.pointer(toPage: first) : connections[slot].arena.pointer(toPage: first)
@@ -126,13 +129,15 @@ extension Loop {
     /// A refused request is answered like a served one, a WRITE when its payload is over: clients that are still sending
     /// do not expect an answer.
     private mutating func refuse(
-        _ served: ServedRequest, _ error: NBDError, _ message: StaticString, payloadBytes: UInt32 = 0, _ slot: Int
+        _ served: ServedRequest, _ kind: CommandKind, _ error: NBDError, _ message: StaticString,
+        payloadBytes: UInt32 = 0, _ slot: Int
     ) -> Bool {
         guard let request = unsafe connections[slot].takeRequest() else { return false }
         let place = self.slot(request, of: slot)
         unsafe (requests + place).initialize(
             to: RequestSlot(
-                served: served, task: MediumTask(.flush, offset: 0, length: 0, buffer: nil), buffer: nil))
+                served: served, task: MediumTask(.flush, offset: 0, length: 0, buffer: nil),
+                measure: RequestMeasure(kind: kind), buffer: nil))
         unsafe logger.debug(
             "request refused",
             metadata: ["client": "\(connections[slot].peer)", "reason": "\(message)"])
@@ -154,6 +159,7 @@ extension Loop {
         unsafe connections[slot].busyRequests += 1
         let place = self.slot(request, of: slot)
         unsafe requests[place].mark = connections[slot].currentMark
+        countArrival(place, slot)
         guard enterGate(place, slot) else {
             park(place)
             hasNewlyParked = true

@@ -34,6 +34,7 @@ extension Loop {
                 guard unsafe connections[slot].receivedCount > 0 else { return false }
             case .done:
                 unsafe link.pointee.isOpen = true
+                counters[.tlsHandshakes].add()
                 unsafe connections[slot].identityName = link.pointee.session.client.name
                 lookUpExports(slot)
                 unsafe logger.debug(
@@ -43,6 +44,7 @@ extension Loop {
                     ])
                 return true
             case .failed(let failure):
+                counters[.tlsFailures].add()
                 endTLS(slot, failure)
                 return false
             }
@@ -55,7 +57,7 @@ extension Loop {
         unsafe logger.warning(
             "TLS failed", metadata: ["client": "\(connections[slot].peer)", "reason": "\(failure)"])
         queueSend(slot)
-        drain(slot)
+        drain(slot, .tlsFailed)
         unsafe connections[slot].awaitsEndOfFile = !connections[slot].isAtEndOfFile
     }
 
@@ -69,7 +71,7 @@ extension Loop {
             // The socket's own end is still to be seen.
             unsafe connections[slot].dropReceived()
             if unsafe connections[slot].phase == .handshake {
-                drain(slot)
+                drain(slot, .closed)
             } else {
                 unsafe connections[slot].isAtEndOfFile = true
             }

@@ -14,12 +14,15 @@ struct LoopExport {
     /// The same for all loops.
     let gate: WriteGate
     let entry: ExportEntry
+    /// What this loop counts of it.
+    let cells: ExportCells
 
-    init(_ entry: ExportEntry) {
+    init(_ entry: ExportEntry, loop: Int) {
         served = entry.drive
         medium = entry.definition.medium
         gate = entry.gate
         self.entry = entry
+        cells = entry.counters.cells(of: loop)
     }
 }
 
@@ -33,6 +36,9 @@ struct Loop: ~Copyable {
     let shared: SharedState
     let logger: Logger
     var ring: Ring
+    /// Of this loop.
+    let counters: LoopCells
+    var clock = RequestClock()
     /// A slot is made when it is first needed.
     let connections: UnsafeMutablePointer<Connection>
     var connectionSlots = 0
@@ -95,6 +101,7 @@ struct Loop: ~Copyable {
         self.index = index
         self.shared = shared
         logger = shared.logger
+        counters = shared.loopCounters.cells(of: index)
         self.ring = ring
         unsafe scratch = chunkMemory
         self.stage = stage
@@ -126,16 +133,19 @@ struct Loop: ~Copyable {
         while !(isStopping && activeConnections == 0) {
             // With something left to send, what has arrived is looked at first, but not waited for.
             try ring.submitAndWait(sendQueue.count > 0 ? 0 : 1)
+            clock.beginTurn()
             let count = ring.completionsReady
             for number in 0..<count { handle(ring.completion(at: number)) }
             ring.releaseCompletions(count)
             repeat {
                 serveWaitingLines()
                 retryParked()
+                clock.settle()
                 for _ in 0..<sendQueue.count { if let connection = sendQueue.popFirst() { send(connection) } }
                 // Sending may end a connection, whose memory lets others begin, whose writes may have to be parked.
                 readMail()
             } while hasNewlyParked || stageLine.hasRoom || ownLine.hasRoom
+            countTurn(completions: count)
         }
     }
 

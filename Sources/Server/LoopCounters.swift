@@ -32,7 +32,7 @@ enum EndReason: Int, CaseIterable {
     case closed
     /// The socket failed.
     case lost
-    /// The handshake broke off: by what the client sent, or by its end.
+    /// The handshake broke off, by what the client sent.
     case handshakeFailed
     case handshakeTimeout
     case tlsFailed
@@ -40,6 +40,8 @@ enum EndReason: Int, CaseIterable {
     case violation
     /// The client took or sent nothing for too long while others waited, or at its end.
     case stalled
+    /// Its client has come back on another connection.
+    case replaced
     /// The server stops, or was told to end this connection.
     case stopped
 }

@@ -225,6 +225,7 @@ extension EndReason {
         case .tlsFailed: "tls_failed"
         case .violation: "violation"
         case .stalled: "stalled"
+        case .replaced: "replaced"
         case .stopped: "stopped"
         }
     }

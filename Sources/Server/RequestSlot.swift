@@ -24,6 +24,7 @@ struct RequestSlot {
 
     var served: ServedRequest
     var task: MediumTask
+    var measure: RequestMeasure
     /// Where the request's data are. Nil for a request without.
     var buffer: UnsafeMutableRawPointer?
     var bufferBytes = 0

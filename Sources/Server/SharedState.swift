@@ -10,6 +10,7 @@ import Synchronization
 /// Shared by all loops and the threads around them.
 final class SharedState: Sendable {
     let exports: ExportTable
+    let loopCounters: LoopCounters
     let limits: Limits
     /// Nil: no TLS.
     let tls: TLSSettings?
@@ -48,6 +49,7 @@ final class SharedState: Sendable {
         self.loopCount = loopCount
         mailboxes = try (0..<loopCount).map { _ throws(RingError) in try Mailbox() }
         exportsEnded = try EventCounter()
+        loopCounters = try LoopCounters(loopCount: loopCount)
         rings = (0..<loopCount).map { _ in RingCell() }
         running = Atomic<Int>(loopCount)
         residentChunks = try ResidentChunks()
