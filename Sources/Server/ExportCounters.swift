@@ -54,7 +54,6 @@ final class ExportCounters: Sendable {
             figures.highestInFlight = max(figures.highestInFlight, cells.highestInFlight.value)
             for command in CommandKind.all { figures.commands[command.index].add(cells, command) }
         }
-        figures.unflushedBytes = unflushedBytes
         return figures
     }
 }
@@ -146,7 +145,6 @@ struct ExportFigures: Equatable {
     var inFlight: UInt64 = 0
     /// The most at a time on one loop.
     var highestInFlight: UInt64 = 0
-    var unflushedBytes: UInt64 = 0
 }
 
 /// The counts of one command.

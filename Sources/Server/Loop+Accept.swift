@@ -61,6 +61,7 @@ extension Loop {
     /// A connection of this loop begins.
     mutating func adopt(_ descriptor: Int32) {
         guard !isStopping, let slot = takeConnectionSlot() else {
+            if !isStopping { counters[.refused].add() }
             close(descriptor)
             shared.connectionCount.subtract(1, ordering: .relaxed)
             return

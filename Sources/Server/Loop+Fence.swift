@@ -121,7 +121,9 @@ extension Loop {
                 return true
             }
             if isUnheard(unsafe connections[slot].descriptor) {
-                end(slot, .replaced, "its client has come back on another connection, and cannot be reached on this one")
+                end(
+                    slot, .replaced, "its client has come back on another connection, and cannot be reached on this one"
+                )
                 return true
             }
         }

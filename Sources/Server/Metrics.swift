@@ -9,6 +9,7 @@ struct Metrics {
         var name: String
         var sizeBytes: UInt64
         var connections: Int
+        var unflushedBytes: UInt64
         var figures: ExportFigures
     }
 
@@ -69,7 +70,7 @@ enum ExportMetric: String, CaseIterable {
         switch self {
         case .inFlight: text.sample(rawValue, labels, export.figures.inFlight)
         case .highestInFlight: text.sample(rawValue, labels, export.figures.highestInFlight)
-        case .unflushed: text.sample(rawValue, labels, export.figures.unflushedBytes)
+        case .unflushed: text.sample(rawValue, labels, export.unflushedBytes)
         case .connections: text.sample(rawValue, labels, UInt64(export.connections))
         case .size: text.sample(rawValue, labels, export.sizeBytes)
         case .requests, .bytes, .errors, .seconds:

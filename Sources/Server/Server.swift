@@ -136,10 +136,25 @@ public struct Server {
         for listener in shared.listeners { listener.close() }
         var failure: ServerError?
         for entry in shared.exports.directory.entries + shared.exports.takeEnded() {
+            let unflushed = entry.unflushedBytes
             entry.end()
             if let reason = entry.failure { failure = .flush(name: entry.name, reason: reason) }
+            logEnd(of: entry, unflushed: unflushed)
         }
         if let failure { throw failure }
+    }
+
+    /// Tells what no FLUSH of a client had made stable, and what has become of it.
+    private func logEnd(of entry: ExportEntry, unflushed: UInt64) {
+        var metadata: Logger.Metadata = ["export": "\(entry.name)", "unflushed": "\(unflushed) bytes"]
+        if let reason = entry.failure {
+            metadata["reason"] = "\(reason)"
+            logger.error("export ended: what was not flushed may be lost", metadata: metadata)
+        } else if unflushed > 0 {
+            logger.notice("export ended: what was not flushed is stable now", metadata: metadata)
+        } else {
+            logger.info("export ended: everything was flushed", metadata: metadata)
+        }
     }
 }
 

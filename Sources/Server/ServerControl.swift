@@ -21,6 +21,8 @@ public struct ExportStatus: Equatable, Sendable {
     public var connections: Int
     /// It is removed, and waits for the last of them to end.
     public var isDraining: Bool
+    /// What its clients have done.
+    public var totals: ExportTotals
 }
 
 /// A connection as an operator sees it.
@@ -56,7 +58,7 @@ public enum RemovalMode: String, CaseIterable, Sendable {
 /// The handle of a running server for whoever operates it. Its calls may wait, for disks and for loops: they are not for
 /// the loops themselves.
 public final class ServerControl: Sendable {
-    private let shared: SharedState
+    let shared: SharedState
 
     init(_ shared: SharedState) {
         self.shared = shared
@@ -149,7 +151,8 @@ extension ExportStatus {
         self.init(
             name: entry.name, description: description.map { String(decoding: $0, as: UTF8.self) } ?? "",
             sizeBytes: sizeBytes, isReadOnly: entry.definition.medium.isReadOnly,
-            requiresTLS: entry.definition.requiresTLS, connections: entry.connectionCount, isDraining: isDraining)
+            requiresTLS: entry.definition.requiresTLS, connections: entry.connectionCount, isDraining: isDraining,
+            totals: ExportTotals(entry))
     }
 }
 

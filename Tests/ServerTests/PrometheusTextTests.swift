@@ -63,7 +63,8 @@ import Testing
         }
         let metrics = Metrics(
             exports: names.map {
-                Metrics.Export(name: $0, sizeBytes: .max, connections: 1, figures: counters.figures())
+                Metrics.Export(
+                    name: $0, sizeBytes: .max, connections: 1, unflushedBytes: 7, figures: counters.figures())
             },
             loops: try LoopCounters(loopCount: 1))
         let text = metrics.prometheusText

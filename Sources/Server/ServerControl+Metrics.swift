@@ -1,0 +1,60 @@
+// What a running server has counted.
+
+import ATA
+import NBD
+
+/// What an export's clients have done since it exists.
+public struct ExportTotals: Equatable, Sendable {
+    /// Requests that were answered.
+    public var requests: UInt64
+    /// Those of them that were answered with an error.
+    public var errors: UInt64
+    /// What READ requests have read.
+    public var bytesRead: UInt64
+    /// What WRITE requests have written.
+    public var bytesWritten: UInt64
+    /// Requests that have arrived and are not answered.
+    public var requestsInFlight: UInt64
+    /// Written and answered, but not made stable by a FLUSH since.
+    public var bytesUnflushed: UInt64
+}
+
+extension ServerControl {
+    /// Everything that is counted, as Prometheus reads it (text format, version 0.0.4).
+    public func metrics() -> String {
+        var names = Set<String>()
+        // Of two exports with one name, the older is removed and waits for its last client.
+        let exports = (shared.exports.directory.entries + shared.exports.withdrawn.reversed()).filter {
+            names.insert($0.name).inserted
+        }
+        return Metrics(exports: exports.map(Metrics.Export.init), loops: shared.loopCounters).prometheusText
+    }
+}
+
+extension ExportEntry {
+    /// Written and answered, but not made stable by a FLUSH since. Without a write cache every write is stable.
+    var unflushedBytes: UInt64 {
+        drive.drive.identifyData.writeCacheEnabled ? counters.unflushedBytes : 0
+    }
+}
+
+extension ExportTotals {
+    /// The totals of an export now.
+    init(_ entry: ExportEntry) {
+        let figures = entry.counters.figures()
+        self.init(
+            requests: figures.commands.reduce(0) { $0 &+ $1.requests },
+            errors: figures.commands.reduce(0) { $0 &+ $1.errors.reduce(0, &+) },
+            bytesRead: figures.commands[CommandKind(.read).index].bytes,
+            bytesWritten: figures.commands[CommandKind(.write).index].bytes,
+            requestsInFlight: figures.inFlight, bytesUnflushed: entry.unflushedBytes)
+    }
+}
+
+extension Metrics.Export {
+    fileprivate init(_ entry: ExportEntry) {
+        self.init(
+            name: entry.name, sizeBytes: entry.drive.sectorCount * 512, connections: entry.connectionCount,
+            unflushedBytes: entry.unflushedBytes, figures: entry.counters.figures())
+    }
+}
