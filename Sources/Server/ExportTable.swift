@@ -3,6 +3,7 @@
 import ATA
 import Export
 import IOUring
+import Logging
 import Media
 import NBD
 import Synchronization
@@ -92,12 +93,14 @@ final class ExportEntry: Sendable {
     /// Why the image could not be made stable in the end; nil if it could.
     var failure: String? { state.withLock { $0.failure } }
 
-    /// Makes the image stable and closes it. Nobody has it open, and nobody will.
-    func end() {
+    /// Makes the image stable and closes it, and tells what no client had flushed. Nobody has it open, and nobody will.
+    func end(_ logger: Logger) {
+        let unflushed = unflushedBytes
         let code = definition.medium.synchronize()
         if code != 0 { state.withLock { $0.failure = errorText(code) } }
         definition.medium.close()
         gate.close()
+        logEnd(logger, unflushed: unflushed)
         ended.signal()
     }
 

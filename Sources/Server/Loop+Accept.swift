@@ -35,8 +35,8 @@ extension Loop {
             logger.warning(
                 "connection refused: the limit is reached",
                 metadata: ["client": "\(Peer(of: descriptor))", "limit": "\(limit)"])
-            close(descriptor)
             counters[.refused].add()
+            close(descriptor)
             return false
         }
         // Only this loop adds.

@@ -34,6 +34,8 @@ extension Loop {
                 break
             }
         }
+        // Of a connection that is lost what was left to do is given up, which is no error, and nobody reads the answer.
+        guard unsafe connections[slot].phase != .closing else { return }
         clock.answer(measure, bytes: bytes, cells)
     }
 

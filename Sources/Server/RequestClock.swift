@@ -15,11 +15,11 @@ struct RequestMeasure {
     var error: NBDError?
 }
 
-/// Requests that were answered in this turn and wait for the time of its end.
+/// Requests that were answered in this turn and wait for the time at which they are.
 ///
 /// A request's time begins with the turn that found its last byte, for that byte was there when the turn began; it ends
-/// with the turn that made its reply ready, because that is when replies leave. So each turn looks at the clock when it
-/// begins and when it ends, and what is between costs each request a few additions.
+/// when the turn that made its reply ready begins to send, as all replies leave together. So each turn looks at the clock
+/// when it begins and before it sends, and what is between costs each request a few additions.
 @safe
 struct RequestClock: ~Copyable {
     private struct Answer {

@@ -125,6 +125,7 @@ public struct Server {
         var interval = timespec(tv_sec: 0, tv_nsec: 20_000_000)
         while shared.running.load(ordering: .sequentiallyConsistent) > 0 {
             if unsafe sigtimedwait(&signals, nil, &interval) > 0 {
+                for entry in shared.exports.directory.entries { entry.logUnflushed(logger) }
                 logger.warning("stopped at once by a second signal: answered writes that no flush followed may be lost")
                 exit(1)
             }
@@ -136,25 +137,10 @@ public struct Server {
         for listener in shared.listeners { listener.close() }
         var failure: ServerError?
         for entry in shared.exports.directory.entries + shared.exports.takeEnded() {
-            let unflushed = entry.unflushedBytes
-            entry.end()
+            entry.end(logger)
             if let reason = entry.failure { failure = .flush(name: entry.name, reason: reason) }
-            logEnd(of: entry, unflushed: unflushed)
         }
         if let failure { throw failure }
-    }
-
-    /// Tells what no FLUSH of a client had made stable, and what has become of it.
-    private func logEnd(of entry: ExportEntry, unflushed: UInt64) {
-        var metadata: Logger.Metadata = ["export": "\(entry.name)", "unflushed": "\(unflushed) bytes"]
-        if let reason = entry.failure {
-            metadata["reason"] = "\(reason)"
-            logger.error("export ended: what was not flushed may be lost", metadata: metadata)
-        } else if unflushed > 0 {
-            logger.notice("export ended: what was not flushed is stable now", metadata: metadata)
-        } else {
-            logger.info("export ended: everything was flushed", metadata: metadata)
-        }
     }
 }
 

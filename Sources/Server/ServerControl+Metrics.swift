@@ -1,6 +1,7 @@
 // What a running server has counted.
 
 import ATA
+import Logging
 import NBD
 
 /// What an export's clients have done since it exists.
@@ -35,6 +36,29 @@ extension ExportEntry {
     /// Written and answered, but not made stable by a FLUSH since. Without a write cache every write is stable.
     var unflushedBytes: UInt64 {
         drive.drive.identifyData.writeCacheEnabled ? counters.unflushedBytes : 0
+    }
+
+    /// Tells how an export has ended, and what has become of what no client had flushed.
+    func logEnd(_ logger: Logger, unflushed: UInt64) {
+        if let failure {
+            logger.error(
+                "export closed, but its image could not be flushed: what clients have not flushed may be lost",
+                metadata: ["export": "\(name)", "unflushed": "\(unflushed)", "reason": "\(failure)"])
+        } else if unflushed > 0 {
+            logger.notice(
+                "export closed; what clients have not flushed is stable now",
+                metadata: ["export": "\(name)", "unflushed": "\(unflushed)"])
+        } else {
+            logger.info("export closed; clients have flushed everything", metadata: ["export": "\(name)"])
+        }
+    }
+
+    /// Tells, if so, that there are writes which no client has flushed, at an end that leaves no time for it.
+    func logUnflushed(_ logger: Logger) {
+        guard unflushedBytes > 0 else { return }
+        logger.warning(
+            "export left as it is: what clients have not flushed may be lost",
+            metadata: ["export": "\(name)", "unflushed": "\(unflushedBytes)"])
     }
 }
 

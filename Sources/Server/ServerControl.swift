@@ -161,14 +161,7 @@ func closeEndedExports(_ shared: SharedState) {
     while true {
         shared.exportsEnded.wait()
         for entry in shared.exports.takeEnded() {
-            entry.end()
-            if let reason = entry.failure {
-                shared.logger.error(
-                    "the image of a removed export could not be flushed",
-                    metadata: ["export": "\(entry.name)", "reason": "\(reason)"])
-            } else {
-                shared.logger.info("removed export closed", metadata: ["export": "\(entry.name)"])
-            }
+            entry.end(shared.logger)
             shared.exports.forget(entry)
         }
     }

@@ -160,6 +160,20 @@ import Testing
         #expect(try image.server.stop(limitSeconds: 12) == 0)
     }
 
+    /// At its end the server tells what no FLUSH had followed, and that this is stable now; all that a FLUSH has covered, and
+    /// what is stable without one, is not worth a line.
+    @Test(arguments: [("writeback", false), ("writeback", true), ("writethrough", false)])
+    func theEndTellsWhatWasNotFlushed(mode: String, flushes: Bool) throws {
+        let image = try ServedImage(options: ["--cache", mode])
+        let client = try image.open()
+        try client.performSuccessfully(.write(0, pattern(8192)))
+        if flushes { try client.performSuccessfully(.flush) }
+        try client.performSuccessfully(.read(0, 512))
+        #expect(try image.server.stop() == 0)
+        let isTold = image.server.log.contains("unflushed=8192")
+        #expect(isTold == (mode == "writeback" && !flushes), "\(image.server.log)")
+    }
+
     // 164, 169: kill -9 loses nothing that was answered, and the next server offers the same.
     @Test func aKilledServerLosesNothingThatWasAnswered() throws {
         let image = try ServedImage(sizeBytes: 4 << 20)
