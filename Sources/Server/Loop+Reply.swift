@@ -31,13 +31,13 @@ extension Loop {
 
     /// Encodes an error, with words where the client understands them, and with the data before it.
     mutating func encodeError(_ error: NBDError, _ message: StaticString, _ place: Int, _ slot: Int) {
+        unsafe requests[place].measure.error = error
         let served = unsafe requests[place].served
         if unsafe connections[slot].parameters?.messages.hasChunks == true, let offset = served.failedOffsetBytes {
             encodeChunks(place, before: (error, message, offset))
             return
         }
         releaseBuffer(place, slot)
-        unsafe requests[place].measure.error = error
         var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
         let count: Int
         if unsafe connections[slot].parameters?.messages.hasChunks == true {

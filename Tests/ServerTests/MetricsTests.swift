@@ -107,6 +107,33 @@ import Testing
         medium.close()
     }
 
+    /// A READ that fails is an error whether or not good data come before it.
+    @Test(.enabled(if: FaultyFile.canBeMade, "only root may mount"), arguments: [false, true])
+    func brokenSectorsAreErrors(isStructured: Bool) throws {
+        let file = try FaultyFile(content: [UInt8](repeating: 1, count: 1 << 20), brokenSectors: [1000])
+        let medium = try Medium(path: file.path, cache: .writeback, readOnly: true)
+        let loops = try RunningLoops(medium, in: folder)
+        let connection = try RawConnection(unix: loops.path)
+        _ = try connection.receive(18)
+        try connection.send([0, 0, 0, 3])
+        if isStructured {
+            try connection.send(Array("IHAVEOPT".utf8) + [0, 0, 0, 8, 0, 0, 0, 0])
+            _ = try connection.receive(20)
+        }
+        try connection.send(Array("IHAVEOPT".utf8) + [0, 0, 0, 1, 0, 0, 0, 0])
+        _ = try connection.receive(10)
+        try connection.send(Client.header(.read, at: 1000 * 512 - 65536, 131_072))
+        _ = try connection.receive(16)
+        let samples = wait(loops) { $0[#"spindle_requests_total{export="disk",command="read"}"#] == 1 }
+        #expect(samples[#"spindle_requests_total{export="disk",command="read"}"#] == 1)
+        #expect(samples[#"spindle_request_errors_total{export="disk",command="read",error="EIO"}"#] == 1)
+        #expect(samples[#"spindle_request_bytes_total{export="disk",command="read"}"#] == 0)
+        connection.close()
+        #expect(try loops.stop())
+        medium.close()
+        withExtendedLifetime(file) {}
+    }
+
     /// What a client that is gone had asked for is given up; that is no error of the drive.
     @Test func aVanishedClientCausesNoErrors() throws {
         let file = try folder.file("disk.img", sizeBytes: 1 << 16)
