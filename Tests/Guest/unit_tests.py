@@ -53,7 +53,7 @@ OWN_UNITS = ["modprobe@.service", "nbd@.service", "systemd-poweroff.service", "s
              "systemd-udevd-control.socket", "systemd-udevd-kernel.socket", "systemd-udev-trigger.service"]
 ENVIRONMENTS = {
     "default": "SPINDLE_ARGUMENTS=system=/var/lib/spindle/system.img",
-    "second": "SPINDLE_ARGUMENTS=--listen tcp:127.0.0.1:10811 second=memory:64M",
+    "second": "SPINDLE_ARGUMENTS=--lock-memory --listen tcp:127.0.0.1:10811 second=memory:64M",
 }
 
 
