@@ -22,6 +22,8 @@ public struct FileMapping: Sendable {
         guard let count = Int(exactly: byteCount), count > 0 else { return nil }
         let memory = unsafe mmap(nil, count, PROT_READ, MAP_SHARED | MAP_NORESERVE, descriptor, 0)
         guard let memory = unsafe memory, unsafe memory != MAP_FAILED else { return nil }
+        // Where a process keeps all of its memory (mlockall(2)), the page cache is none of it.
+        unsafe munlock(memory, count)
         self.memory = unsafe SharedMemory(mapped: memory, byteCount: count)
     }
 
