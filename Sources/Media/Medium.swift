@@ -61,6 +61,18 @@ public struct Medium: Sendable {
         return sector
     }
 
+    /// A write is a copy into the kernel's page cache, as a rule.
+    public var writesToPageCache: Bool {
+        guard case .file(let file) = storage else { return false }
+        return file.descriptor == file.bufferedDescriptor
+    }
+
+    /// Performs a write to a file, waiting for it.
+    public func writeNow(_ task: inout MediumTask) -> MediumProgress {
+        guard case .file(let file) = storage else { preconditionFailure("only files are written by waiting") }
+        return file.writeNow(&task)
+    }
+
     /// Reads a range of a file, waiting for it; what lies beyond the file's end reads as zeroes.
     ///
     /// - Returns: 0, or the errno of the failure.

@@ -34,6 +34,9 @@ public struct MediumTask {
     /// A file system without the wanted fallocate(2) mode gets plain writes of zeroes.
     var writesZeroesByHand = false
 
+    /// How many bytes are still to be written; nil of what is no write.
+    public var bytesToWrite: UInt64? { request == .write ? remaining : nil }
+
     /// Describes an operation; nothing happens yet.
     public init(_ request: MediumRequest, offset: UInt64, length: UInt64, buffer: UnsafeMutableRawPointer?) {
         self.request = request

@@ -185,6 +185,18 @@ struct RawFile: Sendable {
         ignoresFlushes || fdatasync(descriptor) == 0 ? 0 : errno
     }
 
+    /// See ``Medium/writeNow(_:)``.
+    func writeNow(_ task: inout MediumTask) -> MediumProgress {
+        while task.remaining > 0 {
+            let result = unsafe pwrite(
+                bufferedDescriptor, task.buffer, Int(task.remaining), off_t(clamping: task.offset))
+            if result < 0 && errno == EINTR { continue }
+            guard result > 0 else { return .failed(result == 0 ? ENOSPC : errno) }
+            task.advance(UInt64(result))
+        }
+        return .finished
+    }
+
     /// See ``Medium/readNow(at:into:count:)``.
     func readNow(at offset: UInt64, into buffer: UnsafeMutableRawPointer, count: Int) -> Int32 {
         var filled = 0

@@ -59,6 +59,7 @@ struct Loop: ~Copyable {
     var hasMail = false
     /// Room for a chunk of the page cache that is looked at.
     let scratch: UnsafeMutableRawPointer
+    var smallWrites = SmallWrites()
     /// Memory for requests that are too large for their connection's.
     var stage: PageArena
     /// Connections whose next request waits for the stage.

@@ -1,6 +1,7 @@
 // What the loops of a server have in common; nothing of it changes once they run, but for what is atomic or has a lock that
 // no request ever takes.
 
+import Glibc
 import IOUring
 import Logging
 import Media
@@ -23,6 +24,7 @@ final class SharedState: Sendable {
     let exportsEnded: EventCounter
     /// The rings' descriptors by loop, for messages between them.
     private let rings: [RingCell]
+    private let processorCount = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     /// Loops that have not ended.
     let running: Atomic<Int>
     /// Connections that were accepted and have not ended.
@@ -53,6 +55,11 @@ final class SharedState: Sendable {
         rings = (0..<loopCount).map { _ in RingCell() }
         running = Atomic<Int>(loopCount)
         residentChunks = try ResidentChunks()
+    }
+
+    /// There are fewer connections than processors.
+    var hasIdleProcessor: Bool {
+        connectionCount.load(ordering: .relaxed) < processorCount
     }
 
     /// A connection has come or gone. What the buffers of all may take is left to them: less of the page cache is mapped.

@@ -36,6 +36,26 @@ import Testing
 
     // MARK: Space
 
+    @Test func writingNowTellsOfFailures() throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.file("disk.img", sizeBytes: 8192)
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: 1024, alignment: 16)
+        defer { memory.deallocate() }
+        memory.initializeMemory(as: UInt8.self, repeating: 3, count: 1024)
+        for (file, flags, code) in [(path, O_RDWR, 0), ("/dev/full", O_RDWR, ENOSPC), (path, O_RDONLY, EBADF)] {
+            let descriptor = try descriptor(file, flags)
+            defer { close(descriptor) }
+            var task = MediumTask(.write, offset: 512, length: 1024, buffer: memory)
+            #expect(task.bytesToWrite == 1024)
+            let progress = try medium(descriptor).writeNow(&task)
+            #expect(progress == (code == 0 ? .finished : .failed(code)))
+        }
+        let content = try folder.bytes("disk.img")
+        #expect(
+            content == [UInt8](repeating: 0, count: 512) + [UInt8](repeating: 3, count: 1024)
+                + [UInt8](repeating: 0, count: 6656))
+    }
+
     @Test func openingLeavesAFileAsItIs() throws {
         let path = try folder.file("disk.img", sizeBytes: 1 << 20, beginning: [1, 2, 3])
         let before = try status(path)
