@@ -19,3 +19,7 @@ enum { LINUX_AT_EMPTY_PATH = 0x1000 };
 extern int statx(int folder, const char *path, int flags, unsigned int mask, struct statx *status);
 enum { LINUX_RWF_NOWAIT = 0x8 };
 extern ssize_t preadv2(int descriptor, const struct iovec *vectors, int count, off_t offset, int flags);
+// Names of open(2) and prctl(2); the latter takes a variable number of arguments, which Swift cannot pass.
+enum { LINUX_O_PATH = 010000000 };
+#include <sys/prctl.h>
+static inline int linux_signal_at_parents_end(int number) { return prctl(PR_SET_PDEATHSIG, number); }

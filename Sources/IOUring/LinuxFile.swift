@@ -8,6 +8,10 @@ import Glibc
 public enum LinuxFile {
     /// `O_DIRECT`: no page cache.
     public static let direct = Int32(LINUX_O_DIRECT)
+    /// `O_PATH`: the file itself, not what is in it.
+    public static let pathOnly = Int32(LINUX_O_PATH)
+    /// `AT_EMPTY_PATH`: the file that the descriptor stands for.
+    public static let emptyPath = Int32(LINUX_AT_EMPTY_PATH)
     /// `F_OFD_GETLK`: who would be in the way of an open file description lock?
     public static let getLock = Int32(LINUX_F_OFD_GETLK)
     /// `F_OFD_SETLK`: take an open file description lock.

@@ -14,6 +14,7 @@ struct Landlock: ~Copyable {
         static let writeFile = Access(rawValue: 1 << 1)
         static let readFile = Access(rawValue: 1 << 2)
         static let readFolder = Access(rawValue: 1 << 3)
+        static let removeFolder = Access(rawValue: 1 << 4)
         static let removeFile = Access(rawValue: 1 << 5)
         /// From version 3 on.
         static let truncate = Access(rawValue: 1 << 14)
@@ -66,6 +67,7 @@ struct Landlock: ~Copyable {
         for path in rules.readable { try allow(path, .reading, known) }
         for path in rules.writable { try allow(path, .writing, known) }
         for path in rules.removable { try allow(folder(of: path), .removeFile, known) }
+        for path in rules.removableFolders { try allow(folder(of: path), .removeFolder, known) }
     }
 
     deinit {

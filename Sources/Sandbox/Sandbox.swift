@@ -25,12 +25,17 @@ public struct Sandbox: Sendable {
         public var writable: [String]
         /// Files, sockets among them, that may be removed: so may everything else in their folders and below.
         public var removable: [String]
+        /// Folders that may be removed once they are empty: so may others beside them.
+        public var removableFolders: [String]
 
         /// Rules that allow nothing but what is listed.
-        public init(readable: [String] = [], writable: [String] = [], removable: [String] = []) {
+        public init(
+            readable: [String] = [], writable: [String] = [], removable: [String] = [], removableFolders: [String] = []
+        ) {
             self.readable = readable
             self.writable = writable
             self.removable = removable
+            self.removableFolders = removableFolders
         }
     }
 

@@ -6,14 +6,14 @@ extension Endpoint {
         let name = Self.percentEncoded(export)
         let scheme = isEncrypted ? "nbds" : "nbd"
         switch self {
-        case .unix(let path):
+        case .unix(let path, _):
             return "\(scheme)+unix:///\(name)?socket=\(Self.percentEncoded(path))"
         case .tcp(let host, let port):
             let address = host.contains(":") ? "[\(host)]" : host
             return "\(scheme)://\(address)\(port == Self.standardPort ? "" : ":\(port)")/\(name)"
         case .vsock(let port):
             return "\(scheme)+vsock://2:\(port)/\(name)"
-        case .descriptor:
+        case .descriptor, .systemd, .standardInput:
             return "\(self), export '\(export)'"
         }
     }

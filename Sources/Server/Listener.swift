@@ -1,4 +1,4 @@
-// Listening sockets: socket(2), bind(2), listen(2), and what systemd hands over (sd_listen_fds(3)).
+// Listening sockets: socket(2), bind(2), listen(2).
 
 import Glibc
 import IOUring
@@ -12,126 +12,71 @@ struct Listener {
     /// Where it listens, the port filled in if the system chose it.
     let endpoint: Endpoint
     /// TCP options are set on its connections.
-    let isTCP: Bool
-    /// The path to remove at the end.
-    private let ownedPath: String?
+    var isTCP: Bool { if case .tcp = endpoint { true } else { false } }
+    /// Somebody else has opened it, and may go on listening.
+    let isInherited: Bool
+    /// The file to remove at the end.
+    private let ownedFile: SocketFile?
+
+    init(descriptor: Int32, endpoint: Endpoint, isInherited: Bool = false, ownedFile: SocketFile? = nil) {
+        self.descriptor = descriptor
+        self.endpoint = endpoint
+        self.isInherited = isInherited
+        self.ownedFile = ownedFile
+    }
 
     /// Listens on each address that `endpoint` stands for.
-    static func open(_ endpoint: Endpoint) throws(EndpointError) -> [Listener] {
+    static func open(_ endpoint: Endpoint, passed: SystemdSockets = SystemdSockets()) throws(EndpointError)
+        -> [Listener]
+    {
         switch endpoint {
-        case .unix(let path): [try unix(path)]
+        case .unix(let path, let permissions): [try unix(path, permissions)]
         case .tcp(let host, let port): try tcp(host, port)
         case .vsock(let port): [try vsock(port)]
         case .descriptor(let number): [try adopt(number)]
+        case .systemd(let name): try passed.listeners(named: name)
+        case .standardInput: []
         }
     }
 
-    /// The listening sockets systemd passed to this process; none when it passed none.
-    static func fromSystemd() throws(EndpointError) -> [Listener] {
-        guard let process = environment("LISTEN_PID"), Int32(process) == getpid(),
-            let text = environment("LISTEN_FDS"), let count = Int32(text), count > 0
-        else { return [] }
-        // They belong to this process alone, not to what it starts.
-        unsafe unsetenv("LISTEN_PID")
-        unsafe unsetenv("LISTEN_FDS")
-        var listeners: [Listener] = []
-        for number in 0..<count { listeners.append(try adopt(3 &+ number)) }
-        return listeners
-    }
-
-    /// Stops listening; a Unix socket's path disappears.
+    /// Stops listening; a Unix socket's file disappears first, so that nobody takes it for a dead server's.
     func close() {
+        ownedFile?.remove()
         Glibc.close(descriptor)
-        if let path = ownedPath { _ = unsafe unlink(path) }
     }
 
-    private static func unix(_ path: String) throws(EndpointError) -> Listener {
-        let endpoint = Endpoint.unix(path: path)
-        guard !isOtherFile(path) else {
-            throw .cannotListen(endpoint, reason: "there is a file that is no socket; choose another path or remove it")
-        }
-        let descriptor = try makeSocket(AF_UNIX, endpoint)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: path.utf8) }
-        let bound = patiently {
-            removeStaleSocket(address, path)
-            return unsafe withUnsafePointer(to: &address) {
-                unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    unsafe bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-                }
-            }
-        }
-        guard bound else { throw failure(endpoint, descriptor) }
-        return try listening(descriptor, endpoint, ownedPath: path)
+    /// Turns away whoever comes from now on, while the descriptor may still be in use.
+    func refuse() {
+        guard !isInherited else { return }
+        ownedFile?.remove()
+        shutdown(descriptor, Int32(SHUT_RDWR))
     }
 
-    /// Calls bind(2) until the address is free, for a second at the most. A server that was killed keeps its sockets
-    /// for some milliseconds after its process is gone, because the kernel takes a ring apart in the background, and
-    /// whoever starts another in its place does so at once.
-    private static func patiently(_ bind: () -> Int32) -> Bool {
+    /// Calls bind(2), by way of a function that returns its errno, until the address is free, for a second at the most. A
+    /// server that was killed keeps its sockets for some milliseconds after its process is gone, because the kernel takes a
+    /// ring apart in the background, and whoever starts another in its place does so at once.
+    ///
+    /// - Returns: 0, or the errno of the last attempt.
+    static func patiently(_ bind: () -> Int32) -> Int32 {
         for _ in 0..<20 {
-            if bind() == 0 { return true }
-            guard errno == EADDRINUSE else { return false }
+            let code = bind()
+            guard code == EADDRINUSE else { return code }
             usleep(50_000)
         }
-        return bind() == 0
-    }
-
-    /// Something that is no socket has this name. connect(2) says of it what it says of a socket that nobody listens on.
-    private static func isOtherFile(_ path: String) -> Bool {
-        var status = stat()
-        return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT != S_IFSOCK
-    }
-
-    /// A socket file that nobody listens on any more is what a killed server left behind.
-    private static func removeStaleSocket(_ address: sockaddr_un, _ path: String) {
-        let probe = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard probe >= 0 else { return }
-        defer { Glibc.close(probe) }
-        var address = address
-        let result = unsafe withUnsafePointer(to: &address) {
-            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe connect(probe, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        if result != 0 && errno == ECONNREFUSED { _ = unsafe unlink(path) }
-    }
-
-    private static func tcp(_ host: String, _ port: UInt16) throws(EndpointError) -> [Listener] {
-        var hints = unsafe addrinfo()
-        unsafe hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV
-        unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        var found: UnsafeMutablePointer<addrinfo>? = nil
-        let code = unsafe getaddrinfo(host, String(port), &hints, &found)
-        guard code == 0 else { throw .unknownHost(host, reason: unsafe String(cString: gai_strerror(code))) }
-        defer { unsafe freeaddrinfo(found) }
-        var listeners: [Listener] = []
-        var next = unsafe found
-        while let address = unsafe next {
-            let endpoint = Endpoint.tcp(host: host, port: port)
-            let descriptor = try unsafe makeSocket(address.pointee.ai_family, endpoint)
-            set(descriptor, SOL_SOCKET, SO_REUSEADDR)
-            // A host name with addresses of both kinds gets a socket for each.
-            if unsafe address.pointee.ai_family == AF_INET6 { set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY) }
-            let bound = patiently { unsafe bind(descriptor, address.pointee.ai_addr, address.pointee.ai_addrlen) }
-            guard bound else { throw failure(endpoint, descriptor) }
-            let actual = Endpoint.tcp(host: host, port: boundPort(descriptor) ?? port)
-            listeners.append(try listening(descriptor, actual, isTCP: true))
-            unsafe next = address.pointee.ai_next
-        }
-        return listeners
+        return bind()
     }
 
     private static func vsock(_ port: UInt32) throws(EndpointError) -> Listener {
         let endpoint = Endpoint.vsock(port: port)
         let descriptor = try makeSocket(AF_VSOCK, endpoint)
-        guard bindVsock(descriptor, port: port) == 0 else { throw failure(endpoint, descriptor) }
-        return try listening(descriptor, endpoint)
+        guard bindVsock(descriptor, port: port) == 0, startListening(descriptor) == 0 else {
+            throw failure(endpoint, errno, descriptor)
+        }
+        return Listener(descriptor: descriptor, endpoint: endpoint)
     }
 
     /// A socket that was opened by somebody else and already listens.
-    private static func adopt(_ descriptor: Int32) throws(EndpointError) -> Listener {
+    static func adopt(_ descriptor: Int32) throws(EndpointError) -> Listener {
         let endpoint = Endpoint.descriptor(descriptor)
         let needed = "; a socket that listens is needed, as systemd passes it"
         var accepts: Int32 = 0
@@ -140,29 +85,28 @@ struct Listener {
             throw .cannotListen(endpoint, reason: (errno == EBADF ? "it is not open" : "it is no socket") + needed)
         }
         guard accepts != 0 else {
-            throw .cannotListen(endpoint, reason: "it is a socket that does not listen" + needed)
+            throw .cannotListen(
+                endpoint,
+                reason: "it is a socket that does not listen" + needed
+                    + "; for a client's connection there is '--listen stdin'")
         }
         _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
-        let family = boundFamily(descriptor)
         return Listener(
-            descriptor: descriptor, endpoint: endpoint, isTCP: family == AF_INET || family == AF_INET6, ownedPath: nil)
+            descriptor: descriptor, endpoint: LocalAddress(descriptor).endpoint ?? endpoint, isInherited: true)
     }
 
-    private static func makeSocket(_ family: Int32, _ endpoint: Endpoint) throws(EndpointError) -> Int32 {
+    static func makeSocket(_ family: Int32, _ endpoint: Endpoint) throws(EndpointError) -> Int32 {
         let descriptor = socket(family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw .cannotListen(endpoint, reason: errorText(errno)) }
         return descriptor
     }
 
-    private static func listening(
-        _ descriptor: Int32, _ endpoint: Endpoint, isTCP: Bool = false, ownedPath: String? = nil
-    ) throws(EndpointError) -> Listener {
-        guard listen(descriptor, backlog) == 0 else { throw failure(endpoint, descriptor) }
-        return Listener(descriptor: descriptor, endpoint: endpoint, isTCP: isTCP, ownedPath: ownedPath)
+    static func startListening(_ descriptor: Int32) -> Int32 {
+        listen(descriptor, backlog)
     }
 
-    private static func failure(_ endpoint: Endpoint, _ descriptor: Int32) -> EndpointError {
-        let code = errno
+    /// Closes the socket and says what went wrong with it.
+    static func failure(_ endpoint: Endpoint, _ code: Int32, _ descriptor: Int32) -> EndpointError {
         Glibc.close(descriptor)
         switch code {
         case EADDRINUSE:
@@ -186,25 +130,6 @@ struct Listener {
 func set(_ descriptor: Int32, _ level: Int32, _ option: Int32) {
     var on: Int32 = 1
     unsafe setsockopt(descriptor, level, option, &on, socklen_t(MemoryLayout<Int32>.size))
-}
-
-private func boundFamily(_ descriptor: Int32) -> Int32 {
-    var address = sockaddr_storage()
-    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-    _ = unsafe withUnsafeMutablePointer(to: &address) {
-        unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe getsockname(descriptor, $0, &length) }
-    }
-    return Int32(address.ss_family)
-}
-
-private func boundPort(_ descriptor: Int32) -> UInt16? {
-    var address = sockaddr_in6()
-    var length = socklen_t(MemoryLayout<sockaddr_in6>.size)
-    let result = unsafe withUnsafeMutablePointer(to: &address) {
-        unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe getsockname(descriptor, $0, &length) }
-    }
-    // sockaddr_in has its port at the same place.
-    return result == 0 ? UInt16(bigEndian: address.sin6_port) : nil
 }
 
 /// Binds to a port of every context of this machine. Glibc's module has no `sockaddr_vm` (vsock(7)), which is: family,

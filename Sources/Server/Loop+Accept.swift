@@ -44,6 +44,13 @@ extension Loop {
         return true
     }
 
+    /// The client that was there before the server.
+    mutating func begin(_ connection: InheritedConnection) {
+        if connection.isTCP { prepareTCP(connection.descriptor) }
+        shared.connectionCount.add(1, ordering: .relaxed)
+        adopt(connection.descriptor)
+    }
+
     /// Replies are written in one piece, so that waiting to fill a segment only costs; a peer that has vanished is noticed
     /// a minute after the time that it may be silent.
     private func prepareTCP(_ descriptor: Int32) {

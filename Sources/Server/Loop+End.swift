@@ -88,6 +88,7 @@ extension Loop {
         freeConnectionCount += 1
         activeConnections -= 1
         shared.limitResidentChunks()
+        if shared.connection != nil { isStopping = true }
     }
 
     /// Once a second: time limits, and memory that nobody uses goes back.
@@ -110,7 +111,7 @@ extension Loop {
         }
         if limitFences(slot) { return }
         switch unsafe connection.pointee.phase {
-        case .handshake where isStopping && now > stoppedAt:
+        case .handshake where isStopping && now > stoppedAt + 1:
             end(slot, .stopped, "the server stops")
         case .handshake where now - (unsafe connection.pointee.startedAt) >= shared.limits.handshakeSeconds:
             end(slot, .handshakeTimeout, "no export was opened within \(shared.limits.handshakeSeconds) s")
@@ -150,6 +151,7 @@ extension Loop {
         if index == 0 {
             for listener in shared.listeners {
                 ring.cancelAll(onDescriptor: listener.descriptor, userData: Token(.cancelled).userData)
+                listener.refuse()
             }
         }
         for slot in 0..<connectionSlots {

@@ -130,6 +130,7 @@ struct Loop: ~Copyable {
     mutating func run() throws(RingError) {
         if index == 0 { listen() }
         awaitMail()
+        if let connection = shared.connection { begin(connection) }
         unsafe ring.timeout(second.pointer, userData: Token(.tick).userData)
         while !(isStopping && activeConnections == 0) {
             // With something left to send, what has arrived is looked at first, but not waited for.

@@ -10,15 +10,15 @@ import Synchronization
 
 /// A server that listens, with loops that have not begun.
 public struct Server {
-    private let shared: SharedState
-    private let logger: Logger
+    let shared: SharedState
+    let logger: Logger
 
     /// Opens the listeners, which may take connections from then on, and checks that io_uring works here.
     ///
     /// - Parameters:
     ///   - exports: the drives; the first one answers to the empty name too.
-    ///   - endpoints: where to listen. Sockets that systemd passed are used as well, and instead when this is empty; with
-    ///     neither, at ``Endpoint/standard``.
+    ///   - endpoints: where to listen. Sockets that systemd passed are used as well, unless some are asked for by name, and
+    ///     instead when this is empty; with neither, at ``Endpoint/standard``.
     ///   - loops: how many threads serve; at least one.
     public init(
         exports: [ServedExport], endpoints: [Endpoint], loops: Int, limits: Limits = Limits(),
@@ -29,43 +29,42 @@ public struct Server {
         } catch {
             throw .ring(error)
         }
-        let listeners: [Listener]
+        let entrances: Entrances
         do {
-            listeners = try Self.openListeners(endpoints)
+            entrances = try Entrances(endpoints, logger: logger)
         } catch {
             throw .endpoint(error)
         }
         self.logger = logger
         do {
             shared = try SharedState(
-                listeners: listeners, loopCount: loops, limits: limits, tls: tls, logger: logger)
+                entrances: entrances, loopCount: entrances.connection == nil ? loops : 1, limits: limits, tls: tls,
+                logger: logger)
         } catch {
             throw .ring(error)
         }
         do throws(ServerError) {
             for export in exports { try shared.exports.add(export) }
         } catch {
-            for listener in listeners { listener.close() }
+            for listener in entrances.listeners { listener.close() }
             throw error
         }
-    }
-
-    private static func openListeners(_ endpoints: [Endpoint]) throws(EndpointError) -> [Listener] {
-        var listeners = try Listener.fromSystemd()
-        do throws(EndpointError) {
-            for endpoint in endpoints { listeners += try Listener.open(endpoint) }
-            if listeners.isEmpty { listeners = try Listener.open(.standard) }
-        } catch {
-            // Else the paths of Unix sockets would stay behind.
-            for listener in listeners { listener.close() }
-            throw error
-        }
-        return listeners
     }
 
     /// Where the server listens, ports that the system chose filled in.
     public var endpoints: [Endpoint] {
-        shared.listeners.map(\.endpoint)
+        guard shared.connection == nil else { return [.standardInput] }
+        // A host's addresses share one.
+        var endpoints: [Endpoint] = []
+        for listener in shared.listeners where !endpoints.contains(listener.endpoint) {
+            endpoints.append(listener.endpoint)
+        }
+        return endpoints
+    }
+
+    /// Whoever started the server has passed it sockets, and knows where it listens.
+    public var hasInheritedSockets: Bool {
+        shared.connection != nil || shared.listeners.contains(where: \.isInherited)
     }
 
     /// What clients are told of each export.
@@ -78,27 +77,48 @@ public struct Server {
         ServerControl(shared)
     }
 
-    /// Serves until SIGTERM or SIGINT, then finishes what is in flight and makes everything stable. A second signal ends
-    /// the process at once.
-    ///
-    /// - Parameter ready: called when clients are served.
-    public func run(ready: () throws -> Void) throws {
-        raiseDescriptorLimit()
-        let signals = blockSignals()
-        // The first loop accepts, and hands connections to all: it begins when the others can take them.
-        let threads = try (0..<shared.loopCount).reversed().map { number throws(ServerError) in try startLoop(number) }
-        let shared = shared
-        pthread_detach(startThread { closeEndedExports(shared) })
-        try ready()
-        wait(for: signals)
-        logger.info("stopping")
-        shared.postToAll(.stop)
-        waitForLoops(orFor: signals)
-        for thread in threads { pthread_join(thread, nil) }
-        try finish()
+    /// Stops listening before it has served: for a program that cannot go on to ``run(signals:command:ready:)``.
+    public func abandon() {
+        for listener in shared.listeners { listener.close() }
     }
 
-    private func startLoop(_ number: Int) throws(ServerError) -> pthread_t {
+    /// Serves until a signal, the end of a command or the end of standard input's client; then finishes what is in flight
+    /// and makes everything stable. A signal meanwhile ends that at once, with an error.
+    ///
+    /// - Parameters:
+    ///   - signals: made when the program began.
+    ///   - command: begun when clients are served. A signal is passed on to it, and the server ends after it.
+    ///   - ready: called when clients are served.
+    /// - Returns: the exit status of the command.
+    @discardableResult
+    public func run(
+        signals: Signals = Signals(), command: ShellCommand? = nil, ready: () throws -> Void
+    ) throws -> Int32? {
+        raiseDescriptorLimit()
+        // The first loop accepts, and hands connections to all: it begins when the others can take them.
+        let threads: [pthread_t]
+        do {
+            threads = try (0..<shared.loopCount).reversed().map { try startLoop($0, signals) }
+        } catch {
+            abandon()
+            throw error
+        }
+        let shared = shared
+        pthread_detach(startThread { closeEndedExports(shared) })
+        let outcome = Result {
+            try ready()
+            return try serve(until: signals, command)
+        }
+        logger.info("stopping")
+        notifyStopping()
+        shared.postToAll(.stop)
+        try waitForLoops(signals)
+        for thread in threads { pthread_join(thread, nil) }
+        try finish(signals)
+        return try outcome.get()
+    }
+
+    private func startLoop(_ number: Int, _ signals: Signals) throws(ServerError) -> pthread_t {
         let started = Startup()
         let shared = shared
         let thread = startThread {
@@ -113,34 +133,10 @@ public struct Server {
                 shared.logger.critical("a loop has ended", metadata: ["reason": "\(error)"])
                 exit(1)
             }
-            shared.running.subtract(1, ordering: .sequentiallyConsistent)
+            if shared.running.subtract(1, ordering: .sequentiallyConsistent).newValue == 0 { signals.wake() }
         }
         if let error = started.wait() { throw .ring(error) }
         return thread
-    }
-
-    /// Waits until all loops have ended; a signal meanwhile ends the process.
-    private func waitForLoops(orFor signals: sigset_t) {
-        var signals = signals
-        var interval = timespec(tv_sec: 0, tv_nsec: 20_000_000)
-        while shared.running.load(ordering: .sequentiallyConsistent) > 0 {
-            if unsafe sigtimedwait(&signals, nil, &interval) > 0 {
-                for entry in shared.exports.directory.entries { entry.logUnflushed(logger) }
-                logger.warning("stopped at once by a second signal: answered writes that no flush followed may be lost")
-                exit(1)
-            }
-        }
-    }
-
-    /// Closes the listeners and makes all media stable.
-    private func finish() throws(ServerError) {
-        for listener in shared.listeners { listener.close() }
-        var failure: ServerError?
-        for entry in shared.exports.directory.entries + shared.exports.takeEnded() {
-            entry.end(logger)
-            if let reason = entry.failure { failure = .flush(name: entry.name, reason: reason) }
-        }
-        if let failure { throw failure }
     }
 }
 
@@ -168,8 +164,20 @@ public enum ServerError: Error, CustomStringConvertible {
     case cannotGrow(String, reason: String)
     /// The server ends.
     case stopping
-    /// At the end, an image could not be made stable.
-    case flush(name: String, reason: String)
+    /// The command that the server was to serve cannot begin.
+    case command(reason: String)
+    /// A signal came while the server was ending.
+    case interrupted
+    /// At the end, images could not be made stable.
+    case flush([FailedFlush])
+
+    /// An image that could not be made stable.
+    public struct FailedFlush: Sendable {
+        /// The export's.
+        public let name: String
+        /// In the system's words.
+        public let reason: String
+    }
 
     /// What went wrong and what would be right.
     public var description: String {
@@ -188,7 +196,12 @@ public enum ServerError: Error, CustomStringConvertible {
         case .noSuchConnection(let number): "there is no connection number \(number)"
         case .cannotGrow(let name, let reason): "the export '\(name)' cannot be made larger: \(reason)"
         case .stopping: "the server is stopping"
-        case .flush(let name, let reason): "the image of export '\(name)' could not be flushed: \(reason)"
+        case .command(let reason): reason
+        case .interrupted:
+            "stopped at once by a second signal: answered writes that no flush followed may be lost"
+        case .flush(let failures):
+            failures.map { "the image of export '\($0.name)' could not be flushed: \($0.reason)" }
+                .joined(separator: "; ")
         }
     }
 }
@@ -199,23 +212,4 @@ private func raiseDescriptorLimit() {
     guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
     limit.rlim_cur = limit.rlim_max
     unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-}
-
-/// SIGTERM and SIGINT reach nobody but who waits for them; SIGPIPE and SIGXFSZ nobody at all: that a client is gone or a
-/// file may not grow is an error of one operation.
-private func blockSignals() -> sigset_t {
-    signal(SIGPIPE, SIG_IGN)
-    signal(SIGXFSZ, SIG_IGN)
-    var signals = sigset_t()
-    unsafe sigemptyset(&signals)
-    unsafe sigaddset(&signals, SIGTERM)
-    unsafe sigaddset(&signals, SIGINT)
-    unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
-    return signals
-}
-
-private func wait(for signals: sigset_t) {
-    var signals = signals
-    var number: Int32 = 0
-    unsafe sigwait(&signals, &number)
 }

@@ -91,7 +91,7 @@ public final class ServerControl: Sendable {
         guard mode != .drain else { return }
         // The loops end the connections in time; the disk takes what it takes.
         guard entry.ended.wait(seconds: shared.limits.shutdownSeconds + 30) else { throw .stillInUse(name) }
-        if let reason = entry.failure { throw .flush(name: name, reason: reason) }
+        if let reason = entry.failure { throw .flush([.init(name: name, reason: reason)]) }
     }
 
     /// Makes an export's image and drive larger, for clients that open it from then on.
@@ -160,9 +160,11 @@ extension ExportStatus {
 func closeEndedExports(_ shared: SharedState) {
     while true {
         shared.exportsEnded.wait()
-        for entry in shared.exports.takeEnded() {
-            entry.end(shared.logger)
-            shared.exports.forget(entry)
+        shared.closing.withLock { _ in
+            for entry in shared.exports.takeEnded() {
+                entry.end(shared.logger)
+                shared.exports.forget(entry)
+            }
         }
     }
 }

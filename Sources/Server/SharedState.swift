@@ -17,11 +17,15 @@ final class SharedState: Sendable {
     let tls: TLSSettings?
     let logger: Logger
     let listeners: [Listener]
+    /// The only connection of a server that does not listen; it ends with it.
+    let connection: InheritedConnection?
     let loopCount: Int
     /// By loop.
     let mailboxes: [Mailbox]
     /// A withdrawn export has lost its last connection.
     let exportsEnded: EventCounter
+    /// Held by who closes exports, so that the server does not end in the middle of that.
+    let closing = Mutex<Void>(())
     /// The rings' descriptors by loop, for messages between them.
     private let rings: [RingCell]
     private let processorCount = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
@@ -41,10 +45,11 @@ final class SharedState: Sendable {
     }
 
     init(
-        listeners: [Listener], loopCount: Int, limits: Limits, tls: TLSSettings?, logger: Logger
+        entrances: Entrances, loopCount: Int, limits: Limits, tls: TLSSettings?, logger: Logger
     ) throws(RingError) {
         exports = ExportTable(loopCount: loopCount)
-        self.listeners = listeners
+        listeners = entrances.listeners
+        connection = entrances.connection
         self.limits = limits
         self.tls = tls
         self.logger = logger

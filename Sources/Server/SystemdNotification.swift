@@ -1,9 +1,18 @@
-// Telling systemd that the service is ready: sd_notify(3)'s protocol, a datagram to $NOTIFY_SOCKET.
+// Telling systemd how the service is: sd_notify(3)'s protocol, a datagram to $NOTIFY_SOCKET.
 
 import Glibc
 
 /// Tells systemd, if it started this process and wants to know, that clients are served.
 public func notifyReady() {
+    notify("READY=1")
+}
+
+/// Tells it that the server is ending, whoever asked for that.
+func notifyStopping() {
+    notify("STOPPING=1")
+}
+
+private func notify(_ message: String) {
     guard let path = environment("NOTIFY_SOCKET"), path.utf8.count <= Endpoint.maximumPathBytes, !path.isEmpty else {
         return
     }
@@ -17,7 +26,6 @@ public func notifyReady() {
     let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     guard descriptor >= 0 else { return }
     defer { close(descriptor) }
-    let message = "READY=1"
     _ = unsafe withUnsafePointer(to: &address) {
         unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
             unsafe sendto(descriptor, message, message.utf8.count, Int32(MSG_NOSIGNAL), $0, length)

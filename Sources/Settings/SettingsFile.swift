@@ -102,8 +102,12 @@ private struct FileParser {
 
     private static func endpoint(_ text: String, _ folder: String?) throws -> Endpoint {
         let endpoint = try Endpoint(parsing: text)
-        guard case .unix(let path) = endpoint, let folder, !path.hasPrefix("/") else { return endpoint }
-        return try Endpoint(parsing: "unix:" + resolvedPath(path, folder))
+        guard case .unix(let path, let permissions) = endpoint, let folder, !path.hasPrefix("/") else {
+            return endpoint
+        }
+        let resolved = Endpoint.unix(path: resolvedPath(path, folder), permissions: permissions)
+        // Its path may have become too long.
+        return try Endpoint(parsing: resolved.description)
     }
 }
 

@@ -34,7 +34,8 @@ public struct SettingsKey: Equatable, Sendable {
     public static let all: [SettingsKey] = [
         SettingsKey(
             .server, "listen", "list of endpoints", "[\"tcp:127.0.0.1:10809\"]",
-            "Where to listen: unix:PATH, tcp:HOST:PORT, vsock:PORT or fd:N."),
+            "Where to listen: unix:PATH (with ,mode=0660 and ,owner=USER:GROUP behind it), tcp:HOST:PORT, vsock:PORT, fd:N "
+                + "or systemd:NAME."),
         SettingsKey(
             .server, "threads", "number, 1 to 256", "one for each processor", "How many threads serve."),
         SettingsKey(

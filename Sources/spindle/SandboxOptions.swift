@@ -77,8 +77,10 @@ struct PreparedSandbox {
     }
 
     /// Forbids system calls, once the loops have their rings.
-    func filterSystemCalls() throws {
-        try sandbox.filterSystemCalls()
+    ///
+    /// - Parameter command: a process that the server has started and may send signals to.
+    func filterSystemCalls(command: pid_t?) throws {
+        try sandbox.filterSystemCalls(command: command)
     }
 
     /// Compares the limit of descriptors with what the server may need.

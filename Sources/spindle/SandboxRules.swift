@@ -11,7 +11,7 @@ extension Sandbox.Rules {
     init(of settings: ServeSettings, file: String?, endpoints: [Endpoint]) {
         self.init()
         for endpoint in endpoints {
-            if case .unix(let path) = endpoint { removable.append(path) }
+            if case .unix(let path, _) = endpoint { removable.append(path) }
         }
         guard let file else { return }
         readable += withFolder(file)

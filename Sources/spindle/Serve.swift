@@ -22,10 +22,12 @@ struct Serve: ParsableCommand {
             NAME is what clients ask for, by default the file's name without its extension; the first export answers \
             to the empty name too.
 
-            ENDPOINT is unix:PATH, tcp:HOST:PORT (IPv6 addresses in brackets), vsock:PORT or fd:N. Sockets passed by \
-            systemd are used without asking.
+            ENDPOINT is unix:PATH (with ,mode=0660 and ,owner=USER:GROUP behind it), tcp:HOST:PORT (IPv6 addresses in \
+            brackets), vsock:PORT, fd:N, systemd:NAME, or stdin for the one client that standard input is connected to. \
+            Sockets passed by systemd are used without asking, unless some are asked for by name.
 
-            SIGTERM and SIGINT end the server: what is in flight is finished and flushed.
+            SIGTERM, SIGINT and SIGHUP end the server: what is in flight is finished and flushed. A second signal ends \
+            it at once.
             """)
 
     @Option(
@@ -63,6 +65,9 @@ struct Serve: ParsableCommand {
     @OptionGroup(title: "Limits")
     var limits: LimitOptions
 
+    @OptionGroup(title: "Beginning and end")
+    var process: ProcessOptions
+
     @OptionGroup(title: "What the server gives up")
     var sandbox: SandboxOptions
 
@@ -88,11 +93,22 @@ struct Serve: ParsableCommand {
                 throw ValidationError("--device, --cache and --read-only are for images given here, and there is none")
             }
         }
+        if listen.count > 1, listen.contains(.standardInput) { throw ValidationError("\(EndpointError.notAlone)") }
+        if process.run != nil, listen.contains(.standardInput) {
+            throw ValidationError("--run needs an endpoint that its command can connect to; stdin is none")
+        }
+        if process.run != nil, sandbox.user != nil {
+            throw ValidationError(
+                "--run and --user do not go together: another user could not end the command; become one before both")
+        }
         // With a file, what is said there may complete what is said here.
         if config == nil { try check(commandLine(base: ServeSettings())) }
     }
 
     func run() throws {
+        let signals = Signals()
+        let parent = process.exitWithParent ? try ParentProcess() : nil
+        if listen.contains(.standardInput) { keepOutputFromStandardInput() }
         var sandbox = try self.sandbox.prepare()
         let file: SettingsFile?
         let settings: ServeSettings
@@ -106,21 +122,46 @@ struct Serve: ParsableCommand {
         } catch let errors as SettingsErrors {
             throw fail(errors)
         }
+        if settings.endpoints.contains(.standardInput) { keepOutputFromStandardInput() }
         let logs = Logs(format: settings.logFormat ?? .auto, level: settings.logLevel ?? .notice)
         defer { logs.finish() }
         let logger = logs.logger(label: "spindle")
         let limits = settings.limits.limits
+        let tls = try settings.tls.open()
+        let pidFile = try process.pidFile.map { try PidFile($0) }
+        defer { pidFile?.remove() }
+        let privateSocket = process.run != nil && settings.endpoints.isEmpty ? try PrivateSocket() : nil
+        defer { privateSocket?.remove() }
         let server = try Server(
-            exports: exports, endpoints: settings.endpoints, loops: settings.threads ?? processorCount(),
-            limits: limits,
-            tls: settings.tls.open(), logger: logger)
-        sandbox.checkDescriptors(connections: limits.connections, exports: exports.count)
-        try sandbox.enter(Sandbox.Rules(of: settings, file: config, endpoints: server.endpoints))
-        for warning in sandbox.warnings { logger.warning("\(warning)") }
-        try server.run { () throws -> Void in
-            try sandbox.filterSystemCalls()
-            try announce(server, isEncrypted: settings.tls.mode == .require)
+            exports: exports, endpoints: privateSocket.map { [$0.endpoint] } ?? settings.endpoints,
+            loops: settings.threads ?? processorCount(), limits: limits, tls: tls, logger: logger)
+        let command: ShellCommand?
+        do {
+            // It has the rights, files and limits that its server is about to give up, and begins when clients are served.
+            command = try process.run.map {
+                try ShellCommand($0, variables: CommandVariables(server, tls: tls).environment)
+            }
+            // Clients can connect; they wait for the loops.
+            try pidFile?.publish()
+            sandbox.checkDescriptors(connections: limits.connections, exports: exports.count)
+            var rules = Sandbox.Rules(of: settings, file: config, endpoints: server.endpoints)
+            if let path = process.pidFile { rules.removable.append(path) }
+            if let privateSocket { rules.removableFolders.append(privateSocket.folder) }
+            try sandbox.enter(rules)
+            // Another user would have to ask the kernel again.
+            try parent?.endTogether()
+        } catch {
+            server.abandon()
+            throw error
         }
+        for warning in sandbox.warnings { logger.warning("\(warning)") }
+        let status = try server.run(signals: signals, command: command) {
+            try sandbox.filterSystemCalls(command: command?.process)
+            // What a command prints is all that is printed.
+            if command == nil { try announce(server, isEncrypted: settings.tls.mode == .require) }
+            notifyReady()
+        }
+        if let status, status != 0 { throw ExitCode(status) }
     }
 
     /// What the command line says.
@@ -160,6 +201,7 @@ struct Serve: ParsableCommand {
 
     /// A line for each export and endpoint: what it is, and what a client connects to.
     private func announce(_ server: Server, isEncrypted: Bool) throws {
+        guard !server.endpoints.contains(.standardInput) else { return }
         var lines = ""
         for information in server.information {
             let name = String(decoding: information.name, as: UTF8.self)
@@ -169,8 +211,12 @@ struct Serve: ParsableCommand {
                 lines += "serving '\(name)' at \(uri): \(description)\n"
             }
         }
-        try writeToStandardOutput(Array(lines.utf8))
-        notifyReady()
+        // A client that starts its server by passing it a socket prints its own results there (nbdinfo, nbdcopy).
+        if server.hasInheritedSockets {
+            try writeToStandardError(Array(lines.utf8))
+        } else {
+            try writeToStandardOutput(Array(lines.utf8))
+        }
     }
 }
 

@@ -2,22 +2,32 @@
 
 import Glibc
 
-/// Standard output could not take all of a report.
+/// A standard stream could not take all of a report.
 struct OutputError: Error, CustomStringConvertible {
+    let stream: String
     let code: Int32
 
-    var description: String { unsafe "cannot write to standard output: \(String(cString: strerror(code)))" }
+    var description: String { unsafe "cannot write to standard \(stream): \(String(cString: strerror(code)))" }
 }
 
 /// Writes bytes, all of them.
 func writeToStandardOutput(_ bytes: [UInt8]) throws(OutputError) {
+    try write(bytes, to: STDOUT_FILENO, named: "output")
+}
+
+/// Writes bytes, all of them.
+func writeToStandardError(_ bytes: [UInt8]) throws(OutputError) {
+    try write(bytes, to: STDERR_FILENO, named: "error")
+}
+
+private func write(_ bytes: [UInt8], to descriptor: Int32, named stream: String) throws(OutputError) {
     var rest = bytes[...]
     while !rest.isEmpty {
-        let count = unsafe rest.withUnsafeBytes { unsafe write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+        let count = unsafe rest.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
         if count >= 0 {
             rest = rest.dropFirst(count)
         } else if errno != EINTR {
-            throw OutputError(code: errno)
+            throw OutputError(stream: stream, code: errno)
         }
     }
 }

@@ -128,6 +128,20 @@ import Testing
         #expect(try image.bytes(65536, 65536).difference(from: .zeroes(65536)) == nil)
     }
 
+    // 163: whoever is in the handshake learns why it is not served, and may only leave.
+    @Test func optionsBehindSigtermAreRefused() throws {
+        let image = try ServedImage(threads: 1)
+        let client = try image.negotiate()
+        let idle = try image.open()
+        kill(image.server.processIdentifier, SIGTERM)
+        #expect(idle.isClosedByServer())
+        #expect(try client.askOnce(OptionNumber.list).type == ReplyType.errorShutdown)
+        #expect(try client.askOnce(OptionNumber.structuredReply).type == ReplyType.errorShutdown)
+        #expect(try client.askOnce(OptionNumber.abort).type == ReplyType.ack)
+        #expect(client.isClosedByServer())
+        #expect(try image.server.stop(signal: 0) == 0)
+    }
+
     // 163, 165: a client that never finishes its WRITE does not keep the server from ending, and has not written.
     @Test func sigtermDoesNotWaitForAPayloadThatNeverComes() throws {
         let image = try ServedImage()

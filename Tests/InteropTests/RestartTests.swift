@@ -11,7 +11,8 @@ struct RestartTests {
     /// it lives. A socket of the test's own plays that part here.
     @Test("a port that somebody still listens on is waited for")
     func portInUseForAMoment() throws {
-        let holder = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        // Nobody who is started meanwhile may hold it, too.
+        let holder = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
@@ -22,7 +23,8 @@ struct RestartTests {
             }
         }
         #expect(result == 0)
-        DispatchQueue.global().asyncAfter(deadline: .now() + .milliseconds(400)) { close(holder) }
+        // A queue of its own: the threads of the global ones are busy with other tests.
+        DispatchQueue(label: "holder").asyncAfter(deadline: .now() + .milliseconds(400)) { close(holder) }
         let endpoint = "tcp:127.0.0.1:\(UInt16(bigEndian: address.sin_port))"
         let server = try RunningServer(["--listen", endpoint, "null:1M"], in: try TemporaryFolder())
         #expect(try server.stop() == 0)

@@ -77,18 +77,28 @@ import Testing
             ["memory:1M", "memory:2M"],
             "two exports are named 'memory'; give one another name: NAME=IMAGE"
         ),
+        // Beginning and end.
+        (["--run", " ", "memory:1M"], "--run is empty; give a command, 'nbdinfo \"$uri\"' for instance"),
         // Endpoints.
         (
+            ["--listen", "stdin", "memory:1M"],
+            "stdin is one client's connection, with whose end the server ends; no other endpoint goes with it"
+        ),
+        (
+            ["--listen", "unix:/s,mode=999", "memory:1M"],
+            "'999' is no mode of a socket; octal permissions are needed, as in mode=0660"
+        ),
+        (
             ["--listen", "localhost", "memory:1M"],
-            "'localhost' is no endpoint; use unix:PATH, tcp:HOST:PORT, vsock:PORT or fd:N"
+            "'localhost' is no endpoint; use unix:PATH, tcp:HOST:PORT, vsock:PORT, fd:N, systemd:NAME or stdin"
         ),
         (
             ["--listen", "udp:localhost:1", "memory:1M"],
-            "'udp:localhost:1' is no endpoint; use unix:PATH, tcp:HOST:PORT, vsock:PORT or fd:N"
+            "'udp:localhost:1' is no endpoint; use unix:PATH, tcp:HOST:PORT, vsock:PORT, fd:N, systemd:NAME or stdin"
         ),
         (
             ["--listen", "unix:", "memory:1M"],
-            "'unix:' is no endpoint; use unix:PATH, tcp:HOST:PORT, vsock:PORT or fd:N"
+            "'unix:' is no endpoint; use unix:PATH, tcp:HOST:PORT, vsock:PORT, fd:N, systemd:NAME or stdin"
         ),
         (["--listen", "tcp:localhost", "memory:1M"], "endpoint 'tcp:localhost' has no port; use tcp:localhost:10809"),
         (["--listen", "tcp:localhost:65536", "memory:1M"], "'65536' is no port; a number from 0 to 65535 is needed"),

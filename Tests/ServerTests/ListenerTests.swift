@@ -55,6 +55,61 @@ import Testing
         first.close()
     }
 
+    /// Another server's socket in the same place is not this one's to remove.
+    @Test func aSocketThatTookItsPlaceStays() throws {
+        let path = folder.path + "/s"
+        let first = try Listener.open(.unix(path: path))[0]
+        try #require(rename(path, path + ".old") == 0)
+        let second = try Listener.open(.unix(path: path))[0]
+        first.close()
+        _ = try RawConnection(unix: path)
+        second.close()
+        #expect(!exists(path))
+    }
+
+    @Test(arguments: [UInt32(0o600), 0o660, 0o777, 0o000])
+    func aSocketsMode(mode: UInt32) throws {
+        let path = folder.path + "/s"
+        var permissions = SocketPermissions()
+        permissions.mode = mode
+        let listener = try Listener.open(.unix(path: path, permissions: permissions))[0]
+        defer { listener.close() }
+        var status = stat()
+        try #require(lstat(path, &status) == 0)
+        #expect(status.st_mode & 0o7777 == mode)
+    }
+
+    @Test(.enabled(if: geteuid() == 0)) func aSocketsOwner() throws {
+        let path = folder.path + "/s"
+        for (owner, user, group) in [
+            ("owner=daemon", 1, 0), ("owner=:daemon", 0, 1), ("owner=daemon:daemon", 1, 1),
+            ("owner=4711:4712", 4711, 4712),
+        ] {
+            let listener = try Listener.open(try Endpoint(parsing: "unix:\(path),\(owner)"))[0]
+            var status = stat()
+            try #require(lstat(path, &status) == 0)
+            #expect(status.st_uid == user && status.st_gid == group, "\(owner)")
+            listener.close()
+        }
+    }
+
+    @Test func ownersThatAreNone() throws {
+        let path = folder.path + "/s"
+        for (owner, part) in [
+            ("owner=no such user", "no user 'no such user'"), ("owner=:nobodys", "no group 'nobodys'"),
+        ] {
+            #expect(try reason(try Endpoint(parsing: "unix:\(path),\(owner)")).contains(part))
+            #expect(!exists(path))
+        }
+    }
+
+    /// Each socket of a name has the same port, whatever address it is for.
+    @Test func aNamesAddressesShareAPort() throws {
+        let listeners = try Listener.open(.tcp(host: "localhost", port: 0))
+        defer { for listener in listeners { listener.close() } }
+        #expect(Set(listeners.map { "\($0.endpoint)" }).count == 1)
+    }
+
     /// A path mistyped is not a file lost: connect(2) says the same of a file as of a stale socket.
     @Test func aFileIsNotRemoved() throws {
         let path = try folder.file("disk.img", sizeBytes: 4096, beginning: [1, 2, 3])
@@ -106,10 +161,12 @@ import Testing
         let unix = try Listener.open(.unix(path: folder.path + "/s"))[0]
         defer { unix.close() }
         let adopted = try Listener.open(.descriptor(unix.descriptor))
-        #expect(adopted.count == 1 && adopted[0].endpoint == .descriptor(unix.descriptor) && !adopted[0].isTCP)
+        // Clients are told where it is, not what number it has here.
+        #expect(adopted.count == 1 && adopted[0].endpoint == unix.endpoint && !adopted[0].isTCP)
         let tcp = try Listener.open(.tcp(host: "127.0.0.1", port: 0))[0]
         defer { tcp.close() }
-        #expect(try Listener.open(.descriptor(tcp.descriptor))[0].isTCP)
+        let adoptedTCP = try Listener.open(.descriptor(tcp.descriptor))[0]
+        #expect(adoptedTCP.isTCP && adoptedTCP.endpoint == tcp.endpoint)
         #expect(fcntl(tcp.descriptor, F_GETFD) & FD_CLOEXEC != 0)
     }
 
@@ -124,6 +181,6 @@ import Testing
 
     /// Variables for another process are none.
     @Test func socketsOfAnotherProcess() throws {
-        #expect(try Listener.fromSystemd().isEmpty)
+        #expect(try SystemdSockets.take().listeners().isEmpty)
     }
 }

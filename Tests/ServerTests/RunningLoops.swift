@@ -34,7 +34,8 @@ final class RunningLoops: Sendable {
         guard case .tcp(_, let port) = internet.first?.endpoint else { throw EndpointError.malformed("") }
         self.port = port
         shared = try SharedState(
-            listeners: try Listener.open(.unix(path: path)) + internet, loopCount: loops, limits: limits, tls: nil,
+            entrances: Entrances(listeners: try Listener.open(.unix(path: path)) + internet), loopCount: loops,
+            limits: limits, tls: nil,
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
         var export = ServedExport(
             name: "disk", properties: DriveProperties(), controller: .piix3IDE, medium: medium)

@@ -32,7 +32,7 @@ public final class FaultyFile {
 
     deinit {
         umount2(folder.path + "/mnt", Int32(MNT_DETACH))
-        try? program.stop(signal: SIGKILL)
+        _ = try? program.stop(signal: SIGKILL)
     }
 }
 

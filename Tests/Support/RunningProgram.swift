@@ -29,8 +29,18 @@ public final class RunningProgram {
         }
     }
 
+    /// What it has written to standard output so far.
+    public var output: String { (try? String(contentsOfFile: stem + ".out", encoding: .utf8)) ?? "" }
+
+    /// Its process.
+    public var processIdentifier: Int32 { process.processIdentifier }
+
     /// Ends it and waits for its end.
-    public func stop(signal: Int32 = SIGTERM, limitSeconds: Double = 15) throws {
+    ///
+    /// - Parameter signal: what it is sent; 0 if it ends without that.
+    /// - Returns: its exit status; that of a program ended by a signal is the signal's number plus 128.
+    @discardableResult
+    public func stop(signal: Int32 = SIGTERM, limitSeconds: Double = 15) throws -> Int32 {
         kill(process.processIdentifier, signal)
         let deadline = Date(timeIntervalSinceNow: limitSeconds)
         while process.isRunning {
@@ -40,6 +50,7 @@ public final class RunningProgram {
             usleep(2000)
         }
         process.waitUntilExit()
+        return process.terminationStatus + (process.terminationReason == .uncaughtSignal ? 128 : 0)
     }
 
     deinit {

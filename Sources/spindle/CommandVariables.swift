@@ -1,0 +1,25 @@
+// What the command of `--run` finds in its environment: the names are those of nbdkit-captive(1).
+
+import Server
+
+/// How a server is reached, for a shell.
+struct CommandVariables {
+    /// By name.
+    let environment: [String: String?]
+
+    /// Describes a server that has opened its endpoints. The URI is that of its first export at its first endpoint.
+    init(_ server: Server, tls: TLSSettings?) {
+        let export = server.information.first.map { String(decoding: $0.name, as: UTF8.self) } ?? ""
+        let uri = server.endpoints.first?.uri(export: export, isEncrypted: tls?.isRequired ?? false) ?? ""
+        var port = ""
+        var unixSocket = ""
+        for endpoint in server.endpoints.reversed() {
+            if case .tcp(_, let number) = endpoint { port = String(number) }
+            if case .unix(let path, _) = endpoint { unixSocket = path }
+        }
+        environment = [
+            "uri": uri, "nbd": uri, "unixsocket": unixSocket, "port": port, "exportname": export,
+            "tls": tls.map { $0.isRequired ? "2" : "1" },
+        ]
+    }
+}
