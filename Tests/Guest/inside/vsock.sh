@@ -1,0 +1,15 @@
+# Serves an image by vsock, to this machine itself: its context is 1 (vsock(7), VMADDR_CID_LOCAL).
+set -e
+dd if=/dev/urandom of=/tmp/data bs=1M count=8 2> /dev/null
+truncate -s 8M /tmp/image
+spindle serve --listen vsock:10810 image=/tmp/image > announcement &
+server=$!
+until grep -q serving announcement; do kill -0 $server; done
+nbdinfo --size nbd+vsock://1:10810/ > size
+nbdcopy /tmp/data nbd+vsock://1:10810/image
+nbdcopy nbd+vsock://1:10810/image /tmp/back
+cmp /tmp/data /tmp/back
+! spindle serve --listen vsock:10810 null:1M 2> second
+kill $server
+wait $server
+cmp /tmp/data /tmp/image
