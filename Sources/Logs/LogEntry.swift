@@ -51,7 +51,7 @@ extension LogEntry.Field {
         switch key {
         case "connection": 0
         case "client": 1
-        case "user": 2
+        case "identity": 2
         case "export": 3
         case "reason": 5
         default: 4

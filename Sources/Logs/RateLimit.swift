@@ -38,10 +38,10 @@ struct RateLimit {
         self.floodWindowMilliseconds = floodWindowMilliseconds
     }
 
-    /// Whether an event is to be written now. Events without a client or an export are; so is everything for those who
-    /// look for a mistake (debug, trace).
+    /// Whether an event is to be written now. What is for those who look for a mistake (debug, trace) always is.
     mutating func admits(_ entry: LogEntry, at now: Int) -> Bool {
-        guard entry.level > .debug, var kind = Kind(entry) else { return true }
+        guard entry.level > .debug else { return true }
+        var kind = Kind(entry)
         if windows[kind] == nil && windows.count >= Self.capacity {
             windows = windows.filter { $1.ends > now || $1.leftOut > 0 }
             if windows.count >= Self.capacity { kind = Kind(message: entry.message, client: "", export: "") }
@@ -95,19 +95,19 @@ struct RateLimit {
 }
 
 extension RateLimit.Kind {
-    /// Nil: an event that is not counted.
-    init?(_ entry: LogEntry) {
+    init(_ entry: LogEntry) {
         let client = entry["client"]
         let export = entry["export"]
-        guard client != nil || export != nil else { return nil }
         // What is an error is no client's doing: a medium fails for all of them.
         let isClients = entry.level < .error || export == nil
         self.init(message: entry.message, client: isClients ? address(of: client ?? "") : "", export: export ?? "")
     }
 }
 
-/// A client's address without the port, which every connection has another of.
+/// A client's address without what every connection has another of: the port of the internet, the process of a local user.
 private func address(of client: String) -> String {
+    if client.hasPrefix("unix:pid=") { return "unix:" + client.drop { $0 != "," }.dropFirst() }
+    if client.hasPrefix("vsock:") { return client }
     guard let colon = client.lastIndex(of: ":"), client[colon...].dropFirst().allSatisfy(\.isNumber) else {
         return client
     }

@@ -22,7 +22,7 @@ public struct MediumTask {
     /// What is asked.
     public let request: MediumRequest
     /// Where the part that is still to be done begins.
-    var offset: UInt64
+    public internal(set) var offset: UInt64
     /// How many bytes are still to be done.
     var remaining: UInt64
     /// Where the next byte of a read or write goes to or comes from.

@@ -221,8 +221,18 @@ extension Negotiation {
     static func error(_ type: OptionReplyType, _ option: UInt32, _ message: String) -> Event {
         var reply: [UInt8] = []
         reply.append(replyTo: option, type, data: Array(message.utf8))
-        return .reply(reply)
+        return .reply(reply, refusal: OptionRefusal(option: option, type: type, reason: message))
     }
+}
+
+/// An option that was answered with an error, for the log.
+public struct OptionRefusal: Equatable, Sendable {
+    /// Its number, which may be anything.
+    public let option: UInt32
+    /// The error.
+    public let type: OptionReplyType
+    /// In words, as the client is told. What the client sent is quoted with control characters escaped.
+    public let reason: String
 }
 
 /// What is wrong with the name of an export in an option that can say so.

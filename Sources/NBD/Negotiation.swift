@@ -37,8 +37,8 @@ public struct Negotiation: Sendable {
     public enum Event: Equatable, Sendable {
         /// Nothing more can be done with these bytes: receive some, and keep the unconsumed.
         case needMoreBytes
-        /// Send the bytes and go on.
-        case reply([UInt8])
+        /// Send the bytes and go on. With a refusal, they say no to an option.
+        case reply([UInt8], refusal: OptionRefusal? = nil)
         /// Send the reply; the bytes that follow are requests to the export with this index, judged by these parameters.
         /// Or the export cannot be opened now: then ``Negotiation/refuseOpening(_:)`` says what to do instead.
         case transmission(reply: [UInt8], export: Int, parameters: TransmissionParameters)

@@ -33,8 +33,11 @@ extension Loop {
         let limit = shared.limits.connections
         guard shared.connectionCount.load(ordering: .relaxed) < limit else {
             logger.warning(
-                "connection refused: the limit is reached",
-                metadata: ["client": "\(Peer(of: descriptor))", "limit": "\(limit)"])
+                "connection refused",
+                metadata: [
+                    "client": "\(Peer(of: descriptor))",
+                    "reason": "there are as many connections as there may be: \(limit)",
+                ])
             counters[.refused].add()
             close(descriptor)
             return false
@@ -82,7 +85,7 @@ extension Loop {
             peer: Peer(of: descriptor),
             negotiation: Negotiation(tls: shared.tlsPolicy, optionLimit: shared.limits.handshakeOptions), now: now)
         lookUpExports(slot)
-        unsafe logger.debug("connection accepted", metadata: ["client": "\(connections[slot].peer)"])
+        note(.debug, "connection accepted", slot, ["loop": .stringConvertible(index)])
         unsafe connections[slot].handshakeOutput = Negotiation.greeting
         queueSend(slot)
         receive(slot)

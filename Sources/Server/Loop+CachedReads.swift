@@ -47,7 +47,9 @@ extension Loop {
             let count = unsafe vector[number].iov_len
             let code = unsafe medium.readNow(at: offset, into: memory + filled, count: count)
             guard code == 0 else {
-                logger.error("the medium failed in the middle of a reply", metadata: ["reason": "\(errorText(code))"])
+                note(
+                    .error, "the medium failed in the middle of a reply", slot,
+                    ["offset": .stringConvertible(offset), "reason": "\(errorText(code))"])
                 return false
             }
             unsafe vector[number].iov_base = memory + filled

@@ -76,7 +76,7 @@ extension Loop {
     }
 
     private mutating func release(_ slot: Int) {
-        unsafe logger.debug("connection closed", metadata: ["client": "\(connections[slot].peer)"])
+        noteClosed(slot)
         unsafe close(connections[slot].descriptor)
         countEnd(slot)
         lowerAllFences(slot)
@@ -137,8 +137,7 @@ extension Loop {
 
     /// Ends a connection for a reason that the log tells.
     mutating func end(_ slot: Int, _ kind: EndReason, _ reason: String) {
-        unsafe logger.warning(
-            "connection closed", metadata: ["client": "\(connections[slot].peer)", "reason": "\(reason)"])
+        note(kind.level, "client cut off", slot, ["reason": "\(reason)"])
         abort(slot, kind)
         finishIfIdle(slot)
     }

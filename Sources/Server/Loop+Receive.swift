@@ -27,9 +27,7 @@ extension Loop {
         } else if completion.result == 0 {
             endOfFile(slot)
         } else if completion.result != -ENOBUFS {
-            unsafe logger.debug(
-                "connection lost",
-                metadata: ["client": "\(connections[slot].peer)", "reason": "\(errorText(-completion.result))"])
+            noteLost(slot, -completion.result)
             abort(slot, .lost)
         }
         resumeReceiving(slot)
@@ -51,7 +49,6 @@ extension Loop {
     private mutating func endOfFile(_ slot: Int) {
         switch unsafe connections[slot].phase {
         case .handshake:
-            unsafe logger.debug("the client closed in the handshake", metadata: ["client": "\(connections[slot].peer)"])
             abort(slot, .closed)
         case .transmission:
             unsafe connections[slot].isAtEndOfFile = true
@@ -71,9 +68,7 @@ extension Loop {
         let isInside =
             unsafe connections[slot].payloadRequest != nil || connections[slot].statusRequest != nil
             || connections[slot].headerCount > 0
-        unsafe logger.info(
-            "the client closed without DISC\(isInside ? ", in the middle of a request" : "")",
-            metadata: ["client": "\(connections[slot].peer)"])
+        if isInside { note(.notice, "the client closed in the middle of a request", slot) }
         drain(slot, .closed)
     }
 
@@ -207,16 +202,19 @@ extension Loop {
             copyFirstChunk(slot)
             let input = unsafe connections[slot].handshakeInput
             let exports = unsafe connections[slot].directory.information
+            var isOpeningRefused = false
             var (consumed, event) = unsafe connections[slot].negotiation.advance(input.span.bytes, exports: exports)
             unsafe connections[slot].handshakeInput.removeFirst(consumed)
             if case .transmission(let reply, let export, let parameters) = event {
                 guard let refusal = beginTransmission(slot, reply, export: export, parameters) else { return true }
                 event = unsafe connections[slot].negotiation.refuseOpening(refusal)
+                isOpeningRefused = true
             }
             switch event {
             case .needMoreBytes:
                 guard dropCopiedChunk(slot) else { return false }
-            case .reply(let bytes):
+            case .reply(let bytes, let refusal):
+                if let refusal, !isOpeningRefused { noteRefusal(refusal, slot) }
                 unsafe connections[slot].handshakeOutput += bytes
                 queueSend(slot)
             case .transmission:
@@ -275,9 +273,7 @@ extension Loop {
         let others: Int
         switch entry.open() {
         case .refused(let reason):
-            unsafe logger.warning(
-                "export not opened",
-                metadata: ["client": "\(connections[slot].peer)", "export": "\(entry.name)", "reason": "\(reason)"])
+            note(.warning, "export not opened", slot, ["export": "\(entry.name)", "reason": "\(reason)"])
             return reason
         case .opened(let count): others = count
         }
@@ -292,8 +288,7 @@ extension Loop {
         unsafe connections[slot].parameters?.isShuttingDown = isStopping
         unsafe connections[slot].opening = shared.openings.add(1, ordering: .sequentiallyConsistent).newValue
         putBackInput(slot)
-        unsafe logger.info(
-            "export opened", metadata: ["client": "\(connections[slot].peer)", "export": "\(entry.name)"])
+        note(.info, "export opened", slot)
         if others > 0 { raiseFence(slot, entry) }
         return nil
     }
@@ -314,9 +309,11 @@ extension Loop {
     }
 
     private mutating func closeHandshake(_ slot: Int, _ reply: [UInt8], _ reason: CloseReason) {
-        let level: Logger.Level = reason == .aborted ? .debug : .warning
-        unsafe logger.log(
-            level: level, "handshake ended", metadata: ["client": "\(connections[slot].peer)", "reason": "\(reason)"])
+        switch reason {
+        case .aborted, .openingRefused: break
+        case .shuttingDown: note(.info, "handshake ended", slot, ["reason": "\(reason)"])
+        default: note(.warning, "handshake ended", slot, ["reason": "\(reason)"])
+        }
         unsafe connections[slot].handshakeOutput += reply
         queueSend(slot)
         drain(slot, reason == .aborted ? .disconnect : .handshakeFailed)

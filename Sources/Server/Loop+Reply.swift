@@ -277,6 +277,7 @@ extension Loop {
         unsafe connections[slot].removeReplies(count)
         unsafe connections[slot].repliesInSend = 0
         if result <= 0 {
+            if unsafe result < 0 && connections[slot].phase != .closing { noteLost(slot, -result) }
             abort(slot, .lost)
         } else {
             queueSend(slot)

@@ -21,14 +21,12 @@ extension Loop {
         case .refuse(let refusal):
             return refuse(
                 ServedRequest(refusing: header), CommandKind(type: header.type), refusal.error, refusal.message,
-                payloadBytes: refusal.payloadBytes, slot)
+                lengthBytes: header.lengthBytes, payloadBytes: refusal.payloadBytes, slot)
         case .disconnect:
-            unsafe logger.debug("the client disconnects", metadata: ["client": "\(connections[slot].peer)"])
             drain(slot, .disconnect)
             return true
         case .close(let violation):
-            unsafe logger.warning(
-                "connection closed", metadata: ["client": "\(connections[slot].peer)", "reason": "\(violation)"])
+            note(.warning, "client cut off", slot, ["reason": "\(violation)"])
             abort(slot, .violation)
             return true
         }
@@ -39,7 +37,7 @@ extension Loop {
         if served.flags.contains(.fastZero), !zeroesFast(served, slot) {
             return refuse(
                 served, CommandKind(served.command), .notSupported,
-                "zeroes cannot be stored faster than they can be written", slot)
+                "zeroes cannot be stored faster than they can be written", lengthBytes: served.lengthBytes, slot)
         }
         guard unsafe connections[slot].freeRequestCount > 0 else { return false }
         let needs = served.bufferNeeds
@@ -130,7 +128,7 @@ extension Loop {
     /// do not expect an answer.
     private mutating func refuse(
         _ served: ServedRequest, _ kind: CommandKind, _ error: NBDError, _ message: StaticString,
-        payloadBytes: UInt32 = 0, _ slot: Int
+        lengthBytes: UInt64, payloadBytes: UInt32 = 0, _ slot: Int
     ) -> Bool {
         guard let request = unsafe connections[slot].takeRequest() else { return false }
         let place = self.slot(request, of: slot)
@@ -138,9 +136,7 @@ extension Loop {
             to: RequestSlot(
                 served: served, task: MediumTask(.flush, offset: 0, length: 0, buffer: nil),
                 measure: RequestMeasure(kind: kind), buffer: nil))
-        unsafe logger.debug(
-            "request refused",
-            metadata: ["client": "\(connections[slot].peer)", "reason": "\(message)"])
+        noteRefusal(of: kind, offset: served.offsetBytes, length: lengthBytes, error, message, slot)
         encodeError(error, message, place, slot)
         if payloadBytes > 0 {
             unsafe connections[slot].payloadRequest = request
@@ -277,9 +273,7 @@ extension Loop {
         case .finished:
             return unsafe requests[place].served.resume(.done, on: &exports[export].served, buffer: &buffer)
         case .failed(let code):
-            unsafe logger.error(
-                "the medium failed",
-                metadata: ["export": "\(exports[export].entry.name)", "reason": "\(errorText(code))"])
+            noteMediumFailure(code, place)
             let done = unsafe requests[place].task.doneBytes / ExportedDrive.sectorBytes
             return unsafe requests[place].served.resume(
                 .failed(MediaError(errno: code), afterSectors: UInt32(clamping: done)), on: &exports[export].served,

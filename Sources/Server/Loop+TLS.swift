@@ -37,11 +37,7 @@ extension Loop {
                 counters[.tlsHandshakes].add()
                 unsafe connections[slot].identityName = link.pointee.session.client.name
                 lookUpExports(slot)
-                unsafe logger.debug(
-                    "TLS begun",
-                    metadata: [
-                        "client": "\(connections[slot].peer)", "tls": "\(link.pointee.session.agreement)",
-                    ])
+                note(.debug, "TLS begun", slot, unsafe ["tls": "\(link.pointee.session.agreement)"])
                 return true
             case .failed(let failure):
                 counters[.tlsFailures].add()
@@ -54,8 +50,7 @@ extension Loop {
     /// TLS has failed. There may be an alert for the client in the output, which it is to read before it is cut off: what
     /// it sends meanwhile is thrown away, because a socket that is closed with bytes unread loses what was sent.
     private mutating func endTLS(_ slot: Int, _ failure: TLSFailure) {
-        unsafe logger.warning(
-            "TLS failed", metadata: ["client": "\(connections[slot].peer)", "reason": "\(failure)"])
+        note(.warning, "TLS failed", slot, ["reason": "\(failure)"])
         queueSend(slot)
         drain(slot, .tlsFailed)
         unsafe connections[slot].awaitsEndOfFile = !connections[slot].isAtEndOfFile

@@ -177,7 +177,7 @@ enum LoopMetric: String, CaseIterable {
 
 extension CommandKind {
     /// As NBD calls it.
-    fileprivate var label: String {
+    var label: String {
         switch Command(rawValue: UInt16(index)) {
         case .read: "read"
         case .write: "write"
@@ -201,7 +201,7 @@ extension CommandKind {
 
 extension NBDError {
     /// Its name without "NBD_".
-    fileprivate var label: String {
+    var label: String {
         switch self {
         case .notPermitted: "EPERM"
         case .inputOutput: "EIO"
@@ -216,7 +216,7 @@ extension NBDError {
 }
 
 extension EndReason {
-    fileprivate var label: String {
+    var label: String {
         switch self {
         case .disconnect: "disconnect"
         case .closed: "closed"

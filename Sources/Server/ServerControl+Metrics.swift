@@ -43,11 +43,11 @@ extension ExportEntry {
         if let failure {
             logger.error(
                 "export closed, but its image could not be flushed: what clients have not flushed may be lost",
-                metadata: ["export": "\(name)", "unflushed": "\(unflushed)", "reason": "\(failure)"])
+                metadata: ["export": "\(name)", "unflushed": .stringConvertible(unflushed), "reason": "\(failure)"])
         } else if unflushed > 0 {
             logger.notice(
                 "export closed; what clients have not flushed is stable now",
-                metadata: ["export": "\(name)", "unflushed": "\(unflushed)"])
+                metadata: ["export": "\(name)", "unflushed": .stringConvertible(unflushed)])
         } else {
             logger.info("export closed; clients have flushed everything", metadata: ["export": "\(name)"])
         }
@@ -58,7 +58,7 @@ extension ExportEntry {
         guard unflushedBytes > 0 else { return }
         logger.warning(
             "export left as it is: what clients have not flushed may be lost",
-            metadata: ["export": "\(name)", "unflushed": "\(unflushedBytes)"])
+            metadata: ["export": "\(name)", "unflushed": .stringConvertible(unflushedBytes)])
     }
 }
 

@@ -116,7 +116,7 @@ public final class ServerControl: Sendable {
         }
         let grown = try shared.exports.grow(name, toSectors: sectors)
         shared.postToAll(.refresh(grown))
-        shared.logger.notice("export grown", metadata: ["export": "\(name)", "sectors": "\(sectors)"])
+        shared.logger.notice("export grown", metadata: ["export": "\(name)", "sectors": .stringConvertible(sectors)])
         return sectors * 512
     }
 

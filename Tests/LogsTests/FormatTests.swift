@@ -74,7 +74,7 @@ import Testing
     func anythingIsOneLine(format: LogFormat) {
         for value in hostileStrings + hostileStrings.map({ String(repeating: $0 + "\u{1B}", count: 3000) }) {
             let fields: Logger.Metadata = [
-                "client": "\(value)", "user": "\(value)", "export": "\(value)", "name": "\(value)",
+                "client": "\(value)", "identity": "\(value)", "export": "\(value)", "name": "\(value)",
                 "reason": "\(value)",
             ]
             let line = LogEntry(level: .error, message: "connection closed", fields: fields).line(format)
@@ -89,16 +89,16 @@ import Testing
     @Test func whatIsTooLongIsCut() throws {
         let value = String(repeating: "\"\u{1B}", count: 5000)
         let fields: Logger.Metadata = [
-            "client": "\(value)", "user": "\(value)", "export": "\(value)", "reason": "\(value)", "x": "\(value)",
+            "client": "\(value)", "identity": "\(value)", "export": "\(value)", "reason": "\(value)", "x": "\(value)",
         ]
         let entry = LogEntry(level: .error, message: "it failed", fields: fields)
         let found = try parseLogfmt(String(text(entry.line(.text)).dropLast()))
-        #expect(Set(found.keys) == ["time", "level", "message", "client", "user", "export", "x", "reason"])
+        #expect(Set(found.keys) == ["time", "level", "message", "client", "identity", "export", "x", "reason"])
         #expect(found["reason"]?.hasSuffix("...") == true)
         let keys = try python(
             "import json, sys; print(*json.loads(sys.stdin.buffer.read()))",
             input: [String(text(entry.line(.json)).dropLast())])
-        #expect(keys == ["time level message client user export x reason"])
+        #expect(keys == ["time level message client identity export x reason"])
     }
 
     @Test func timesAreRFC3339() throws {

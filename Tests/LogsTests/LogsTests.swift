@@ -44,14 +44,14 @@ import Testing
         let pipe = LogPipe()
         // It has room for everything. (fcntl(2), F_SETPIPE_SZ)
         #expect(fcntl(pipe.writer, 1031, 1 << 20) == 1 << 20)
-        let logs = Logs(format: .json, level: .info, descriptor: pipe.writer)
+        let logs = Logs(format: .json, level: .debug, descriptor: pipe.writer)
         let count = 150
         let running = Atomic<Int>(8)
         for thread in 0..<8 {
             Thread.detachNewThread {
                 let logger = logs.logger(label: "test")
                 for number in 0..<count {
-                    logger.info(
+                    logger.debug(
                         "event",
                         metadata: [
                             "thread": .stringConvertible(thread), "number": .stringConvertible(number),
@@ -79,16 +79,16 @@ import Testing
     func aReaderThatDoesNotReadHoldsNobodyUp(isNonBlocking: Bool) throws {
         let pipe = LogPipe()
         if isNonBlocking { _ = fcntl(pipe.writer, F_SETFL, O_NONBLOCK) }
-        let logger = Logs(format: .text, level: .info, descriptor: pipe.writer).logger(label: "test")
+        let logger = Logs(format: .text, level: .debug, descriptor: pipe.writer).logger(label: "test")
         let count = 10_000
         let began = monotonicMilliseconds()
-        for number in 0..<count { logger.info("event", metadata: ["number": .stringConvertible(number)]) }
+        for number in 0..<count { logger.debug("event", metadata: ["number": .stringConvertible(number)]) }
         // The first line without room waits 50 ms, and so would thousands.
         #expect(monotonicMilliseconds() - began < 20_000)
         let numbers = try pipe.lines().map { try parseLogfmt($0)["number"] }
         #expect(numbers.count > 100 && numbers.count < count)
         #expect(numbers == (0..<numbers.count).map { "\($0)" })
-        logger.info("after")
+        logger.debug("after")
         let rest = try pipe.lines().map { try parseLogfmt($0) }
         #expect(rest.map { $0["message"] } == ["lines of the log were lost", "after"])
         #expect(rest.first?["count"] == "\(count - numbers.count)")
@@ -97,9 +97,9 @@ import Testing
     @Test func aClosedReaderHarmsNobody() {
         signal(SIGPIPE, SIG_IGN)
         let pipe = LogPipe()
-        let logger = Logs(format: .text, level: .info, descriptor: pipe.writer).logger(label: "test")
+        let logger = Logs(format: .text, level: .debug, descriptor: pipe.writer).logger(label: "test")
         pipe.closeReader()
-        for _ in 0..<100 { logger.info("event") }
+        for _ in 0..<100 { logger.debug("event") }
     }
 
     // systemd.exec(5), JOURNAL_STREAM.

@@ -78,10 +78,20 @@ private final class Limit {
         #expect(limit.admits(entry(client: "[2001:db8::1]:1"), at: 0))
         #expect(limit.admits(entry("TLS failed", client: "10.0.0.1:1"), at: 0))
         #expect(limit.admits(entry(client: "10.0.0.1:1", export: "disk"), at: 0))
-        #expect(limit.admits(entry(client: nil), at: 0))
+        // What has no client is counted, too: a system that is out of descriptors, say.
+        #expect(admitted(100, of: limit, at: 0) { _ in entry("cannot accept a connection", client: nil) } == 5)
     }
 
-    @Test(arguments: ["[2001:db8::1]", "10.0.0.1", "vsock:3"])
+    @Test func processesDoNotCount() throws {
+        let limit = Limit()
+        #expect(admitted(100, of: limit, at: 0) { entry(client: "unix:pid=\($0),uid=1000") } == 5)
+        #expect(limit.takeDue(at: 10_000).first?["client"] == "unix:uid=1000")
+        #expect(admitted(10, of: limit, at: 0) { entry(client: "unix:pid=\($0),uid=1001") } == 5)
+        // Each virtual machine is another client.
+        #expect(admitted(100, of: limit, at: 0) { entry(client: "vsock:\($0)") } == 100)
+    }
+
+    @Test(arguments: ["[2001:db8::1]", "10.0.0.1"])
     func portsDoNotCount(host: String) {
         let limit = Limit()
         #expect(admitted(100, of: limit, at: 0) { entry(client: "\(host):\($0)") } == 5)

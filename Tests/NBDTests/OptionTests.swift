@@ -120,7 +120,7 @@ func abort(_ payloadBytes: Int) {
     while true {
         let (consumed, event) = negotiation.advance(bytes.span.bytes, exports: many)
         bytes.removeFirst(consumed)
-        guard case .reply(let reply) = event else { break }
+        guard case .reply(let reply, nil) = event else { break }
         #expect(reply.count < 65536 + 20 + 4 + 2 * 4096)
         received += reply
         pieces += 1

@@ -105,7 +105,7 @@ struct Handshake: Equatable {
             #expect((0...rest.count).contains(consumed), sourceLocation: location)
             rest.removeFirst(consumed)
             switch event {
-            case .reply(let bytes):
+            case .reply(let bytes, _):
                 #expect(end == nil, "a reply after the end of the handshake", sourceLocation: location)
                 replies += bytes
             case .startTLS(let bytes):
