@@ -216,6 +216,13 @@ struct Connection: ~Copyable {
         return parameters?.messages.requestHeaderBytes ?? 0
     }
 
+    /// Replies are encrypted before they are sent; otherwise they are sent as they are, encrypted by the kernel or not at
+    /// all.
+    var encryptsHere: Bool {
+        guard let link = unsafe secure else { return false }
+        return unsafe !link.pointee.kernelEncrypts
+    }
+
     /// A request has arrived in part.
     var isInsideRequest: Bool {
         payloadRequest != nil || statusRequest != nil || headerCount > 0 && headerCount < headerLength

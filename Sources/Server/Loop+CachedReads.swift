@@ -14,7 +14,7 @@ extension Loop {
     /// at them: TLS encrypts, and replies in chunks look for holes.
     func cachedData(of served: ServedRequest, _ slot: Int) -> UnsafeMutableRawPointer? {
         guard served.command == .read, served.lengthBytes <= Self.largestCachedRead else { return nil }
-        guard let messages = unsafe connections[slot].parameters?.messages, unsafe connections[slot].secure == nil,
+        guard let messages = unsafe connections[slot].parameters?.messages, unsafe !connections[slot].encryptsHere,
             !messages.hasChunks || served.flags.contains(.df)
         else { return nil }
         let needs = served.bufferNeeds

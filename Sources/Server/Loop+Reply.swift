@@ -163,7 +163,8 @@ extension Loop {
             return
         }
         guard unsafe !connections[slot].isSending else { return }
-        if let link = unsafe connections[slot].secure {
+        askKernelToEncrypt(slot)
+        if let link = unsafe connections[slot].secure, unsafe connections[slot].encryptsHere {
             unsafe sendRecords(link, slot)
         } else if unsafe !connections[slot].handshakeOutput.isEmpty {
             sendHandshake(slot)
@@ -247,7 +248,7 @@ extension Loop {
         unsafe connections[slot].isSending = true
         unsafe ring.sendMessage(
             connections[slot].descriptor, UnsafePointer(connections[slot].message),
-            all: connections[slot].sendBytesLeft <= 2 * Self.sendLimitBytes,
+            all: connections[slot].secure == nil && connections[slot].sendBytesLeft <= 2 * Self.sendLimitBytes,
             userData: Token(.send, connection: slot).userData)
     }
 
@@ -260,7 +261,7 @@ extension Loop {
             return
         }
         counters[.sentBytes].add(UInt64(max(0, result)))
-        if let link = unsafe connections[slot].secure {
+        if let link = unsafe connections[slot].secure, unsafe connections[slot].encryptsHere {
             if result > 0 { unsafe link.pointee.session.removeOutput(Int(result)) }
         } else if unsafe result > 0 && result < connections[slot].sendBytesLeft && connections[slot].phase != .closing {
             skipSent(Int(result), slot)

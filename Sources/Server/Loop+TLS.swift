@@ -141,6 +141,20 @@ extension Loop {
         return taken == rest.count
     }
 
+    /// Once the last word of the TLS handshake has been sent, the kernel may take over what is sent. (MSG_WAITALL is
+    /// unknown to it there.)
+    mutating func askKernelToEncrypt(_ slot: Int) {
+        guard let link = unsafe connections[slot].secure, unsafe link.pointee.isOpen,
+            unsafe !link.pointee.hasAskedKernel && link.pointee.session.output.isEmpty
+        else { return }
+        unsafe link.pointee.hasAskedKernel = true
+        guard unsafe connections[slot].peer.isRemote else { return }
+        unsafe link.pointee.kernelEncrypts = link.pointee.session.letKernelEncrypt(connections[slot].descriptor)
+        if unsafe link.pointee.kernelEncrypts {
+            unsafe logger.debug("the kernel encrypts", metadata: ["client": "\(connections[slot].peer)"])
+        }
+    }
+
     /// Tells a client whose session ends that nothing more comes (close_notify), if it is not told yet.
     ///
     /// - Returns: whether there is something to send first.
@@ -148,6 +162,10 @@ extension Loop {
         guard let link = unsafe connections[slot].secure, unsafe link.pointee.isOpen, unsafe !link.pointee.saidGoodbye
         else { return false }
         unsafe link.pointee.saidGoodbye = true
+        guard unsafe connections[slot].encryptsHere else {
+            unsafe link.pointee.session.closeThroughKernel(connections[slot].descriptor)
+            return false
+        }
         unsafe link.pointee.session.close()
         queueSend(slot)
         return true

@@ -16,6 +16,9 @@ struct SecureLink: ~Copyable {
     /// The TLS handshake is over.
     var isOpen = false
     var end: End?
+    /// The kernel was asked to encrypt what is sent, and whether it does.
+    var hasAskedKernel = false
+    var kernelEncrypts = false
     /// close_notify is in the output, or has been sent.
     var saidGoodbye = false
     /// How much of the oldest reply is encrypted.

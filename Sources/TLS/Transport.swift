@@ -18,6 +18,8 @@ struct Transport {
     let outputCapacity: Int
     var outputHead = 0
     var outputTail = 0
+    /// What GnuTLS sends is thrown away: the kernel makes the records.
+    var isMute = false
 
     init(session: gnutls_session_t, output: UnsafeMutableRawPointer, outputCapacity: Int) {
         unsafe self.session = session
@@ -67,6 +69,7 @@ struct Transport {
 
     /// Appends what GnuTLS sends, a record at a time: all of it or nothing.
     fileprivate mutating func push(_ bytes: UnsafeRawPointer?, _ count: Int) -> Int {
+        guard !isMute else { return count }
         guard let bytes = unsafe bytes, count <= outputRoom else {
             unsafe gnutls_transport_set_errno(session, ENOBUFS)
             return -1
