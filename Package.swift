@@ -29,7 +29,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
-        .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.1"),
     ],
     targets: [
         .systemLibrary(name: "CLibURing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
@@ -63,7 +62,7 @@ let package = Package(
             ]),
         room(
             "Control",
-            ["Server", "Settings", "Media", "ATA", "Logs", .product(name: "FlyingFox", package: "FlyingFox")]),
+            ["Server", "Settings", "Media", "ATA", "Logs", .product(name: "Logging", package: "swift-log")]),
         room("Bench", ["NBD", "TLS"]),
         .executableTarget(
             name: "spindle",

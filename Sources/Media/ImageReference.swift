@@ -30,8 +30,8 @@ public enum ImageReference: Equatable, Sendable {
     /// as in QEMU.
     public static func sectors(sizeBytes: UInt64) -> UInt64 { sizeBytes / 512 + (sizeBytes % 512 == 0 ? 0 : 1) }
 
-    /// A size: bytes, sectors with `s`, or a power of 1024 with K, M, G, T or P.
-    private static func sizeBytes(_ text: String, prefix: String) throws(ImageReferenceError) -> UInt64 {
+    /// A size behind a prefix: bytes, sectors with `s`, or a power of 1024 with K, M, G, T or P.
+    public static func sizeBytes(_ text: String, prefix: String = "") throws(ImageReferenceError) -> UInt64 {
         let units: [Character: UInt64] = [
             "s": 512, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50,
         ]
@@ -60,8 +60,8 @@ public enum ImageReferenceError: Error, Equatable, CustomStringConvertible {
         case .empty:
             "the name of the image is empty: give a path, memory:SIZE or null:SIZE"
         case .badSize(let text, let prefix):
-            "'\(text)' has no size: write it as \(prefix)64M, \(prefix)3G, \(prefix)6291456s (sectors) or in bytes; "
-                + "a file of that name is ./\(text)"
+            "'\(text)' has no size: write it as \(prefix)64M, \(prefix)3G, \(prefix)6291456s (sectors) or in bytes"
+                + (prefix.isEmpty ? "" : "; a file of that name is ./\(text)")
         case .tooLarge(let text):
             "'\(text)' is too large: an ATA drive has at most 2^48 sectors of 512 bytes, 128P"
         }

@@ -4,13 +4,14 @@ import Glibc
 import IOUring
 
 /// A socket that clients connect to.
-struct Listener {
+public struct Listener: Sendable {
     /// How many connections may wait to be accepted; the kernel lowers it to net.core.somaxconn.
     private static let backlog: Int32 = 4096
 
-    let descriptor: Int32
+    /// What accept(2) is called on.
+    public let descriptor: Int32
     /// Where it listens, the port filled in if the system chose it.
-    let endpoint: Endpoint
+    public let endpoint: Endpoint
     /// TCP options are set on its connections.
     var isTCP: Bool { if case .tcp = endpoint { true } else { false } }
     /// Somebody else has opened it, and may go on listening.
@@ -26,9 +27,12 @@ struct Listener {
     }
 
     /// Listens on each address that `endpoint` stands for.
-    static func open(_ endpoint: Endpoint, passed: SystemdSockets = SystemdSockets()) throws(EndpointError)
-        -> [Listener]
-    {
+    public static func open(_ endpoint: Endpoint) throws(EndpointError) -> [Listener] {
+        try open(endpoint, passed: SystemdSockets())
+    }
+
+    /// Listens on each address that `endpoint` stands for, which may be a socket that systemd has passed.
+    static func open(_ endpoint: Endpoint, passed: SystemdSockets) throws(EndpointError) -> [Listener] {
         switch endpoint {
         case .unix(let path, let permissions): [try unix(path, permissions)]
         case .tcp(let host, let port): try tcp(host, port)
@@ -46,7 +50,7 @@ struct Listener {
     }
 
     /// Turns away whoever comes from now on, while the descriptor may still be in use.
-    func refuse() {
+    public func refuse() {
         guard !isInherited else { return }
         ownedFile?.remove()
         shutdown(descriptor, Int32(SHUT_RDWR))

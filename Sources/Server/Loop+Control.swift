@@ -1,5 +1,6 @@
 // What other threads want of the loop, between two turns.
 
+import Export
 import Glibc
 import IOUring
 import Logging
@@ -32,9 +33,15 @@ extension Loop {
         }
     }
 
+    /// The drive has grown. Whoever is connected was told the old size; but Linux's driver can be told the new one while
+    /// its device is in use, so that what lies beyond the old end is served on old connections, too.
     private mutating func refresh(_ entry: ExportEntry) {
         guard unsafe exportUsers[entry.number] > 0, unsafe exports[entry.number].entry === entry else { return }
-        unsafe exports[entry.number].served = entry.drive
+        let drive = entry.drive
+        unsafe exports[entry.number].served = drive
+        for slot in 0..<connectionSlots where unsafe connections[slot].entry === entry {
+            unsafe connections[slot].parameters?.sizeBytes = drive.sectorCount * ExportedDrive.sectorBytes
+        }
     }
 
     private mutating func endConnections(of entry: ExportEntry) {

@@ -6,8 +6,24 @@ import Synchronization
 
 /// Runs `body` on a new thread.
 func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
-    let box = unsafe Unmanaged.passRetained(ThreadBody(body)).toOpaque()
     var thread = pthread_t()
+    let result = createThread(&thread, body)
+    precondition(result == 0, "a thread could not be started: \(errorText(result))")
+    return thread
+}
+
+/// Runs `body` on a new thread that nobody waits for.
+///
+/// - Returns: false when there can be no thread now.
+public func startDetachedThread(_ body: @escaping @Sendable () -> Void) -> Bool {
+    var thread = pthread_t()
+    guard createThread(&thread, body) == 0 else { return false }
+    pthread_detach(thread)
+    return true
+}
+
+private func createThread(_ thread: inout pthread_t, _ body: @escaping @Sendable () -> Void) -> Int32 {
+    let box = unsafe Unmanaged.passRetained(ThreadBody(body)).toOpaque()
     let result = unsafe pthread_create(
         &thread, nil,
         { argument in
@@ -15,8 +31,8 @@ func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
             unsafe Unmanaged<ThreadBody>.fromOpaque(argument).takeRetainedValue().body()
             return nil
         }, box)
-    precondition(result == 0, "a thread could not be started: \(errorText(result))")
-    return thread
+    if result != 0 { unsafe Unmanaged<ThreadBody>.fromOpaque(box).release() }
+    return result
 }
 
 private final class ThreadBody: Sendable {

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Glibc
+import Media
 import Sandbox
 import Settings
 
@@ -53,6 +54,24 @@ struct SandboxOptions: ParsableArguments {
     }
 }
 
+extension SandboxOptions {
+    /// An image that could not be opened while the server runs: why that may be the sandbox's doing.
+    struct HiddenImage: Error, CustomStringConvertible {
+        let error: MediumError
+
+        var description: String {
+            "\(error); in its sandbox the server opens no images but those below a --sandbox-path PATH, and those of "
+                + "the configuration file"
+        }
+    }
+
+    /// Says more about what an image's opening has failed with.
+    func explaining(_ error: any Error) -> any Error {
+        guard sandbox != .off, let error = error as? MediumError, case .cannotOpen(_, EACCES, _) = error else { return error }
+        return HiddenImage(error: error)
+    }
+}
+
 /// What is known before images are opened.
 struct PreparedSandbox {
     private let sandbox: Sandbox
@@ -85,8 +104,8 @@ struct PreparedSandbox {
 
     /// Compares the limit of descriptors with what the server may need.
     mutating func checkDescriptors(connections: Int, exports: Int) {
-        // The program's own: standard streams, listeners, rings, and a few for a moment.
-        let needed = connections + exports + 64
+        // The program's own: standard streams, listeners, rings, clients of the control socket, and a few for a moment.
+        let needed = connections + exports + 128
         if let limit = DescriptorLimit.raise(toHold: needed) {
             warnings.append(
                 """

@@ -2,6 +2,7 @@
 
 import ATA
 import ArgumentParser
+import Control
 import Glibc
 import Logs
 import Media
@@ -71,6 +72,9 @@ struct Serve: ParsableCommand {
     @OptionGroup(title: "What the server gives up")
     var sandbox: SandboxOptions
 
+    @OptionGroup(title: "Control")
+    var control: ControlOptions
+
     @Option(help: "How many threads serve; one for each processor if not given.")
     var threads: Int?
 
@@ -132,6 +136,8 @@ struct Serve: ParsableCommand {
         defer { pidFile?.remove() }
         let privateSocket = process.run != nil && settings.endpoints.isEmpty ? try PrivateSocket() : nil
         defer { privateSocket?.remove() }
+        let operators = try ControlService(control: control.control, metrics: control.metrics)
+        defer { operators.stop() }
         let server = try Server(
             exports: exports, endpoints: privateSocket.map { [$0.endpoint] } ?? settings.endpoints,
             loops: settings.threads ?? processorCount(), limits: limits, tls: tls, logger: logger)
@@ -144,7 +150,8 @@ struct Serve: ParsableCommand {
             // Clients can connect; they wait for the loops.
             try pidFile?.publish()
             sandbox.checkDescriptors(connections: limits.connections, exports: exports.count)
-            var rules = Sandbox.Rules(of: settings, file: config, endpoints: server.endpoints)
+            var rules = Sandbox.Rules(
+                of: settings, file: config, endpoints: server.endpoints + control.endpoints)
             if let path = process.pidFile { rules.removable.append(path) }
             if let privateSocket { rules.removableFolders.append(privateSocket.folder) }
             try sandbox.enter(rules)
@@ -157,11 +164,28 @@ struct Serve: ParsableCommand {
         for warning in sandbox.warnings { logger.warning("\(warning)") }
         let status = try server.run(signals: signals, command: command) {
             try sandbox.filterSystemCalls(command: command?.process)
+            try operators.start(program(of: server, logs))
             // What a command prints is all that is printed.
             if command == nil { try announce(server, isEncrypted: settings.tls.mode == .require) }
             notifyReady()
         }
         if let status, status != 0 { throw ExitCode(status) }
+    }
+
+    /// What the control socket controls.
+    private func program(of server: Server, _ logs: Logs) -> ControlledProgram {
+        let handle = server.control
+        let sandbox = sandbox
+        return ControlledProgram(
+            version: Spindle.configuration.version, endpoints: server.endpoints, server: handle,
+            add: { export in
+                do {
+                    try handle.add(try export.open(ordinal: handle.exports().count + 1))
+                } catch {
+                    throw sandbox.explaining(error)
+                }
+            },
+            reload: nil, metrics: { Array(handle.metrics().utf8) }, logs: logs)
     }
 
     /// What the command line says.

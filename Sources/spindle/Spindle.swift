@@ -9,6 +9,7 @@ struct Spindle: ParsableCommand {
         commandName: "spindle", version: "0.1.0",
         subcommands: [
             Serve.self,
+            Ctl.self,
             Check.self,
             Identify.self,
             TLSKeys.self,

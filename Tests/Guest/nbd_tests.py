@@ -2,8 +2,11 @@
 
 import itertools
 import json
+import pathlib
 import random
+import subprocess
 
+from guest import program
 from server import Server, identify_words, sparse
 
 NETWORK = ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
@@ -15,6 +18,9 @@ def run(context):
         name = f"nbd: {kind} over {'four connections' if options else 'one connection'}"
         context.outcomes.run(name, filesystem, context, kind, options)
     context.outcomes.run("nbd: fio verifies random writes and trims", verify, context)
+    for kind, options in [("netlink", ""), ("ioctl", "-nonetlink")]:
+        name = f"nbd: grown while mounted, connected by {kind}"
+        context.outcomes.run(name, grow, context, kind, options)
     context.outcomes.run("nbd: server killed under nbd-client -persist", persist, context)
 
 
@@ -89,6 +95,27 @@ def verify(context):
     job = json.loads(outcome.text("fio.json"))["jobs"][0]
     amounts = {direction: job[direction]["total_ios"] for direction in ("read", "write", "trim")}
     assert job["error"] == 0 and all(amounts.values()), f"seed {seed}: {amounts}, error {job['error']}"
+
+
+def grow(context, kind, options):
+    """`spindle ctl grow`, then contrib/linux/nbd-resize in the guest and resize2fs, all while the file system is used."""
+    image = sparse(context.folder / f"grow-{kind}.img", 32 << 20)
+    control = context.folder / f"grow-{kind}.control"
+    strict = subprocess.run(["perl", "-Mstrict", "-e", "print $INC{'strict.pm'}"], check=True, stdout=subprocess.PIPE,
+                            text=True).stdout
+    files = {"job/nbd-resize": (context.project / "contrib/linux/nbd-resize").read_bytes(),
+             strict.lstrip("/"): pathlib.Path(strict).read_bytes(),
+             **program("/usr/bin/perl"), **program("/sbin/resize2fs", "/usr/bin/resize2fs")}
+    with Server(context.program, "--control", f"unix:{control}", f"grow={image}") as server:
+        with context.guest.start("grow.sh", modules="virtio_net nbd ext4 crc32c_generic", qemu=NETWORK, files=files,
+                                 variables={"port": server.port, "name": "grow", "options": options}) as guest:
+            guest.wait_for("mounted")
+            subprocess.run([context.program, "ctl", "--control", f"unix:{control}", "grow", "grow", "96M"], check=True,
+                           stdout=subprocess.DEVNULL)
+            outcome = guest.finish()
+        assert server.stop() == 0, "the server did not end well"
+    assert outcome.text("size") == f"{96 << 20}\n", outcome.text("size")
+    assert image.stat().st_size == 96 << 20
 
 
 def persist(context):

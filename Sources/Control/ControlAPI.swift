@@ -1,0 +1,234 @@
+// The routes of docs/openapi.yaml, and what each does.
+
+import Glibc
+import Logging
+import Media
+import Server
+import Settings
+
+/// The API of one program.
+struct ControlAPI: Sendable {
+    private let program: ControlledProgram
+    private let logger: Logger
+    /// When the program began, in seconds of CLOCK_MONOTONIC.
+    private let startedAt: Int
+
+    init(_ program: ControlledProgram) {
+        self.program = program
+        logger = program.logs.logger(label: "control")
+        startedAt = Self.now
+    }
+
+    /// All routes, in the order of the document.
+    var routes: [Route] {
+        [
+            Route("GET", "/v1") { _ throws(HTTPFailure) in try describe() },
+            Route("GET", "/v1/exports") { _ throws(HTTPFailure) in listExports() },
+            Route("POST", "/v1/exports") { call throws(HTTPFailure) in try addExport(call.body) },
+            Route("GET", "/v1/exports/{name}") { call throws(HTTPFailure) in
+                HTTPResponse(.ok, try export(call.arguments[0]))
+            },
+            Route("DELETE", "/v1/exports/{name}", parameters: ["mode"]) { call throws(HTTPFailure) in
+                try removeExport(call.arguments[0], mode: call.parameter("mode"))
+            },
+            Route("POST", "/v1/exports/{name}/grow") { call throws(HTTPFailure) in
+                try growExport(call.arguments[0], call.body)
+            },
+            Route("GET", "/v1/connections") { _ throws(HTTPFailure) in try listConnections() },
+            Route("DELETE", "/v1/connections/{number}") { call throws(HTTPFailure) in
+                try dropConnection(call.arguments[0])
+            },
+            Route("GET", "/v1/log-level") { _ throws(HTTPFailure) in logLevel() },
+            Route("PUT", "/v1/log-level") { call throws(HTTPFailure) in try setLogLevel(call.body) },
+            Route("POST", "/v1/reload") { _ throws(HTTPFailure) in try reload() },
+            metricsRoute,
+        ]
+    }
+
+    /// The route that may be offered elsewhere, too.
+    var metricsRoute: Route {
+        Route("GET", "/metrics") { _ throws(HTTPFailure) in
+            HTTPResponse(.ok, contentType: "text/plain; version=0.0.4; charset=utf-8", body: program.metrics())
+        }
+    }
+
+    private func describe() throws(HTTPFailure) -> HTTPResponse {
+        HTTPResponse(
+            .ok,
+            Answer.Program(
+                version: program.version, pid: getpid(), uptimeSeconds: Self.now - startedAt,
+                endpoints: program.endpoints.map(\.description), exports: program.server.exports().count,
+                connections: try connections().count))
+    }
+
+    private static var now: Int {
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+        return time.tv_sec
+    }
+}
+
+// Exports.
+extension ControlAPI {
+    private func listExports() -> HTTPResponse {
+        HTTPResponse(.ok, Answer.Exports(exports: program.server.exports().map(Answer.Export.init)))
+    }
+
+    private func export(_ name: String) throws(HTTPFailure) -> Answer.Export {
+        guard let status = program.server.exports().first(where: { $0.name == name }) else {
+            throw HTTPFailure(ServerError.noSuchExport(name))
+        }
+        return Answer.Export(status)
+    }
+
+    private func addExport(_ body: [UInt8]) throws(HTTPFailure) -> HTTPResponse {
+        let value = try JSON.decode(body)
+        let name: String
+        do {
+            let settings = try ExportSettings(reading: value)
+            name = settings.name
+            // Else the image would be opened and its lock taken, and the answer could be about these instead.
+            if program.server.exports().contains(where: { $0.name == name && !$0.isDraining }) {
+                throw ServerError.nameTaken(name)
+            }
+            try program.add(settings)
+        } catch let error as ServerError {
+            throw HTTPFailure(error)
+        } catch {
+            throw HTTPFailure(.unprocessableContent, "\(error)")
+        }
+        var response = HTTPResponse(.created, try export(name))
+        response.fields.append(
+            HTTPResponse.Field(name: "Location", value: "/v1/exports/" + ControlClient.percentEncoded(name)))
+        return response
+    }
+
+    private func removeExport(_ name: String, mode text: String?) throws(HTTPFailure) -> HTTPResponse {
+        guard let mode = RemovalMode(rawValue: text ?? RemovalMode.safe.rawValue) else {
+            let allowed = RemovalMode.allCases.map(\.rawValue).joined(separator: ", ")
+            throw HTTPFailure(.badRequest, "'\(text ?? "")' is no mode: it is one of \(allowed)")
+        }
+        do throws(ServerError) {
+            // What nobody has open needs no draining: it is gone when this is answered.
+            try program.server.remove(name, mode == .drain ? .safe : mode)
+        } catch .inUse where mode == .drain {
+            return try drainExport(name)
+        } catch {
+            throw HTTPFailure(error)
+        }
+        return HTTPResponse(.noContent)
+    }
+
+    private func drainExport(_ name: String) throws(HTTPFailure) -> HTTPResponse {
+        do {
+            try program.server.remove(name, .drain)
+        } catch {
+            throw HTTPFailure(error)
+        }
+        // The last client may have left meanwhile.
+        let status = program.server.exports().first { $0.name == name && $0.isDraining }
+        return status.map { HTTPResponse(.accepted, Answer.Export($0)) } ?? HTTPResponse(.noContent)
+    }
+
+    private func growExport(_ name: String, _ body: [UInt8]) throws(HTTPFailure) -> HTTPResponse {
+        let size = body.isEmpty ? nil : try JSON.decode(body).member("size", of: ["size"])
+        do {
+            _ = try program.server.grow(name, toBytes: try size.map { try ImageReference.sizeBytes($0) })
+        } catch let error as ServerError {
+            throw HTTPFailure(error)
+        } catch {
+            throw HTTPFailure(.unprocessableContent, "\(error)")
+        }
+        return HTTPResponse(.ok, try export(name))
+    }
+}
+
+// Connections, the log, the configuration.
+extension ControlAPI {
+    private func connections() throws(HTTPFailure) -> [ConnectionStatus] {
+        do {
+            return try program.server.connections()
+        } catch {
+            throw HTTPFailure(error)
+        }
+    }
+
+    private func listConnections() throws(HTTPFailure) -> HTTPResponse {
+        HTTPResponse(.ok, Answer.Connections(connections: try connections().map(Answer.Connection.init)))
+    }
+
+    private func dropConnection(_ text: String) throws(HTTPFailure) -> HTTPResponse {
+        guard let number = UInt64(text), text.first != "+" else {
+            throw HTTPFailure(.badRequest, "'\(text)' is no number of a connection; /v1/connections lists them")
+        }
+        do {
+            try program.server.drop(connection: number)
+        } catch {
+            throw HTTPFailure(error)
+        }
+        return HTTPResponse(.noContent)
+    }
+
+    private func logLevel() -> HTTPResponse {
+        HTTPResponse(.ok, Answer.LogLevel(level: program.logs.level.rawValue))
+    }
+
+    private func setLogLevel(_ body: [UInt8]) throws(HTTPFailure) -> HTTPResponse {
+        let text = try JSON.decode(body).member("level", of: ["level"])
+        let level: Logger.Level
+        do {
+            level = try parseLogLevel(text ?? "")
+        } catch {
+            throw HTTPFailure(.unprocessableContent, "\(error)")
+        }
+        program.logs.level = level
+        logger.notice("log level changed", metadata: ["level": "\(level)"])
+        return logLevel()
+    }
+
+    private func reload() throws(HTTPFailure) -> HTTPResponse {
+        guard let reload = program.reload else {
+            throw HTTPFailure(.conflict, "the server was started without --config; there is nothing to read again")
+        }
+        do {
+            return HTTPResponse(.ok, Answer.Reload(changes: try reload()))
+        } catch let error as ServerError {
+            throw HTTPFailure(error)
+        } catch {
+            throw HTTPFailure(.unprocessableContent, "\(error)")
+        }
+    }
+}
+
+extension HTTPFailure {
+    /// What the server refused.
+    fileprivate init(_ error: ServerError) {
+        let status: HTTPStatus =
+            switch error {
+            case .noSuchExport, .noSuchConnection: .notFound
+            case .nameTaken, .tooManyExports, .inUse: .conflict
+            case .export, .cannotGrow: .unprocessableContent
+            case .stopping: .serviceUnavailable
+            case .ring, .endpoint, .flush, .stillInUse: .internalServerError
+            }
+        self.init(status, "\(error)")
+    }
+}
+
+extension SettingsValue {
+    /// The text of a member of an object that has no members but `known`.
+    fileprivate func member(_ name: String, of known: [String]) throws(HTTPFailure) -> String? {
+        guard case .table(let members) = content else {
+            throw HTTPFailure(.badRequest, "the request's content is no JSON object; {\"\(name)\": \"...\"} is one")
+        }
+        for key in members.keys.sorted() where !known.contains(key) {
+            throw HTTPFailure(
+                .unprocessableContent, "there is no such key: '\(key)'; known: \(known.joined(separator: ", "))")
+        }
+        guard let member = members[name] else { return nil }
+        guard case .string(let text) = member.content else {
+            throw HTTPFailure(.unprocessableContent, "'\(name)' has to be a string")
+        }
+        return text
+    }
+}

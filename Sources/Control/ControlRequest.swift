@@ -1,0 +1,37 @@
+// What `spindle ctl` sends.
+
+/// Contents of requests.
+public enum ControlRequest {
+    /// An export to add; what is nil is left to the server.
+    public struct NewExport: Encodable {
+        /// What clients will ask for.
+        public var name: String
+        /// The image, as the server finds it.
+        public var image: String
+        /// As in the configuration file.
+        public var device, controller, cache: String?
+        /// As in the configuration file.
+        public var readOnly: Bool
+
+        /// Describes an export.
+        public init(
+            name: String, image: String, device: String?, controller: String?, cache: String?, readOnly: Bool
+        ) {
+            self.name = name
+            self.image = image
+            self.device = device
+            self.controller = controller
+            self.cache = cache
+            self.readOnly = readOnly
+        }
+
+        /// The content.
+        public var body: [UInt8] { JSON.encode(self) }
+    }
+
+    /// The content that asks for a size.
+    public static func growth(_ size: String) -> [UInt8] { JSON.encode(["size": size]) }
+
+    /// The content that asks for a level.
+    public static func logLevel(_ level: String) -> [UInt8] { JSON.encode(["level": level]) }
+}

@@ -1,0 +1,133 @@
+// What the API answers, as people read it: `spindle ctl` without --json.
+
+/// Texts for people.
+public enum ControlTables {
+    /// `spindle ctl status`
+    public static func server(_ json: [UInt8]) throws -> String {
+        let server = try JSON.decode(Answer.Program.self, json)
+        return Table(
+            rows: [
+                ["Version:", server.version],
+                ["Process:", String(server.pid)],
+                ["Running for:", duration(server.uptimeSeconds)],
+                ["Listening on:", server.endpoints.joined(separator: " ")],
+                ["Exports:", String(server.exports)],
+                ["Connections:", String(server.connections)],
+            ]
+        ).text
+    }
+
+    /// `spindle ctl list`
+    public static func exports(_ json: [UInt8]) throws -> String {
+        let exports = try JSON.decode(Answer.Exports.self, json).exports
+        let rows = exports.map { export in
+            [export.name, size(export.sizeBytes), String(export.connections), state(export), export.description]
+        }
+        return Table(
+            head: ["NAME", "SIZE", "CONNECTIONS", "STATE", "DESCRIPTION"], rows: rows, numbers: [1, 2],
+            whenEmpty: "no exports"
+        ).text
+    }
+
+    /// `spindle ctl show`, and what follows a change of an export.
+    public static func export(_ json: [UInt8]) throws -> String {
+        let export = try JSON.decode(Answer.Export.self, json)
+        return Table(
+            rows: [
+                ["Name:", export.name],
+                ["Description:", export.description],
+                ["Size:", "\(export.sizeBytes) bytes (\(size(export.sizeBytes)), \(export.sizeBytes / 512) sectors)"],
+                ["State:", state(export)],
+                ["Connections:", String(export.connections)],
+            ]
+        ).text
+    }
+
+    /// `spindle ctl connections`
+    public static func connections(_ json: [UInt8]) throws -> String {
+        let connections = try JSON.decode(Answer.Connections.self, json).connections
+        let rows = connections.map { connection in
+            [
+                String(connection.number), connection.export ?? "-", connection.client, connection.identity ?? "-",
+                connection.encrypted ? "yes" : "no", duration(connection.seconds), String(connection.requestsInFlight),
+                String(connection.loop),
+            ]
+        }
+        return Table(
+            head: ["NUMBER", "EXPORT", "CLIENT", "IDENTITY", "TLS", "AGE", "IN FLIGHT", "LOOP"], rows: rows,
+            numbers: [0, 5, 6, 7], whenEmpty: "no connections"
+        ).text
+    }
+
+    /// `spindle ctl log-level`
+    public static func logLevel(_ json: [UInt8]) throws -> String {
+        try JSON.decode(Answer.LogLevel.self, json).level + "\n"
+    }
+
+    /// `spindle ctl reload`
+    public static func reload(_ json: [UInt8]) throws -> String {
+        let changes = try JSON.decode(Answer.Reload.self, json).changes
+        return (changes.isEmpty ? ["nothing has changed"] : changes).map { printable($0) + "\n" }.joined()
+    }
+
+    private static func state(_ export: Answer.Export) -> String {
+        var words = [export.draining ? "draining" : export.connections > 0 ? "in use" : "idle"]
+        if export.readOnly { words.append("read-only") }
+        if export.tlsOnly { words.append("TLS only") }
+        return words.joined(separator: ", ")
+    }
+
+    /// Three digits and a binary unit.
+    static func size(_ bytes: UInt64) -> String {
+        let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
+        let unit = bytes == 0 ? 0 : (63 - bytes.leadingZeroBitCount) / 10
+        let scale = UInt64(1) << UInt64(unit * 10)
+        guard unit > 0, bytes % scale != 0 else { return "\(bytes / scale) \(units[unit])" }
+        // In tenths, rounded down: 1023.9 of one unit is not 1024.
+        let (whole, rest) = bytes.quotientAndRemainder(dividingBy: scale)
+        return "\(whole).\((rest >> UInt64((unit - 1) * 10)) * 10 / 1024) \(units[unit])"
+    }
+
+    /// Two units are enough to see.
+    static func duration(_ seconds: Int) -> String {
+        let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400)
+        if days > 0 { return "\(days)d \(hours % 24)h" }
+        if hours > 0 { return "\(hours)h \(minutes % 60)m" }
+        return minutes > 0 ? "\(minutes)m \(seconds % 60)s" : "\(seconds)s"
+    }
+}
+
+/// Columns that stand one below the other.
+private struct Table {
+    var head: [String] = []
+    var rows: [[String]]
+    /// Columns that end one below the other.
+    var numbers: Set<Int> = []
+    /// Instead of a head without rows.
+    var whenEmpty = ""
+
+    var text: String {
+        guard !rows.isEmpty else { return whenEmpty + "\n" }
+        let lines = (head.isEmpty ? [] : [head]) + rows.map { $0.map(printable) }
+        let widths = lines[0].indices.map { column in lines.map { $0[column].count }.max() ?? 0 }
+        return lines.map { line in
+            let cells = line.enumerated().map { column, cell in
+                let padding = String(repeating: " ", count: widths[column] - cell.count)
+                return numbers.contains(column) ? padding + cell : cell + padding
+            }
+            return trimmed(cells.joined(separator: "  ")) + "\n"
+        }.joined()
+    }
+
+    private func trimmed(_ line: String) -> Substring {
+        line[..<(line.lastIndex { $0 != " " }.map(line.index(after:)) ?? line.startIndex)]
+    }
+}
+
+/// A client's or an operator's words on one line of a terminal that they do not control.
+private func printable(_ text: String) -> String {
+    text.unicodeScalars.map { scalar in
+        scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format
+            ? "\\u{\(String(scalar.value, radix: 16))}" : String(scalar)
+    }.joined()
+}

@@ -1,0 +1,38 @@
+// What the API acts on: the running program, as the command line put it together.
+
+import Logs
+import Server
+import Settings
+
+/// The program behind a control socket. Its functions may be called by any thread, several at a time.
+public struct ControlledProgram: Sendable {
+    /// The program's version.
+    public var version: String
+    /// Where it listens for NBD clients.
+    public var endpoints: [Endpoint]
+    /// The server's handle.
+    public var server: ServerControl
+    /// Opens the image of an export and serves it.
+    public var add: @Sendable (ExportSettings) throws -> Void
+    /// Reads the configuration again and says what changed; nil: there is none.
+    public var reload: (@Sendable () throws -> [String])?
+    /// The counters, as Prometheus reads them.
+    public var metrics: @Sendable () -> [UInt8]
+    /// The log, whose level can be changed, and where changes are written down.
+    public var logs: Logs
+
+    /// Puts a program together.
+    public init(
+        version: String, endpoints: [Endpoint], server: ServerControl,
+        add: @escaping @Sendable (ExportSettings) throws -> Void, reload: (@Sendable () throws -> [String])?,
+        metrics: @escaping @Sendable () -> [UInt8], logs: Logs
+    ) {
+        self.version = version
+        self.endpoints = endpoints
+        self.server = server
+        self.add = add
+        self.reload = reload
+        self.metrics = metrics
+        self.logs = logs
+    }
+}

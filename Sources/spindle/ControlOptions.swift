@@ -1,0 +1,56 @@
+// The options that are about the control socket: of `serve`, which has one, and of `ctl`, which uses it.
+
+import ArgumentParser
+import Control
+import Glibc
+import Server
+
+/// Where a server is controlled and watched.
+struct ControlOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Where the server is controlled: unix:PATH. Only its own user and root may connect, unless a mode is given.",
+            valueName: "endpoint"),
+        transform: Endpoint.init(parsing:))
+    var control: Endpoint?
+
+    @Option(
+        help: ArgumentHelp(
+            "Where Prometheus reads /metrics, and nothing else is: tcp:127.0.0.1:9464, say.", valueName: "endpoint"),
+        transform: Endpoint.init(parsing:))
+    var metrics: Endpoint?
+
+    /// What there is of the two.
+    var endpoints: [Endpoint] { [control, metrics].compactMap(\.self) }
+}
+
+/// Where `ctl` finds the server, and how it prints what that says.
+struct ControlClientOptions: ParsableArguments {
+    /// A value of --control.
+    struct Socket {
+        let path: String
+
+        init(parsing text: String) throws {
+            guard case .unix(let path, _) = try Endpoint(parsing: text) else {
+                throw ValidationError("'\(text)' is no control socket; use unix:PATH")
+            }
+            self.path = path
+        }
+    }
+
+    @Option(
+        help: ArgumentHelp("The server's control socket, unix:PATH.", valueName: "endpoint"),
+        transform: Socket.init(parsing:))
+    var control: Socket?
+
+    @Flag(help: "Print what the server says, in JSON.")
+    var json = false
+
+    /// What --control is when it is not given.
+    static func standardPath() throws -> String {
+        guard let value = unsafe getenv("SPINDLE_CONTROL") else { return ControlClient.standardPath }
+        let text = unsafe String(cString: value)
+        // A path alone, too, as in other programs' variables of this kind.
+        return text.hasPrefix("/") ? text : try Socket(parsing: text).path
+    }
+}

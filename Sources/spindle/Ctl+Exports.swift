@@ -1,0 +1,112 @@
+// The commands of `spindle ctl` that are about exports.
+
+import ArgumentParser
+import Control
+import Glibc
+import Settings
+
+extension Ctl {
+    struct List: ControlCommand {
+        static let configuration = CommandConfiguration(abstract: "List the exports.")
+        @ParentCommand var ctl: Ctl
+        @OptionGroup var options: ControlClientOptions
+
+        func run() throws {
+            try show(try client().send("GET", ["v1", "exports"]), ControlTables.exports)
+        }
+    }
+
+    struct Show: ControlCommand {
+        static let configuration = CommandConfiguration(abstract: "Show one export.")
+        @ParentCommand var ctl: Ctl
+        @OptionGroup var options: ControlClientOptions
+        @Argument(help: "Its name.") var name: String
+
+        func run() throws {
+            try show(try client().send("GET", ["v1", "exports", name]), ControlTables.export)
+        }
+    }
+
+    struct Add: ControlCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Serve one more image.", discussion: "The options are those of 'spindle serve'.")
+        @ParentCommand var ctl: Ctl
+        @OptionGroup var options: ControlClientOptions
+        @Option(help: "The IDE controller: piix3-ide or ich9-ahci.") var controller: String?
+        @Option(help: ArgumentHelp("The drive, in the words of QEMU's -device option.", valueName: "spec"))
+        var device: String?
+        @Option(
+            help: ArgumentHelp(
+                "QEMU's cache mode: writeback, writethrough, none, directsync or unsafe.", valueName: "mode"))
+        var cache: String?
+        @Flag(help: "Open the image for reading only.") var readOnly = false
+        @Argument(help: ArgumentHelp("What to serve.", valueName: "[name=]image"), transform: ExportSettings.init(parsing:))
+        var image: ExportSettings
+
+        func run() throws {
+            let request = ControlRequest.NewExport(
+                name: image.name, image: try seenByServer(image), device: device, controller: controller, cache: cache,
+                readOnly: readOnly)
+            try show(try client().send("POST", ["v1", "exports"], body: request.body), ControlTables.export)
+        }
+
+        /// The server runs in another folder.
+        private func seenByServer(_ export: ExportSettings) throws -> String {
+            guard case .file(let path) = export.reference, !path.hasPrefix("/") else { return export.image }
+            guard let folder = unsafe getcwd(nil, 0) else {
+                throw ValidationError("'\(path)' begins at a folder that is gone; give a path that begins with /")
+            }
+            defer { unsafe free(folder) }
+            return unsafe String(cString: folder) + "/" + path
+        }
+    }
+
+    struct Remove: ControlCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Stop serving an image.",
+            discussion: "An export that clients have open stays, unless --drain or --force says what becomes of them.")
+
+        /// What becomes of clients.
+        enum Mode: String, EnumerableFlag {
+            case drain
+            case force
+
+            static func help(for value: Mode) -> ArgumentHelp? {
+                switch value {
+                case .drain: "They may go on, nobody else may come, and it goes with the last one."
+                case .force: "What they have in flight is finished, then they are disconnected."
+                }
+            }
+        }
+
+        @ParentCommand var ctl: Ctl
+        @OptionGroup var options: ControlClientOptions
+        @Flag var mode: Mode?
+        @Argument(help: "Its name.") var name: String
+
+        func run() throws {
+            let query = "mode=" + (mode?.rawValue ?? "safe")
+            let answer = try client().send("DELETE", ["v1", "exports", name], query: query)
+            // There is one only when some are left.
+            if !answer.isEmpty { try show(answer, ControlTables.export) }
+        }
+    }
+
+    struct Grow: ControlCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make a drive larger.",
+            discussion: """
+                Without SIZE it becomes as large as its image is now. Clients that are connected keep the size they know; \
+                they see the new one when they connect again.
+                """)
+        @ParentCommand var ctl: Ctl
+        @OptionGroup var options: ControlClientOptions
+        @Argument(help: "Its name.") var name: String
+        @Argument(help: "The size that its image is to have, as in 20G, 512M or 6291456s (sectors).") var size: String?
+
+        func run() throws {
+            let body = size.map(ControlRequest.growth) ?? []
+            try show(try client().send("POST", ["v1", "exports", name, "grow"], body: body), ControlTables.export)
+        }
+    }
+}

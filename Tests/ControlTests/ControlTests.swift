@@ -1,3 +1,0 @@
-// Tests of the room Control.
-
-import Testing

@@ -1,0 +1,147 @@
+// `spindle serve --control` for the time of a test, and the ways to talk to it: curl, `spindle ctl`, bytes.
+
+import Foundation
+import Glibc
+import Support
+import Testing
+
+/// What curl was answered.
+struct Reply {
+    let status: Int
+    let header: String
+    let body: String
+
+    /// The members of the object that the body is.
+    func object(sourceLocation: SourceLocation = #_sourceLocation) throws -> [String: Any] {
+        let value = try JSONSerialization.jsonObject(with: Data(body.utf8))
+        return try #require(value as? [String: Any], "\(body)", sourceLocation: sourceLocation)
+    }
+
+    /// Why the request was refused.
+    func error(sourceLocation: SourceLocation = #_sourceLocation) throws -> String {
+        try #require(
+            try object(sourceLocation: sourceLocation)["error"] as? String, "\(body)", sourceLocation: sourceLocation)
+    }
+}
+
+/// A server with a control socket.
+final class ControlledServer {
+    let server: RunningServer
+    let folder: TemporaryFolder
+    /// The control socket.
+    let socketPath: String
+
+    init(_ arguments: [String], in folder: TemporaryFolder) throws {
+        self.folder = folder
+        socketPath = folder.path + "/control"
+        // What is added later is in the test's folder.
+        let options = ["--control", "unix:" + socketPath, "--sandbox-path", folder.path]
+        server = try RunningServer(options + arguments, in: folder)
+    }
+
+    /// Sends a request with curl.
+    func curl(_ method: String, _ path: String, _ body: String? = nil, options: [String] = []) throws -> Reply {
+        let stem = folder.path + "/curl-" + UUID().uuidString
+        var arguments = [
+            "-sS", "--path-as-is", "--unix-socket", socketPath, "-o", stem + ".body", "-D", stem + ".header",
+            "-w", "%{http_code}", "-X", method,
+        ]
+        if let body { arguments += ["-H", "Content-Type: application/json", "--data-binary", body] }
+        let result = try Program.tool("curl").run(arguments + options + ["http://localhost" + path], in: folder)
+        guard result.status == 0, let status = Int(result.text) else {
+            throw ProgramFailure("curl \(method) \(path) ended with \(result.status): \(result.errors)")
+        }
+        return Reply(
+            status: status, header: try String(contentsOfFile: stem + ".header", encoding: .utf8),
+            body: (try? String(contentsOfFile: stem + ".body", encoding: .utf8)) ?? "")
+    }
+
+    /// Runs `spindle ctl`.
+    func ctl(_ arguments: [String]) throws -> ProgramResult {
+        try Program.spindle.run(["ctl", "--control", "unix:" + socketPath] + arguments, in: folder)
+    }
+
+    /// Runs `spindle ctl`, which has to succeed.
+    @discardableResult
+    func control(_ arguments: String..., sourceLocation: SourceLocation = #_sourceLocation) throws -> String {
+        let result = try ctl(arguments)
+        try #require(result.status == 0, "\(arguments): \(result.errors)", sourceLocation: sourceLocation)
+        return result.text
+    }
+
+    /// Runs `spindle ctl`, which has to fail.
+    func refusal(_ arguments: String..., sourceLocation: SourceLocation = #_sourceLocation) throws -> String {
+        let result = try ctl(arguments)
+        try #require(result.status == 1, "\(arguments): \(result.text)", sourceLocation: sourceLocation)
+        return result.errors
+    }
+
+    /// The URI of an export.
+    func uri(_ export: String = "") -> String { "nbd+unix:///\(export)?socket=\(server.socketPath)" }
+
+    /// What nbdinfo says is the size of an export; nil if it cannot be opened.
+    func size(of export: String) throws -> Int? {
+        let result = try Program.tool("nbdinfo").run(["--size", uri(export)], in: folder)
+        return result.status == 0 ? Int(result.text.dropLast()) : nil
+    }
+
+    /// The server still serves, and ends well.
+    func finish(sourceLocation: SourceLocation = #_sourceLocation) throws {
+        #expect(server.isRunning, "\(server.log)", sourceLocation: sourceLocation)
+        #expect(try server.stop() == 0, "\(server.log)", sourceLocation: sourceLocation)
+    }
+}
+
+/// A client of an export that does something when it is told, and says how that went.
+final class SteeredClient {
+    private let program: RunningProgram
+    private let stem: String
+
+    /// Opens an export, and waits until that is done. What it does then is Python, with the connection in `h`.
+    init(_ uri: String, then script: String, in folder: TemporaryFolder) throws {
+        stem = folder.path + "/client-" + UUID().uuidString
+        let lines = """
+            import nbd, os, time
+            h = nbd.NBD()
+            h.connect_uri('\(uri)')
+            open('\(stem).open', 'w').close()
+            while not os.path.exists('\(stem).go'): time.sleep(0.002)
+            try:
+                \(script)
+                said = 'done'
+            except nbd.Error as error:
+                said = 'failed: ' + str(error)
+            with open('\(stem).new', 'w') as file: file.write(said)
+            os.rename('\(stem).new', '\(stem).said')
+            """
+        program = try RunningProgram(.tool("python3"), ["-c", lines], in: folder)
+        let stem = stem
+        try program.wait("to open \(uri)") { FileManager.default.fileExists(atPath: stem + ".open") }
+    }
+
+    /// Lets it go on, and waits for what it says.
+    func go() throws -> String {
+        _ = FileManager.default.createFile(atPath: stem + ".go", contents: nil)
+        let file = stem + ".said"
+        for _ in 0..<10_000 where !FileManager.default.fileExists(atPath: file) { usleep(2000) }
+        return try String(contentsOfFile: file, encoding: .utf8)
+    }
+}
+
+/// Waits until something is so, 20 seconds at most.
+func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
+    for _ in 0..<2_000 {
+        if try condition() { return true }
+        usleep(10_000)
+    }
+    return false
+}
+
+extension RawConnection {
+    /// All that comes until the server closes.
+    func receiveAll() -> String {
+        var bytes: [UInt8] = []
+        while let byte = try? receive(1) { bytes += byte }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
