@@ -209,7 +209,7 @@ extension HTTPFailure {
             case .nameTaken, .tooManyExports, .inUse: .conflict
             case .export, .cannotGrow: .unprocessableContent
             case .stopping: .serviceUnavailable
-            case .ring, .endpoint, .flush, .stillInUse: .internalServerError
+            case .ring, .endpoint, .command, .interrupted, .flush, .stillInUse: .internalServerError
             }
         self.init(status, "\(error)")
     }

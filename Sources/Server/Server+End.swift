@@ -8,17 +8,23 @@ extension Server {
     /// Waits for what ends the server.
     ///
     /// - Returns: the exit status of the command.
-    func serve(until signals: Signals, _ command: ShellCommand?) throws(ServerError) -> Int32? {
+    func serve(
+        until signals: Signals, _ reload: (() -> Void)?, _ command: ShellCommand?
+    ) throws(ServerError) -> Int32? {
         command?.begin()
         while shared.running.load(ordering: .sequentiallyConsistent) > 0 {
             let event = signals.next()
+            if event == .hangUp, let reload {
+                reload()
+                continue
+            }
             guard let command else {
                 if event == nil { continue }
                 return nil
             }
             if let status = command.status() { return status }
             // What the interrupt key does is up to the command, as it is in a shell.
-            if event == .end { return try end(command, signals) }
+            if event == .end || event == .hangUp { return try end(command, signals) }
         }
         return nil
     }

@@ -48,7 +48,8 @@ public struct Signals: Sendable {
         }
         switch number {
         case SIGINT where unsafe information.si_code == Self.fromKernel: return .interruptKey
-        case SIGTERM, SIGINT, SIGHUP: return .end
+        case SIGHUP: return .hangUp
+        case SIGTERM, SIGINT: return .end
         default: return nil
         }
     }
@@ -59,6 +60,8 @@ public struct Signals: Sendable {
         case end
         /// So is it, but the terminal has told everybody who runs there.
         case interruptKey
+        /// What a server can read again is to be read again; a server without that ends.
+        case hangUp
     }
 
     /// `SI_KERNEL` (sigaction(2)).
