@@ -167,7 +167,8 @@ struct Serve: ParsableCommand {
                 isSandboxed: self.sandbox.sandbox != .off)
         }
         // What goes wrong with reading again has been logged.
-        let reload = reloading.map { reloading in { _ = try? reloading.perform() } }
+        var reload: (() -> Void)?
+        if let reloading { reload = { _ = try? reloading.perform() } }
         let status = try server.run(signals: signals, reload: reload, command: command) {
             try sandbox.filterSystemCalls(command: command?.process)
             registry.watchDirectories()
@@ -185,6 +186,8 @@ struct Serve: ParsableCommand {
     ) -> ControlledProgram {
         let handle = server.control
         let sandbox = sandbox
+        var reload: (@Sendable () throws -> [String])?
+        if let reloading { reload = { try reloading.perform() } }
         return ControlledProgram(
             version: Spindle.configuration.version, endpoints: server.endpoints, server: handle,
             add: { export in
@@ -194,7 +197,7 @@ struct Serve: ParsableCommand {
                     throw sandbox.explaining(error)
                 }
             },
-            reload: reloading.map { reloading in { try reloading.perform() } }, metrics: { Array(handle.metrics().utf8) }, logs: logs)
+            reload: reload, metrics: { Array(handle.metrics().utf8) }, logs: logs)
     }
 
     private func configuration() throws -> Configuration {
