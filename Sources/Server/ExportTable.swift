@@ -194,6 +194,19 @@ final class ExportTable: Sendable {
         }
     }
 
+    /// Puts exports into an order; those that are not named come behind, in theirs.
+    func arrange(_ names: [String]) {
+        let positions = Dictionary(uniqueKeysWithValues: zip(names, names.indices))
+        state.withLock { state in
+            let present = state.directory
+            let order = present.entries.indices.sorted {
+                (positions[present.entries[$0].name] ?? .max, $0) < (positions[present.entries[$1].name] ?? .max, $1)
+            }
+            state.directory = Directory(
+                entries: order.map { present.entries[$0] }, information: order.map { present.information[$0] })
+        }
+    }
+
     /// Gives an export's drive another size.
     func grow(_ name: String, toSectors sectors: UInt64) throws(ServerError) -> ExportEntry {
         try state.withLock { state throws(ServerError) in

@@ -8,10 +8,16 @@ extension Server {
     /// Waits for what ends the server.
     ///
     /// - Returns: the exit status of the command.
-    func serve(until signals: Signals, _ command: ShellCommand?) throws(ServerError) -> Int32? {
+    func serve(
+        until signals: Signals, _ command: ShellCommand?, _ reload: () -> Void
+    ) throws(ServerError) -> Int32? {
         command?.begin()
         while shared.running.load(ordering: .sequentiallyConsistent) > 0 {
             let event = signals.next()
+            if event == .hangUp {
+                reload()
+                continue
+            }
             guard let command else {
                 if event == nil { continue }
                 return nil
@@ -54,7 +60,7 @@ extension Server {
             signals.wake()
         }
         while !flush.remaining.isEmpty {
-            guard signals.next() == nil else { throw interrupted(leaving: flush.remaining) }
+            guard signals.next()?.isEnd != true else { throw interrupted(leaving: flush.remaining) }
         }
         pthread_join(thread, nil)
         let failures = flush.failures
@@ -63,7 +69,7 @@ extension Server {
 
     /// Whoever sends another signal does not want to wait.
     private func endAtOnce(if event: Signals.Event?) throws(ServerError) {
-        guard event != nil else { return }
+        guard let event, event.isEnd else { return }
         for listener in shared.listeners { listener.refuse() }
         throw interrupted(leaving: shared.exports.directory.entries + shared.exports.withdrawn)
     }

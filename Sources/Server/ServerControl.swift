@@ -82,6 +82,16 @@ public final class ServerControl: Sendable {
         shared.logger.notice("export added", metadata: ["export": "\(export.name)"])
     }
 
+    /// Puts exports into an order, of which the first answers to the empty name; those that are not named come behind.
+    public func arrange(_ names: [String]) {
+        shared.exports.arrange(names)
+    }
+
+    /// Gives the server other keys, and other wishes for clients: for connections from now on. It has to have TLS.
+    public func replace(tls: TLSSettings) {
+        shared.tls = tls
+    }
+
     /// Removes an export. Except for `drain` this returns when its image is stable and closed.
     public func remove(_ name: String, _ mode: RemovalMode) throws(ServerError) {
         let entry = try shared.exports.withdraw(name, onlyIfUnused: mode == .safe)

@@ -13,8 +13,6 @@ final class SharedState: Sendable {
     let exports: ExportTable
     let loopCounters: LoopCounters
     let limits: Limits
-    /// Nil: no TLS.
-    let tls: TLSSettings?
     let logger: Logger
     let listeners: [Listener]
     /// The only connection of a server that does not listen; it ends with it.
@@ -35,6 +33,7 @@ final class SharedState: Sendable {
     let connectionCount = Atomic<Int>(0)
     /// The number of the last connection that was accepted.
     let lastConnection = Atomic<UInt64>(0)
+    private let currentTLS: Mutex<TLSSettings?>
     /// How many times an export was opened.
     let openings = Atomic<UInt64>(0)
     /// What is known of the images' page cache.
@@ -51,7 +50,7 @@ final class SharedState: Sendable {
         listeners = entrances.listeners
         connection = entrances.connection
         self.limits = limits
-        self.tls = tls
+        currentTLS = Mutex(tls)
         self.logger = logger
         self.loopCount = loopCount
         mailboxes = try (0..<loopCount).map { _ throws(RingError) in try Mailbox() }
@@ -71,6 +70,15 @@ final class SharedState: Sendable {
     func limitResidentChunks() {
         let count = connectionCount.load(ordering: .relaxed)
         residentChunks.limit(to: max(64, ResidentChunks.capacity - count * Limits.chunksPerConnection))
+    }
+
+    /// What connections that begin TLS now are given; nil: no TLS, for as long as the server runs.
+    var tls: TLSSettings? {
+        get { currentTLS.withLock { $0 } }
+        set {
+            precondition((newValue == nil) == (tls == nil), "a running server keeps to having TLS or not")
+            currentTLS.withLock { $0 = newValue }
+        }
     }
 
     /// What the handshake of every connection has to know of TLS.

@@ -12,6 +12,13 @@ func notifyStopping() {
     notify("STOPPING=1")
 }
 
+/// Tells systemd that the configuration is being read again; ``notifyReady()`` says that this is over.
+public func notifyReloading() {
+    var now = timespec()
+    unsafe clock_gettime(CLOCK_MONOTONIC, &now)
+    notify("RELOADING=1\nMONOTONIC_USEC=\(now.tv_sec * 1_000_000 + now.tv_nsec / 1000)")
+}
+
 private func notify(_ message: String) {
     guard let path = environment("NOTIFY_SOCKET"), path.utf8.count <= Endpoint.maximumPathBytes, !path.isEmpty else {
         return

@@ -5,7 +5,7 @@ import IOUring
 import Synchronization
 
 /// Runs `body` on a new thread.
-func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
+public func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {
     let box = unsafe Unmanaged.passRetained(ThreadBody(body)).toOpaque()
     var thread = pthread_t()
     let result = unsafe pthread_create(

@@ -2,6 +2,7 @@
 
 import ATA
 import Media
+import Server
 
 /// Everything but what the drive is called and where its sectors are.
 public struct DriveSettings: Equatable, Sendable {
@@ -13,6 +14,19 @@ public struct DriveSettings: Equatable, Sendable {
     public var cache = CacheMode.writeback
     /// The image is opened for reading only.
     public var readOnly = false
+    /// What clients are told; nil: what the drive is.
+    public var description: String?
+    /// Only clients with TLS may open it.
+    public var requiresTLS = false
+    /// Who may open it: whom any rule lets in; everybody if there is none.
+    public var access: [AccessRule] = []
+    /// How many connections may have it open; nil: any number.
+    public var maximumConnections: Int?
+    /// See ``ServedExport/isTakenOver``.
+    public var isTakenOver = false
+
+    /// How many connections an export may have.
+    public static let connectionRange = 1...1_000_000
 
     /// A QEMU HARDDISK that everybody may write to.
     public init() {}
@@ -24,10 +38,33 @@ public struct DriveSettings: Equatable, Sendable {
         if let device = reader.parsed("device", DriveProperties.init(parsing:)) { self.device = device }
         if let cache = reader.parsed("cache", parseCacheMode) { self.cache = cache }
         if let readOnly = reader.boolean("read-only") { self.readOnly = readOnly }
+        description = reader.parsed("description") { try ExportSettings.checked($0, "description") }
+        if let requiresTLS = reader.boolean("tls-only") { self.requiresTLS = requiresTLS }
+        access = reader.tables("access").enumerated().compactMap { AccessRule($0.element, $0.offset + 1, &reader) }
+        maximumConnections = reader.number("connections", Self.connectionRange)
+        if let isTakenOver = reader.boolean("take-over") { self.isTakenOver = isTakenOver }
         do {
             try device.checkPlace(on: self.controller)
         } catch {
             reader.add("device", line: line, "\(error)")
         }
+    }
+
+    /// What no client could ever get past.
+    func dilemmas(_ tls: TLSFiles) -> [(key: String, message: String)] {
+        var dilemmas: [(key: String, message: String)] = []
+        if requiresTLS, !tls.isUsed {
+            dilemmas.append(("tls-only", "the server has no TLS: nobody could open it; [tls] says where keys are"))
+        }
+        for rule in access {
+            if rule.certificateName != nil, !tls.isUsed || tls.verifyPeer != true {
+                dilemmas.append(
+                    ("access", "clients show no certificates: [tls] needs certificates, and verify-peer = true"))
+            }
+            if rule.preSharedKeyUser != nil, !tls.isUsed || tls.preSharedKeys == nil {
+                dilemmas.append(("access", "clients have no pre-shared keys: [tls] needs psk"))
+            }
+        }
+        return dilemmas
     }
 }

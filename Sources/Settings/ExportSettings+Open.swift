@@ -19,8 +19,14 @@ extension ExportSettings {
             }
         do {
             _ = try checkedSectors(sizeBytes: medium.sizeBytes)
-            return ServedExport(
+            var export = ServedExport(
                 name: name, properties: properties(ordinal: ordinal), controller: drive.controller, medium: medium)
+            export.description = drive.description
+            export.requiresTLS = drive.requiresTLS
+            export.access = drive.access
+            export.maximumConnections = drive.maximumConnections
+            export.isTakenOver = drive.isTakenOver
+            return export
         } catch {
             medium.close()
             throw error

@@ -23,6 +23,8 @@ public struct ServeSettings: Equatable, Sendable {
     public var limits = LimitSettings()
     /// The drives.
     public var exports: [ExportSettings] = []
+    /// Directories whose files are drives.
+    public var directories: [DirectorySettings] = []
 
     /// How many threads there may be.
     public static let threadRange = 1...256
@@ -41,23 +43,8 @@ public struct ServeSettings: Equatable, Sendable {
         both.tls = tls.overridden(by: other.tls)
         both.limits = limits.overridden(by: other.limits)
         both.exports += other.exports
+        both.directories += other.directories
         return both
-    }
-
-    /// Opens all images, or says of all that stand in a file why not.
-    public func open(_ file: SettingsFile?) throws -> [ServedExport] {
-        var opened: [ServedExport] = []
-        var errors: [SettingsError] = []
-        for (index, export) in exports.enumerated() {
-            do {
-                opened.append(try export.open(ordinal: index + 1))
-            } catch {
-                guard let file, file.hasExport(export.name) else { throw error }
-                errors.append(file.error(ofExport: export.name, "\(error)"))
-            }
-        }
-        guard errors.isEmpty else { throw SettingsErrors(file: file?.path, errors) }
-        return opened
     }
 
     /// The names that more than one drive has.

@@ -18,6 +18,7 @@ public struct SettingsCheck: Sendable {
         } catch {
             errors.append(SettingsError(place: "tls", "\(error)"))
         }
+        var names = Set(settings.exports.map(\.name))
         var lines = [Self.header(settings)]
         for (index, export) in settings.exports.enumerated() {
             do {
@@ -26,16 +27,45 @@ public struct SettingsCheck: Sendable {
                 errors.append(file.error(ofExport: export.name, "\(error)"))
             }
         }
+        var served = settings.exports.count
+        for directory in settings.directories {
+            do {
+                lines += try Self.lines(directory, &names, &served)
+            } catch {
+                errors.append(file.error(ofDirectory: directory.path, "\(error)"))
+            }
+        }
+        errors += file.dilemmas(settings.tls)
         guard errors.isEmpty else { throw SettingsErrors(file: file.path, errors) }
         summary = lines
+    }
+
+    /// What the files of a directory are now.
+    private static func lines(_ directory: DirectorySettings, _ names: inout Set<String>, _ served: inout Int) throws
+        -> [String]
+    {
+        var lines: [String] = []
+        for file in try directory.files() {
+            do {
+                let export = try directory.export(of: file)
+                guard names.insert(export.name).inserted else { throw DirectoryFileError.nameTaken(export.name) }
+                lines.append(line(export, try export.preview(ordinal: served + 1)))
+                served += 1
+            } catch {
+                lines.append("left out: \(error)")
+            }
+        }
+        return lines
     }
 
     private static func header(_ settings: ServeSettings) -> String {
         let endpoints = settings.endpoints.isEmpty ? [.standard] : settings.endpoints
         let count = settings.exports.count
-        let exports = count == 1 ? "1 export" : "\(count) exports"
-        let hasKeys = settings.tls.mode != .off && (settings.tls.certificates ?? settings.tls.preSharedKeys) != nil
-        let tls = hasKeys ? settings.tls.mode == .require ? ", TLS required" : ", TLS allowed" : ""
+        var exports = count == 1 ? "1 export" : "\(count) exports"
+        if !settings.directories.isEmpty {
+            exports += " and the files of " + settings.directories.map { "'\($0.path)'" }.joined(separator: ", ")
+        }
+        let tls = settings.tls.isUsed ? settings.tls.mode == .require ? ", TLS required" : ", TLS allowed" : ""
         return "\(exports) at \(endpoints.map(\.description).joined(separator: ", "))\(tls)"
     }
 

@@ -10,23 +10,27 @@ public struct SettingsFile: Equatable, Sendable {
     public let path: String
     /// What it says.
     public let settings: ServeSettings
-    /// Where the image of each export stands, by the export's name.
-    private let lines: [String: Int]
+    /// What was read of each export, by its name, and of each directory, by its path: for lines.
+    private let exportTables: [String: SettingsValue]
+    private let directoryTables: [String: SettingsValue]
 
     /// Reads a file.
-    public init(reading path: String) throws(SettingsErrors) {
+    ///
+    /// - Parameter controller: what somebody else has said about the drives that name none; it goes before what the file
+    ///   says.
+    public init(reading path: String, controller: Controller? = nil) throws(SettingsErrors) {
         let text: String
         do {
             text = try readText(path)
         } catch {
             throw SettingsErrors(file: path, [error])
         }
-        try self.init(path: path, text: text)
+        try self.init(path: path, text: text, controller: controller)
     }
 
     /// Reads a text as if it were in a file of that path: relative paths in it begin at the file's folder.
-    public init(path: String, text: String) throws(SettingsErrors) {
-        var parser = FileParser(folder: path.lastIndex(of: "/").map { String(path[..<$0]) })
+    public init(path: String, text: String, controller: Controller? = nil) throws(SettingsErrors) {
+        var parser = FileParser(folder: path.lastIndex(of: "/").map { String(path[..<$0]) }, controller: controller)
         do {
             parser.parse(try SettingsValue(toml: text))
         } catch {
@@ -35,26 +39,53 @@ public struct SettingsFile: Equatable, Sendable {
         guard parser.errors.isEmpty else { throw SettingsErrors(file: path, parser.errors) }
         self.path = path
         settings = parser.settings
-        lines = parser.lines
+        exportTables = parser.exportTables
+        directoryTables = parser.directoryTables
     }
 
     /// Whether an export of this name stands in the file.
-    public func hasExport(_ name: String) -> Bool { lines[name] != nil }
+    public func hasExport(_ name: String) -> Bool { exportTables[name] != nil }
 
-    /// What is wrong with an export's image that turned out when it was to be opened.
-    public func error(ofExport name: String, _ message: String) -> SettingsError {
-        SettingsError(line: lines[name], place: ExportSettings.place(name) + ".image", message)
+    /// What is wrong with an export, with its image for instance, which turned out when it was to be opened.
+    public func error(ofExport name: String, key: String = "image", _ message: String) -> SettingsError {
+        SettingsError(
+            line: exportTables[name]?.line(of: key), place: "\(ExportSettings.place(name)).\(key)", message)
+    }
+
+    /// What is wrong with a directory, which turned out when it was to be listed.
+    public func error(ofDirectory path: String, key: String = "path", _ message: String) -> SettingsError {
+        SettingsError(
+            line: directoryTables[path]?.line(of: key), place: "directory '\(path)'.\(key)", message)
+    }
+
+    /// What no client could ever get past.
+    ///
+    /// - Parameter tls: what the file and the command line say together.
+    public func dilemmas(_ tls: TLSFiles) -> [SettingsError] {
+        settings.exports.flatMap { export in
+            export.drive.dilemmas(tls).map { error(ofExport: export.name, key: $0.key, $0.message) }
+        }
+            + settings.directories.flatMap { directory in
+                directory.drive.dilemmas(tls).map { error(ofDirectory: directory.path, key: $0.key, $0.message) }
+            }
     }
 }
 
 /// Makes settings of values.
 private struct FileParser {
     let folder: String?
+    /// That of drives that name none.
+    private var standardController = Controller.piix3IDE
+    private let givenController: Controller?
     var settings = ServeSettings()
-    var lines: [String: Int] = [:]
+    var exportTables: [String: SettingsValue] = [:]
+    var directoryTables: [String: SettingsValue] = [:]
     var errors: [SettingsError] = []
 
-    init(folder: String?) { self.folder = folder }
+    init(folder: String?, controller: Controller?) {
+        self.folder = folder
+        givenController = controller
+    }
 
     mutating func parse(_ document: SettingsValue) {
         var reader = TableReader(document, .server, place: "", folder: folder)
@@ -62,6 +93,7 @@ private struct FileParser {
         settings.endpoints = reader.list("listen") { try Self.endpoint($0, folder) }
         settings.threads = reader.number("threads", ServeSettings.threadRange)
         settings.controller = reader.parsed("controller", parseController)
+        standardController = givenController ?? settings.controller ?? .piix3IDE
         settings.logFormat = reader.parsed("log-format", parseLogFormat)
         settings.logLevel = reader.parsed("log-level", parseLogLevel)
         if let table = reader.table("tls") {
@@ -71,7 +103,8 @@ private struct FileParser {
             settings.limits = read(table, .limits, "limits") { LimitSettings(&$0) }
         }
         for (index, table) in reader.tables("export").enumerated() { add(export: table, number: index + 1) }
-        errors += reader.finish(tables: ["tls", "limits", "export"])
+        for (index, table) in reader.tables("directory").enumerated() { add(directory: table, number: index + 1) }
+        errors += reader.finish(tables: ["tls", "limits", "export", "directory"])
     }
 
     private mutating func read<Result>(
@@ -86,18 +119,31 @@ private struct FileParser {
     private mutating func add(export table: SettingsValue, number: Int) {
         do {
             let export = try ExportSettings(
-                reading: table, controller: settings.controller ?? .piix3IDE, folder: folder, number: number)
-            if lines[export.name] != nil {
+                reading: table, controller: standardController, folder: folder, number: number)
+            if exportTables[export.name] != nil {
                 let message = "an export before it has this name, too; give one another name"
                 let place = ExportSettings.place(export.name) + ".name"
                 errors.append(SettingsError(line: table.line(of: "name"), place: place, message))
             } else {
-                lines[export.name] = table.line(of: "image")
+                exportTables[export.name] = table
             }
             settings.exports.append(export)
         } catch {
             errors += error.errors
         }
+    }
+
+    private mutating func add(directory table: SettingsValue, number: Int) {
+        let place = table.string(of: "path").map { "directory '\($0)'" } ?? "directory \(number)"
+        let controller = standardController
+        let directory = read(table, .directory, place) { DirectorySettings(&$0, controller: controller) }
+        let isKnown = settings.directories.contains { $0.path == directory.path && $0.prefix == directory.prefix }
+        if isKnown, !directory.path.isEmpty {
+            let message = "it is there already; with another prefix it could be there twice"
+            errors.append(SettingsError(line: table.line(of: "path"), place: place, message))
+        }
+        directoryTables[directory.path] = table
+        settings.directories.append(directory)
     }
 
     private static func endpoint(_ text: String, _ folder: String?) throws -> Endpoint {

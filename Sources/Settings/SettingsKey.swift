@@ -9,6 +9,9 @@ public struct SettingsKey: Equatable, Sendable {
         case tls = "[tls]"
         case limits = "[limits]"
         case export = "[[export]]"
+        case directory = "[[directory]]"
+        /// Each element of the list `access` of an export or a directory.
+        case access = "access"
     }
 
     /// Where it may stand.
@@ -31,7 +34,11 @@ public struct SettingsKey: Equatable, Sendable {
     }
 
     /// All keys, in the order in which documents list them.
-    public static let all: [SettingsKey] = [
+    public static let all =
+        serverKeys + tlsKeys + limitKeys + exportKeys + driveKeys(.export) + directoryKeys + driveKeys(.directory)
+        + accessKeys
+
+    private static let serverKeys = [
         SettingsKey(
             .server, "listen", "list of endpoints", "[\"tcp:127.0.0.1:10809\"]",
             "Where to listen: unix:PATH (with ,mode=0660 and ,owner=USER:GROUP behind it), tcp:HOST:PORT, vsock:PORT, fd:N "
@@ -47,7 +54,9 @@ public struct SettingsKey: Equatable, Sendable {
         SettingsKey(
             .server, "log-level", "level", "\"notice\"",
             "What is logged: trace, debug, info, notice, warning, error or critical."),
+    ]
 
+    private static let tlsKeys = [
         SettingsKey(
             .tls, "mode", "\"off\", \"on\" or \"require\"", "\"on\" if keys are given",
             "Whether clients may (on) or must (require) use TLS."),
@@ -58,7 +67,9 @@ public struct SettingsKey: Equatable, Sendable {
             .tls, "verify-peer", "true or false", "false",
             "Clients have to show a certificate that the CA has signed."),
         SettingsKey(.tls, "psk", "path", "none", "A file of pre-shared keys, lines of USER:HEXKEY."),
+    ]
 
+    private static let limitKeys = [
         SettingsKey(
             .limits, "connections", "number, 1 to 1000000", "1024", "Connections in all; more are closed at once."),
         SettingsKey(
@@ -79,22 +90,62 @@ public struct SettingsKey: Equatable, Sendable {
         SettingsKey(
             .limits, "shutdown-seconds", "number, 0 to 3600", "5",
             "How long a stopping server waits for clients to take their last replies."),
+    ]
 
+    private static let exportKeys = [
         SettingsKey(
             .export, "name", "string", "the image's name without its extension",
             "What clients ask for. The first export answers to the empty name, too."),
         SettingsKey(
             .export, "image", "path, memory:SIZE or null:SIZE", "has to be given",
             "A file or block device; SIZE as in 64M, 3G, 6291456s (sectors)."),
-        SettingsKey(
-            .export, "device", "text", "\"ide-hd\"",
-            "The drive, in the words of QEMU's -device option: ide-hd,serial=..."),
-        SettingsKey(.export, "controller", "controller", "the server's", "piix3-ide or ich9-ahci."),
-        SettingsKey(
-            .export, "cache", "cache mode", "\"writeback\"",
-            "QEMU's cache mode: writeback, writethrough, none, directsync or unsafe."),
-        SettingsKey(.export, "read-only", "true or false", "false", "The image is opened for reading only."),
     ]
+
+    private static let directoryKeys = [
+        SettingsKey(
+            .directory, "path", "path", "has to be given",
+            "A directory: each file in it is an export of the file's name, hidden ones and links are none."),
+        SettingsKey(
+            .directory, "prefix", "string", "nothing", "What stands before the file's name in the export's."),
+    ]
+
+    private static let accessKeys = [
+        SettingsKey(
+            .access, "certificate", "string", "not asked for",
+            "The client's certificate is that of this name: its subject, common name or another name."),
+        SettingsKey(.access, "psk-user", "string", "not asked for", "The client's pre-shared key is this user's."),
+        SettingsKey(
+            .access, "address", "address or range", "not asked for",
+            "The client comes over TCP from there: 192.0.2.7, 10.0.0.0/8, 2001:db8::/32."),
+        SettingsKey(
+            .access, "user", "name or number", "not asked for", "The client on a Unix socket runs as this user."),
+    ]
+
+    /// What exports and directories have in common.
+    private static func driveKeys(_ section: Section) -> [SettingsKey] {
+        [
+            SettingsKey(
+                section, "device", "text", "\"ide-hd\"",
+                "The drive, in the words of QEMU's -device option: ide-hd,serial=..."),
+            SettingsKey(section, "controller", "controller", "the server's", "piix3-ide or ich9-ahci."),
+            SettingsKey(
+                section, "cache", "cache mode", "\"writeback\"",
+                "QEMU's cache mode: writeback, writethrough, none, directsync or unsafe."),
+            SettingsKey(section, "read-only", "true or false", "false", "The image is opened for reading only."),
+            SettingsKey(
+                section, "description", "string", "what the drive is", "What clients that list exports are told."),
+            SettingsKey(section, "tls-only", "true or false", "false", "Only clients with TLS may open it."),
+            SettingsKey(
+                section, "access", "list of tables", "everybody",
+                "Who may open it: a client that one of the rules lets in, of which all conditions have to hold."),
+            SettingsKey(
+                section, "connections", "number, 1 to 1000000", "as many as there are",
+                "How many connections may have it open at a time."),
+            SettingsKey(
+                section, "take-over", "true or false", "false",
+                "A client that opens it ends its own connections from earlier: for drives with one client."),
+        ]
+    }
 
     /// The keys of a table.
     static func names(in section: Section) -> [String] {

@@ -64,9 +64,12 @@ public struct TLSFiles: Equatable, Sendable {
         return nil
     }
 
+    /// The server has TLS.
+    public var isUsed: Bool { mode != .off && (certificates != nil || preSharedKeys != nil) }
+
     /// Loads the keys; nil for no TLS.
     public func open() throws -> TLSSettings? {
-        guard mode != .off, certificates != nil || preSharedKeys != nil else { return nil }
+        guard isUsed else { return nil }
         let credentials = try TLSCredentials(
             certificates: certificates, preSharedKeyFile: preSharedKeys, verifyPeer: verifyPeer ?? false)
         return TLSSettings(credentials: credentials, isRequired: mode == .require)

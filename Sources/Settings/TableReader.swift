@@ -48,10 +48,19 @@ struct TableReader {
     }
 
     /// A string that means something: what `parse` makes of it.
-    mutating func parsed<Value>(_ key: String, _ parse: (String) throws -> Value) -> Value? {
-        guard let (text, line) = take(key, "a string", { if case .string(let text) = $0 { text } else { nil } }) else {
-            return nil
+    ///
+    /// - Parameter orNumber: a number will do, too.
+    mutating func parsed<Value>(
+        _ key: String, orNumber: Bool = false, _ parse: (String) throws -> Value
+    ) -> Value? {
+        let taken = take(key, "a string") { content -> String? in
+            switch content {
+            case .string(let text): text
+            case .integer(let number) where orNumber: String(number)
+            default: nil
+            }
         }
+        guard let (text, line) = taken else { return nil }
         do {
             return try parse(text)
         } catch {
@@ -100,7 +109,8 @@ struct TableReader {
     mutating func tables(_ key: String) -> [SettingsValue] {
         guard let value = entries.removeValue(forKey: key) else { return [] }
         if case .array(let elements) = value.content { return elements }
-        let message = "\(value.kind) stands where a list of tables belongs: each begins with [[\(key)]]"
+        let hint = section == .server ? ": each begins with [[\(key)]]" : ""
+        let message = "\(value.kind) stands where a list of tables belongs\(hint)"
         add(SettingsError(line: value.line, place: full(key), message))
         return []
     }
@@ -120,6 +130,9 @@ struct TableReader {
 
     /// Something wrong with the whole.
     mutating func add(_ message: String) { add(SettingsError(line: line, place: place, message)) }
+
+    /// What is wrong with a table in this one.
+    mutating func add(_ errors: [SettingsError]) { self.errors += errors }
 
     private mutating func add(_ error: SettingsError) { errors.append(error) }
 

@@ -6,14 +6,19 @@ import Server
 import Settings
 
 extension Sandbox.Rules {
-    /// Without a configuration file, nothing but the names of Unix sockets, which are removed at the end. With one, what
-    /// reading it again takes: its folder, the keys, and the images with the folders that they are in.
+    /// Without a configuration file, nothing but the names of Unix sockets, which are removed at the end, and directories
+    /// whose files come and go. With one, what reading it again takes: its folder, the keys, the images with the folders
+    /// that they are in, and the names of users.
     init(of settings: ServeSettings, file: String?, endpoints: [Endpoint]) {
         self.init()
         for endpoint in endpoints {
             if case .unix(let path, _) = endpoint { removable.append(path) }
         }
+        for directory in settings.directories {
+            if directory.drive.readOnly { readable.append(directory.path) } else { writable.append(directory.path) }
+        }
         guard let file else { return }
+        readable += ["/etc/nsswitch.conf", "/etc/passwd"].filter { unsafe access($0, R_OK) == 0 }
         readable += withFolder(file)
         if let folder = settings.tls.certificates { readable.append(folder) }
         if let file = settings.tls.preSharedKeys { readable += withFolder(file) }

@@ -20,14 +20,15 @@ struct Serve: ParsableCommand {
         discussion: """
             Each IMAGE is a file or block device, memory:SIZE or null:SIZE; SIZE as in 64M, 3G, 6291456s (sectors). \
             NAME is what clients ask for, by default the file's name without its extension; the first export answers \
-            to the empty name too.
+            to the empty name too. dir:PATH is a drive for each file in a directory, PREFIX=dir:PATH with something \
+            before their names; files may come and go.
 
             ENDPOINT is unix:PATH (with ,mode=0660 and ,owner=USER:GROUP behind it), tcp:HOST:PORT (IPv6 addresses in \
             brackets), vsock:PORT, fd:N, systemd:NAME, or stdin for the one client that standard input is connected to. \
             Sockets passed by systemd are used without asking, unless some are asked for by name.
 
             SIGTERM, SIGINT and SIGHUP end the server: what is in flight is finished and flushed. A second signal ends \
-            it at once.
+            it at once. With --config, SIGHUP has the server read FILE again instead.
             """)
 
     @Option(
@@ -78,8 +79,8 @@ struct Serve: ParsableCommand {
     var log: LogOptions
 
     @Argument(
-        help: ArgumentHelp("What to serve.", valueName: "[name=]image"), transform: ExportSettings.init(parsing:))
-    var images: [ExportSettings] = []
+        help: ArgumentHelp("What to serve.", valueName: "[name=]image"), transform: ImageArgument.init(parsing:))
+    var images: [ImageArgument] = []
 
     func validate() throws {
         if let threads, !ServeSettings.threadRange.contains(threads) {
@@ -102,26 +103,23 @@ struct Serve: ParsableCommand {
                 "--run and --user do not go together: another user could not end the command; become one before both")
         }
         // With a file, what is said there may complete what is said here.
-        if config == nil { try check(commandLine(base: ServeSettings())) }
+        if config == nil { _ = try configuration() }
     }
 
     func run() throws {
-        let signals = Signals()
+        let signals = Signals(reloadsOnHangUp: config != nil)
         let parent = process.exitWithParent ? try ParentProcess() : nil
         if listen.contains(.standardInput) { keepOutputFromStandardInput() }
         var sandbox = try self.sandbox.prepare()
-        let file: SettingsFile?
-        let settings: ServeSettings
-        let exports: [ServedExport]
+        let configuration: Configuration
+        let exports: OpenedExports
         do {
-            file = try config.map { path throws(SettingsErrors) in try SettingsFile(reading: path) }
-            let base = file?.settings ?? ServeSettings()
-            settings = base.overridden(by: commandLine(base: base))
-            try check(settings)
-            exports = try settings.open(file)
+            configuration = try self.configuration()
+            exports = try OpenedExports(configuration.settings, file: configuration.file)
         } catch let errors as SettingsErrors {
             throw fail(errors)
         }
+        let settings = configuration.settings
         if settings.endpoints.contains(.standardInput) { keepOutputFromStandardInput() }
         let logs = Logs(format: settings.logFormat ?? .auto, level: settings.logLevel ?? .notice)
         defer { logs.finish() }
@@ -133,7 +131,7 @@ struct Serve: ParsableCommand {
         let privateSocket = process.run != nil && settings.endpoints.isEmpty ? try PrivateSocket() : nil
         defer { privateSocket?.remove() }
         let server = try Server(
-            exports: exports, endpoints: privateSocket.map { [$0.endpoint] } ?? settings.endpoints,
+            exports: exports.served, endpoints: privateSocket.map { [$0.endpoint] } ?? settings.endpoints,
             loops: settings.threads ?? processorCount(), limits: limits, tls: tls, logger: logger)
         let command: ShellCommand?
         do {
@@ -143,7 +141,7 @@ struct Serve: ParsableCommand {
             }
             // Clients can connect; they wait for the loops.
             try pidFile?.publish()
-            sandbox.checkDescriptors(connections: limits.connections, exports: exports.count)
+            sandbox.checkDescriptors(connections: limits.connections, exports: exports.served.count)
             var rules = Sandbox.Rules(of: settings, file: config, endpoints: server.endpoints)
             if let path = process.pidFile { rules.removable.append(path) }
             if let privateSocket { rules.removableFolders.append(privateSocket.folder) }
@@ -155,8 +153,14 @@ struct Serve: ParsableCommand {
             throw error
         }
         for warning in sandbox.warnings { logger.warning("\(warning)") }
-        let status = try server.run(signals: signals, command: command) {
+        let registry = ExportRegistry(exports, settings: settings, control: server.control, logger: logger)
+        let reloading = config.map {
+            Reloading(path: $0, controller: controller, commandLine: commandLine, registry: registry, logs: logs)
+        }
+        // What goes wrong when that is performed has been logged.
+        let status = try server.run(signals: signals, command: command, reload: { _ = try? reloading?.perform() }) {
             try sandbox.filterSystemCalls(command: command?.process)
+            registry.watchDirectories()
             // What a command prints is all that is printed.
             if command == nil { try announce(server, isEncrypted: settings.tls.mode == .require) }
             notifyReady()
@@ -164,10 +168,12 @@ struct Serve: ParsableCommand {
         if let status, status != 0 { throw ExitCode(status) }
     }
 
-    /// What the command line says.
-    ///
-    /// - Parameter base: the settings that it is added to.
-    private func commandLine(base: ServeSettings) -> ServeSettings {
+    private func configuration() throws -> Configuration {
+        try Configuration(path: config, controller: controller, commandLine: commandLine)
+    }
+
+    /// What the command line says, given what the file does.
+    private var commandLine: @Sendable (ServeSettings) -> ServeSettings {
         var settings = ServeSettings()
         settings.endpoints = listen
         settings.threads = threads
@@ -176,33 +182,34 @@ struct Serve: ParsableCommand {
         settings.logLevel = log.logLevel
         settings.tls = tls.files
         settings.limits = limits.settings
-        settings.exports = images
-        for index in images.indices {
-            settings.exports[index].drive.device = device ?? DriveProperties()
-            settings.exports[index].drive.controller = controller ?? base.controller ?? .piix3IDE
-            settings.exports[index].drive.cache = cache ?? .writeback
-            settings.exports[index].drive.readOnly = readOnly
+        var drive = DriveSettings()
+        drive.device = device ?? DriveProperties()
+        drive.cache = cache ?? .writeback
+        drive.readOnly = readOnly
+        return { [settings, drive, images, controller] file in
+            var settings = settings
+            var drive = drive
+            drive.controller = controller ?? file.controller ?? .piix3IDE
+            for image in images {
+                switch image {
+                case .export(var export):
+                    export.drive = drive
+                    settings.exports.append(export)
+                case .directory(var directory):
+                    directory.drive = drive
+                    settings.directories.append(directory)
+                }
+            }
+            return settings
         }
-        return settings
-    }
-
-    /// Whether all settings fit together.
-    private func check(_ settings: ServeSettings) throws {
-        if let name = settings.ambiguousNames.first {
-            throw ValidationError("two exports are named '\(name)'; give one another name: NAME=IMAGE")
-        }
-        do {
-            for export in settings.exports { try export.drive.device.checkPlace(on: export.drive.controller) }
-        } catch {
-            throw ValidationError("\(error)")
-        }
-        try TLSOptions.check(settings.tls)
     }
 
     /// A line for each export and endpoint: what it is, and what a client connects to.
     private func announce(_ server: Server, isEncrypted: Bool) throws {
         guard !server.endpoints.contains(.standardInput) else { return }
         var lines = ""
+        // There may be files in a directory later.
+        if server.information.isEmpty { lines += "serving nothing yet at \(server.endpoints[0])\n" }
         for information in server.information {
             let name = String(decoding: information.name, as: UTF8.self)
             let description = String(decoding: information.description, as: UTF8.self)

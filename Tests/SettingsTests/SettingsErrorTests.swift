@@ -17,7 +17,7 @@ import Testing
         // Keys.
         ("threds = 1", "f:1: threds: there is no such key; did you mean 'threads'?"),
         ("\nexports = 1", "f:2: exports: there is no such key; did you mean 'export'?"),
-        ("cache = \"none\"", "f:1: cache: there is no such key; it belongs in [[export]]"),
+        ("cache = \"none\"", "f:1: cache: there is no such key; it belongs in [[export]] or [[directory]]"),
         (
             "[limits]\nlisten = []",
             "f:2: limits.listen: there is no such key; it belongs in the top of the file, above the first table"
@@ -104,9 +104,73 @@ import Testing
             "[[export]]\nname = \"a\\nb\"\nimage = ''",
             "f:3: export 'a\\nb'.image: the name of the image is empty: give a path, memory:SIZE or null:SIZE"
         ),
+        // Rules.
+        (
+            "[[export]]\nimage = 'x'\n\naccess = [{}]",
+            "f:4: export 'x'.access 1: a rule without a condition lets everybody in; leave it out, or say whom it lets in"
+        ),
+        (
+            "[[export]]\nimage = 'x'\naccess = [\n{ user = 'root' },\n{ address = '10.0.0.1/8' }]",
+            "f:5: export 'x'.access 2.address: '10.0.0.1/8' is no range of addresses: "
+                + "the address has bits behind the prefix, which have to be zero"
+        ),
+        (
+            "[[export]]\nimage = 'x'\naccess = [{ user = 'no.such.user' }]",
+            "f:3: export 'x'.access 1.user: there is no user 'no.such.user' here; a number will do, too"
+        ),
+        (
+            "[[export]]\nimage = 'x'\naccess = 'root'",
+            "f:3: export 'x'.access: a string stands where a list of tables belongs"
+        ),
+        (
+            "[[export]]\nimage = 'x'\naccess = [{ uesr = 'root' }]",
+            "f:3: export 'x'.access 1.uesr: there is no such key; did you mean 'user'?"
+        ),
+        (
+            "[[export]]\nimage = 'x'\nconnections = 0",
+            "f:3: export 'x'.connections: 0 is not allowed: a number from 1 to 1000000 is needed"
+        ),
+        // Directories.
+        ("\n[[directory]]", "f:2: directory 1: the path is missing: path = \"PATH\""),
+        (
+            "[[directory]]\npath = 'd'\nimage = 'x'",
+            "f:3: directory 'd'.image: there is no such key; it belongs in [[export]]"
+        ),
+        (
+            "[[directory]]\npath = 'd'\n[[directory]]\nprefix = 'x'\npath = 'd'\n[[directory]]\npath = 'd'",
+            "f:7: directory 'd': it is there already; with another prefix it could be there twice"
+        ),
     ])
     func oneError(text: String, message: String) {
         #expect(errors(text) == [message])
+    }
+
+    @Test func whatNobodyCouldGetPast() throws {
+        let text = """
+            [[export]]
+            image = "x"
+
+            tls-only = true
+            access = [{ certificate = "c" }]
+            [[directory]]
+            path = "d"
+            access = [{ psk-user = "u" }, { user = "root" }]
+            """
+        let file = try SettingsFile(path: "f", text: text)
+        #expect(
+            SettingsErrors(file: "f", file.dilemmas(TLSFiles())).lines == [
+                "f:4: export 'x'.tls-only: the server has no TLS: nobody could open it; [tls] says where keys are",
+                "f:5: export 'x'.access: clients show no certificates: [tls] needs certificates, and verify-peer = true",
+                "f:8: directory 'd'.access: clients have no pre-shared keys: [tls] needs psk",
+            ])
+        var tls = TLSFiles()
+        tls.certificates = "c"
+        #expect(file.dilemmas(tls).map(\.line) == [5, 8])
+        tls.verifyPeer = true
+        tls.preSharedKeys = "k"
+        #expect(file.dilemmas(tls).isEmpty)
+        tls.mode = .off
+        #expect(file.dilemmas(tls).count == 3)
     }
 
     @Test func aNameThatIsTooLong() {
@@ -129,7 +193,7 @@ import Testing
             [[export]]
             colour = "red"
             [limits]
-            stall-seconds = 0
+            shutdown-seconds = -1
             """
         let lines = errors(text).map { $0.prefix { $0 != " " } }
         #expect(lines == ["f:1:", "f:2:", "f:4:", "f:5:", "f:6:", "f:7:", "f:8:", "f:10:"], "\(errors(text))")
@@ -138,6 +202,12 @@ import Testing
     /// A value of no type that any key takes is an error at each key of the table: so each is read by somebody.
     @Test(arguments: SettingsKey.all) func everyKeyIsRead(key: SettingsKey) {
         let header = key.section.rawValue
+        // Rules are a list in an export.
+        if key.section == .access {
+            let found = errors("export = [{ image = 'x', access = [\n{ \(key.name) = 1979-05-27 }] }]")
+            #expect(found == ["f:2: export 'x'.access 1.\(key.name): a date or time stands where a string belongs"])
+            return
+        }
         let text = "\(header)\n\(key.name) = 1979-05-27\n"
         let found = errors(text).filter { $0.contains(".\(key.name):") || $0.contains(": \(key.name):") }
         #expect(found.count == 1 && found[0].contains("a date or time stands where"), "\(errors(text))")

@@ -155,6 +155,63 @@ import Testing
         #expect(export.image == image)
     }
 
+    @Test func whoMayOpenWhat() throws {
+        let settings = try read(
+            """
+            [[export]]
+            image = "x"
+            description = "for laptops"
+            tls-only = true
+            connections = 2
+            take-over = true
+            access = [
+                { certificate = "CN=a", address = "10.0.0.0/8" }, { psk-user = "b" }, { user = "root" }, { user = 7 },
+            ]
+            [[directory]]
+            path = "d"
+            prefix = "p-"
+            cache = "none"
+            access = [{ address = "::1" }]
+            """, path: "/etc/f")
+        let drive = settings.exports[0].drive
+        #expect(drive.description == "for laptops")
+        #expect(drive.requiresTLS && drive.isTakenOver)
+        #expect(drive.maximumConnections == 2)
+        let ten = try AddressRange(parsing: "10.0.0.0/8")
+        #expect(
+            drive.access == [
+                AccessRule(certificateName: "CN=a", addresses: ten), AccessRule(preSharedKeyUser: "b"),
+                AccessRule(user: 0), AccessRule(user: 7),
+            ])
+        let directory = settings.directories[0]
+        #expect(directory.path == "/etc/d" && directory.prefix == "p-")
+        #expect(directory.drive.cache == .none)
+        #expect(directory.drive.access == [AccessRule(addresses: try AddressRange(parsing: "::1"))])
+        let served = try ExportSettings(
+            reading: SettingsValue(
+                toml: "image = 'null:1M'\ntls-only = true\nconnections = 3\ndescription = 'd'\n"
+                    + "take-over = true\naccess = [{ user = 1 }]")
+        ).open(ordinal: 1)
+        #expect(served.requiresTLS && served.isTakenOver)
+        #expect(served.maximumConnections == 3)
+        #expect(served.description == "d")
+        #expect(served.access == [AccessRule(user: 1)])
+    }
+
+    @Test(arguments: [
+        ("dir:/srv", "/srv", ""), ("a-=dir:b", "b", "a-"), ("=dir:b", "b", ""), ("dir:./x=y", "./x=y", ""),
+    ])
+    func directoriesOnTheCommandLine(text: String, path: String, prefix: String) throws {
+        #expect(try ImageArgument(parsing: text) == .directory(DirectorySettings(path: path, prefix: prefix)))
+    }
+
+    @Test func filesThatLookLikeDirectories() throws {
+        #expect(try ImageArgument(parsing: "./dir:x") == .export(ExportSettings(image: "./dir:x")))
+        #expect(throws: SettingsError("'dir:' names no directory: write it as dir:PATH")) {
+            try ImageArgument(parsing: "dir:")
+        }
+    }
+
     /// From the control socket there are no lines.
     @Test func valuesWithoutLines() throws {
         let value = SettingsValue(.table(["image": .init(.string("null:1M")), "cache": .init(.string("none"))]))
@@ -165,19 +222,19 @@ import Testing
             errors.map { Set($0.lines) } == [
                 "export: the image is missing: image = \"PATH\", \"memory:SIZE\" or \"null:SIZE\"",
                 "export.cache: 'wb' is no cache mode: it is one of writeback, writethrough, none, directsync, unsafe",
-                "export.x: there is no such key; known are name, image, device, controller, cache, read-only",
+                "export.x: there is no such key; known are name, image, device, controller, cache, read-only, "
+                    + "description, tls-only, access, connections, take-over",
             ])
     }
 
     @Test func serialNumbersByPlace() throws {
         let exports = try (1...3).map { try ExportSettings(name: "\($0)", image: "null:1M").open(ordinal: $0) }
-        #expect(exports.map { $0.properties.serialNumber } == [nil, "QM00002", "QM00003"])
+        #expect(exports.map(\.properties.serialNumber) == [nil, "QM00002", "QM00003"])
         var own = try ExportSettings(image: "null:1M")
         own.drive.device.serialNumber = "own"
         #expect(try own.open(ordinal: 12).properties.serialNumber == "own")
         #expect(
-            try ExportSettings(image: "null:1M").open(ordinal: 123_456).properties.serialNumber
-                == "QM123456")
+            try ExportSettings(image: "null:1M").open(ordinal: 123_456).properties.serialNumber == "QM123456")
         #expect(SerialNumber.lowestUnused([]) == 1)
         #expect(SerialNumber.lowestUnused([1, 2, 4]) == 3)
         #expect(SerialNumber.lowestUnused([2, 3]) == 1)

@@ -35,6 +35,11 @@ public final class RunningProgram {
     /// Its process.
     public var processIdentifier: Int32 { process.processIdentifier }
 
+    /// Sends it a signal.
+    public func signal(_ number: Int32) {
+        kill(process.processIdentifier, number)
+    }
+
     /// Ends it and waits for its end.
     ///
     /// - Parameter signal: what it is sent; 0 if it ends without that.

@@ -1,0 +1,86 @@
+// A directory as a source of exports: one drive for each of its files.
+
+import ATA
+import Glibc
+
+/// What is said about all drives of a directory.
+public struct DirectorySettings: Equatable, Sendable {
+    /// The directory.
+    public var path: String
+    /// What stands before the file's name in the export's.
+    public var prefix = ""
+    /// The drives.
+    public var drive = DriveSettings()
+
+    /// A directory about which nothing more is said.
+    public init(path: String, prefix: String = "") {
+        self.path = path
+        self.prefix = prefix
+    }
+
+    init(_ reader: inout TableReader, controller: Controller) {
+        let isThere = reader.has("path")
+        path = reader.path("path") ?? ""
+        if !isThere { reader.add("the path is missing: path = \"PATH\"") }
+        prefix = reader.string("prefix") ?? ""
+        drive = DriveSettings(&reader, controller: controller)
+    }
+
+    /// The export of a file, whose name is kept as it is: two files never have the same.
+    func export(of file: String) throws -> ExportSettings {
+        let name = try ExportSettings.checked(prefix + file, "name")
+        var export = try ExportSettings(name: name, image: path + "/" + file)
+        export.drive = drive
+        return export
+    }
+
+    /// The files that become exports, sorted: regular ones that are not hidden. Links are not followed, so that whoever
+    /// may write to the directory cannot have any other file served.
+    func files() throws -> [String] {
+        guard let folder = unsafe opendir(path) else { throw DirectoryError(path: path, code: errno) }
+        defer { unsafe closedir(folder) }
+        var files: [String] = []
+        while let entry = unsafe readdir(folder) {
+            let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) {
+                unsafe String(validating: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if let name, FileIdentity(path + "/" + name) != nil, !Self.isHidden(name) { files.append(name) }
+        }
+        return files.sorted { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }
+    }
+
+    static func isHidden(_ file: String) -> Bool { file.hasPrefix(".") }
+}
+
+/// A directory cannot be listed or watched.
+struct DirectoryError: Error, CustomStringConvertible {
+    let path: String
+    let code: Int32
+
+    var description: String {
+        unsafe "directory '\(path)' cannot be listed: \(String(cString: strerror(code)))"
+    }
+}
+
+/// Which file a path leads to, and whether it has changed (stat(2)).
+struct FileIdentity: Equatable {
+    let device: dev_t
+    let inode: ino_t
+    let size: off_t
+    let modified: [Int]
+
+    /// Nil unless it is a regular file.
+    init?(_ path: String) {
+        var status = stat()
+        guard unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+        device = status.st_dev
+        inode = status.st_ino
+        size = status.st_size
+        modified = [status.st_mtim.tv_sec, status.st_mtim.tv_nsec]
+    }
+
+    /// The path led there then, too.
+    func isSameFile(as other: FileIdentity?) -> Bool {
+        device == other?.device && inode == other?.inode
+    }
+}

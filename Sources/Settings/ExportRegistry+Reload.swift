@@ -1,0 +1,144 @@
+// New settings for a running server.
+
+import Logging
+import Media
+import Server
+
+extension ExportRegistry {
+    /// Makes the exports those of new settings. Clients of an export whose settings are the same notice nothing; those of
+    /// an export that goes or changes are disconnected. If anything cannot be opened, nothing changes.
+    ///
+    /// - Parameter file: where the settings stand.
+    /// - Returns: what has changed, for people; with what did not work all the same, because an image that had to be
+    ///   closed before could not be opened again.
+    public func reload(_ settings: ServeSettings, file: SettingsFile) throws(SettingsErrors) -> [String] {
+        do {
+            return try state.withLock { state in
+                let wanted = Set(settings.exports.map(\.name))
+                let served = servedNames()
+                let old = state.records.values.filter {
+                    served.contains($0.settings.name)
+                        && ($0.origin == .configuration || wanted.contains($0.settings.name))
+                }
+                let plan = ReloadPlan(from: old.map(\.settings).sorted { $0.name < $1.name }, to: settings.exports)
+                var change = Change(plan, settings, state, usedOrdinals(state, without: plan.removed))
+                try change.open(file)
+                return perform(change, &state)
+            }
+        } catch let errors as SettingsErrors {
+            throw errors
+        } catch {
+            preconditionFailure("nothing else is thrown")
+        }
+    }
+
+    /// Performs a change whose exports are open as far as they can be.
+    private func perform(_ change: Change, _ state: inout State) -> [String] {
+        var lines = [change.plan.summary]
+        var replaced: [String: ExportRecord] = [:]
+        for (directory, watch) in state.watches where change.goneDirectories.contains(directory) {
+            watch.end()
+            for (name, record) in state.records {
+                if case .directory(directory, _) = record.origin { remove(name, .force, &state) }
+            }
+        }
+        state.watches.removeAll { change.goneDirectories.contains($0.directory) }
+        for name in change.plan.removed + change.plan.changed.map(\.name) {
+            replaced[name] = state.records[name]
+            remove(name, .force, &state)
+        }
+        for name in change.plan.unchanged { state.records[name]?.origin = .configuration }
+        for export in change.plan.added + change.plan.changed {
+            let ordinal = change.ordinals[export.name] ?? 1
+            do {
+                try serve(try change.opened[export.name] ?? export.open(ordinal: ordinal))
+                state.records[export.name] = ExportRecord(settings: export, ordinal: ordinal, origin: .configuration)
+            } catch {
+                lines.append("export '\(export.name)' cannot be served: \(error)")
+                restore(replaced[export.name], &state)
+            }
+        }
+        control.arrange(change.settings.exports.map(\.name))
+        state.settings = change.settings
+        for (directory, _) in state.watches {
+            for name in replaced.keys where name.hasPrefix(directory.prefix) && state.records[name] == nil {
+                state.leftOut[name] = nil
+                appear(String(name.dropFirst(directory.prefix.count)), in: directory, &state)
+            }
+        }
+        for directory in change.newDirectories { watch(directory, &state) }
+        return lines
+    }
+
+    /// Brings an export back as it was.
+    private func restore(_ record: ExportRecord?, _ state: inout State) {
+        guard let record else { return }
+        do {
+            try serve(try record.settings.open(ordinal: record.ordinal))
+            state.records[record.settings.name] = record
+        } catch {
+            logger.error(
+                "export lost", metadata: ["export": "\(record.settings.name)", "reason": "\(error)"])
+        }
+    }
+}
+
+/// The way to new settings, and what was opened for it.
+private struct Change {
+    let plan: ReloadPlan
+    let settings: ServeSettings
+    let goneDirectories: [DirectorySettings]
+    let newDirectories: [DirectorySettings]
+    /// The places of the drives that are new or have changed.
+    private(set) var ordinals: [String: Int] = [:]
+    private(set) var opened: [String: ServedExport] = [:]
+    /// The images of exports that go: until then they are locked.
+    private let freed: [ImageReference]
+
+    init(_ plan: ReloadPlan, _ settings: ServeSettings, _ state: ExportRegistry.State, _ usedOrdinals: [Int]) {
+        self.plan = plan
+        self.settings = settings
+        let present = state.watches.map(\.directory)
+        let gone = present.filter { !settings.directories.contains($0) }
+        goneDirectories = gone
+        newDirectories = settings.directories.filter { !present.contains($0) }
+        let names = Set(plan.removed + plan.changed.map(\.name))
+        freed = state.records.values.filter { record in
+            if case .directory(let directory, _) = record.origin, gone.contains(directory) { return true }
+            return names.contains(record.settings.name)
+        }.map(\.settings.reference)
+        var used = usedOrdinals
+        for export in plan.changed { ordinals[export.name] = state.records[export.name]?.ordinal }
+        for export in plan.added {
+            let ordinal = SerialNumber.lowestUnused(used)
+            used.append(ordinal)
+            ordinals[export.name] = ordinal
+        }
+    }
+
+    /// Opens what is new or has changed, but for what cannot be opened before it is closed; throws if anything else is in
+    /// the way, and has nothing open then.
+    mutating func open(_ file: SettingsFile) throws(SettingsErrors) {
+        var errors: [SettingsError] = []
+        for export in plan.added + plan.changed {
+            do {
+                opened[export.name] = try export.open(ordinal: ordinals[export.name] ?? 1)
+            } catch MediumError.locked where freed.contains(export.reference) {
+                continue
+            } catch {
+                errors.append(file.error(ofExport: export.name, "\(error)"))
+            }
+        }
+        for directory in newDirectories {
+            do {
+                _ = try directory.files()
+            } catch {
+                errors.append(file.error(ofDirectory: directory.path, "\(error)"))
+            }
+        }
+        guard errors.isEmpty else {
+            for export in opened.values { export.medium.close() }
+            throw SettingsErrors(file: file.path, errors)
+        }
+    }
+}

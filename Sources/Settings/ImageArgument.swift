@@ -1,0 +1,22 @@
+// What may stand for an image on the command line.
+
+/// `[NAME=]IMAGE`, or `[PREFIX=]dir:PATH` for all files of a directory.
+public enum ImageArgument: Equatable, Sendable {
+    /// One drive.
+    case export(ExportSettings)
+    /// A drive for each file.
+    case directory(DirectorySettings)
+
+    /// Reads an argument. A file whose name begins like a directory is written with its folder, `./dir:x`.
+    public init(parsing text: String) throws {
+        let export = try ExportSettings(parsing: text)
+        guard export.image.hasPrefix("dir:") else {
+            self = .export(export)
+            return
+        }
+        let path = String(export.image.dropFirst("dir:".count))
+        guard !path.isEmpty else { throw SettingsError("'\(text)' names no directory: write it as dir:PATH") }
+        let prefix = text.utf8.count > export.image.utf8.count ? export.name : ""
+        self = .directory(DirectorySettings(path: path, prefix: prefix))
+    }
+}

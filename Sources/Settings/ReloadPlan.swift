@@ -1,0 +1,47 @@
+// What a server with new settings has to do with its exports: as little as possible.
+
+/// The way from some exports to others.
+public struct ReloadPlan: Equatable, Sendable {
+    /// Exports that are new.
+    public var added: [ExportSettings] = []
+    /// Exports that are there with other settings: they go and come again.
+    public var changed: [ExportSettings] = []
+    /// The names of exports that go.
+    public var removed: [String] = []
+    /// The names of exports whose clients notice nothing.
+    public var unchanged: [String] = []
+
+    /// Compares exports by their names; no name is there twice.
+    public init(from old: [ExportSettings], to new: [ExportSettings]) {
+        let present = Dictionary(uniqueKeysWithValues: old.map { ($0.name, $0) })
+        for export in new {
+            switch present[export.name] {
+            case nil: added.append(export)
+            case export: unchanged.append(export.name)
+            default: changed.append(export)
+            }
+        }
+        let wanted = Set(new.map(\.name))
+        removed = old.map(\.name).filter { !wanted.contains($0) }
+    }
+
+    /// For people: `added 'a', 'b'; removed 'c'`.
+    public var summary: String {
+        let parts = [
+            ("added", added.map(\.name)), ("changed", changed.map(\.name)), ("removed", removed),
+        ].filter { !$0.1.isEmpty }.map { "\($0.0) \($0.1.map { "'\($0)'" }.joined(separator: ", "))" }
+        return parts.isEmpty ? "no export has changed" : parts.joined(separator: "; ")
+    }
+}
+
+extension ServeSettings {
+    /// The keys whose new values a running server cannot take up.
+    public func keysThatNeedRestart(to new: ServeSettings) -> [String] {
+        let candidates = [
+            ("listen", endpoints == new.endpoints), ("threads", threads == new.threads),
+            ("log-format", logFormat == new.logFormat), ("[limits]", limits == new.limits),
+            ("tls.mode", tls.isUsed == new.tls.isUsed),
+        ]
+        return candidates.filter { !$0.1 }.map(\.0)
+    }
+}

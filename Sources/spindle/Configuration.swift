@@ -1,0 +1,83 @@
+// The settings of a server, from its command line and its file; both again when it is told to reload.
+
+import ATA
+import ArgumentParser
+import Glibc
+import Logs
+import Server
+import Settings
+
+/// Settings and the file that some of them stand in.
+struct Configuration {
+    let file: SettingsFile?
+    let settings: ServeSettings
+
+    /// Reads the file, adds the command line, and checks whether all of it fits together.
+    ///
+    /// - Parameters:
+    ///   - controller: that of the command line.
+    ///   - commandLine: makes settings of the command line, given what the file says.
+    init(path: String?, controller: Controller?, commandLine: (ServeSettings) -> ServeSettings) throws {
+        file = try path.map { path throws(SettingsErrors) in try SettingsFile(reading: path, controller: controller) }
+        let base = file?.settings ?? ServeSettings()
+        settings = base.overridden(by: commandLine(base))
+        if let name = settings.ambiguousNames.first {
+            throw ValidationError("two exports are named '\(name)'; give one another name: NAME=IMAGE")
+        }
+        do {
+            for drive in settings.exports.map(\.drive) + settings.directories.map(\.drive) {
+                try drive.device.checkPlace(on: drive.controller)
+            }
+        } catch {
+            throw ValidationError("\(error)")
+        }
+        try TLSOptions.check(settings.tls)
+        if let file {
+            let errors = file.dilemmas(settings.tls)
+            guard errors.isEmpty else { throw SettingsErrors(file: file.path, errors) }
+        }
+    }
+}
+
+/// Reads the configuration again.
+struct Reloading: Sendable {
+    let path: String
+    let controller: Controller?
+    let commandLine: @Sendable (ServeSettings) -> ServeSettings
+    let registry: ExportRegistry
+    let logs: Logs
+
+    /// Makes the server that of the new settings as far as that is possible while it runs.
+    ///
+    /// - Returns: what has changed, for people.
+    func perform() throws -> [String] {
+        notifyReloading()
+        defer { notifyReady() }
+        do {
+            let new = try Configuration(path: path, controller: controller, commandLine: commandLine)
+            guard let file = new.file else { preconditionFailure("the path leads to a file") }
+            let old = registry.settings
+            let logger = logs.logger(label: "spindle")
+            let tls = try new.settings.tls.open()
+            var lines = try registry.reload(new.settings, file: file)
+            // Who has changed the level since then has done so for a reason.
+            if let level = new.settings.logLevel, level != old.logLevel { logs.level = level }
+            if let tls, old.tls.isUsed { registry.control.replace(tls: tls) }
+            let keys = old.keysThatNeedRestart(to: new.settings)
+            if !keys.isEmpty {
+                lines.append("only a restart takes up what has changed of: \(keys.joined(separator: ", "))")
+            }
+            for line in lines {
+                logger.notice("configuration read again", metadata: ["file": "\(path)", "change": "\(line)"])
+            }
+            return lines
+        } catch {
+            let lines = (error as? SettingsErrors)?.lines ?? ["\(error)"]
+            for line in lines {
+                logs.logger(label: "spindle").error(
+                    "configuration not read again: nothing has changed", metadata: ["reason": "\(line)"])
+            }
+            throw error
+        }
+    }
+}
