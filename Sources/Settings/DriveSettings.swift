@@ -42,7 +42,7 @@ public struct DriveSettings: Equatable, Sendable {
         if let requiresTLS = reader.boolean("tls-only") { self.requiresTLS = requiresTLS }
         access = reader.tables("access").enumerated().compactMap { AccessRule($0.element, $0.offset + 1, &reader) }
         maximumConnections = reader.number("connections", Self.connectionRange)
-        if let isTakenOver = reader.boolean("take-over") { self.isTakenOver = isTakenOver }
+        if let isTakenOver = reader.boolean("takeover") { self.isTakenOver = isTakenOver }
         do {
             try device.checkPlace(on: self.controller)
         } catch {

@@ -142,7 +142,7 @@ public struct SettingsKey: Equatable, Sendable {
                 section, "connections", "number, 1 to 1000000", "as many as there are",
                 "How many connections may have it open at a time."),
             SettingsKey(
-                section, "take-over", "true or false", "false",
+                section, "takeover", "true or false", "false",
                 "A client that opens it ends its own connections from earlier: for drives with one client."),
         ]
     }

@@ -44,7 +44,7 @@ import Testing
     /// Whatever is said about a drive makes another one of it.
     @Test(arguments: [
         "device = 'ide-hd,serial=1'", "controller = 'ich9-ahci'", "cache = 'none'", "read-only = true",
-        "description = 'd'", "tls-only = true", "access = [{ user = 1 }]", "connections = 1", "take-over = true",
+        "description = 'd'", "tls-only = true", "access = [{ user = 1 }]", "connections = 1", "takeover = true",
     ])
     func everyKeyCounts(key: String) throws {
         let plain = try ExportSettings(reading: SettingsValue(toml: "image = 'x'"))

@@ -1,5 +1,6 @@
 // What is wrong with a file is said with its line and key, and all of it at once.
 
+import Foundation
 import Settings
 import Testing
 
@@ -220,6 +221,15 @@ import Testing
         for key in SettingsKey.all {
             #expect(![key.name, key.type, key.standard, key.help].contains(""), "\(key)")
             #expect(key.help.hasSuffix("."), "\(key)")
+        }
+    }
+
+    @Test func theExampleHasEveryKey() throws {
+        let example = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appendingPathComponent("contrib/spindle.toml")
+        let text = try String(contentsOf: example, encoding: .utf8)
+        for key in SettingsKey.all {
+            #expect(text.contains("\(key.name) = "), "\(key)")
         }
     }
 

@@ -163,7 +163,7 @@ import Testing
             description = "for laptops"
             tls-only = true
             connections = 2
-            take-over = true
+            takeover = true
             access = [
                 { certificate = "CN=a", address = "10.0.0.0/8" }, { psk-user = "b" }, { user = "root" }, { user = 7 },
             ]
@@ -190,7 +190,7 @@ import Testing
         let served = try ExportSettings(
             reading: SettingsValue(
                 toml: "image = 'null:1M'\ntls-only = true\nconnections = 3\ndescription = 'd'\n"
-                    + "take-over = true\naccess = [{ user = 1 }]")
+                    + "takeover = true\naccess = [{ user = 1 }]")
         ).open(ordinal: 1)
         #expect(served.requiresTLS && served.isTakenOver)
         #expect(served.maximumConnections == 3)
@@ -223,7 +223,7 @@ import Testing
                 "export: the image is missing: image = \"PATH\", \"memory:SIZE\" or \"null:SIZE\"",
                 "export.cache: 'wb' is no cache mode: it is one of writeback, writethrough, none, directsync, unsafe",
                 "export.x: there is no such key; known are name, image, device, controller, cache, read-only, "
-                    + "description, tls-only, access, connections, take-over",
+                    + "description, tls-only, access, connections, takeover",
             ])
     }
 
