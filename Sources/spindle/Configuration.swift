@@ -46,6 +46,8 @@ struct Reloading: Sendable {
     let commandLine: @Sendable (ServeSettings) -> ServeSettings
     let registry: ExportRegistry
     let logs: Logs
+    /// Files that the server did not begin with may be out of reach.
+    let isSandboxed: Bool
 
     /// Makes the server that of the new settings as far as that is possible while it runs.
     ///
@@ -72,7 +74,12 @@ struct Reloading: Sendable {
             }
             return lines
         } catch {
-            let lines = (error as? SettingsErrors)?.lines ?? ["\(error)"]
+            var lines = (error as? SettingsErrors)?.lines ?? ["\(error)"]
+            let denied = unsafe String(cString: strerror(EACCES))
+            if isSandboxed, lines.contains(where: { $0.contains(denied) }) {
+                lines.append(
+                    "the sandbox has only the folders of what the server began with; --sandbox-path names others")
+            }
             for line in lines {
                 logs.logger(label: "spindle").error(
                     "configuration not read again: nothing has changed", metadata: ["reason": "\(line)"])

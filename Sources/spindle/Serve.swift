@@ -155,7 +155,9 @@ struct Serve: ParsableCommand {
         for warning in sandbox.warnings { logger.warning("\(warning)") }
         let registry = ExportRegistry(exports, settings: settings, control: server.control, logger: logger)
         let reloading = config.map {
-            Reloading(path: $0, controller: controller, commandLine: commandLine, registry: registry, logs: logs)
+            Reloading(
+                path: $0, controller: controller, commandLine: commandLine, registry: registry, logs: logs,
+                isSandboxed: self.sandbox.sandbox != .off)
         }
         // What goes wrong when that is performed has been logged.
         let status = try server.run(signals: signals, command: command, reload: { _ = try? reloading?.perform() }) {

@@ -115,7 +115,7 @@ struct DirectoryExportTests {
         let file = folder.path + "/spindle.toml"
         func write(_ text: String) throws { try Data(text.utf8).write(to: URL(fileURLWithPath: file)) }
         try write("[[directory]]\npath = \"\(firstPath)\"")
-        try serving(["--config", file], in: folder) { server in
+        try serving(["--config", file, "--sandbox-path", secondPath], in: folder) { server in
             #expect(try names(server) == ["a", "b"])
             // An export that the file names goes before a file of the directory.
             try write(

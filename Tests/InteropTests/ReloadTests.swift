@@ -103,7 +103,7 @@ struct ReloadTests {
         let file = try write(good, in: folder)
         let locked = try folder.file("locked.img", sizeBytes: 1 << 20)
         try serving([locked], in: folder) { _ in
-            try serving(["--config", file], in: folder) { server in
+            try serving(["--config", file, "--sandbox-path", folder.path], in: folder) { server in
                 let a = try server.uri(of: "a")
                 let list = try run("nbdinfo", ["--list", server.uri], in: folder)
                 for (text, errors) in [
@@ -196,6 +196,24 @@ struct ReloadTests {
             try expectSize(2 << 20, a, in: folder)
             try nbdsh(
                 [server.uri(of: "b")], "h.connect_uri(uri[0])\nassert h.pread(512, 0) == b'x' * 512", in: folder)
+        }
+    }
+
+    @Test("a new path that the sandbox does not have is said to be one")
+    func newPaths() throws {
+        let folder = try TemporaryFolder()
+        let other = try TemporaryFolder()
+        let image = try other.file("disk.img", sizeBytes: 1 << 20)
+        let file = try write("[[export]]\nname = \"a\"\nimage = \"null:1M\"", in: folder)
+        for (arguments, isReached) in [([], false), (["--sandbox-path", other.path], true)] {
+            _ = try write("[[export]]\nname = \"a\"\nimage = \"null:1M\"", in: folder)
+            try serving(["--config", file] + arguments, in: folder) { server in
+                _ = try write("[[export]]\nname = \"b\"\nimage = \"\(image)\"", in: folder)
+                try reload(server)
+                try waitUntil("the path was tried: \(server.log)") {
+                    server.log.contains(isReached ? "added 'b'; removed 'a'" : "--sandbox-path names others")
+                }
+            }
         }
     }
 
