@@ -9,12 +9,12 @@ extension Server {
     ///
     /// - Returns: the exit status of the command.
     func serve(
-        until signals: Signals, _ reload: (() -> Void)?, _ command: ShellCommand?
+        until signals: Signals, _ command: ShellCommand?, _ reload: () -> Void
     ) throws(ServerError) -> Int32? {
         command?.begin()
         while shared.running.load(ordering: .sequentiallyConsistent) > 0 {
             let event = signals.next()
-            if event == .hangUp, let reload {
+            if event == .hangUp {
                 reload()
                 continue
             }
@@ -24,7 +24,7 @@ extension Server {
             }
             if let status = command.status() { return status }
             // What the interrupt key does is up to the command, as it is in a shell.
-            if event == .end || event == .hangUp { return try end(command, signals) }
+            if event == .end { return try end(command, signals) }
         }
         return nil
     }
@@ -60,7 +60,7 @@ extension Server {
             signals.wake()
         }
         while !flush.remaining.isEmpty {
-            guard signals.next() == nil else { throw interrupted(leaving: flush.remaining) }
+            guard signals.next()?.isEnd != true else { throw interrupted(leaving: flush.remaining) }
         }
         pthread_join(thread, nil)
         let failures = flush.failures
@@ -69,7 +69,7 @@ extension Server {
 
     /// Whoever sends another signal does not want to wait.
     private func endAtOnce(if event: Signals.Event?) throws(ServerError) {
-        guard event != nil else { return }
+        guard let event, event.isEnd else { return }
         for listener in shared.listeners { listener.refuse() }
         throw interrupted(leaving: shared.exports.directory.entries + shared.exports.withdrawn)
     }

@@ -87,14 +87,13 @@ public struct Server {
     ///
     /// - Parameters:
     ///   - signals: made when the program began.
-    ///   - reload: called for each SIGHUP; without it, that ends the server as any other signal does.
     ///   - command: begun when clients are served. A signal is passed on to it, and the server ends after it.
+    ///   - reload: called for each SIGHUP, if the signals are made for that.
     ///   - ready: called when clients are served.
     /// - Returns: the exit status of the command.
     @discardableResult
     public func run(
-        signals: Signals = Signals(), reload: (() -> Void)? = nil, command: ShellCommand? = nil,
-        ready: () throws -> Void
+        signals: Signals = Signals(), command: ShellCommand? = nil, reload: () -> Void = {}, ready: () throws -> Void
     ) throws -> Int32? {
         raiseDescriptorLimit()
         // The first loop accepts, and hands connections to all: it begins when the others can take them.
@@ -109,7 +108,7 @@ public struct Server {
         pthread_detach(startThread { closeEndedExports(shared) })
         let outcome = Result {
             try ready()
-            return try serve(until: signals, reload, command)
+            return try serve(until: signals, command, reload)
         }
         logger.info("stopping")
         notifyStopping()

@@ -9,20 +9,25 @@ public struct Signals: Sendable {
 
     private let set: sigset_t
     private let thread: pthread_t
+    /// SIGHUP does not end the server.
+    private let reloadsOnHangUp: Bool
 
     /// Keeps SIGTERM, SIGINT, SIGHUP and SIGCHLD for ``next(within:)`` on the calling thread; threads that begin later get
     /// none of them. SIGPIPE and SIGXFSZ reach nobody at all: that a client is gone or a file may not grow is an error of
     /// one operation.
     ///
     /// It belongs at the beginning of a program: a thread that is older would still be ended by them.
-    public init() {
+    ///
+    /// - Parameter reloadsOnHangUp: SIGHUP has the server read its configuration again, and does not end it.
+    public init(reloadsOnHangUp: Bool = false) {
+        self.reloadsOnHangUp = reloadsOnHangUp
         signal(SIGPIPE, SIG_IGN)
         signal(SIGXFSZ, SIG_IGN)
         var set = sigset_t()
         unsafe sigemptyset(&set)
         for number in [SIGTERM, SIGINT, SIGCHLD, Self.wakeUp] { unsafe sigaddset(&set, number) }
         // nohup(1) has it ignored, and so it stays.
-        if !Self.isIgnored(SIGHUP) { unsafe sigaddset(&set, SIGHUP) }
+        if reloadsOnHangUp || !Self.isIgnored(SIGHUP) { unsafe sigaddset(&set, SIGHUP) }
         unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
         self.set = set
         thread = pthread_self()
@@ -48,8 +53,8 @@ public struct Signals: Sendable {
         }
         switch number {
         case SIGINT where unsafe information.si_code == Self.fromKernel: return .interruptKey
-        case SIGHUP: return .hangUp
-        case SIGTERM, SIGINT: return .end
+        case SIGHUP where reloadsOnHangUp: return .hangUp
+        case SIGTERM, SIGINT, SIGHUP: return .end
         default: return nil
         }
     }
@@ -60,8 +65,10 @@ public struct Signals: Sendable {
         case end
         /// So is it, but the terminal has told everybody who runs there.
         case interruptKey
-        /// What a server can read again is to be read again; a server without that ends.
+        /// The configuration is to be read again.
         case hangUp
+
+        var isEnd: Bool { self != .hangUp }
     }
 
     /// `SI_KERNEL` (sigaction(2)).

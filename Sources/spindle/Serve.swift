@@ -111,7 +111,7 @@ struct Serve: ParsableCommand {
     }
 
     func run() throws {
-        let signals = Signals()
+        let signals = Signals(reloadsOnHangUp: config != nil)
         let parent = process.exitWithParent ? try ParentProcess() : nil
         if listen.contains(.standardInput) { keepOutputFromStandardInput() }
         var sandbox = try self.sandbox.prepare()
@@ -167,9 +167,8 @@ struct Serve: ParsableCommand {
                 isSandboxed: self.sandbox.sandbox != .off)
         }
         // What goes wrong with reading again has been logged.
-        var reload: (() -> Void)?
-        if let reloading { reload = { _ = try? reloading.perform() } }
-        let status = try server.run(signals: signals, reload: reload, command: command) {
+        let reload = { _ = try? reloading?.perform() }
+        let status = try server.run(signals: signals, command: command, reload: reload) {
             try sandbox.filterSystemCalls(command: command?.process)
             registry.watchDirectories()
             try operators.start(program(of: server, registry, reloading, logs))
