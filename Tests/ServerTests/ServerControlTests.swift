@@ -150,9 +150,14 @@ import Testing
         let second = try open("a")
         #expect(isRefused("a"))
         second.connection.close()
+        // The one that is let in stays: whether its own end is known before the next one asks would be luck.
         let deadline = Date(timeIntervalSinceNow: 20)
-        while isRefused("a"), Date() < deadline { usleep(10_000) }
-        #expect(!isRefused("a"))
+        var third = try? open("a")
+        while third == nil, Date() < deadline {
+            usleep(10_000)
+            third = try? open("a")
+        }
+        #expect(try third?.read(at: 0, 1) == Array("a".utf8))
         #expect(try first.read(at: 0, 1) == Array("a".utf8))
         #expect(try loops.stop())
     }
