@@ -30,7 +30,8 @@ enum SystemCallFilter {
         defer { unsafe seccomp_release(context) }
         let rules = unsafe FilterRules(context: context)
         // SCMP_FLTATR_CTL_TSYNC: threads that run already, too. Calls by another architecture's numbers are no exception.
-        unsafe rules.check(seccomp_attr_set(context, SCMP_FLTATR_CTL_TSYNC, 1))
+        let synchronized = unsafe seccomp_attr_set(context, SCMP_FLTATR_CTL_TSYNC, 1)
+        guard synchronized == 0 else { throw .noFilter(errno: -synchronized) }
         unsafe rules.check(seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, action.value))
         // A binary tree in place of a list.
         unsafe rules.check(seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2))

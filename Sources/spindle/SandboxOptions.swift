@@ -91,7 +91,7 @@ struct PreparedSandbox {
         var rules = rules
         rules.writable += writable
         if try !sandbox.enter(rules) {
-            warnings.append("this kernel has no Landlock: the sandbox leaves all files of the user reachable")
+            warnings.append("Landlock cannot be used here: the sandbox leaves all files of the user reachable")
         }
     }
 
