@@ -95,7 +95,6 @@ public struct Server {
     public func run(
         signals: Signals = Signals(), command: ShellCommand? = nil, reload: () -> Void = {}, ready: () throws -> Void
     ) throws -> Int32? {
-        raiseDescriptorLimit()
         // The first loop accepts, and hands connections to all: it begins when the others can take them.
         let threads: [pthread_t]
         do {
@@ -205,12 +204,4 @@ public enum ServerError: Error, CustomStringConvertible {
                 .joined(separator: "; ")
         }
     }
-}
-
-/// A connection needs a descriptor: as many as the system lets this process have.
-private func raiseDescriptorLimit() {
-    var limit = rlimit()
-    guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-    limit.rlim_cur = limit.rlim_max
-    unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
 }
