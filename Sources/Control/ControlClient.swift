@@ -71,7 +71,8 @@ public struct ControlClient {
 
     /// A segment of a path (RFC 3986, 3.3) that may have slashes in it.
     public static func percentEncoded(_ segment: String) -> String {
-        Endpoint.percentEncoded(segment).split(separator: "/", omittingEmptySubsequences: false).joined(separator: "%2F")
+        Endpoint.percentEncoded(segment).split(separator: "/", omittingEmptySubsequences: false).joined(
+            separator: "%2F")
     }
 
     private func connect() throws(ControlClientError) -> TimedSocket {

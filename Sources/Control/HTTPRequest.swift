@@ -52,7 +52,8 @@ struct HTTPRequest: Equatable {
                 bytes.append(byte)
                 continue
             }
-            guard let high = rest.popFirst().flatMap(hexadecimalDigit), let low = rest.popFirst().flatMap(hexadecimalDigit)
+            guard let high = rest.popFirst().flatMap(hexadecimalDigit),
+                let low = rest.popFirst().flatMap(hexadecimalDigit)
             else {
                 throw HTTPFailure(
                     .badRequest, "'\(text)' has a '%' without two hexadecimal digits; a '%' itself is written as %25")

@@ -108,6 +108,8 @@ final class HTTPService: Sendable {
         shutdown(socket.descriptor, Int32(SHUT_WR))
         let deadline = Deadline(seconds: Self.lingerSeconds)
         var count = 0
-        while count < Self.lingerBytes, case .bytes(let bytes) = socket.receive(before: deadline) { count += bytes.count }
+        while count < Self.lingerBytes, case .bytes(let bytes) = socket.receive(before: deadline) {
+            count += bytes.count
+        }
     }
 }

@@ -65,7 +65,8 @@ extension [Route] {
         }
         do throws(HTTPFailure) {
             for parameter in request.query where !route.parameters.contains(parameter.name) {
-                let known = route.parameters.isEmpty ? "there are none" : "known: " + route.parameters.joined(separator: ", ")
+                let known =
+                    route.parameters.isEmpty ? "there are none" : "known: " + route.parameters.joined(separator: ", ")
                 throw HTTPFailure(.badRequest, "there is no parameter '\(parameter.name)' here; \(known)")
             }
             return try route.handle(Route.Call(arguments: arguments, query: request.query, body: request.body))

@@ -38,9 +38,10 @@ struct RateLimit {
         self.floodWindowMilliseconds = floodWindowMilliseconds
     }
 
-    /// Whether an event is to be written now. What is for those who look for a mistake (debug, trace) always is.
+    /// Whether an event is to be written now. What is for those who look for a mistake (debug, trace) always is, and what
+    /// an operator has asked for, who reads a file of settings again.
     mutating func admits(_ entry: LogEntry, at now: Int) -> Bool {
-        guard entry.level > .debug else { return true }
+        guard entry.level > .debug, entry["file"] == nil else { return true }
         var kind = Kind(entry)
         if windows[kind] == nil && windows.count >= Self.capacity {
             windows = windows.filter { $1.ends > now || $1.leftOut > 0 }

@@ -82,7 +82,8 @@ struct Reloading: Sendable {
             }
             for line in lines {
                 logs.logger(label: "spindle").error(
-                    "configuration not read again: nothing has changed", metadata: ["reason": "\(line)"])
+                    "configuration not read again: nothing has changed",
+                    metadata: ["file": "\(path)", "reason": "\(line)"])
             }
             throw error
         }

@@ -40,7 +40,8 @@ extension Ctl {
                 "QEMU's cache mode: writeback, writethrough, none, directsync or unsafe.", valueName: "mode"))
         var cache: String?
         @Flag(help: "Open the image for reading only.") var readOnly = false
-        @Argument(help: ArgumentHelp("What to serve.", valueName: "[name=]image"), transform: ExportSettings.init(parsing:))
+        @Argument(
+            help: ArgumentHelp("What to serve.", valueName: "[name=]image"), transform: ExportSettings.init(parsing:))
         var image: ExportSettings
 
         func run() throws {

@@ -68,7 +68,8 @@ struct Ctl: ParsableCommand {
     struct Reload: ControlCommand {
         static let configuration = CommandConfiguration(
             abstract: "Read the configuration file again.",
-            discussion: "If anything in it is wrong, nothing is changed. Exports that did not change keep their clients.")
+            discussion:
+                "If anything in it is wrong, nothing is changed. Exports that did not change keep their clients.")
         @ParentCommand var ctl: Ctl
         @OptionGroup var options: ControlClientOptions
 

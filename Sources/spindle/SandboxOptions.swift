@@ -67,7 +67,9 @@ extension SandboxOptions {
 
     /// Says more about what an image's opening has failed with.
     func explaining(_ error: any Error) -> any Error {
-        guard sandbox != .off, let error = error as? MediumError, case .cannotOpen(_, EACCES, _) = error else { return error }
+        guard sandbox != .off, let error = error as? MediumError, case .cannotOpen(_, EACCES, _) = error else {
+            return error
+        }
         return HiddenImage(error: error)
     }
 }

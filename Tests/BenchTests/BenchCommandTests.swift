@@ -262,13 +262,12 @@ private struct Report: Decodable {
         let server = try RunningServer(["null:1G"], in: folder)
         let bench = try RunningProgram(
             .spindle, ["bench", "--seconds", "60", "--connections", "2", server.uri], in: folder)
-        try bench.wait("to load the server") { server.processorSeconds > 0.05 }
+        // Its start alone takes a part of this.
+        let before = server.processorSeconds
+        try bench.wait("to load the server") { server.processorSeconds > before + 0.3 }
         try server.stop(signal: SIGKILL)
-        #expect(throws: ProgramFailure.self) {
-            try bench.wait("to end") {
-                bench.errors.contains("the server closed the connection during transmission\n") && false
-            }
-        }
+        // It may end between two looks at it.
+        try? bench.wait("to say why it ends") { bench.errors.hasSuffix("\n") }
         #expect(bench.errors == "Error: the server closed the connection during transmission\n")
     }
 

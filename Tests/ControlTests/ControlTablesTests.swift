@@ -5,10 +5,12 @@ import Testing
 @testable import Control
 
 @Suite struct ControlTablesTests {
-    @Test(arguments: [
-        (0, "0 B"), (512, "512 B"), (1024, "1 KiB"), (1536, "1.5 KiB"), (1 << 20, "1 MiB"), ((1 << 30) - 512, "1023.9 MiB"),
-        (3_221_225_472, "3 GiB"), (1 << 50, "1 PiB"), (UInt64.max, "15.9 EiB"),
-    ] as [(UInt64, String)])
+    @Test(
+        arguments: [
+            (0, "0 B"), (512, "512 B"), (1024, "1 KiB"), (1536, "1.5 KiB"), (1 << 20, "1 MiB"),
+            ((1 << 30) - 512, "1023.9 MiB"),
+            (3_221_225_472, "3 GiB"), (1 << 50, "1 PiB"), (UInt64.max, "15.9 EiB"),
+        ] as [(UInt64, String)])
     func sizesHaveUnits(bytes: UInt64, text: String) {
         #expect(ControlTables.size(bytes) == text)
     }

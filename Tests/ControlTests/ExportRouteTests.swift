@@ -31,7 +31,8 @@ import Testing
         let server = try ControlledServer(["a=memory:1M"], in: folder)
         let image = try folder.file("disk.img", sizeBytes: 5 << 20)
         let added = try server.curl(
-            "POST", "/v1/exports", "{\"name\": \"new disk/ü\", \"image\": \"\(image)\", \"device\": \"ide-hd,serial=42\"}")
+            "POST", "/v1/exports",
+            "{\"name\": \"new disk/ü\", \"image\": \"\(image)\", \"device\": \"ide-hd,serial=42\"}")
         #expect(added.status == 201, "\(added.body)")
         #expect(added.header.contains("Location: /v1/exports/new%20disk%2F%C3%BC\r\n"))
         #expect(try added.object()["description"] as? String == "QEMU HARDDISK 2.5+, serial 42, 10240 sectors")

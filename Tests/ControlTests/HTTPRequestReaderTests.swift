@@ -27,7 +27,9 @@ private func status(_ text: String) -> HTTPStatus? {
 @Suite struct HTTPRequestReaderTests {
     @Test(arguments: [1, 2, 3, 5, 7, 4096], ["\r\n", "\n"])
     func aRequestIsReadHoweverItIsCut(pieces: Int, lineEnd: String) throws {
-        let lines = ["PUT /v1/log-level?a=1&b HTTP/1.1", "Host: localhost", "content-length:  18 ", "X-Y: z: \t", "", ""]
+        let lines = [
+            "PUT /v1/log-level?a=1&b HTTP/1.1", "Host: localhost", "content-length:  18 ", "X-Y: z: \t", "", "",
+        ]
         let bytes = Array((lines.joined(separator: lineEnd) + "{\"level\": \"debug\"}").utf8)
         guard case .request(let request) = read(bytes, pieces: pieces) else {
             Issue.record("\(read(bytes, pieces: pieces))")
@@ -89,7 +91,8 @@ private func status(_ text: String) -> HTTPStatus? {
     }
 
     @Test func aHeaderHasAnEnd() {
-        let line = "GET / HTTP/1.1\r\nHost: a\r\nX: " + String(repeating: "x", count: HTTPRequestReader.maximumHeadBytes)
+        let line =
+            "GET / HTTP/1.1\r\nHost: a\r\nX: " + String(repeating: "x", count: HTTPRequestReader.maximumHeadBytes)
         // With and without its end, and without any line.
         #expect(status(line) == .requestHeaderFieldsTooLarge)
         #expect(status(line + "\r\n\r\n") == .requestHeaderFieldsTooLarge)

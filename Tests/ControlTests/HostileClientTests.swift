@@ -24,8 +24,10 @@ import Testing
         let folder = try TemporaryFolder()
         let server = try ControlledServer(["a=memory:1M"], in: folder)
         let garbage: [[UInt8]] = [
-            Array("NBDMAGICIHAVEOPT".utf8) + [0, 3, 0, 0, 0, 1, 10, 10], [0x16, 3, 1, 2, 0, 1, 0, 1, 0xFC, 3, 3, 10, 10],
-            Array("hello\n\n".utf8), Array("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nHost: a\r\n\r\n0\r\n\r\n".utf8),
+            Array("NBDMAGICIHAVEOPT".utf8) + [0, 3, 0, 0, 0, 1, 10, 10],
+            [0x16, 3, 1, 2, 0, 1, 0, 1, 0xFC, 3, 3, 10, 10],
+            Array("hello\n\n".utf8),
+            Array("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nHost: a\r\n\r\n0\r\n\r\n".utf8),
             Array("POST /v1/exports HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n".utf8),
         ]
         for bytes in garbage {

@@ -71,7 +71,8 @@ import Testing
         #expect(try server.curl("GET", "/v1/exports").status == 200)
         #expect(!server.server.log.contains("/v1/exports\""), "\(server.server.log)")
         let cases: [(String, Int)] = [
-            ("{\"level\": \"loud\"}", 422), ("{\"level\": 1}", 422), ("{}", 422), ("{\"a\": \"debug\"}", 422), ("x", 400),
+            ("{\"level\": \"loud\"}", 422), ("{\"level\": 1}", 422), ("{}", 422), ("{\"a\": \"debug\"}", 422),
+            ("x", 400),
         ]
         for (body, status) in cases {
             let refused = try server.curl("PUT", "/v1/log-level", body)
@@ -108,7 +109,10 @@ import Testing
         #expect(status.st_mode & 0o777 == 0o600)
         // A second server cannot have it.
         let second = try Program.spindle.run(
-            ["serve", "--listen", "unix:\(folder.path)/other", "--control", "unix:" + server.socketPath, "a=memory:1M"],
+            [
+                "serve", "--listen", "unix:\(folder.path)/other", "--control", "unix:" + server.socketPath,
+                "a=memory:1M",
+            ],
             in: folder)
         #expect(second.status == 1)
         #expect(second.errors.contains("another program listens there already"), "\(second.errors)")
