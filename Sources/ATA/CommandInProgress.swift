@@ -27,7 +27,7 @@ public enum DataPage: Equatable, Sendable {
 /// A command that the drive works on. Kept by the caller between ``Drive/begin(_:data:)`` and the last step.
 public struct CommandInProgress: Sendable {
     /// What the medium is working on.
-    enum Phase {
+    @usableFromInline enum Phase: Sendable {
         /// Nothing: the command has not begun, or it has ended.
         case none
         /// Data from the medium.
@@ -42,23 +42,41 @@ public struct CommandInProgress: Sendable {
         case verifying
     }
 
-    /// The command as it was delivered.
-    public let taskfile: Taskfile
+    // Inlinable, and without initial values here, which would be a call each: a command is made for every request.
 
-    var phase = Phase.none
-    var layout = TaskfileLayout.lba28
+    /// The command as it was delivered.
+    public var taskfile: Taskfile
+
+    @usableFromInline var phase: Phase
+    @usableFromInline var layout: TaskfileLayout
     /// The sector that the registers name. Not always inside the medium.
-    var first: UInt64 = 0
+    @usableFromInline var first: UInt64
     /// Sectors that the command asks for.
-    var count: UInt32 = 0
+    @usableFromInline var count: UInt32
     /// Sectors that the medium was asked for: fewer if the command ends before a sector that is not there.
-    var transferred: UInt32 = 0
+    @usableFromInline var transferred: UInt32
     /// The next entry of a list of ranges.
-    var entry = 0
+    @usableFromInline var entry: Int
 
     /// A command that has not begun.
     @inlinable
     public init(_ taskfile: Taskfile) {
         self.taskfile = taskfile
+        phase = .none
+        layout = .lba28
+        first = 0
+        count = 0
+        transferred = 0
+        entry = 0
+    }
+
+    /// Makes it another command that has not begun, where it is. A new value would be copied here right after it was
+    /// written, in other pieces than it was written in, and for that a processor waits until all of it is in its cache.
+    public mutating func start(_ taskfile: Taskfile) {
+        self.taskfile = taskfile
+        phase = .none
+        count = 0
+        transferred = 0
+        entry = 0
     }
 }

@@ -36,7 +36,7 @@ extension Drive {
 
     /// The address registers move on by the blocks of ranges, as if they had been sectors.
     private mutating func trimmed(_ command: CommandInProgress) -> Step {
-        var result = result(command, status: Status.done)
+        var result = result(command.taskfile, status: Status.done)
         if command.count != 0 {
             translation.store(command.first &+ UInt64(command.count), .lba48, in: &result)
             result.count &= 0xFF00

@@ -5,21 +5,21 @@ extension Drive {
     /// IDENTIFY DEVICE.
     mutating func identifyDevice(_ command: CommandInProgress) -> Step {
         identified = true
-        return .dataIn(.identifyDevice, result(command, status: Status.done))
+        return .dataIn(.identifyDevice, result(command.taskfile, status: Status.done))
     }
 
     /// READ NATIVE MAX ADDRESS (EXT) (ACS-2): the last sector. The 28-bit command shows its low bits if there are
     /// more.
     mutating func readNativeMaxAddress(_ command: CommandInProgress, _ layout: TaskfileLayout) -> Step {
         guard sectors != 0 else { return aborted(command) }
-        var result = result(command, status: Status.done)
+        var result = result(command.taskfile, status: Status.done)
         translation.store(sectors - 1, layout, in: &result)
         return .finished(result)
     }
 
     /// EXECUTE DEVICE DIAGNOSTIC: passed, with the signature of an ATA device in the registers.
     mutating func executeDeviceDiagnostic(_ command: CommandInProgress) -> Step {
-        var result = result(command, status: Status.done, error: ErrorRegister.devicePassed)
+        var result = result(command.taskfile, status: Status.done, error: ErrorRegister.devicePassed)
         result.count = result.count & 0xFF00 | 0x01
         result.lba = result.lba & ~0xFF_FFFF | 0x00_0001
         // Device 0 answers for both.
@@ -47,19 +47,19 @@ extension Drive {
     /// STANDBY (IMMEDIATE), IDLE (IMMEDIATE), SLEEP: accepted; a QEMU drive keeps no power state
     /// and does not set DSC after these.
     mutating func changePowerMode(_ command: CommandInProgress) -> Step {
-        .finished(result(command, status: Status.deviceReady))
+        .finished(result(command.taskfile, status: Status.deviceReady))
     }
 
     /// CHECK POWER MODE: always active or idle, FFh.
     mutating func checkPowerMode(_ command: CommandInProgress) -> Step {
-        var result = result(command, status: Status.done)
+        var result = result(command.taskfile, status: Status.done)
         result.count |= 0x00FF
         return .finished(result)
     }
 
     /// SECURITY FREEZE LOCK shares its code with CFA WEAR LEVEL, whose answer a QEMU drive gives: count 0.
     mutating func securityFreezeLock(_ command: CommandInProgress) -> Step {
-        var result = result(command, status: Status.done)
+        var result = result(command.taskfile, status: Status.done)
         result.count &= 0xFF00
         return .finished(result)
     }

@@ -30,7 +30,7 @@ extension Drive {
     }
 
     private mutating func page(_ page: DataPage, _ command: CommandInProgress) -> Step {
-        .dataIn(page, result(command, status: Status.done))
+        .dataIn(page, result(command.taskfile, status: Status.done))
     }
 
     /// SMART ENABLE/DISABLE ATTRIBUTE AUTOSAVE. The standard has the choice in the count register, a QEMU drive in LBA

@@ -42,28 +42,29 @@ extension Drive {
 
     /// The medium has done its part: the registers have moved on by the sectors transferred, and if those are not all
     /// that the command asked for, it is aborted there.
-    mutating func transferred(_ command: CommandInProgress) -> Step {
+    mutating func transferred(_ command: inout CommandInProgress) -> Step {
         let complete = command.transferred == command.count
         var result = result(
-            command, status: complete ? Status.done : Status.failed, error: complete ? 0 : ErrorRegister.abort)
+            command.taskfile, status: complete ? Status.done : Status.failed, error: complete ? 0 : ErrorRegister.abort)
         result.sectorsTransferred = command.transferred
-        if command.transferred != 0 { moveOn(&result, command) }
+        if command.transferred != 0 { moveOn(&result, &command) }
         return .finished(result)
     }
 
     /// The medium has failed at a sector, which the address names (ACS-4 clause 6, "LBA of first error"). The outputs of a
     /// queued command have no address; that of the NCQ Command Error log stands for it.
-    mutating func failed(_ command: CommandInProgress, _ error: MediaError, after done: UInt32) -> Step {
-        var result = result(command, status: Status.failed, error: ErrorRegister.abort)
+    mutating func failed(_ command: inout CommandInProgress, _ error: MediaError, after done: UInt32) -> Step {
+        var result = result(command.taskfile, status: Status.failed, error: ErrorRegister.abort)
         result.mediaError = error
         result.sectorsTransferred = min(done, command.transferred)
-        if result.sectorsTransferred != 0 { moveOn(&result, command) }
+        if result.sectorsTransferred != 0 { moveOn(&result, &command) }
         if command.layout == .queued { result.lba = command.first &+ UInt64(result.sectorsTransferred) }
         return .finished(result)
     }
 
     /// Lets address and count say what is left.
-    private mutating func moveOn(_ result: inout TaskfileResult, _ command: CommandInProgress) {
+    @inline(__always)
+    private mutating func moveOn(_ result: inout TaskfileResult, _ command: inout CommandInProgress) {
         translation.store(command.first &+ UInt64(result.sectorsTransferred), command.layout, in: &result)
         guard command.layout != .queued else { return }
         // A QEMU drive counts down in the current content only.

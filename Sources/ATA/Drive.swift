@@ -104,34 +104,34 @@ public struct Drive: Sendable {
         if phase == .verifying { return done(command) }
         if case .failed(let error, let done) = outcome {
             return phase == .reading || phase == .writing
-                ? failed(command, error, after: done) : aborted(command, error)
+                ? failed(&command, error, after: done) : aborted(command, error)
         }
         switch phase {
         case .none: preconditionFailure("no medium operation of this command was under way")
-        case .reading: return transferred(command)
-        case .writing: return writeCacheEnabled ? transferred(command) : flush(&command)
-        case .flushing: return transferred(command)
+        case .reading: return transferred(&command)
+        case .writing: return writeCacheEnabled ? transferred(&command) : flush(&command)
+        case .flushing: return transferred(&command)
         case .trimming: return trim(&command, data)
         case .verifying: return done(command)
         }
     }
 
     /// The registers as the command left them, and the drive's own bits in the device register.
-    mutating func result(_ command: CommandInProgress, status: UInt8, error: UInt8 = 0) -> TaskfileResult {
-        var result = TaskfileResult(command.taskfile, status: status, error: error)
+    mutating func result(_ taskfile: Taskfile, status: UInt8, error: UInt8 = 0) -> TaskfileResult {
+        var result = TaskfileResult(taskfile, status: status, error: error)
         result.device |= deviceBits
         return result
     }
 
     /// The command was done and changed no register.
     mutating func done(_ command: CommandInProgress) -> Step {
-        .finished(result(command, status: Status.done))
+        .finished(result(command.taskfile, status: Status.done))
     }
 
     /// The command was aborted and changed no register: it is unknown, its registers make no sense, or the medium
     /// failed.
     mutating func aborted(_ command: CommandInProgress, _ mediaError: MediaError? = nil) -> Step {
-        var result = result(command, status: Status.failed, error: ErrorRegister.abort)
+        var result = result(command.taskfile, status: Status.failed, error: ErrorRegister.abort)
         result.mediaError = mediaError
         return .finished(result)
     }

@@ -2,7 +2,7 @@
 // FPDMA QUEUED; CHS: ATA/ATAPI-5 clause 6).
 
 /// Which registers hold a command's address and count.
-enum TaskfileLayout {
+@usableFromInline enum TaskfileLayout: Sendable {
     /// 8-bit count, LBA in 24 bits and the low bits of the device register.
     case lba28
     /// 16-bit count and 48-bit LBA, current and previous content.
@@ -33,18 +33,23 @@ struct Translation {
 
     /// The sector that the registers of a command name. One that cannot be (sector 0 of the first track, or any
     /// address after INITIALIZE DEVICE PARAMETERS without sectors) comes out larger than any medium.
+    @inline(__always)
     func firstSector(of taskfile: Taskfile, _ layout: TaskfileLayout) -> UInt64 {
         if layout == .queued { return taskfile.lba & 0xFFFF_FFFF_FFFF }
-        if taskfile.device & Taskfile.deviceLBA == 0 { return sector(atCHS: taskfile) }
+        if taskfile.device & Taskfile.deviceLBA == 0 { return sector(atCHS: taskfile.lba, device: taskfile.device) }
         if layout == .lba48 { return taskfile.lba & 0xFFFF_FFFF_FFFF }
         return UInt64(taskfile.device & 0x0F) << 24 | taskfile.lba & 0xFF_FFFF
     }
 
     /// Lets the registers name another sector, in the way in which they named the first.
+    ///
+    /// Inlined, like ``firstSector(of:_:)``: registers that are passed on are put together from bytes that were stored one
+    /// by one a moment ago, and for these a processor waits.
+    @inline(__always)
     func store(_ sector: UInt64, _ layout: TaskfileLayout, in result: inout TaskfileResult) {
         if layout == .queued { return }
         if result.device & Taskfile.deviceLBA == 0 {
-            storeCHS(sector, in: &result)
+            (result.lba, result.device) = chs(of: sector, lba: result.lba, device: result.device)
         } else if layout == .lba48 {
             result.lba = sector & 0xFFFF_FFFF_FFFF
         } else {
@@ -54,17 +59,19 @@ struct Translation {
     }
 
     /// LBA low is the sector, counted from one; mid and high are the cylinder; the device register has the head.
-    private func sector(atCHS taskfile: Taskfile) -> UInt64 {
+    private func sector(atCHS lba: UInt64, device: UInt8) -> UInt64 {
         guard sectorsPerTrack != 0 else { return .max }
-        let cylinder = taskfile.lba >> 8 & 0xFFFF
-        let head = UInt64(taskfile.device & 0x0F)
-        return (cylinder &* heads &+ head) &* sectorsPerTrack &+ (taskfile.lba & 0xFF) &- 1
+        let cylinder = lba >> 8 & 0xFFFF
+        let head = UInt64(device & 0x0F)
+        return (cylinder &* heads &+ head) &* sectorsPerTrack &+ (lba & 0xFF) &- 1
     }
 
-    private func storeCHS(_ sector: UInt64, in result: inout TaskfileResult) {
+    private func chs(of sector: UInt64, lba: UInt64, device: UInt8) -> (lba: UInt64, device: UInt8) {
         let (track, rest) = sectorsPerTrack == 0 ? (0, 0) : sector.quotientAndRemainder(dividingBy: sectorsPerTrack)
         let (cylinder, head) = heads == 0 ? (0, 0) : track.quotientAndRemainder(dividingBy: heads)
-        result.lba = result.lba & ~0xFF_FFFF | (cylinder & 0xFFFF) << 8 | (rest &+ 1) & 0xFF
-        result.device = result.device & 0xF0 | UInt8(truncatingIfNeeded: head) & 0x0F
+        return (
+            lba & ~0xFF_FFFF | (cylinder & 0xFFFF) << 8 | (rest &+ 1) & 0xFF,
+            device & 0xF0 | UInt8(truncatingIfNeeded: head) & 0x0F
+        )
     }
 }

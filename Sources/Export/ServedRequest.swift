@@ -59,6 +59,7 @@ public struct ServedRequest: Sendable {
 
     /// A request that has not begun. The sectors are all that it touches, but for TRIM all that it covers: what is not
     /// covered must keep its content.
+    @inline(__always)  // into its own entry point: else that is a thunk, which copies the value once more
     public init(_ header: RequestHeader, as command: NBD.Command) {
         self.command = command
         flags = header.flags
@@ -205,7 +206,7 @@ extension ServedRequest {
         _ cdb: CommandDescriptorBlock, export: inout ExportedDrive, buffer: inout MutableRawSpan
     ) -> Effect {
         export.commandsSent &+= 1
-        scsi = SCSICommandInProgress(cdb: cdb, transferLength: transferLength(of: cdb), origin: .kernel)
+        scsi.start(cdb, transferLength: transferLength(of: cdb))
         let step = export.translation.begin(&scsi, drive: &export.drive, data: &buffer)
         return follow(step, export: &export, buffer: &buffer)
     }

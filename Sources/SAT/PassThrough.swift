@@ -4,9 +4,9 @@ import ATA
 import SCSI
 
 /// What has to be remembered of an ATA PASS-THROUGH until it ends.
-struct PassThrough: Equatable, Sendable {
+@usableFromInline struct PassThrough: Equatable, Sendable {
     /// Which way data go.
-    enum Direction {
+    @usableFromInline enum Direction: Sendable {
         case none
         case fromDevice
         case toDevice

@@ -31,7 +31,7 @@ public enum SATStep: Equatable, Sendable {
 /// A command that the translation layer works on. Kept by the caller until it has finished.
 public struct SCSICommandInProgress: Sendable {
     /// What follows when a taskfile has succeeded.
-    enum Continuation {
+    @usableFromInline enum Continuation: Sendable {
         /// The command has ended.
         case none
         /// Zeroes are written to what is left of a WRITE SAME.
@@ -44,24 +44,26 @@ public struct SCSICommandInProgress: Sendable {
         case passThrough(PassThrough)
     }
 
+    // Inlinable, and without initial values here, which would be a call each: a command is made for every request.
+
     /// The command.
-    public let cdb: CommandDescriptorBlock
+    public var cdb: CommandDescriptorBlock
     /// Bytes in the command's data buffer, whichever way they go.
-    public let transferLength: UInt32
+    public var transferLength: UInt32
     /// Who sent it.
     public let origin: Origin
     /// Why the command ended with CHECK CONDITION; nil before that.
-    public internal(set) var sense: SenseData?
+    public var sense: SenseData?
 
     /// The taskfile that the drive works on.
-    var taskfile = CommandInProgress(Taskfile(command: 0))
+    @usableFromInline var taskfile: CommandInProgress
     /// The taskfile is a 48-bit command.
-    var isExtended = false
-    var continuation = Continuation.none
+    @usableFromInline var isExtended: Bool
+    @usableFromInline var continuation: Continuation
     /// Sectors that a command of several taskfiles has still to do.
-    var rest = SectorRange(first: 0, count: 0)
+    @usableFromInline var rest: SectorRange
     /// Bytes of the data buffer that operations were given so far.
-    var dataLength: UInt32 = 0
+    @usableFromInline var dataLength: UInt32
 
     /// A command that has not begun.
     @inlinable
@@ -69,5 +71,20 @@ public struct SCSICommandInProgress: Sendable {
         self.cdb = cdb
         self.transferLength = transferLength
         self.origin = origin
+        sense = nil
+        taskfile = CommandInProgress(Taskfile(command: 0))
+        isExtended = false
+        continuation = .none
+        rest = SectorRange(first: 0, count: 0)
+        dataLength = 0
+    }
+
+    /// Makes it another command of the same origin that has not begun, where it is (see ``CommandInProgress/start(_:)``).
+    public mutating func start(_ cdb: CommandDescriptorBlock, transferLength: UInt32) {
+        self.cdb = cdb
+        self.transferLength = transferLength
+        sense = nil
+        continuation = .none
+        dataLength = 0
     }
 }

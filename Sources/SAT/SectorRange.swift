@@ -3,9 +3,15 @@
 import SCSI
 
 /// Consecutive sectors. Nothing is said about whether they exist.
-struct SectorRange: Equatable, Sendable {
-    var first: UInt64
-    var count: UInt64
+@usableFromInline struct SectorRange: Equatable, Sendable {
+    @usableFromInline var first: UInt64
+    @usableFromInline var count: UInt64
+
+    @inlinable
+    init(first: UInt64, count: UInt64) {
+        self.first = first
+        self.count = count
+    }
 
     /// The address and length of a 6-byte command.
     static func in6(_ cdb: CommandDescriptorBlock) -> Self {

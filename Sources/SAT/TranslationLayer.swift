@@ -57,7 +57,7 @@ public struct TranslationLayer: Sendable {
     ) -> SATStep {
         switch translate(&command, &data) {
         case .taskfile(let taskfile, let isExtended):
-            command.taskfile = CommandInProgress(taskfile)
+            command.taskfile.start(taskfile)
             command.isExtended = isExtended
             let step = drive.begin(&command.taskfile, data: data.bytes)
             return proceed(&command, step, drive: &drive, data: &data)
@@ -104,13 +104,14 @@ public struct TranslationLayer: Sendable {
             guard let next = nextTaskfile(of: &command) else {
                 return succeeded(&command, result, drive: &drive)
             }
-            command.taskfile = CommandInProgress(next)
+            command.taskfile.start(next)
             step = drive.begin(&command.taskfile, data: data.bytes)
         }
     }
 
-    /// Says where in the command's data those of an operation are.
-    private func perform(_ operation: MediaOperation, for command: inout SCSICommandInProgress) -> SATStep {
+    /// Says where in the command's data those of an operation are. Mutating, though it changes nothing of the layer: a
+    /// non-mutating method that is called from a mutating one gets a copy, and the layer is more than 500 bytes.
+    private mutating func perform(_ operation: MediaOperation, for command: inout SCSICommandInProgress) -> SATStep {
         if case .passThrough(let passThrough) = command.continuation, !passThrough.allows(operation) {
             return overrun(&command)
         }

@@ -18,7 +18,9 @@ extension TranslationLayer {
     ///   of zeroes. Without UNMAP the blocks are mapped afterwards, NBD's NO_HOLE. With UNMAP they may be unmapped instead,
     ///   which SBC allows only as long as they then read as zeroes, so the medium decides.
     /// - Neither: Linux refuses it, and so does this layer.
-    func translateWriteSame(_ command: inout SCSICommandInProgress, _ data: inout MutableRawSpan) -> Translation {
+    mutating func translateWriteSame(_ command: inout SCSICommandInProgress, _ data: inout MutableRawSpan)
+        -> Translation
+    {
         guard command.origin == .kernel else { return unknownCommand() }
         let range = SectorRange.in16(command.cdb)
         if command.cdb.noDataOutBuffer {
@@ -37,7 +39,9 @@ extension TranslationLayer {
     }
 
     /// Zeroes, in as many WRITE DMA commands as it takes; a length of 0 is everything up to the end.
-    private func translateWriteZeroes(_ command: inout SCSICommandInProgress, _ range: SectorRange) -> Translation {
+    private mutating func translateWriteZeroes(_ command: inout SCSICommandInProgress, _ range: SectorRange)
+        -> Translation
+    {
         // ANCHOR asks for space that is reserved and holds nothing, which no medium here has.
         guard command.cdb[1] & 0x10 == 0 else { return invalidField(1, bit: 4) }
         guard let range = range.upToEnd(of: sectors) else { return outOfRange() }
