@@ -22,7 +22,7 @@ SPINDLE = .build/release/spindle
 # The runtime library of Swift goes into the program, which then runs where no toolchain is.
 RELEASE = -c release --static-swift-stdlib --product spindle
 
-.PHONY: build run test guest-test soak lint bench install clean help packages build-packages toolchain
+.PHONY: build run test guest-test soak lint bench bench-pipeline install clean help packages build-packages toolchain
 
 build: $(SPINDLE)
 
@@ -48,12 +48,16 @@ soak: $(SPINDLE) packages
 	Tests/Interop/soak.sh $(SPINDLE)
 
 lint: toolchain packages
-	swift format lint --strict -r Sources Tests Package.swift
+	swift format lint --strict -r Sources Tests Package.swift Benchmarks/Package.swift Benchmarks/Benchmarks
 	Scripts/check-rules
 	swift build -q --build-tests --explicit-target-dependency-import-check error
 
 bench: $(SPINDLE) packages
-	Scripts/bench
+	Benchmarks/EndToEnd/run.py
+
+# The pipeline alone, against the thresholds in Benchmarks/Thresholds. Status 4 says that it is better than they are.
+bench-pipeline: toolchain build-packages
+	cd Benchmarks && { swift package --disable-sandbox benchmark thresholds check --no-progress || [ $$? = 4 ]; }
 
 install: $(SPINDLE)
 	Scripts/install "$(DESTDIR)$(PREFIX)"
@@ -81,7 +85,8 @@ help:
 	@echo "make guest-test  the tests with a real Linux in QEMU: 10 to 15 minutes"
 	@echo "make soak     the long tests: 1 GiB in and out through every cache mode, verified random I/O"
 	@echo "make lint     check format, rules and imports"
-	@echo "make bench    compare with nbdkit and qemu-nbd on this machine, in three minutes"
+	@echo "make bench    compare with nbdkit, qemu-nbd and nbd-server on this machine: 10 minutes, 3 with QUICK=1"
+	@echo "make bench-pipeline  what a request costs between socket and medium, against thresholds"
 	@echo "make install  install program, documents and shell completions: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)"
 	@echo "make packages install the Debian packages that build and tests need (all of the above do so themselves)"
 	@echo "make clean    remove what was built; images stay"

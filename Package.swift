@@ -23,7 +23,9 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
 let package = Package(
     name: "spindle",
     products: [
-        .executable(name: "spindle", targets: ["spindle"])
+        .executable(name: "spindle", targets: ["spindle"]),
+        // For Benchmarks/, a package of its own.
+        .library(name: "Pipeline", targets: ["NBD", "SCSI", "ATA", "SAT", "Export"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),

@@ -1,0 +1,106 @@
+// What a request costs between the socket and the medium: decoding, judgement, SCSI, SAT, ATA, and the reply's header.
+
+import Benchmark
+import Counters
+import NBD
+
+/// A kind of request.
+private struct Kind {
+    let name: String
+    let command: NBD.Command
+    var offsetBytes: UInt64 = 0
+    var lengthBytes: UInt32 = 0
+    /// What the next request's offset is further on.
+    var strideBytes: UInt64 = 0
+
+    /// So many headers as they arrive.
+    func headers(_ count: Int, exportBytes: UInt64) -> [UInt8] {
+        var headers: [UInt8] = []
+        for number in 0..<UInt64(count) {
+            headers += bytes(Magic.request) + bytes(UInt16(0)) + bytes(command.rawValue) + bytes(number)
+            headers += bytes(offsetBytes + number * strideBytes % (exportBytes / 2)) + bytes(lengthBytes)
+        }
+        return headers
+    }
+
+    private func bytes<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
+        stride(from: T.bitWidth - 8, through: 0, by: -8).map { UInt8(truncatingIfNeeded: value >> T($0)) }
+    }
+}
+
+private let kinds = [
+    Kind(name: "READ-4K", command: .read, lengthBytes: 4096, strideBytes: 4096 * 911),
+    Kind(name: "WRITE-4K", command: .write, lengthBytes: 4096, strideBytes: 4096 * 911),
+    Kind(name: "FLUSH", command: .flush),
+    Kind(name: "READ-4K-unaligned", command: .read, offsetBytes: 100, lengthBytes: 4096, strideBytes: 4096 * 911),
+    Kind(name: "WRITE-4K-unaligned", command: .write, offsetBytes: 100, lengthBytes: 4096, strideBytes: 4096 * 911),
+    Kind(name: "TRIM-1M", command: .trim, lengthBytes: 1 << 20, strideBytes: 1 << 20),
+]
+
+private let allocations = BenchmarkMetric.custom("Allocations")
+private let retains = BenchmarkMetric.custom("Retains")
+private let releases = BenchmarkMetric.custom("Releases")
+
+/// As many as ``BenchmarkScalingFactor/kilo`` says.
+private let requestsPerMeasurement = 1000
+
+let benchmarks: @Sendable () -> Void = {
+    checkCounters()
+    for kind in kinds {
+        let headers = kind.headers(requestsPerMeasurement, exportBytes: 1 << 37)
+        // A figure is that of one request.
+        Benchmark(
+            kind.name,
+            configuration: .init(
+                metrics: [.wallClock, allocations, retains, releases], timeUnits: .nanoseconds, warmupIterations: 100,
+                scalingFactor: .kilo, maxDuration: .seconds(2), maxIterations: 5000,
+                // What else the machine does lengthens some of a thousand requests; nothing makes them allocate.
+                thresholds: [.wallClock: .init(relative: [.p90: 30])])
+        ) { benchmark in
+            var server = try NullServer(sectors: 1 << 28)
+            // Timed and counted apart, so that counting costs nothing.
+            benchmark.startMeasurement()
+            let sum = serve(headers, on: &server)
+            benchmark.stopMeasurement()
+            countersBegin()
+            let countedSum = serve(headers, on: &server)
+            let counts = countersEnd()
+            precondition(sum == 16 * requestsPerMeasurement && countedSum == sum, "every request is answered")
+            benchmark.measurement(allocations, Int(counts.allocations))
+            benchmark.measurement(retains, Int(counts.retains))
+            benchmark.measurement(releases, Int(counts.releases))
+        }
+    }
+}
+
+/// Serves all requests whose headers these are.
+@inline(never)
+private func serve(_ headers: [UInt8], on server: inout NullServer) -> Int {
+    let bytes = headers.span.bytes
+    var sum = 0
+    for start in stride(from: 0, to: headers.count, by: 28) {
+        sum &+= server.serve(bytes.extracting(start..<start + 28))
+    }
+    return sum
+}
+
+/// A count of nothing is worth something only from counters that see what there is.
+private func checkCounters() {
+    countersBegin()
+    var objects = [Marker()]
+    for _ in 0..<10 { objects.append(identity(objects[0])) }
+    let counts = countersEnd()
+    precondition(objects.count == 11)
+    precondition(counts.allocations >= 2, "an object and its array were allocated, \(counts.allocations) were counted")
+    precondition(counts.retains >= 10, "an object was retained ten times, \(counts.retains) were counted")
+    let before = objects.count
+    countersBegin()
+    objects.removeAll()
+    let ended = countersEnd()
+    precondition(ended.releases >= UInt64(before), "an object was released 11 times, \(ended.releases) were counted")
+}
+
+private final class Marker {}
+
+@inline(never)
+private func identity(_ marker: Marker) -> Marker { marker }

@@ -1,0 +1,60 @@
+"""The loads that are measured."""
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Case:
+    """A load on every server that can serve it."""
+
+    name: str
+    title: str
+    arguments: tuple = ()
+    transport: str = "unix"
+    cache: str = "writeback"
+    # Part of a run with QUICK=1.
+    quick: bool = True
+    # The depth, for the chart.
+    depth: int = 0
+
+
+def bench(operation="read", block="4k", depth=32, connections=1, *more):
+    arguments = ["--operation", operation, "--block-size", block, "--depth", str(depth), "--connections", str(connections)]
+    if operation not in ("read", "connect", "flush"):
+        arguments.append("--destroy-data")
+    if block == "256k":
+        arguments += ["--pattern", "sequential"]
+    return tuple(arguments + list(more))
+
+
+LOADS = [
+    ("read-d1", "4 KiB random read, depth 1", bench("read", depth=1)),
+    ("read-d32", "4 KiB random read, depth 32", bench("read")),
+    ("write-d1", "4 KiB random write, depth 1", bench("write", depth=1)),
+    ("write-d32", "4 KiB random write, depth 32", bench("write")),
+    ("read-d32-c4", "4 KiB random read, depth 32, 4 connections", bench("read", connections=4)),
+    ("mixed-d32", "4 KiB, 70 % reads, depth 32, a FLUSH every 64 writes",
+     bench("rw", "4k", 32, 1, "--mix", "70", "--flush-every", "64")),
+    ("seqread-d8", "256 KiB sequential read, depth 8", bench("read", "256k", 8)),
+    ("seqwrite-d8", "256 KiB sequential write, depth 8", bench("write", "256k", 8)),
+]
+
+
+def of(names, prefix, suffix, quick, **how):
+    chosen = [load for load in LOADS if load[0] in names]
+    return [Case(f"{prefix}-{name}", f"{title}{suffix}", arguments, quick=name in quick, **how)
+            for name, title, arguments in chosen]
+
+
+CASES = [Case(name, title, arguments, quick=name != "write-d1") for name, title, arguments in LOADS]
+CASES += of({"read-d1", "read-d32", "write-d32", "read-d32-c4", "seqread-d8", "seqwrite-d8"}, "tcp", ", TCP",
+            {"read-d32"}, transport="tcp")
+CASES += of({"read-d32", "write-d32", "seqread-d8"}, "none", ", O_DIRECT", {"read-d32"}, cache="none")
+CASES += of({"read-d32", "write-d32", "seqread-d8", "seqwrite-d8"}, "tls", ", TLS", {"seqread-d8"}, transport="tls")
+CASES += [
+    Case("connect", "connect to first byte", bench("connect")),
+    Case("memory", "256 KiB read, depth 128, 64 connections", bench("read", "256k", 128, 64)),
+]
+# The chart.
+SWEEP = [Case(f"sweep-d{depth}", f"4 KiB random read, depth {depth}", bench("read", depth=depth), depth=depth,
+              quick=depth in (1, 4, 16, 64)) for depth in (1, 2, 4, 8, 16, 32, 64, 128)]
+CASES += SWEEP

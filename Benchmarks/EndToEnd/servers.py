@@ -1,0 +1,183 @@
+"""How each server is started, reached and looked at."""
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class ServerFailed(Exception):
+    """A server that did not serve."""
+
+
+class Server:
+    """A server of one image; a subclass says with which command. One that forks itself names a file with its process."""
+
+    name = ""
+    program = ""
+    transports = {"unix", "tcp"}
+    cache_modes = {"writeback"}
+    pid_file = None
+
+    def __init__(self, folder, image, transport="unix", cache="writeback"):
+        self.folder, self.image, self.transport, self.cache = folder, image, transport, cache
+        self.socket = folder / "socket"
+        self.keys = folder / "keys" / "keys.psk"
+        self.process = None
+
+    @classmethod
+    def is_installed(cls):
+        return shutil.which(cls.program) is not None
+
+    @classmethod
+    def version(cls):
+        return first_line([cls.program, "--version"])
+
+    @classmethod
+    def can(cls, case):
+        return case.transport in cls.transports and case.cache in cls.cache_modes
+
+    def command(self):
+        raise NotImplementedError
+
+    def export(self):
+        return ""
+
+    @property
+    def uri(self):
+        if self.transport == "tcp":
+            return f"nbd://127.0.0.1:{self.port}/{self.export()}"
+        if self.transport == "tls":
+            return f"nbds+unix://spindle@/{self.export()}?socket={self.socket}&tls-psk-file={self.keys}"
+        return f"nbd+unix:///{self.export()}?socket={self.socket}"
+
+    def __enter__(self):
+        self.socket.unlink(missing_ok=True)
+        self.port = free_port()
+        with open(self.folder / "log", "wb") as log:
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        deadline = time.monotonic() + 10
+        while not self.accepts():
+            gone = self.pid_file is None and self.process.poll() is not None
+            if gone or time.monotonic() > deadline:
+                self.process.kill()
+                log = (self.folder / "log").read_text(errors="replace")
+                raise ServerFailed(f"{self.name} does not serve: {log}")
+            time.sleep(0.02)
+        self.pid = int(Path(self.pid_file).read_text()) if self.pid_file else self.process.pid
+        return self
+
+    def __exit__(self, *_):
+        os.kill(self.pid, signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while self.is_running():
+            if time.monotonic() > deadline:
+                os.kill(self.pid, signal.SIGKILL)
+            time.sleep(0.01)
+
+    def is_running(self):
+        if self.process.poll() is None:
+            return True
+        return self.pid != self.process.pid and Path(f"/proc/{self.pid}").exists()
+
+    def connect(self):
+        if self.transport == "tcp":
+            return socket.create_connection(("127.0.0.1", self.port))
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(str(self.socket))
+        return client
+
+    def accepts(self):
+        if self.pid_file and not Path(self.pid_file).exists():
+            return False
+        try:
+            self.connect().close()
+            return True
+        except OSError:
+            return False
+
+    def processor_seconds(self):
+        """The time of all its threads, and of processes that it had for clients and that have ended."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / TICKS
+
+    def memory_kib(self):
+        """What it has in memory, and what it had at the most (VmRSS and VmHWM of proc(5))."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return tuple(int(re.search(rf"^{name}:\s*(\d+)", status, re.M).group(1)) for name in ("VmRSS", "VmHWM"))
+
+
+class Spindle(Server):
+    name = "spindle"
+    transports = {"unix", "tcp", "tls"}
+    cache_modes = {"writeback", "none"}
+
+    @classmethod
+    def is_installed(cls):
+        return True
+
+    def command(self):
+        listen = f"tcp:127.0.0.1:{self.port}" if self.transport == "tcp" else f"unix:{self.socket}"
+        tls = ["--tls", "require", "--tls-psk", str(self.keys)] if self.transport == "tls" else []
+        return [self.program, "serve", "--listen", listen, "--cache", self.cache, *tls, str(self.image)]
+
+
+class Nbdkit(Server):
+    name = "nbdkit"
+    program = "nbdkit"
+    transports = {"unix", "tcp", "tls"}
+
+    def command(self):
+        listen = ["-i", "127.0.0.1", "-p", str(self.port)] if self.transport == "tcp" else ["-U", str(self.socket)]
+        tls = ["--tls=require", f"--tls-psk={self.keys}"] if self.transport == "tls" else []
+        return [self.program, "-f", *listen, *tls, "file", str(self.image)]
+
+
+class QemuNbd(Server):
+    name = "qemu-nbd"
+    program = "qemu-nbd"
+    cache_modes = {"writeback", "none"}
+
+    def command(self):
+        listen = ["-b", "127.0.0.1", "-p", str(self.port)] if self.transport == "tcp" else ["-k", str(self.socket)]
+        return [self.program, "-t", "-e", "256", *listen, "-f", "raw", "--aio=io_uring", f"--cache={self.cache}",
+                str(self.image)]
+
+
+class NbdServer(Server):
+    name = "nbd-server"
+    program = "nbd-server"
+
+    @classmethod
+    def version(cls):
+        return first_line([cls.program, "-V"])
+
+    def export(self):
+        return "disk"
+
+    def command(self):
+        self.pid_file = self.folder / "nbd.pid"
+        self.pid_file.unlink(missing_ok=True)
+        listen = f"listenaddr=127.0.0.1\nport={self.port}" if self.transport == "tcp" else f"unixsock={self.socket}"
+        configuration = self.folder / "nbd.conf"
+        configuration.write_text(f"[generic]\n{listen}\n[disk]\nexportname={self.image}\nflush=true\ntrim=true\n")
+        return [self.program, "-C", str(configuration), "-p", str(self.pid_file)]
+
+
+SERVERS = [Spindle, Nbdkit, QemuNbd, NbdServer]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def first_line(command):
+    result = subprocess.run(command, capture_output=True, text=True)
+    return (result.stdout or result.stderr).strip().splitlines()[0]
