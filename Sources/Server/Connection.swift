@@ -139,10 +139,11 @@ struct Connection: ~Copyable {
     /// The most parts of one send.
     static let maximumVectors = 256
 
-    /// Makes the memory that stays with a slot. `group` is the slot's own number.
-    init(ring: borrowing Ring, group: UInt16) throws(RingError) {
+    /// Makes the memory that stays with a slot. `group` is the slot's own number, `pageCount` the memory for
+    /// the data of its requests.
+    init(ring: borrowing Ring, group: UInt16, pageCount: Int) throws(RingError) {
         // The group last: once registered, its number cannot be registered again.
-        let pages = try PageArena(pageCount: Limits.pagesPerConnection)
+        let pages = try PageArena(pageCount: pageCount)
         let buffers = try BufferGroup(
             ring: ring, group: group, count: Limits.receiveBuffers, byteCount: Limits.receiveBufferBytes)
         self.group = buffers

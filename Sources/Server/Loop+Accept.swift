@@ -99,7 +99,8 @@ extension Loop {
         guard connectionSlots < shared.limits.connectionsPerLoop else { return nil }
         do {
             unsafe (connections + connectionSlots).initialize(
-                to: try Connection(ring: ring, group: UInt16(connectionSlots)))
+                to: try Connection(
+                    ring: ring, group: UInt16(connectionSlots), pageCount: shared.limits.pagesPerConnection))
         } catch {
             logger.error("no memory for a connection", metadata: ["reason": "\(error)"])
             return nil

@@ -81,7 +81,7 @@ extension Loop {
     private mutating func allocate(_ pages: Int, _ slot: Int) -> (first: Int, isStaged: Bool)? {
         guard pages > 0 else { return (0, false) }
         guard unsafe connections[slot].line == .none else { return nil }
-        if pages <= Limits.largestOwnRequestPages {
+        if pages <= shared.limits.largestOwnRequestPages {
             guard ownPagesInUse + pages <= ownPageLimit, ownLine.mayTake(slot) else {
                 wait(slot, for: .own)
                 return nil

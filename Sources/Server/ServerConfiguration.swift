@@ -65,15 +65,16 @@ public struct Limits: Sendable {
     public var keepAliveSeconds = 60
     /// Requests of one connection that are worked on at a time; the next ones wait in its socket. Linux sends up to 128.
     public static let requestsPerConnection = 128
-    /// Memory for the data of one connection's requests, of which one request takes at most half: 2 MiB, and a page for
+    /// Memory for the data of one connection's requests, in MiB, of which one request takes at most half; and a page for
     /// each of two requests whose ends are no sector boundaries.
-    static let pagesPerConnection = 514
-    static let largestOwnRequestPages = 257
+    public var connectionMegabytes = 2
+    var pagesPerConnection: Int { connectionMegabytes * 256 + 2 }
+    var largestOwnRequestPages: Int { pagesPerConnection / 2 }
     /// Memory for the data of all connections' requests, in MiB, shared out among the loops. A loop has at least what the
     /// largest requests need, and twice what one connection can use.
     public var requestMegabytes = 256
     func ownPages(loops: Int) -> Int {
-        max(requestMegabytes * 256 / loops - Self.stagePages, 2 * Self.pagesPerConnection)
+        max(requestMegabytes * 256 / loops - Self.stagePages, 2 * pagesPerConnection)
     }
     /// Memory for larger requests, one for all connections of a loop: the largest request and a sector at either end.
     static let stagePages = 8194

@@ -20,6 +20,8 @@ public struct LimitSettings: Equatable, Sendable {
     public var handshakeOptions: Int?
     /// ``Limits/keepAliveSeconds``
     public var keepaliveSeconds: Int?
+    /// ``Limits/connectionMegabytes``
+    public var connectionMegabytes: Int?
     /// ``Limits/requestMegabytes``
     public var requestMegabytes: Int?
     /// ``Limits/stallSeconds``
@@ -32,6 +34,7 @@ public struct LimitSettings: Equatable, Sendable {
         Bound(key: "handshake-seconds", range: 1...3600, setting: \.handshakeSeconds, limit: \.handshakeSeconds),
         Bound(key: "handshake-options", range: 4...1_000_000, setting: \.handshakeOptions, limit: \.handshakeOptions),
         Bound(key: "keepalive-seconds", range: 0...32767, setting: \.keepaliveSeconds, limit: \.keepAliveSeconds),
+        Bound(key: "connection-megabytes", range: 1...64, setting: \.connectionMegabytes, limit: \.connectionMegabytes),
         Bound(key: "request-megabytes", range: 1...1_048_576, setting: \.requestMegabytes, limit: \.requestMegabytes),
         Bound(key: "stall-seconds", range: 1...3600, setting: \.stallSeconds, limit: \.stallSeconds),
         Bound(key: "shutdown-seconds", range: 0...3600, setting: \.shutdownSeconds, limit: \.shutdownSeconds),

@@ -73,6 +73,9 @@ public struct SettingsKey: Equatable, Sendable {
         SettingsKey(
             .limits, "connections", "number, 1 to 1000000", "1024", "Connections in all; more are closed at once."),
         SettingsKey(
+            .limits, "connection-megabytes", "number, 1 to 64", "2",
+            "Memory for the data of one connection's requests, in MiB; further requests wait."),
+        SettingsKey(
             .limits, "request-megabytes", "number, 1 to 1048576", "256",
             "Memory for the data of requests in all, in MiB; each thread has at least 36."),
         SettingsKey(

@@ -25,6 +25,11 @@ struct LimitOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "Memory for the data of one connection's requests, in MiB, 2 if not given.", valueName: "mib"))
+    var connectionMegabytes: Int?
+
+    @Option(
+        help: ArgumentHelp(
             "Memory for the data of requests in all, in MiB, 256 if not given; a thread has at least 36.",
             valueName: "mib"))
     var requestMegabytes: Int?
@@ -50,6 +55,7 @@ struct LimitOptions: ParsableArguments {
         settings.handshakeSeconds = handshakeSeconds
         settings.handshakeOptions = handshakeOptions
         settings.keepaliveSeconds = keepaliveSeconds
+        settings.connectionMegabytes = connectionMegabytes
         settings.requestMegabytes = requestMegabytes
         settings.stallSeconds = stallSeconds
         settings.shutdownSeconds = shutdownSeconds

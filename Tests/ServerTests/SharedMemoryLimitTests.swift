@@ -61,4 +61,21 @@ import Testing
         _ = holders
         #expect(try loops.stop())
     }
+
+    /// One connection's requests have as much memory as they are given, and the next one waits for it.
+    @Test(arguments: [1, 4]) func aConnectionHasItsOwnLimit(megabytes: Int) throws {
+        var limits = Limits()
+        limits.connectionMegabytes = megabytes
+        let loops = try RunningLoops(try Medium(memoryOfSize: 1 << 26, readOnly: false), limits: limits, in: folder)
+        let client = try Client(loops.path)
+        // None of these takes more than half, and none is taken by the client yet.
+        for cookie in 0..<64 { try client.request(.read, at: 0, 1 << 18, cookie: UInt64(cookie)) }
+        _ = try client.connection.receive(16)
+        for _ in 0..<3 { _ = try loops.control.connections() }
+        let held = try #require(try loops.control.connections().first).requestsInFlight
+        #expect((4 * megabytes - 4...4 * megabytes).contains(held), "\(held) of 256 KiB")
+        _ = try client.connection.receive(1 << 18)
+        for _ in 1..<64 { _ = try client.data(1 << 18) }
+        #expect(try loops.stop())
+    }
 }
