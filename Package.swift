@@ -103,7 +103,7 @@ let package = Package(
 
         // Through the program as it is run.
         .target(name: "Support", dependencies: ["spindle", "CGnuTLS"], path: "Tests/Support", swiftSettings: testing),
-        tests("ConformanceTests", ["Support", "CGnuTLS"]),
+        tests("ConformanceTests", ["Support", "Seeded", "CGnuTLS"]),
         tests("InteropTests", ["Support"]),
     ],
     swiftLanguageModes: [.v6]

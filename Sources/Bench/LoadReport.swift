@@ -54,17 +54,7 @@ public struct LoadReport: Sendable {
     }
 
     private static func errorName(_ number: UInt32) -> String {
-        switch NBDError(rawValue: number) {
-        case .notPermitted: "EPERM"
-        case .inputOutput: "EIO"
-        case .noMemory: "ENOMEM"
-        case .invalidArgument: "EINVAL"
-        case .noSpace: "ENOSPC"
-        case .overflow: "EOVERFLOW"
-        case .notSupported: "ENOTSUP"
-        case .shutdown: "ESHUTDOWN"
-        case nil: "error \(number)"
-        }
+        NBDError(rawValue: number)?.name ?? "error \(number)"
     }
 }
 

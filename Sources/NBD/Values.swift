@@ -156,3 +156,19 @@ public enum NBDError: UInt32, Sendable, CaseIterable {
     /// NBD_ESHUTDOWN: the server is stopping.
     case shutdown = 108
 }
+
+extension NBDError {
+    /// Its name in the document, without "NBD_".
+    public var name: String {
+        switch self {
+        case .notPermitted: "EPERM"
+        case .inputOutput: "EIO"
+        case .noMemory: "ENOMEM"
+        case .invalidArgument: "EINVAL"
+        case .noSpace: "ENOSPC"
+        case .overflow: "EOVERFLOW"
+        case .notSupported: "ENOTSUP"
+        case .shutdown: "ESHUTDOWN"
+        }
+    }
+}

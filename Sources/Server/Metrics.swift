@@ -94,7 +94,7 @@ enum ExportMetric: String, CaseIterable {
             text.sample(rawValue, labels, figures.bytes)
         case .errors:
             for (error, count) in zip(NBDError.allCases, figures.errors) {
-                text.sample(rawValue, labels.adding("error", error.label), count)
+                text.sample(rawValue, labels.adding("error", error.name), count)
             }
         case .seconds:
             text.histogram(rawValue, labels, figures)
@@ -195,22 +195,6 @@ extension CommandKind {
         switch Command(rawValue: UInt16(index)) {
         case .read, .write, .trim, .cache, .writeZeroes: true
         case .flush, .blockStatus, .disconnect, nil: false
-        }
-    }
-}
-
-extension NBDError {
-    /// Its name without "NBD_".
-    var label: String {
-        switch self {
-        case .notPermitted: "EPERM"
-        case .inputOutput: "EIO"
-        case .noMemory: "ENOMEM"
-        case .invalidArgument: "EINVAL"
-        case .noSpace: "ENOSPC"
-        case .overflow: "EOVERFLOW"
-        case .notSupported: "ENOTSUP"
-        case .shutdown: "ESHUTDOWN"
         }
     }
 }

@@ -58,37 +58,8 @@ import Testing
         let image = try ServedImage(sizeBytes: model.count, content: model, threads: threads)
         let clients = try (0..<parts).map { try image.open(Style.allCases[$0 % 3]) }
         for round in 0..<12 {
-            var batches: [[Request]] = []
-            for part in 0..<parts {
-                var requests: [Request] = []
-                var position = part * partBytes
-                let end = position + partBytes
-                while position < end {
-                    let count = Int.random(in: 1...min(3000, end - position), using: &numbers)
-                    switch Int.random(in: 0..<4, using: &numbers) {
-                    case 0: requests.append(.read(position, count))
-                    case 1: requests.append(.zero(position, count))
-                    default: requests.append(.write(position, numbers.bytes(count)))
-                    }
-                    position += count
-                }
-                requests.shuffle(using: &numbers)
-                batches.append(requests.map(clients[part].register))
-            }
-            for (client, batch) in zip(clients, batches) { try client.send(batch.flatMap(\.bytes)) }
-            for (client, batch) in zip(clients, batches) {
-                for _ in batch {
-                    let reply = try client.reply()
-                    try #require(reply.error == 0, "seed \(seed), round \(round)")
-                    guard reply.request.type == CommandNumber.read else { continue }
-                    let expected = model.bytes(Int(reply.request.offset), Int(reply.request.length))
-                    try #require(reply.data.difference(from: expected) == nil, "seed \(seed), round \(round)")
-                }
-            }
-            for request in batches.joined() where request.type != CommandNumber.read {
-                let isWrite = request.type == CommandNumber.write
-                model.overwrite(Int(request.offset), with: isWrite ? request.payload : .zeroes(Int(request.length)))
-            }
+            try playRound(
+                clients, partBytes: partBytes, largestBytes: 3000, &model, &numbers, "seed \(seed), round \(round)")
         }
         #expect(try clients[0].read(0, model.count).difference(from: model) == nil, "seed \(seed)")
         #expect(try image.server.stop() == 0)

@@ -166,36 +166,8 @@ import Testing
             return client
         }
         for round in 0..<8 {
-            var batches: [[Request]] = []
-            for part in 0..<parts {
-                var requests: [Request] = []
-                var position = part * partBytes
-                let end = position + partBytes
-                while position < end {
-                    let count = Int.random(in: 1...min(20_000, end - position), using: &numbers)
-                    switch Int.random(in: 0..<4, using: &numbers) {
-                    case 0: requests.append(.read(position, count))
-                    case 1: requests.append(.zero(position, count))
-                    default: requests.append(.write(position, numbers.bytes(count)))
-                    }
-                    position += count
-                }
-                batches.append(requests.shuffled(using: &numbers).map(clients[part].register))
-            }
-            for (client, batch) in zip(clients, batches) { try client.send(batch.flatMap(\.bytes)) }
-            for (client, batch) in zip(clients, batches) {
-                for _ in batch {
-                    let reply = try client.reply()
-                    try #require(reply.error == 0, "seed \(seed), round \(round)")
-                    guard reply.request.type == CommandNumber.read else { continue }
-                    let expected = model.bytes(Int(reply.request.offset), Int(reply.request.length))
-                    try #require(reply.data.difference(from: expected) == nil, "seed \(seed), round \(round)")
-                }
-            }
-            for request in batches.joined() where request.type != CommandNumber.read {
-                let isWrite = request.type == CommandNumber.write
-                model.overwrite(Int(request.offset), with: isWrite ? request.payload : .zeroes(Int(request.length)))
-            }
+            try playRound(
+                clients, partBytes: partBytes, largestBytes: 20_000, &model, &numbers, "seed \(seed), round \(round)")
             for client in clients {
                 #expect(try client.read(0, model.count).difference(from: model) == nil, "seed \(seed)")
             }

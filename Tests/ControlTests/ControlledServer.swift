@@ -105,7 +105,8 @@ final class SteeredClient {
             h = nbd.NBD()
             h.connect_uri('\(uri)')
             open('\(stem).open', 'w').close()
-            while not os.path.exists('\(stem).go'): time.sleep(0.002)
+            end = time.monotonic() + 60
+            while not os.path.exists('\(stem).go') and time.monotonic() < end: time.sleep(0.002)
             try:
                 \(script)
                 said = 'done'

@@ -65,14 +65,6 @@ import Testing
 }
 
 @Suite struct ParentTests {
-    private func wait(_ purpose: String, until condition: () -> Bool) throws {
-        let deadline = Date(timeIntervalSinceNow: 15)
-        while !condition() {
-            guard Date() < deadline else { throw ProgramFailure("waited in vain \(purpose)") }
-            usleep(2000)
-        }
-    }
-
     /// The shell ends as soon as the server serves; the server ends in order.
     @Test func theParentEnds() throws {
         let folder = try TemporaryFolder()
@@ -85,7 +77,7 @@ import Testing
             ], in: folder)
         let process = try #require(Int32(result.text.dropLast()), "\(result.errors)")
         defer { kill(process, SIGKILL) }
-        try wait("for the server to end") { kill(process, 0) != 0 }
+        try waitUntil("the server has ended") { kill(process, 0) != 0 }
         let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)
         #expect(!files.contains("s") && !files.contains("pid"), "\(files)")
     }
@@ -112,7 +104,7 @@ import Testing
             let text = (try? String(contentsOfFile: folder.path + "/pid", encoding: .utf8)) ?? ""
             if let process = Int32(text.dropLast()) { kill(process, SIGKILL) }
         }
-        try wait("for the server to see it: \(errors())") { errors().contains("the parent process has ended already") }
+        try waitUntil("the server has seen it: \(errors())") { errors().contains("the parent process has ended already") }
         #expect(!FileManager.default.fileExists(atPath: folder.path + "/s"))
     }
 }

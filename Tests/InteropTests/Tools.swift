@@ -73,18 +73,6 @@ func serving(
     #expect(try server.stop() == 0, "\(server.log)", sourceLocation: sourceLocation)
 }
 
-/// Waits until something is so, at most twenty seconds; `what` says what was waited for in vain.
-func waitUntil(
-    _ what: @autoclosure () -> String, sourceLocation: SourceLocation = #_sourceLocation,
-    _ condition: () throws -> Bool
-) throws {
-    let deadline = Date(timeIntervalSinceNow: 20)
-    while try !condition() {
-        try #require(Date() < deadline, "waited in vain until \(what())", sourceLocation: sourceLocation)
-        usleep(5000)
-    }
-}
-
 /// The ways from a client to a server that the tests go.
 enum Transport: CaseIterable {
     case unix

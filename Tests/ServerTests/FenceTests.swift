@@ -127,8 +127,7 @@ import Testing
         let before = try Client(try RawConnection(port: loops.port))
         let local = try Client(loops.path)
         // Older than a handshake can be.
-        let deadline = Date(timeIntervalSinceNow: 30)
-        while try loops.control.connections().map(\.seconds).min() ?? 0 < 2, Date() < deadline { usleep(50_000) }
+        try waitUntil("both are old") { try loops.control.connections().allSatisfy { $0.seconds >= 2 } }
         let after = try Client(try RawConnection(port: loops.port))
         let besides = try Client(try RawConnection(port: loops.port))
         #expect(try after.read(at: 0, 512).count == 512)
