@@ -12,14 +12,18 @@ public struct FileMapping: Sendable {
     private let memory: SharedMemory
     /// How much of the file is mapped: whole pages.
     public let byteCount: UInt64
-    private static let pageBytes: UInt64 = 4096
+    /// How much is mapped in all: the last page is behind the end of the file.
+    private let mappedByteCount: Int
+    public static let pageBytes: UInt64 = 4096
 
     /// Maps a file that has `sizeBytes` bytes.
     ///
     /// - Returns: nil where there is nothing to map, or the address space is used up.
     public init?(_ descriptor: Int32, sizeBytes: UInt64) {
         byteCount = sizeBytes / Self.pageBytes * Self.pageBytes
-        guard let count = Int(exactly: byteCount), count > 0 else { return nil }
+        let (mapped, isTooLarge) = byteCount.addingReportingOverflow(2 * Self.pageBytes)
+        guard byteCount > 0, !isTooLarge, let count = Int(exactly: mapped) else { return nil }
+        mappedByteCount = count
         let memory = unsafe mmap(nil, count, PROT_READ, MAP_SHARED | MAP_NORESERVE, descriptor, 0)
         guard let memory = unsafe memory, unsafe memory != MAP_FAILED else { return nil }
         // Where a process keeps all of its memory (mlockall(2)), the page cache is none of it.
@@ -29,6 +33,27 @@ public struct FileMapping: Sendable {
 
     /// Where the file's first byte is.
     public var base: UnsafeMutableRawPointer { unsafe memory.base }
+
+    /// Whether all pages of a part are in the page cache: mincore(2), which tells that only to who may write the file or
+    /// owns it, and to others that everything is there: also the page behind the file's end, where nothing can be.
+    ///
+    /// - Parameters:
+    ///   - offset: where the part begins, at a page.
+    ///   - pageCount: its pages, at most 16.
+    /// - Returns: nil when the kernel does not tell.
+    public func isResident(at offset: UInt64, pageCount: Int) -> Bool? {
+        precondition(offset + UInt64(pageCount) * Self.pageBytes <= byteCount, "the part is not mapped")
+        var pages = SIMD16<UInt8>.zero
+        let bytes = pageCount * Int(Self.pageBytes)
+        let failed = unsafe withUnsafeMutableBytes(of: &pages) { vector in
+            unsafe mincore(base + Int(offset), bytes, vector.baseAddress?.assumingMemoryBound(to: UInt8.self)) != 0
+        }
+        guard !failed else { return nil }
+        for number in 0..<pageCount where pages[number] & 1 == 0 { return false }
+        var behind: UInt8 = 1
+        let result = unsafe mincore(base + mappedByteCount - Int(Self.pageBytes), Int(Self.pageBytes), &behind)
+        return result == 0 && behind & 1 == 0 ? true : nil
+    }
 
     /// Takes all pages out of the process's page table, so that they no longer count as its memory. They stay in the page
     /// cache, and come back when they are sent.

@@ -5,8 +5,8 @@ import Synchronization
 
 /// What is known of chunks of mappings, by their address: a table of fixed size for all images and loops of a server.
 ///
-/// A chunk that is asked for again and again within an epoch (a second) is looked at: whether all of it is in the page cache.
-/// What is found holds for the rest of the epoch. The kernel may take a page away sooner; it takes those first that were
+/// A chunk of which enough is asked for within an epoch (a second) is looked at: whether all of it is in the page cache. What
+/// is found holds for the rest of the epoch. The kernel may take a page away sooner; it takes those first that were
 /// not used for longest, and if it does, a send waits for one page. More than one chunk may want the same place in the
 /// table; the first one has it for as long as it is in use, the others are read in the usual way.
 ///
@@ -16,8 +16,11 @@ public struct ResidentChunks: Sendable {
     public static let chunkBytes: UInt64 = 1 << 16
     /// Chunks of all images at most: 208 MiB.
     public static let capacity = 3328
-    /// So often a chunk is asked for in an epoch before looking at it can pay: that costs as much as reading a chunk.
-    private static let touchesBeforeLooking: UInt64 = 3
+    /// So many pages of a chunk are asked for in an epoch before asking the kernel for it can pay: that costs as much as
+    /// reading a few pages.
+    private static let pagesBeforeAsking: UInt64 = 3
+    /// The same for reading all of it.
+    private static let pagesBeforeReading: UInt64 = 48
 
     private let memory: SharedMemory
     private static let cellBytes = 128
@@ -27,11 +30,13 @@ public struct ResidentChunks: Sendable {
         case resident
         /// It is not, or it is asked for too seldom.
         case unknown
-        /// It should be looked at now, and the table be told.
-        case worthLooking
+        /// It should be looked at now, and the table be told: by asking the kernel, and where that does not tell, by reading
+        /// it if enough of it has been asked for.
+        case worthLooking(byReading: Bool)
     }
 
-    /// A place in the table: the chunk's number (address / chunkBytes) in bits 63:24, the epoch in 23:8, the state in 7:0.
+    /// A place in the table: the chunk's number (address / chunkBytes) in bits 63:24, the epoch in 23:8, the state in 7:0:
+    /// how many pages were asked for, or what was found.
     private struct Entry: Equatable {
         var bits: UInt64
         static let resident: UInt64 = 0xFF
@@ -67,28 +72,25 @@ public struct ResidentChunks: Sendable {
         unsafe cell(2 * Self.cellBytes + Int(index) * MemoryLayout<UInt64>.size)
     }
 
-    /// What is known of a chunk; asking is counted.
-    func look(up chunk: UInt64) -> Knowledge {
+    /// What is known of a chunk of which so many pages are asked for; they are counted.
+    func look(up chunk: UInt64, pageCount: UInt64) -> Knowledge {
         let epoch = unsafe epochNumber.pointee.load(ordering: .relaxed) & 0xFFFF
         let index = chunk % UInt64(Self.capacity)
         let entry = unsafe Entry(bits: place(index).pointee.load(ordering: .relaxed))
         if entry == Entry(chunk, epoch: epoch, state: Entry.resident) { return .resident }
         guard unsafe index < usable.pointee.load(ordering: .relaxed) else { return .unknown }
-        guard entry.chunk == chunk else {
+        if entry.state == Entry.resident {
             // Who is known to be resident keeps the place until an epoch has passed without anybody asking.
-            guard entry.state != Entry.resident else { return .unknown }
-            replace(entry, by: Entry(chunk, epoch: epoch, state: 1))
-            return .unknown
+            return entry.chunk == chunk ? .worthLooking(byReading: true) : .unknown
         }
-        if entry.state == Entry.resident { return .worthLooking }
-        guard entry.epoch == epoch else {
-            replace(entry, by: Entry(chunk, epoch: epoch, state: 1))
-            return .unknown
-        }
-        guard entry.state != Entry.absent else { return .unknown }
-        guard entry.state < Self.touchesBeforeLooking else { return .worthLooking }
-        replace(entry, by: Entry(chunk, epoch: epoch, state: entry.state + 1))
-        return .unknown
+        let isCounted = entry.chunk == chunk && entry.epoch == epoch
+        guard !isCounted || entry.state != Entry.absent else { return .unknown }
+        let before = isCounted ? entry.state : 0
+        let after = min(before + pageCount, Self.pagesBeforeReading)
+        if after != before { replace(entry, by: Entry(chunk, epoch: epoch, state: after)) }
+        if after >= Self.pagesBeforeReading { return .worthLooking(byReading: true) }
+        return before < Self.pagesBeforeAsking && after >= Self.pagesBeforeAsking
+            ? .worthLooking(byReading: false) : .unknown
     }
 
     /// A chunk that was worth looking at has been looked at.
@@ -149,13 +151,15 @@ extension Medium {
         guard !isTooFar, end <= mapping.byteCount, count > 0 else { return nil }
         let base = unsafe UInt64(UInt(bitPattern: mapping.base))
         let chunks = (base + offset) / ResidentChunks.chunkBytes...(base + end - 1) / ResidentChunks.chunkBytes
+        let pages = max(1, min(count, ResidentChunks.chunkBytes) / FileMapping.pageBytes)
         for chunk in chunks {
-            switch known.look(up: chunk) {
+            switch known.look(up: chunk, pageCount: pages) {
             case .resident: continue
             case .unknown: return nil
-            case .worthLooking:
-                let isResident = unsafe file.isCached(chunk, mapping, scratch)
-                guard known.settle(chunk, isResident: isResident) else { return nil }
+            case .worthLooking(let byReading):
+                guard let isResident = unsafe file.isCached(chunk, mapping, byReading ? scratch : nil),
+                    known.settle(chunk, isResident: isResident)
+                else { return nil }
             }
         }
         return unsafe mapping.base + Int(offset)
@@ -176,15 +180,19 @@ extension Medium {
 }
 
 extension RawFile {
-    /// Whether all of a chunk is in the page cache, as far as it is mapped. Reading it is the one way to know that works for
-    /// everybody: mincore(2) and cachestat(2) answer only those who may write the file.
+    /// Whether all of a chunk is in the page cache, as far as it is mapped; nil when that is not to be found out. Reading it
+    /// works for everybody, and is done when there is room for what is read.
     fileprivate func isCached(
-        _ chunk: UInt64, _ mapping: FileMapping, _ scratch: UnsafeMutableRawPointer
-    ) -> Bool {
+        _ chunk: UInt64, _ mapping: FileMapping, _ scratch: UnsafeMutableRawPointer?
+    ) -> Bool? {
         let base = unsafe UInt64(UInt(bitPattern: mapping.base))
         let start = max(chunk * ResidentChunks.chunkBytes, base) - base
         let end = min((chunk + 1) * ResidentChunks.chunkBytes - base, mapping.byteCount)
-        return unsafe LinuxFile.readCached(bufferedDescriptor, into: scratch, count: Int(end - start), offset: start)
-            == Int(end - start)
+        let count = Int(end - start)
+        if let isResident = mapping.isResident(at: start, pageCount: count / Int(FileMapping.pageBytes)) {
+            return isResident
+        }
+        guard let scratch = unsafe scratch else { return nil }
+        return unsafe LinuxFile.readCached(bufferedDescriptor, into: scratch, count: count, offset: start) == count
     }
 }

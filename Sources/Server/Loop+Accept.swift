@@ -10,7 +10,7 @@ extension Loop {
         if completion.result >= 0, countConnection(completion.result) {
             let target = nextLoop
             nextLoop = (nextLoop + 1) % shared.loopCount
-            if shared.listeners[listener].isTCP { prepareTCP(completion.result) }
+            if shared.listeners[listener].isTCP { prepareTCP(completion.result) } else { prepareLocal(completion.result) }
             if target == index {
                 adopt(completion.result)
             } else {
@@ -49,9 +49,14 @@ extension Loop {
 
     /// The client that was there before the server.
     mutating func begin(_ connection: InheritedConnection) {
-        if connection.isTCP { prepareTCP(connection.descriptor) }
+        if connection.isTCP { prepareTCP(connection.descriptor) } else { prepareLocal(connection.descriptor) }
         shared.connectionCount.add(1, ordering: .relaxed)
         adopt(connection.descriptor)
+    }
+
+    /// A socket of this machine holds no more than it is told, by default less than one large reply.
+    private func prepareLocal(_ descriptor: Int32) {
+        set(descriptor, SOL_SOCKET, SO_SNDBUF, to: Int32(Limits.localSendBufferBytes))
     }
 
     /// Replies are written in one piece, so that waiting to fill a segment only costs; a peer that has vanished is noticed

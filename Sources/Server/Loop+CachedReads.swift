@@ -10,12 +10,15 @@ extension Loop {
     /// A larger READ may be more than one SCSI command.
     private static let largestCachedRead: UInt64 = 1 << 20
 
+    /// Of a larger READ that is answered in chunks, zeroes are not sent, and have to be looked for.
+    private static let largestUnsearchedRead: UInt64 = 1 << 15
+
     /// Where the sectors of a READ are in the page cache, if they are known to be there and nobody but the kernel has to look
-    /// at them: TLS encrypts, and replies in chunks look for holes.
+    /// at them, as TLS does, which encrypts.
     func cachedData(of served: ServedRequest, _ slot: Int) -> UnsafeMutableRawPointer? {
         guard served.command == .read, served.lengthBytes <= Self.largestCachedRead else { return nil }
         guard let messages = unsafe connections[slot].parameters?.messages, unsafe !connections[slot].encryptsHere,
-            !messages.hasChunks || served.flags.contains(.df)
+            !messages.hasChunks || served.flags.contains(.df) || served.lengthBytes <= Self.largestUnsearchedRead
         else { return nil }
         let needs = served.bufferNeeds
         return unsafe exports[connections[slot].export].medium.cachedBytes(

@@ -90,7 +90,8 @@ extension Loop {
         let maximumParts = min(
             RequestSlot.maximumParts - (failure == nil ? 0 : 1),
             (RequestSlot.headerAreaBytes - reserved) / reply.offsetHoleByteCount)
-        var runs = unsafe ZeroRuns(data, offsetBytes: served.offsetBytes, joinsAll: served.flags.contains(.df))
+        let joinsAll = unsafe served.flags.contains(.df) || requests[place].isMapped
+        var runs = unsafe ZeroRuns(data, offsetBytes: served.offsetBytes, joinsAll: joinsAll)
         var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
         var areaCount = 0
         var partCount = 0

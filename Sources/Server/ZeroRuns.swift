@@ -26,7 +26,7 @@ struct ZeroRuns {
     /// - Parameters:
     ///   - data: the bytes, which outlive this value.
     ///   - offsetBytes: where in the image they begin.
-    ///   - joinsAll: the client wants one piece (NBD_CMD_FLAG_DF).
+    ///   - joinsAll: they are one run of data, which is not looked at.
     init(_ data: UnsafeRawBufferPointer, offsetBytes: UInt64, joinsAll: Bool) {
         unsafe self.data = unsafe data
         count = data.count

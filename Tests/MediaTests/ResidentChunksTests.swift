@@ -11,33 +11,48 @@ import Testing
     /// A table in which `chunk` is worth looking at.
     private func table(worthLookingAt chunk: UInt64) throws -> ResidentChunks {
         let known = try ResidentChunks()
-        for _ in 0..<3 { #expect(known.look(up: chunk) == .unknown) }
-        #expect(known.look(up: chunk) == .worthLooking)
+        expectLooking(at: chunk, known)
         return known
     }
 
-    @Test func aChunkIsLookedAtOnceItIsAskedForAgainAndAgain() throws {
+    /// A chunk is looked at when the third of its pages is asked for.
+    private func expectLooking(at chunk: UInt64, _ known: ResidentChunks) {
+        for _ in 0..<2 { #expect(known.look(up: chunk, pageCount: 1) == .unknown) }
+        #expect(known.look(up: chunk, pageCount: 1) == .worthLooking(byReading: false))
+    }
+
+    @Test func aChunkIsLookedAtOnceEnoughOfItIsAskedFor() throws {
         let known = try table(worthLookingAt: 77)
         #expect(known.settle(77, isResident: true))
-        #expect(known.look(up: 77) == .resident)
+        #expect(known.look(up: 77, pageCount: 1) == .resident)
+        #expect(known.look(up: 78, pageCount: 16) == .worthLooking(byReading: false))
+    }
+
+    /// The kernel has not told: the chunk is read when as much as three times all of it was asked for.
+    @Test func aChunkIsReadOnceThatCanPay() throws {
+        let known = try table(worthLookingAt: 77)
+        for _ in 3..<47 { #expect(known.look(up: 77, pageCount: 1) == .unknown) }
+        #expect(known.look(up: 77, pageCount: 1) == .worthLooking(byReading: true))
+        #expect(known.settle(77, isResident: true))
+        _ = known.beginEpoch()
+        #expect(known.look(up: 77, pageCount: 1) == .worthLooking(byReading: true), "that has paid before")
     }
 
     @Test func whatIsAbsentIsNotLookedAtAgainInItsEpoch() throws {
         let known = try table(worthLookingAt: 77)
         #expect(!known.settle(77, isResident: false))
-        for _ in 0..<9 { #expect(known.look(up: 77) == .unknown) }
+        for _ in 0..<9 { #expect(known.look(up: 77, pageCount: 16) == .unknown) }
         _ = known.beginEpoch()
-        for _ in 0..<3 { #expect(known.look(up: 77) == .unknown) }
-        #expect(known.look(up: 77) == .worthLooking)
+        expectLooking(at: 77, known)
     }
 
     @Test func knowledgeHoldsForAnEpoch() throws {
         let known = try table(worthLookingAt: 5)
         #expect(known.settle(5, isResident: true))
         #expect(!known.beginEpoch(), "what was used in the epoch before is still known")
-        #expect(known.look(up: 5) == .worthLooking)
+        #expect(known.look(up: 5, pageCount: 1) == .worthLooking(byReading: true))
         #expect(!known.settle(5, isResident: false))
-        #expect(known.look(up: 5) == .unknown)
+        #expect(known.look(up: 5, pageCount: 1) == .unknown)
     }
 
     @Test func whatIsNotAskedForIsForgotten() throws {
@@ -45,7 +60,7 @@ import Testing
         #expect(known.settle(5, isResident: true))
         #expect(!known.beginEpoch())
         #expect(known.beginEpoch(), "its pages have to be dropped")
-        #expect(known.look(up: 5) == .unknown)
+        #expect(known.look(up: 5, pageCount: 1) == .unknown)
         #expect(!known.beginEpoch())
     }
 
@@ -53,13 +68,12 @@ import Testing
         let known = try table(worthLookingAt: 5)
         let other = 5 + UInt64(ResidentChunks.capacity)
         // One that is only asked for loses it to the next.
-        #expect(known.look(up: other) == .unknown)
-        for _ in 0..<3 { #expect(known.look(up: 5) == .unknown) }
-        #expect(known.look(up: 5) == .worthLooking)
+        #expect(known.look(up: other, pageCount: 1) == .unknown)
+        expectLooking(at: 5, known)
         #expect(known.settle(5, isResident: true))
-        for _ in 0..<9 { #expect(known.look(up: other) == .unknown) }
+        for _ in 0..<9 { #expect(known.look(up: other, pageCount: 16) == .unknown) }
         #expect(!known.settle(other, isResident: true))
-        #expect(known.look(up: 5) == .resident)
+        #expect(known.look(up: 5, pageCount: 1) == .resident)
     }
 
     @Test func aLimitIsKept() throws {
@@ -67,9 +81,8 @@ import Testing
         #expect(known.settle(700, isResident: true))
         known.limit(to: 600)
         #expect(known.beginEpoch())
-        for _ in 0..<9 { #expect(known.look(up: 700) == .unknown) }
-        for _ in 0..<3 { #expect(known.look(up: 599) == .unknown) }
-        #expect(known.look(up: 599) == .worthLooking)
+        for _ in 0..<9 { #expect(known.look(up: 700, pageCount: 16) == .unknown) }
+        expectLooking(at: 599, known)
     }
 
     @Test func aLateUseHasPagesDropped() throws {
@@ -107,6 +120,46 @@ import Testing
         }
         #expect(found >= 10, "the file has just been written, and is in the page cache")
         #expect(medium.mappedOffset(of: scratch) == nil)
+    }
+
+    /// What the kernel has thrown away is not known to be there, until it has been read again.
+    @Test func whatIsNotInThePageCacheIsNotGiven() throws {
+        let folder = try TemporaryFolder(onDisk: true)
+        let size = 1 << 20
+        let path = try folder.file("disk.img", sizeBytes: UInt64(size), beginning: [UInt8](repeating: 1, count: size))
+        let descriptor = open(path, O_RDWR)
+        defer { close(descriptor) }
+        #expect(fsync(descriptor) == 0 && posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED) == 0)
+        let mapping = try #require(FileMapping(descriptor, sizeBytes: UInt64(size)))
+        defer { mapping.unmap() }
+        try #require(mapping.isResident(at: 0, pageCount: 16) == false)
+        let medium = try Medium(path: path, cache: .writeback, readOnly: true)
+        defer { medium.close() }
+        let known = try ResidentChunks()
+        let scratch = try mapMemory(byteCount: Int(ResidentChunks.chunkBytes))
+        defer { munmap(scratch, Int(ResidentChunks.chunkBytes)) }
+        func isGiven() -> Bool {
+            medium.cachedBytes(at: 0, count: UInt64(size), known: known, scratch: scratch) != nil
+        }
+        for _ in 0..<9 { #expect(!isGiven()) }
+        var bytes = [UInt8](repeating: 0, count: size)
+        #expect(pread(descriptor, &bytes, size, 0) == size)
+        #expect(mapping.isResident(at: 65_536, pageCount: 16) == true)
+        #expect(!isGiven(), "it is not looked at again at once")
+        _ = known.beginEpoch()
+        #expect(isGiven())
+    }
+
+    /// A file smaller than a page, one that ends at a page, and one that does not: what lies behind is nobody's.
+    @Test(arguments: [4096, 4097, 20_000]) func residencyIsKnownUpToTheEnd(size: Int) throws {
+        let folder = try TemporaryFolder(onDisk: true)
+        let path = try folder.file("disk.img", sizeBytes: UInt64(size), beginning: [UInt8](repeating: 1, count: size))
+        let descriptor = open(path, O_RDWR)
+        defer { close(descriptor) }
+        let mapping = try #require(FileMapping(descriptor, sizeBytes: UInt64(size)))
+        defer { mapping.unmap() }
+        #expect(mapping.byteCount == UInt64(size / 4096 * 4096))
+        #expect(mapping.isResident(at: 0, pageCount: size / 4096) == true)
     }
 
     @Test func withoutThePageCacheNothingIsMapped() throws {
