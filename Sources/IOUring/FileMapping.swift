@@ -14,6 +14,7 @@ public struct FileMapping: Sendable {
     public let byteCount: UInt64
     /// How much is mapped in all: the last page is behind the end of the file.
     private let mappedByteCount: Int
+    /// The size of a page.
     public static let pageBytes: UInt64 = 4096
 
     /// Maps a file that has `sizeBytes` bytes.

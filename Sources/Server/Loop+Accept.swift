@@ -10,7 +10,7 @@ extension Loop {
         if completion.result >= 0, countConnection(completion.result) {
             let target = nextLoop
             nextLoop = (nextLoop + 1) % shared.loopCount
-            if shared.listeners[listener].isTCP { prepareTCP(completion.result) } else { prepareLocal(completion.result) }
+            prepare(completion.result, isTCP: shared.listeners[listener].isTCP)
             if target == index {
                 adopt(completion.result)
             } else {
@@ -49,9 +49,13 @@ extension Loop {
 
     /// The client that was there before the server.
     mutating func begin(_ connection: InheritedConnection) {
-        if connection.isTCP { prepareTCP(connection.descriptor) } else { prepareLocal(connection.descriptor) }
+        prepare(connection.descriptor, isTCP: connection.isTCP)
         shared.connectionCount.add(1, ordering: .relaxed)
         adopt(connection.descriptor)
+    }
+
+    private func prepare(_ descriptor: Int32, isTCP: Bool) {
+        if isTCP { prepareTCP(descriptor) } else { prepareLocal(descriptor) }
     }
 
     /// A socket of this machine holds no more than it is told, by default less than one large reply.

@@ -81,6 +81,7 @@ extension Loop {
                 continue
             case .transmission:
                 guard unsafe !connections[slot].isFenced, advanceTransmission(slot) else { break }
+                if smallWrites.areWorthSending { sendBetweenWrites(slot) }
                 continue
             case .draining, .closing, .free:
                 // Bytes behind DISC are ignored.
@@ -113,7 +114,12 @@ extension Loop {
             bytes.count >= length
         {
             let header = unsafe RequestHeader(RawSpan(_unsafeBytes: bytes), parameters.messages)
-            guard beginRequest(header, header.validate(for: parameters), slot) else { return false }
+            let verdict = header.validate(for: parameters)
+            if unsafe writeInPlace(header, verdict, UnsafeRawBufferPointer(rebasing: bytes[length...]), slot) {
+                unsafe connections[slot].consume(length + Int(header.lengthBytes))
+                return true
+            }
+            guard beginRequest(header, verdict, slot) else { return false }
             unsafe connections[slot].consume(length)
             return true
         }

@@ -170,7 +170,11 @@ extension Loop {
         } else if unsafe !connections[slot].handshakeOutput.isEmpty {
             sendHandshake(slot)
         } else if unsafe connections[slot].replyCount > 0 {
-            sendReplies(slot)
+            gatherReplies(slot)
+            if sendNow(slot) {
+                queueSend(slot)
+                pump(slot)
+            }
         }
         // Nothing was left to send: that may be what a connection's end waits for.
         if unsafe !connections[slot].isSending { finishIfIdle(slot) }
@@ -188,7 +192,7 @@ extension Loop {
     }
 
     /// Gathers the headers and data of as many replies as one send takes, always at least one.
-    private mutating func sendReplies(_ slot: Int) {
+    mutating func gatherReplies(_ slot: Int) {
         var vectorCount = 0
         var byteCount = 0
         var replyCount = 0
@@ -213,7 +217,6 @@ extension Loop {
         }
         unsafe connections[slot].repliesInSend = replyCount
         setMessage(slot, vectorCount: vectorCount, byteCount: byteCount)
-        sendNow(slot)
     }
 
     mutating func submitSend(_ slot: Int, vectorCount: Int, byteCount: Int) {
@@ -228,21 +231,23 @@ extension Loop {
         unsafe message.pointee.msg_iovlen = vectorCount
     }
 
-    /// Sends as much as the socket takes at once, which is usually all of it: that costs less than a submission and its
-    /// completion. The ring does the rest.
-    private mutating func sendNow(_ slot: Int) {
+    /// Sends as much of what was gathered as the socket takes at once, which is usually all of it: that costs less than a
+    /// submission and its completion. The ring does the rest.
+    ///
+    /// - Returns: whether it was all.
+    mutating func sendNow(_ slot: Int) -> Bool {
         let flags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
         let count = unsafe sendmsg(connections[slot].descriptor, connections[slot].message, flags)
+        if count > 0 { counters[.sentBytes].add(UInt64(count)) }
         if unsafe count == connections[slot].sendBytesLeft {
-            sent(Int32(count), on: slot)
-            return
+            unsafe connections[slot].lastProgress = now
+            releaseSentReplies(slot)
+            return true
         }
         shared.residentChunks.noteLateUse()
-        if count > 0 {
-            counters[.sentBytes].add(UInt64(count))
-            skipSent(count, slot)
-        }
+        if count > 0 { skipSent(count, slot) }
         submitMessage(slot)
+        return false
     }
 
     private mutating func submitMessage(_ slot: Int) {
@@ -274,10 +279,7 @@ extension Loop {
             unsafe bytes.deallocate()
             unsafe connections[slot].handshakeSent = nil
         }
-        let count = unsafe connections[slot].repliesInSend
-        for number in 0..<count { releaseRequest(unsafe connections[slot].reply(at: number), slot) }
-        unsafe connections[slot].removeReplies(count)
-        unsafe connections[slot].repliesInSend = 0
+        releaseSentReplies(slot)
         if result <= 0 {
             if unsafe result < 0 && connections[slot].phase != .closing { noteLost(slot, -result) }
             abort(slot, .lost)
@@ -286,6 +288,13 @@ extension Loop {
             pump(slot)
         }
         finishIfIdle(slot)
+    }
+
+    private mutating func releaseSentReplies(_ slot: Int) {
+        let count = unsafe connections[slot].repliesInSend
+        for number in 0..<count { releaseRequest(unsafe connections[slot].reply(at: number), slot) }
+        unsafe connections[slot].removeReplies(count)
+        unsafe connections[slot].repliesInSend = 0
     }
 
     /// The kernel took less than everything: the message becomes what is left.

@@ -152,17 +152,21 @@ extension Loop {
 extension Loop {
     /// Begins a request whose data are complete.
     mutating func start(_ request: Int, on slot: Int) {
-        unsafe connections[slot].busyRequests += 1
         let place = self.slot(request, of: slot)
-        smallWrites.count(isWrite: unsafe requests[place].served.command == .write)
-        unsafe requests[place].mark = connections[slot].currentMark
-        countArrival(place, slot)
+        arrive(place, slot)
         guard enterGate(place, slot) else {
             park(place)
             hasNewlyParked = true
             return
         }
         begin(request, on: slot)
+    }
+
+    /// A request counts as begun from now on, whether or not it has to wait.
+    mutating func arrive(_ place: Int, _ slot: Int) {
+        unsafe connections[slot].busyRequests += 1
+        unsafe requests[place].mark = connections[slot].currentMark
+        countArrival(place, slot)
     }
 
     mutating func begin(_ request: Int, on slot: Int) {
@@ -208,7 +212,11 @@ extension Loop {
                 next = answerLBAStatus(lba, limit, place, export)
                 continue
             }
-            let progress = perform(place, slot, userData)
+            let medium = unsafe exports[export].medium
+            let progress =
+                isQuick(place, medium)
+                ? writeNow(place, medium)
+                : unsafe medium.start(&requests[place].task, ring: &ring, userData: userData)
             steps += 1
             if progress == .finished, steps == Self.stepsPerTurn {
                 ring.noOperation(userData: Token(.goOn, connection: slot, request: request).userData)
@@ -216,22 +224,6 @@ extension Loop {
             }
             next = self.effect(of: progress, place, export)
         }
-    }
-
-    /// Has the medium do a request's task: small writes at once, for as long as they are quick.
-    private mutating func perform(_ place: Int, _ slot: Int, _ userData: UInt64) -> MediumProgress {
-        let export = unsafe connections[slot].export
-        let depth = unsafe connections[slot].requestsInUse
-        guard let count = unsafe requests[place].task.bytesToWrite, count <= SmallWrites.largestBytes,
-            unsafe exports[export].medium.writesToPageCache,
-            smallWrites.mayBegin(depth: depth, hasIdleProcessor: shared.hasIdleProcessor)
-        else {
-            return unsafe exports[export].medium.start(&requests[place].task, ring: &ring, userData: userData)
-        }
-        let start = RequestClock.now()
-        let progress = unsafe exports[export].medium.writeNow(&requests[place].task)
-        smallWrites.learn(nanoseconds: RequestClock.now() &- start)
-        return progress
     }
 
     /// A request that the medium serves without any waiting may have millions of steps (a WRITE_ZEROES of an exabyte): after

@@ -32,6 +32,8 @@ struct RequestSlot {
     var pageCount = 0
     /// The buffer is the page cache's memory: a READ that is sent without being read. Only the kernel may look at it.
     var isMapped = false
+    /// The buffer is where the payload was received, and is the request's until it is written.
+    var isInPlace = false
     /// The pages are the loop's, not the connection's.
     var isStaged = false
     var parts = InlineArray<8, ReplyPart>(repeating: ReplyPart(headerBytes: 0))

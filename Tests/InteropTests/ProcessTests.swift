@@ -104,7 +104,9 @@ import Testing
             let text = (try? String(contentsOfFile: folder.path + "/pid", encoding: .utf8)) ?? ""
             if let process = Int32(text.dropLast()) { kill(process, SIGKILL) }
         }
-        try waitUntil("the server has seen it: \(errors())") { errors().contains("the parent process has ended already") }
+        try waitUntil("the server has seen it: \(errors())") {
+            errors().contains("the parent process has ended already")
+        }
         #expect(!FileManager.default.fileExists(atPath: folder.path + "/s"))
     }
 }

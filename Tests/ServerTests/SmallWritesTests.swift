@@ -1,34 +1,20 @@
-// Who does small writes.
+// Small writes: who does them, and that what the loop does itself is what was asked for.
 
+import Media
+import Seeded
+import Support
 import Testing
 
 @testable import Server
 
 @Suite struct SmallWritesTests {
-    @Test func aStreamOfWritesGoesToWorkersThatHaveAProcessor() {
-        var writes = SmallWrites()
-        for _ in 0..<200 { writes.count(isWrite: true) }
-        for (depth, hasIdleProcessor, isOwn) in [
-            (32, true, false), (32, false, true), (1, true, true), (1, false, true),
-        ] {
-            let mayBegin = writes.mayBegin(depth: depth, hasIdleProcessor: hasIdleProcessor)
-            #expect(mayBegin == isOwn)
-        }
-    }
-
-    @Test func writesAmongReadsAreTheLoops() {
-        var writes = SmallWrites()
-        for number in 0..<400 {
-            writes.count(isWrite: number % 2 == 0)
-            let mayBegin = writes.mayBegin(depth: 32, hasIdleProcessor: true)
-            #expect(mayBegin)
-        }
-    }
-
     /// How many go to workers until one is the loop's again.
     private func skipped(_ writes: inout SmallWrites) -> Int {
         var count = 0
-        while !writes.mayBegin(depth: 1, hasIdleProcessor: false) { count += 1 }
+        while !writes.areQuick {
+            writes.skip()
+            count += 1
+        }
         return count
     }
 
@@ -47,17 +33,56 @@ import Testing
         #expect(count == SmallWrites.firstPenalty)
     }
 
-    private func isOwn(_ writes: inout SmallWrites) -> Bool {
-        writes.mayBegin(depth: 8, hasIdleProcessor: true)
+    @Test func repliesAreSentBetweenWrites() {
+        var writes = SmallWrites()
+        for number in 0..<10 {
+            #expect(!writes.areWorthSending, "\(number)")
+            writes.learn(nanoseconds: 3000)
+        }
+        #expect(writes.areWorthSending)
+        writes.noteSend()
+        #expect(!writes.areWorthSending)
     }
 
-    @Test func sharesStayInTheirBounds() {
-        var writes = SmallWrites()
-        for _ in 0..<10_000 { writes.count(isWrite: true) }
-        #expect(!isOwn(&writes))
-        for _ in 0..<10_000 { writes.count(isWrite: false) }
-        #expect(isOwn(&writes))
-        for _ in 0..<200 { writes.count(isWrite: true) }
-        #expect(!isOwn(&writes))
+    /// One client with a processor for itself, and two that share one loop: whole sectors, which are written from where
+    /// they were received, among writes that have to complete a sector and keep others out meanwhile; all sent at once,
+    /// so that payloads lie across the pieces in which they arrive.
+    @Test(arguments: [1, 2]) func allSizesAtOnce(clientCount: Int) throws {
+        let seed: UInt64 = 20_261_122
+        var numbers = SeededGenerator(seed: seed)
+        let folder = try TemporaryFolder(onDisk: true)
+        let part = 1 << 20
+        var model = numbers.bytes(clientCount * part)
+        let path = try folder.file("disk.img", sizeBytes: UInt64(model.count), beginning: model)
+        let medium = try Medium(path: path, cache: .writeback, readOnly: false)
+        let loops = try RunningLoops(medium, in: folder)
+        let clients = try (0..<clientCount).map { _ in try Client(loops.path) }
+        for _ in 0..<6 {
+            var counts = [Int](repeating: 0, count: clientCount)
+            for (number, client) in clients.enumerated() {
+                var bytes: [UInt8] = []
+                var offset = number * part
+                while offset < (number + 1) * part - 70_000 {
+                    let sectors = Int.random(in: 1...(counts[number] % 10 == 0 ? 100 : 9), using: &numbers)
+                    let isOdd = counts[number] % 7 == 0
+                    let start = isOdd ? offset + Int.random(in: 1...511, using: &numbers) : offset
+                    let payload = numbers.bytes(isOdd ? Int.random(in: 1...3000, using: &numbers) : sectors * 512)
+                    bytes += Client.header(.write, at: UInt64(start), UInt32(payload.count))
+                    bytes += payload
+                    model.replaceSubrange(start..<start + payload.count, with: payload)
+                    counts[number] += 1
+                    offset = (start + payload.count + 511) / 512 * 512
+                }
+                try client.connection.send(bytes)
+            }
+            for (client, count) in zip(clients, counts) {
+                for _ in 0..<count { try client.reply() }
+            }
+        }
+        for client in clients { client.connection.close() }
+        #expect(try loops.stop())
+        medium.close()
+        let image = try folder.bytes("disk.img", from: 0, count: model.count)
+        #expect(image == model, "seed \(seed)")
     }
 }
