@@ -44,7 +44,7 @@ class Server:
 
     @classmethod
     def can(cls, case):
-        return case.transport in cls.transports and case.cache in cls.cache_modes
+        return case.transport in cls.transports and case.cache in cls.cache_modes and case.server in ("", cls.name)
 
     def command(self):
         raise NotImplementedError
