@@ -85,7 +85,7 @@ help:
 	@echo "make guest-test  the tests with a real Linux in QEMU: 10 to 15 minutes"
 	@echo "make soak     the long tests: 1 GiB in and out through every cache mode, verified random I/O"
 	@echo "make lint     check format, rules and imports"
-	@echo "make bench    compare with nbdkit, qemu-nbd and nbd-server on this machine: 10 minutes, 3 with QUICK=1"
+	@echo "make bench    compare with nbdkit, qemu-nbd and nbd-server on this machine: 11 minutes, 3 with QUICK=1"
 	@echo "make bench-pipeline  what a request costs between socket and medium, against thresholds"
 	@echo "make install  install program, documents and shell completions: PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)"
 	@echo "make packages install the Debian packages that build and tests need (all of the above do so themselves)"

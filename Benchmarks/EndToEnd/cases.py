@@ -13,12 +13,18 @@ class Case:
     cache: str = "writeback"
     # Part of a run with QUICK=1.
     quick: bool = True
-    # The depth, for the chart.
-    depth: int = 0
+    # The only one that is asked.
+    server: str = ""
+    # What the server has in memory is of interest, with idle clients, too. That is not noisy and takes long: one round.
+    is_memory: bool = False
+    # So many exports of so many bytes, sparse; the load is on the end of one of them (see client.py).
+    export_count: int = 0
+    export_bytes: int = 0
 
 
 def bench(operation="read", block="4k", depth=32, connections=1, *more):
-    arguments = ["--operation", operation, "--block-size", block, "--depth", str(depth), "--connections", str(connections)]
+    arguments = ["--operation", operation, "--block-size", block, "--depth", str(depth),
+                 "--connections", str(connections)]
     if operation not in ("read", "connect", "flush"):
         arguments.append("--destroy-data")
     if block == "256k":
@@ -52,9 +58,21 @@ CASES += of({"read-d32", "write-d32", "seqread-d8"}, "none", ", O_DIRECT", {"rea
 CASES += of({"read-d32", "write-d32", "seqread-d8", "seqwrite-d8"}, "tls", ", TLS", {"seqread-d8"}, transport="tls")
 CASES += [
     Case("connect", "connect to first byte", bench("connect")),
-    Case("memory", "256 KiB read, depth 128, 64 connections", bench("read", "256k", 128, 64)),
+    Case("memory-read", "256 KiB sequential read, depth 128, 64 connections", bench("read", "256k", 128, 64),
+         is_memory=True),
+    Case("memory-write", "256 KiB sequential write, depth 128, 64 connections", bench("write", "256k", 128, 64),
+         is_memory=True, quick=False),
 ]
+CASES += [Case(f"scale-c{count}", f"4 KiB random read, depth 32, {count} connection{'s' if count > 1 else ''}",
+               bench("read", connections=count), quick=count in (1, 4, 64)) for count in (1, 2, 4, 8, 16, 64)]
+# The first is what the others are compared with.
+CASES += [Case(f"flat-{name}", title, server="spindle", export_count=count, export_bytes=size, quick=quick)
+          for name, title, count, size, quick in [
+              ("1g", "1 export of 1 GiB", 1, 1 << 30, True),
+              ("1t", "1 export of 1 TiB", 1, 1 << 40, False),
+              ("16t", "1 export of 16 TiB, or as large as a file can be", 1, 1 << 44, True),
+              ("x100", "100 exports of 1 GiB", 100, 1 << 30, False),
+              ("x1000", "1000 exports of 1 GiB", 1000, 1 << 30, True)]]
 # The chart.
-SWEEP = [Case(f"sweep-d{depth}", f"4 KiB random read, depth {depth}", bench("read", depth=depth), depth=depth,
-              quick=depth in (1, 4, 16, 64)) for depth in (1, 2, 4, 8, 16, 32, 64, 128)]
-CASES += SWEEP
+CASES += [Case(f"sweep-d{depth}", f"4 KiB random read, depth {depth}", bench("read", depth=depth),
+               quick=depth in (1, 8, 64)) for depth in (1, 2, 4, 8, 16, 32, 64, 128)]

@@ -12,9 +12,10 @@ LEFT, PLOT, TOP, BOTTOM = (70, 530), 340, 60, 340
 
 def svg(document):
     table = Table(document)
-    depths = sorted({depth_of(name) for name in table.cases if name.startswith("sweep-")})
+    depths = sorted({depth_of(name) for name, _ in table.entries if name.startswith("sweep-")})
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        'font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
     ]
     if len(depths) > 1:

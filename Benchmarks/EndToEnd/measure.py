@@ -1,37 +1,72 @@
-"""One measurement: a server is started, loaded by `spindle bench`, looked at, and stopped."""
+"""One measurement: a server is started, loaded, looked at, and stopped."""
+import contextlib
+import errno
 import json
+import os
 import subprocess
-import time
+import tempfile
+from pathlib import Path
+
+import client
+from servers import ServerFailed
 
 IDLE_CONNECTIONS = 64
+WARM_UP_SECONDS = 0.2
+# A client that takes so much longer than it should has not noticed that the server is stuck.
+PATIENCE_SECONDS = 60
+# Of a sparse export: less than Spindle remembers to be in the page cache.
+RANGE_BYTES = 64 << 20
+
+
+class LoadFailed(Exception):
+    """A client that was not served."""
 
 
 def measure(spindle, server_class, case, folder, image, seconds):
-    # The page cache may have lost what nobody has read for a while.
+    """What was measured; of a server that fails, why."""
+    try:
+        result = load_exports(server_class, case, folder, seconds) if case.export_count else \
+            load(spindle, server_class, case, folder, image, seconds)
+    except (ServerFailed, LoadFailed, client.ConnectionFailed, OSError) as error:
+        words = " ".join(str(error).replace(f"{folder}/", "").split()) or type(error).__name__
+        result = {"failure": words if len(words) <= 300 else words[:300] + "..."}
+    return {"case": case.name, "server": server_class.name, **result}
+
+
+def load(spindle, server_class, case, folder, image, seconds):
+    """The load is that of `spindle bench`."""
     if case.cache == "writeback":
+        # The page cache may have lost what nobody has read for a while.
         warm(image)
+    else:
+        # The first one to read past the page cache would have to write what others have left in it.
+        with open(image, "rb") as file:
+            os.fdatasync(file.fileno())
     with server_class(folder, image, case.transport, case.cache) as server:
-        idle = idle_memory(server) if case.name == "memory" else None
+        idle = idle_memory(server) if case.is_memory else None
         before = server.processor_seconds()
-        result = subprocess.run(
-            [spindle, "bench", "--json", "--seconds", str(seconds), "--warm-up", "0.2", *case.arguments, server.uri],
-            capture_output=True, text=True)
+        try:
+            result = subprocess.run(
+                [spindle, "bench", "--json", "--seconds", str(seconds), "--warm-up", str(WARM_UP_SECONDS),
+                 *case.arguments, server.uri],
+                capture_output=True, text=True, timeout=seconds + PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise LoadFailed("the client has not ended") from error
         if result.returncode != 0:
-            raise RuntimeError(f"{case.name} on {server.name}: {result.stderr}")
-        # A process that nbd-server has for a client ends a moment after the client.
-        time.sleep(0.05)
+            raise LoadFailed(result.stderr)
+        server.wait_for_children()
         processor_seconds = server.processor_seconds() - before
         resident, peak = server.memory_kib()
     report = json.loads(result.stdout)
-    requests = report["total"]["requests"] + report["warmUpRequests"]
+    total = report["total"]
+    if total["requests"] == 0 and not case.is_memory:
+        raise LoadFailed("no request was answered in time")
     return {
-        "case": case.name,
-        "server": server_class.name,
-        "requestsPerSecond": report["total"]["requestsPerSecond"],
-        "megabytesPerSecond": report["total"]["megabytesPerSecond"],
-        "latencyMicroseconds": report["total"]["latencyMicroseconds"],
-        "errors": report["total"]["errors"],
-        "serverProcessorMicrosecondsPerRequest": round(processor_seconds * 1e6 / max(1, requests), 3),
+        "requestsPerSecond": total["requestsPerSecond"],
+        "megabytesPerSecond": total["megabytesPerSecond"],
+        "latencyMicroseconds": total["latencyMicroseconds"],
+        "serverProcessorMicrosecondsPerRequest":
+            round(processor_seconds * 1e6 / max(1, total["requests"] + report["warmUpRequests"]), 3),
         "clientProcessorMicrosecondsPerRequest": report["clientProcessorMicrosecondsPerRequest"],
         "residentKiB": resident,
         "peakResidentKiB": peak,
@@ -39,8 +74,40 @@ def measure(spindle, server_class, case, folder, image, seconds):
     }
 
 
-def warm(image):
+def load_exports(server_class, case, folder, seconds):
+    """Reads the same range of the first of many sparse exports again and again."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        images = [Path(name) / f"{number:04}.img" for number in range(case.export_count)]
+        export_bytes = [make_sparse(image, case.export_bytes) for image in images][0]
+        warm(images[0], export_bytes - RANGE_BYTES)
+        with server_class(folder, f"dir:{name}") as server:
+            client.read_end(server, RANGE_BYTES, WARM_UP_SECONDS)
+            before = server.processor_seconds()
+            count, took = client.read_end(server, RANGE_BYTES, seconds)
+            processor_seconds = server.processor_seconds() - before
+    return {
+        "requestsPerSecond": round(count / took, 6),
+        "serverProcessorMicrosecondsPerRequest": round(processor_seconds * 1e6 / count, 3),
+        "exportBytes": export_bytes,
+    }
+
+
+def make_sparse(path, wanted_bytes):
+    """A file of holes, half as large as wanted, or a quarter, where files cannot be so large."""
+    with open(path, "wb") as file:
+        while True:
+            try:
+                file.truncate(wanted_bytes)
+                return wanted_bytes
+            except OSError as error:
+                if error.errno not in (errno.EFBIG, errno.EINVAL) or wanted_bytes <= RANGE_BYTES:
+                    raise
+                wanted_bytes //= 2
+
+
+def warm(image, offset=0):
     with open(image, "rb", buffering=0) as file:
+        file.seek(offset)
         buffer = bytearray(1 << 20)
         while file.readinto(buffer):
             pass
@@ -48,23 +115,7 @@ def warm(image):
 
 def idle_memory(server):
     """What the server has in memory while so many clients have opened the export and ask for nothing."""
-    clients = []
-    try:
+    with contextlib.ExitStack() as clients:
         for _ in range(IDLE_CONNECTIONS):
-            client = server.connect()
-            clients.append(client)
-            receive(client, 18)
-            name = server.export().encode()
-            # NBD_FLAG_C_FIXED_NEWSTYLE and NO_ZEROES, then NBD_OPT_EXPORT_NAME.
-            client.sendall((3).to_bytes(4, "big") + b"IHAVEOPT" + (1).to_bytes(4, "big") + len(name).to_bytes(4, "big") + name)
-            receive(client, 10)
+            clients.enter_context(client.open_export(server)[0])
         return server.memory_kib()[0]
-    finally:
-        for client in clients:
-            client.close()
-
-
-def receive(client, count):
-    client.settimeout(10)
-    while count > 0:
-        count -= len(client.recv(count))

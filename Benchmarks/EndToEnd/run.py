@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,9 @@ from servers import SERVERS, Spindle, first_line  # noqa: E402
 HERE = Path(__file__).resolve().parent
 IMAGE_BYTES = 256 << 20
 # What a measurement takes beside its time: start, warm-up, end.
-OVERHEAD_SECONDS = 0.8
+OVERHEAD_SECONDS = 0.5
+# What one takes that asks for 2 GiB at once.
+MEMORY_SECONDS = 10
 # A slice that could not begin is tried again (for a --wrapper that waits for a quiet machine).
 TRY_AGAIN = 99
 
@@ -47,7 +50,7 @@ def arguments():
     parser.add_argument("--slice", nargs=2, metavar=("CASES", "FILE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
-        options.seconds = min(options.seconds, 0.5)
+        options.seconds, options.rounds = min(options.seconds, 0.5), min(options.rounds, 2)
     return options
 
 
@@ -58,6 +61,8 @@ def matches(name, patterns):
 def run_cases(cases, options):
     """All rounds of some cases."""
     servers = [server for server in SERVERS if server.is_installed() and matches(server.name, options.servers)]
+    if not servers:
+        sys.exit("none of these servers is installed")
     measurements = []
     # Not in /tmp, which is often a tmpfs: that knows no O_DIRECT on many kernels.
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="spindle-bench-") as name:
@@ -68,14 +73,16 @@ def run_cases(cases, options):
                 file.write(os.urandom(1 << 20))
         subprocess.run([options.spindle, "tls-keys", "--psk", folder / "keys"], check=True, stdout=subprocess.DEVNULL)
         for number in range(1, options.rounds + 1):
-            for case in cases:
-                for server in servers:
-                    if not server.can(case):
+            for place, case in enumerate(cases):
+                # Not always the same one first, behind what the case before has written.
+                first = (number + place) % len(servers)
+                for server in servers[first:] + servers[:first]:
+                    if not server.can(case) or (case.is_memory and number > 1):
                         continue
                     result = measure(options.spindle, server, case, folder, image, options.seconds)
                     measurements.append({"round": number, **result})
-                    print(f"round {number}, {case.name}, {server.name}: {result['requestsPerSecond']:.0f} requests/s",
-                          file=sys.stderr)
+                    outcome = result.get("failure") or f"{result['requestsPerSecond']:.0f} requests/s"
+                    print(f"round {number}, {case.name}, {server.name}: {outcome}", file=sys.stderr)
     return measurements
 
 
@@ -84,7 +91,8 @@ def slices(cases, options):
     current, seconds = [], 0.0
     for case in cases:
         count = sum(1 for server in SERVERS if server.is_installed() and server.can(case))
-        cost = count * options.rounds * (options.seconds + OVERHEAD_SECONDS)
+        once = options.seconds + OVERHEAD_SECONDS
+        cost = count * (once + MEMORY_SECONDS if case.is_memory else once * options.rounds)
         if current and seconds + cost > options.slice_seconds:
             yield current
             current, seconds = [], 0.0
@@ -113,7 +121,8 @@ def run_wrapped(cases, options):
 def machine():
     """What the figures depend on. No names of hosts or folders."""
     cpu = Path("/proc/cpuinfo").read_text()
-    model = next((line.partition(":")[2].strip() for line in cpu.splitlines() if line.startswith("model name")), "unknown")
+    model = next((line.partition(":")[2].strip() for line in cpu.splitlines() if line.startswith("model name")),
+                 "unknown")
     memory = int(Path("/proc/meminfo").read_text().split()[1])
     system = next((line.partition("=")[2].strip('"') for line in Path("/etc/os-release").read_text().splitlines()
                    if line.startswith("PRETTY_NAME=")), "Linux")
@@ -124,18 +133,20 @@ def machine():
         "memoryGiB": round(memory / (1 << 20), 1),
         "system": system,
         "kernel": platform.release(),
-        "fileSystem": first_line(["stat", "-f", "-c", "%T", "/var/tmp"]),
+        "fileSystem": first_line(["findmnt", "-n", "-o", "FSTYPE", "-T", "/var/tmp"]),
     }
 
 
 def commit():
     try:
         return first_line(["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"])
-    except (OSError, IndexError):
+    except OSError:
         return "unknown"
 
 
 def main():
+    # Servers are ended and images removed then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options = arguments()
     Spindle.program = options.spindle
     if options.slice:
@@ -157,7 +168,7 @@ def main():
         "servers": {server.name: server.version() for server in SERVERS
                     if any(entry["server"] == server.name for entry in measurements)},
         "cases": {case.name: {"title": case.title, "arguments": " ".join(case.arguments), "transport": case.transport,
-                              "cache": case.cache} for case in cases},
+                              "cache": case.cache, "exportCount": case.export_count} for case in cases},
         "measurements": measurements,
     }
     results = Path(options.results)
@@ -166,6 +177,8 @@ def main():
     (results / "results.md").write_text(report.markdown(document))
     (results / "results.svg").write_text(chart.svg(document))
     print((results / "results.md").read_text())
+    if any("failure" in entry for entry in measurements if entry["server"] == "spindle"):
+        sys.exit("Spindle has failed, see above.")
 
 
 main()
