@@ -252,6 +252,7 @@ extension Loop {
 
     private mutating func submitMessage(_ slot: Int) {
         unsafe connections[slot].isSending = true
+        sendsUnderWay += 1
         unsafe ring.sendMessage(
             connections[slot].descriptor, UnsafePointer(connections[slot].message),
             all: connections[slot].secure == nil && connections[slot].sendBytesLeft <= 2 * Self.sendLimitBytes,
@@ -261,6 +262,7 @@ extension Loop {
     /// A send has ended.
     mutating func sent(_ result: Int32, on slot: Int) {
         unsafe connections[slot].isSending = false
+        sendsUnderWay -= 1
         unsafe connections[slot].lastProgress = now
         if result == -EFAULT && rescue(slot) {
             submitMessage(slot)

@@ -165,6 +165,7 @@ extension Loop {
     /// A request counts as begun from now on, whether or not it has to wait.
     mutating func arrive(_ place: Int, _ slot: Int) {
         unsafe connections[slot].busyRequests += 1
+        requestsUnderWay += 1
         unsafe requests[place].mark = connections[slot].currentMark
         countArrival(place, slot)
     }
@@ -304,6 +305,7 @@ extension Loop {
         let place = self.slot(request, of: slot)
         leaveGate(place, slot)
         unsafe connections[slot].busyRequests -= 1
+        requestsUnderWay -= 1
         if unsafe requests[place].mark != connections[slot].currentMark { finishMarked(slot) }
         if let error {
             encodeError(error, error.inWords, place, slot)

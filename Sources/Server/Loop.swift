@@ -60,6 +60,10 @@ struct Loop: ~Copyable {
     /// Room for a chunk of the page cache that is looked at.
     let scratch: UnsafeMutableRawPointer
     var smallWrites = SmallWrites()
+    var polling = BusyPolling()
+    /// Of all connections: with an operation on the medium, or parked before the write gate.
+    var requestsUnderWay = 0
+    var sendsUnderWay = 0
     /// Memory for requests that are too large for their connection's.
     var stage: PageArena
     /// Connections whose next request waits for the stage.
@@ -133,9 +137,7 @@ struct Loop: ~Copyable {
         if let connection = shared.connection { begin(connection) }
         unsafe ring.timeout(second.pointer, userData: Token(.tick).userData)
         while !(isStopping && activeConnections == 0) {
-            // With something left to send, what has arrived is looked at first, but not waited for.
-            try ring.submitAndWait(sendQueue.count > 0 ? 0 : 1)
-            clock.beginTurn()
+            try wait()
             let count = ring.completionsReady
             for number in 0..<count { handle(ring.completion(at: number)) }
             ring.releaseCompletions(count)
