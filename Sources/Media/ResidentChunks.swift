@@ -77,8 +77,8 @@ public struct ResidentChunks: Sendable {
         let epoch = unsafe epochNumber.pointee.load(ordering: .relaxed) & 0xFFFF
         let index = chunk % UInt64(Self.capacity)
         let entry = unsafe Entry(bits: place(index).pointee.load(ordering: .relaxed))
-        if entry == Entry(chunk, epoch: epoch, state: Entry.resident) { return .resident }
         guard unsafe index < usable.pointee.load(ordering: .relaxed) else { return .unknown }
+        if entry == Entry(chunk, epoch: epoch, state: Entry.resident) { return .resident }
         if entry.state == Entry.resident {
             // Who is known to be resident keeps the place until an epoch has passed without anybody asking.
             return entry.chunk == chunk ? .worthLooking(byReading: true) : .unknown
@@ -115,6 +115,15 @@ public struct ResidentChunks: Sendable {
     /// From now on only so many chunks are remembered at a time.
     public func limit(to count: Int) {
         unsafe usable.pointee.store(UInt64(max(0, min(count, Self.capacity))), ordering: .relaxed)
+    }
+
+    /// Like ``limit(to:)``, if that makes them fewer.
+    ///
+    /// - Returns: whether it has; then pages may be in the page table that no chunk in use stands for, and should be dropped.
+    public func lower(to count: Int) -> Bool {
+        guard unsafe UInt64(max(0, count)) < usable.pointee.load(ordering: .relaxed) else { return false }
+        limit(to: count)
+        return true
     }
 
     /// A send from a mapping could not be done at once: by the time it is, its chunks may have been forgotten.

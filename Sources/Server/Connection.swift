@@ -129,6 +129,9 @@ struct Connection: ~Copyable {
     var vectors: UnsafeMutablePointer<iovec>
     var message: UnsafeMutablePointer<msghdr>
 
+    /// Pages of memory that the slot has taken into use: what is received has its own from the first client on.
+    var touchedPages: Int { Limits.receivePages + arena.touchedEnd }
+
     /// Why it ends, once it does.
     var endReason: EndReason?
 

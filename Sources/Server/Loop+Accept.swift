@@ -86,7 +86,6 @@ extension Loop {
             return
         }
         activeConnections += 1
-        shared.limitResidentChunks()
         counters[.accepted].add()
         counters[.connections].add()
         unsafe connections[slot].begin(
@@ -115,6 +114,7 @@ extension Loop {
             return nil
         }
         connectionSlots += 1
+        noteTouched(Limits.receivePages)
         return connectionSlots - 1
     }
 }

@@ -28,6 +28,7 @@ extension Loop {
 
     /// Once a second, on one loop.
     mutating func beginCacheEpoch() {
+        shared.residentChunks.limit(to: shared.allowedChunks)
         if shared.residentChunks.beginEpoch() { shared.exports.dropMappedPages() }
     }
 

@@ -87,7 +87,6 @@ extension Loop {
         unsafe freeConnections[freeConnectionCount] = UInt16(slot)
         freeConnectionCount += 1
         activeConnections -= 1
-        shared.limitResidentChunks()
         if shared.connection != nil { isStopping = true }
     }
 
@@ -97,7 +96,7 @@ extension Loop {
         if isStopping && now >= stoppedAt + shared.limits.shutdownSeconds { abortAll("the server stops") }
         for slot in 0..<connectionSlots { checkTime(slot) }
         if index == 0 && !isStopping { listen() }
-        stage.trim()
+        trim()
         if index == 0 { beginCacheEpoch() }
         unsafe ring.timeout(second.pointer, userData: Token(.tick).userData)
     }

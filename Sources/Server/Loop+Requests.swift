@@ -86,16 +86,20 @@ extension Loop {
                 wait(slot, for: .own)
                 return nil
             }
+            let touched = unsafe connections[slot].arena.touchedEnd
             // What is missing here only this connection can give back.
             guard let first = unsafe connections[slot].arena.allocate(pages) else { return nil }
+            noteTouched(unsafe connections[slot].arena.touchedEnd - touched)
             ownLine.hasTaken()
             ownPagesInUse += pages
             return (first, false)
         }
+        let touched = stage.touchedEnd
         guard stageLine.mayTake(slot), let first = stage.allocate(pages) else {
             wait(slot, for: .stage)
             return nil
         }
+        noteTouched(stage.touchedEnd - touched)
         stageLine.hasTaken()
         unsafe connections[slot].stagedPages += pages
         return (first, true)

@@ -66,6 +66,8 @@ struct Loop: ~Copyable {
     var sendsUnderWay = 0
     /// Memory for requests that are too large for their connection's.
     var stage: PageArena
+    /// Pages of memory for requests that are in use, as the other loops know it.
+    var touchedPages = 0
     /// Connections whose next request waits for the stage.
     var stageLine: WaitingLine
     /// Pages that requests have in the memory of their connections, and how many all of them may have.

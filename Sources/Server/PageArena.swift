@@ -17,7 +17,7 @@ struct PageArena: ~Copyable {
     let pageCount: Int
     private(set) var pagesInUse = 0
     /// Pages below this one have been handed out since the last trim.
-    private var touchedEnd = 0
+    private(set) var touchedEnd = 0
 
     /// Maps memory for `pageCount` pages.
     init(pageCount: Int) throws(RingError) {

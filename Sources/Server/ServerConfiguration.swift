@@ -81,10 +81,9 @@ public struct Limits: Sendable {
     /// What one connection's received but unparsed bytes take: buffers and the size of each.
     static let receiveBuffers: UInt16 = 4
     static let receiveBufferBytes = 1 << 16
+    static let receivePages = Int(receiveBuffers) * receiveBufferBytes / PageArena.pageBytes
     /// What the kernel may hold of replies to a client of this machine; net.core.wmem_max can make it less.
     static let localSendBufferBytes = 1 << 20
-    /// The chunks of the page cache (`ResidentChunks`) that are as large as a connection's memory can become.
-    static let chunksPerConnection = 44
     /// A client that has not finished its handshake by then is disconnected.
     public var handshakeSeconds = 10
     /// A client that holds memory which others wait for, and has neither sent nor taken a byte for this long, is

@@ -36,6 +36,8 @@ final class SharedState: Sendable {
     private let currentTLS: Mutex<TLSSettings?>
     /// How many times an export was opened.
     let openings = Atomic<UInt64>(0)
+    /// Pages of memory for requests that the loops have taken into use.
+    let touchedPages = Atomic<Int>(0)
     /// What is known of the images' page cache.
     let residentChunks: ResidentChunks
 
@@ -66,10 +68,17 @@ final class SharedState: Sendable {
         connectionCount.load(ordering: .relaxed) < processorCount
     }
 
-    /// A connection has come or gone. What the buffers of all may take is left to them: less of the page cache is mapped.
-    func limitResidentChunks() {
-        let count = connectionCount.load(ordering: .relaxed)
-        residentChunks.limit(to: max(64, ResidentChunks.capacity - count * Limits.chunksPerConnection))
+    /// A loop has taken memory into use, which is the page cache's loss: all of it together is bounded.
+    func noteTouched(_ pages: Int) {
+        touchedPages.add(pages, ordering: .relaxed)
+        if residentChunks.lower(to: allowedChunks) { exports.dropMappedPages() }
+    }
+
+    /// How many chunks of the page cache may be mapped beside the memory in use. In steps, because fewer means that all are
+    /// dropped once.
+    var allowedChunks: Int {
+        let used = touchedPages.load(ordering: .relaxed) * PageArena.pageBytes / Int(ResidentChunks.chunkBytes)
+        return max(64, (ResidentChunks.capacity - used) / 64 * 64)
     }
 
     /// What connections that begin TLS now are given; nil: no TLS, for as long as the server runs.

@@ -85,6 +85,17 @@ import Testing
         expectLooking(at: 599, known)
     }
 
+    @Test func aLowerLimitHoldsAtOnce() throws {
+        let known = try table(worthLookingAt: 700)
+        #expect(known.settle(700, isResident: true))
+        #expect(!known.lower(to: ResidentChunks.capacity))
+        #expect(known.lower(to: 600), "pages have to be dropped")
+        #expect(known.look(up: 700, pageCount: 1) == .unknown)
+        #expect(!known.lower(to: 650))
+        known.limit(to: 800)
+        #expect(known.look(up: 700, pageCount: 1) == .resident)
+    }
+
     @Test func aLateUseHasPagesDropped() throws {
         let known = try ResidentChunks()
         known.noteLateUse()

@@ -1,0 +1,23 @@
+// What a server does while nobody asks for anything: nothing.
+
+import Support
+import Testing
+
+@Suite struct IdleTests {
+    /// Clients that ask for one thing after the other have the server look for the next one; it stops when they do.
+    @Test(arguments: [1, 3]) func aServerThatWasBusySleeps(clientCount: Int) throws {
+        let content = pattern(1 << 16)
+        let image = try ServedImage(content: content)
+        let clients = try (0..<clientCount).map { _ in try image.open(.simple) }
+        for number in 0..<2000 {
+            let offset = number % 16 * 4096
+            let bytes = try clients[number % clientCount].read(offset, 4096)
+            try #require(bytes == content.bytes(offset, 4096))
+        }
+        let before = image.server.processorSeconds
+        // Nothing comes: this is how long is measured.
+        #expect(try !clients[0].isReadable(withinMilliseconds: 1000))
+        #expect(image.server.processorSeconds - before < 0.1, "the server is busy")
+        #expect(try image.server.stop() == 0)
+    }
+}
