@@ -91,12 +91,13 @@ import Testing
         let folder = try TemporaryFolder()
         let command = "cat; grep -E '^Sig(Blk|Ign):' /proc/self/status; ls /proc/self/fd"
         let input = Array("input\n".utf8)
-        // The library that starts programs for these tests leaves them descriptors of its own.
+        // The library that starts programs for these tests leaves them descriptors of its own, and other tests of this
+        // process have it ignore signals.
         let clean = [
             "-c",
             """
             for file in /proc/self/fd/*; do number=${file##*/}; [ $number -le 2 ] || eval "exec $number>&-"; done
-            exec "$@"
+            exec env --default-signal=PIPE,XFSZ "$@"
             """, "clean",
         ]
         let bash = try Program.tool("bash")

@@ -145,7 +145,9 @@ import Testing
             client.connection.close()
         }
         let samples = wait(loops) {
+            // What is looked at first may be older than the rest.
             $0[#"spindle_connections{loop="0"}"#] == 0 && $0[#"spindle_connections_accepted_total{loop="0"}"#] == 3
+                && $0[#"spindle_requests_in_flight{export="disk"}"#] == 0
         }
         #expect(try loops.stop())
         #expect(samples[#"spindle_connections{loop="0"}"#] == 0)
