@@ -58,6 +58,7 @@ extension Loop {
             unsafe entry.buffer = cached
             entry.bufferBytes = needs.byteCount
             entry.isMapped = true
+            noteMapped(bytes: needs.byteCount)
         }
         entry.firstPage = first
         entry.pageCount = pages
@@ -113,6 +114,10 @@ extension Loop {
 
     /// Gives a request's memory back.
     mutating func releaseBuffer(_ place: Int, _ slot: Int) {
+        if unsafe requests[place].isMapped {
+            unsafe requests[place].isMapped = false
+            noteMapped(bytes: unsafe -requests[place].bufferBytes)
+        }
         let pages = unsafe requests[place].pageCount
         guard pages > 0 else { return }
         let first = unsafe requests[place].firstPage
