@@ -292,14 +292,14 @@ extension ServedRequest {
         if edge == .head { headIsOpen = false } else { tailIsOpen = false }
         if command == .write {
             let place = Int(first - offsetBytes / ExportedDrive.sectorBytes * ExportedDrive.sectorBytes)
-            for byte in 0..<Int(ExportedDrive.sectorBytes) where !covered.contains(byte) {
-                let kept = buffer.byte(at: scratchOffset + byte)
-                buffer.store(kept, at: place + byte)
-            }
+            buffer.copy(covered.lowerBound, from: scratchOffset, to: place)
+            buffer.copy(
+                Int(ExportedDrive.sectorBytes) - covered.upperBound, from: scratchOffset + covered.upperBound,
+                to: place + covered.upperBound)
             // With both ends in one sector, the bytes behind the request were taken here as well.
             return proceed(export: &export, buffer: &buffer)
         }
-        for byte in covered { buffer.store(0, at: scratchOffset + byte) }
+        buffer.clear(covered.count, at: scratchOffset + covered.lowerBound)
         phase = .edge
         return send(
             .write16(logicalBlockAddress: sector(of: edge), transferLength: 1), export: &export, buffer: &buffer)
@@ -307,12 +307,22 @@ extension ServedRequest {
 }
 
 extension MutableRawSpan {
-    fileprivate func byte(at offset: Int) -> UInt8 {
-        precondition(offset >= 0 && offset < byteCount, "outside the buffer")
-        return unsafe unsafeLoad(fromUncheckedByteOffset: offset, as: UInt8.self)
+    /// Copies `count` bytes to another place; the places do not overlap.
+    fileprivate mutating func copy(_ count: Int, from source: Int, to target: Int) {
+        precondition(count >= 0 && (0...byteCount - count).contains(source), "outside the buffer")
+        precondition((0...byteCount - count).contains(target), "outside the buffer")
+        unsafe withUnsafeMutableBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            unsafe (base + target).copyMemory(from: base + source, byteCount: count)
+        }
     }
 
-    fileprivate mutating func store(_ value: UInt8, at offset: Int) {
-        storeBytes(of: value, toByteOffset: offset, as: UInt8.self)
+    /// Makes `count` bytes zero.
+    fileprivate mutating func clear(_ count: Int, at target: Int) {
+        precondition(count >= 0 && (0...byteCount - count).contains(target), "outside the buffer")
+        unsafe withUnsafeMutableBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            unsafe (base + target).initializeMemory(as: UInt8.self, repeating: 0, count: count)
+        }
     }
 }
