@@ -22,4 +22,9 @@ extern ssize_t preadv2(int descriptor, const struct iovec *vectors, int count, o
 // Names of open(2) and prctl(2); the latter takes a variable number of arguments, which Swift cannot pass.
 enum { LINUX_O_PATH = 010000000 };
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static inline long linux_processor_mask(void *mask, unsigned long byte_count) {
+    return syscall(SYS_sched_getaffinity, 0, byte_count, mask);
+}
 static inline int linux_signal_at_parents_end(int number) { return prctl(PR_SET_PDEATHSIG, number); }

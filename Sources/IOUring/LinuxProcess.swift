@@ -1,10 +1,21 @@
-// What Linux knows of processes beyond POSIX, which Swift's Glibc module leaves out. prctl(2).
+// What Linux knows of processes beyond POSIX, which Swift's Glibc module leaves out. prctl(2), sched_getaffinity(2).
 
 import CLibURing
 import Glibc
 
 /// Linux's own calls for processes.
 public enum LinuxProcess {
+    /// How many processors the calling thread may run on (sched_getaffinity(2)): all, unless taskset(1), a container or
+    /// systemd's `CPUAffinity=` says otherwise.
+    public static var processorCount: Int {
+        var mask = [UInt64](repeating: 0, count: 256)
+        let byteCount = unsafe mask.withUnsafeMutableBytes {
+            unsafe linux_processor_mask($0.baseAddress, UInt($0.count))
+        }
+        guard byteCount > 0 else { return max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
+        return max(1, mask.reduce(0) { $0 + $1.nonzeroBitCount })
+    }
+
     /// `PR_SET_PDEATHSIG`: sends this process a signal when the thread that started it ends. It says nothing of a parent
     /// that has ended before.
     ///

@@ -266,6 +266,32 @@ struct Connection: ~Copyable {
         }
     }
 
+    /// Moves the next bytes, decrypted if need be, to where they belong.
+    ///
+    /// - Returns: how many; 0 when there are none now.
+    mutating func takeBytes(into target: UnsafeMutableRawBufferPointer) -> Int {
+        if let link = unsafe secure, unsafe link.pointee.unparsed == nil { return unsafe decrypt(link, into: target) }
+        guard let bytes = unsafe nextBytes() else { return 0 }
+        let count = min(bytes.count, target.count)
+        unsafe target.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[..<count]))
+        consume(count)
+        return count
+    }
+
+    private mutating func decrypt(
+        _ link: UnsafeMutablePointer<SecureLink>, into target: UnsafeMutableRawBufferPointer
+    ) -> Int {
+        while unsafe link.pointee.isOpen && link.pointee.end == nil {
+            let chunk = unsafe firstChunk
+            guard unsafe chunk != nil || link.pointee.hasPending else { return 0 }
+            let (consumed, count) = unsafe link.pointee.decrypt(
+                chunk ?? UnsafeRawBufferPointer(start: nil, count: 0), into: target)
+            if consumed > 0 { consumeChunk(consumed) }
+            if count > 0 { return count }
+        }
+        return 0
+    }
+
     /// `count` of the bytes that ``nextBytes()`` gave have been parsed.
     mutating func consume(_ count: Int) {
         if let link = unsafe secure { unsafe link.pointee.consume(count) } else { consumeChunk(count) }

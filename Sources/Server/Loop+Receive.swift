@@ -163,17 +163,15 @@ extension Loop {
     /// Copies payload to the buffer of its request, which begins when all of it is there: of a write whose client
     /// vanishes in the middle, nothing reaches the drive.
     private mutating func takePayload(of request: Int, _ slot: Int) -> Bool {
-        guard let bytes = unsafe connections[slot].nextBytes() else { return false }
         let place = self.slot(request, of: slot)
         let length = Int(unsafe requests[place].served.lengthBytes)
         let filled = unsafe connections[slot].payloadCount
-        let count = min(bytes.count, length - filled)
-        let target = unsafe requests[place].served.bufferNeeds.dataOffset + filled
-        if let start = bytes.baseAddress, let buffer = unsafe requests[place].buffer {
-            unsafe (buffer + target).copyMemory(from: start, byteCount: count)
-        }
+        guard let buffer = unsafe requests[place].buffer else { preconditionFailure("a payload has a place") }
+        let target = unsafe buffer + requests[place].served.bufferNeeds.dataOffset + filled
+        let count = unsafe connections[slot].takeBytes(
+            into: UnsafeMutableRawBufferPointer(start: target, count: length - filled))
+        guard count > 0 else { return false }
         unsafe connections[slot].payloadCount += count
-        unsafe connections[slot].consume(count)
         if filled + count == length {
             unsafe connections[slot].payloadRequest = nil
             start(request, on: slot)

@@ -57,17 +57,27 @@ struct SecureLink: ~Copyable {
     ///
     /// - Returns: how many bytes of it are done with.
     mutating func decrypt(_ ciphertext: UnsafeRawBufferPointer) -> Int {
-        precondition(plaintextStart == plaintextEnd, "decrypted bytes would be lost")
-        var room = unsafe MutableRawSpan(_unsafeBytes: plaintext)
-        let result = unsafe session.decrypt(RawSpan(_unsafeBytes: ciphertext), into: &room)
+        let (consumed, count) = unsafe decrypt(ciphertext, into: plaintext)
         plaintextStart = 0
-        plaintextEnd = result.count
+        plaintextEnd = count
+        return consumed
+    }
+
+    /// The same, with what is decrypted where it belongs.
+    ///
+    /// - Returns: also how many bytes that is.
+    mutating func decrypt(
+        _ ciphertext: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer
+    ) -> (consumed: Int, count: Int) {
+        precondition(plaintextStart == plaintextEnd, "decrypted bytes would be lost")
+        var room = unsafe MutableRawSpan(_unsafeBytes: target)
+        let result = unsafe session.decrypt(RawSpan(_unsafeBytes: ciphertext), into: &room)
         switch result.state {
         case .open: break
         case .closedByClient: end = .closedByClient
         case .failed(let failure): end = .failed(failure)
         }
-        return result.consumed
+        return (result.consumed, result.count)
     }
 }
 

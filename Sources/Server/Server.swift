@@ -13,6 +13,9 @@ public struct Server {
     let shared: SharedState
     let logger: Logger
 
+    /// How many processors there are for loops: those that this process may use.
+    public static var processorCount: Int { LinuxProcess.processorCount }
+
     /// Opens the listeners, which may take connections from then on, and checks that io_uring works here.
     ///
     /// - Parameters:

@@ -26,7 +26,7 @@ final class SharedState: Sendable {
     let closing = Mutex<Void>(())
     /// The rings' descriptors by loop, for messages between them.
     private let rings: [RingCell]
-    private let processorCount = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    private let processorCount = LinuxProcess.processorCount
     /// Loops that have not ended.
     let running: Atomic<Int>
     /// Connections that were accepted and have not ended.

@@ -138,7 +138,8 @@ struct Serve: ParsableCommand {
         defer { operators.stop() }
         let server = try Server(
             exports: exports.served, endpoints: privateSocket.map { [$0.endpoint] } ?? settings.endpoints,
-            loops: settings.threads ?? processorCount(), limits: limits, tls: tls, logger: logger)
+            loops: settings.threads ?? min(Server.processorCount, ServeSettings.threadRange.upperBound),
+            limits: limits, tls: tls, logger: logger)
         let command: ShellCommand?
         do {
             // It has the rights, files and limits that its server is about to give up, and begins when clients are served.
@@ -256,8 +257,4 @@ struct Serve: ParsableCommand {
             try writeToStandardOutput(Array(lines.utf8))
         }
     }
-}
-
-private func processorCount() -> Int {
-    max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
 }

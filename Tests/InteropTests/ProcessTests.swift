@@ -64,6 +64,27 @@ import Testing
     }
 }
 
+@Suite struct ProcessorTests {
+    /// How many threads a server has.
+    private func threads(_ arguments: [String], in folder: TemporaryFolder) throws -> Int {
+        let result = try Program.tool("taskset").run(
+            arguments + ["--run", "ls /proc/$PPID/task | wc -l", "null:1M"], in: folder)
+        return try #require(Int(result.text.filter(\.isNumber)), "\(result.errors)")
+    }
+
+    /// A container or taskset may leave a server fewer processors than there are.
+    @Test func thereIsALoopForEachProcessorThatMayBeUsed() throws {
+        let folder = try TemporaryFolder()
+        let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
+        let allowed = try #require(status.split(separator: "\n").first { $0.hasPrefix("Cpus_allowed_list:") })
+        let first = allowed.split(separator: "\t")[1].prefix { $0.isNumber }
+        let one = ["-c", String(first), Program.spindle.path, "serve"]
+        let unasked = try threads(one, in: folder)
+        #expect(try unasked == threads(one + ["--threads", "1"], in: folder))
+        #expect(try unasked + 2 == threads(one + ["--threads", "3"], in: folder))
+    }
+}
+
 @Suite struct ParentTests {
     /// The shell ends as soon as the server serves; the server ends in order.
     @Test func theParentEnds() throws {
