@@ -124,18 +124,9 @@ final class SteeredClient {
     func go() throws -> String {
         _ = FileManager.default.createFile(atPath: stem + ".go", contents: nil)
         let file = stem + ".said"
-        for _ in 0..<10_000 where !FileManager.default.fileExists(atPath: file) { usleep(2000) }
+        try waitUntil("the client has said something") { FileManager.default.fileExists(atPath: file) }
         return try String(contentsOfFile: file, encoding: .utf8)
     }
-}
-
-/// Waits until something is so, 20 seconds at most.
-func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
-    for _ in 0..<2_000 {
-        if try condition() { return true }
-        usleep(10_000)
-    }
-    return false
 }
 
 extension RawConnection {

@@ -52,8 +52,8 @@ import Testing
         #expect(try server.control("remove", "--force", "b").isEmpty)
         #expect(try ended.go().hasPrefix("failed"))
         #expect(try patient.go() == "done")
-        #expect(try eventually { try server.control("list") == "no exports\n" })
-        #expect(try eventually { try server.control("connections") == "no connections\n" })
+        try waitUntil("the export is gone") { try server.control("list") == "no exports\n" }
+        try waitUntil("the connection is gone") { try server.control("connections") == "no connections\n" }
         #expect(try server.refusal("drop", "999").contains("999"))
         try server.finish()
     }

@@ -130,7 +130,7 @@ import Testing
         #expect(try server.size(of: "a") == nil)
         #expect(try server.curl("GET", "/v1/exports/a").object()["connections"] as? Int == 1)
         #expect(try client.go() == "done")
-        #expect(try eventually { try server.curl("GET", "/v1/exports/a").status == 404 })
+        try waitUntil("it is gone") { try server.curl("GET", "/v1/exports/a").status == 404 }
         #expect(try folder.bytes("a.img", from: 512, count: 512) == [UInt8](repeating: UInt8(ascii: "x"), count: 512))
         // Without clients it goes at once.
         #expect(try server.curl("POST", "/v1/exports", "{\"image\": \"\(image)\"}").status == 201)

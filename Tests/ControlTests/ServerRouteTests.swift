@@ -50,7 +50,7 @@ import Testing
         #expect(try server.curl("DELETE", "/v1/connections/\(number)").status == 204)
         #expect(try first.go().hasPrefix("failed"))
         #expect(try second.go() == "done")
-        #expect(try eventually { try server.curl("DELETE", "/v1/connections/\(number)").status == 404 })
+        try waitUntil("it is gone") { try server.curl("DELETE", "/v1/connections/\(number)").status == 404 }
         for text in ["x", "-1", "1.5", "99999999999999999999", "%2B1"] {
             let reply = try server.curl("DELETE", "/v1/connections/\(text)")
             #expect(reply.status == 400, "\(text): \(reply.body)")

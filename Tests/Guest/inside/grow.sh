@@ -8,7 +8,12 @@ size_now() {
     nbd-client 10.0.2.2 "$port" /dev/nbd1 -N "$name" > /dev/null
     blockdev --getsize64 /dev/nbd1
     nbd-client -d /dev/nbd1 > /dev/null
-    while [ -e /sys/block/nbd1/pid ]; do usleep 20000; done
+    waits=0
+    while [ -e /sys/block/nbd1/pid ]; do
+        waits=$((waits + 1))
+        [ $waits -lt 500 ]
+        usleep 20000
+    done
 }
 
 attach "$port" "$name" $options
@@ -18,7 +23,12 @@ mkfs.ext4 -q -F /dev/nbd0
 mount -t ext4 /dev/nbd0 /mnt
 echo mounted
 new=$size
-while [ "$new" = "$size" ]; do new=$(size_now); done
+tries=0
+while [ "$new" = "$size" ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 200 ]
+    new=$(size_now)
+done
 
 # The device knows nothing of it until it is told.
 [ "$(blockdev --getsize64 /dev/nbd0)" = "$size" ]
