@@ -136,7 +136,7 @@ private struct Report: Decodable {
             try .tool("nbdkit"),
             ["-f", "-U", socket, "--filter=error", "memory", "1M", "error=EIO", "error-rate=100%"],
             in: folder)
-        try server.wait("to listen") { FileManager.default.fileExists(atPath: socket) }
+        try server.wait("to listen") { isListening(socket) }
         for style in [[], ["--structured-replies"]] {
             let result = try bench(style + ["--requests", "20", "nbd+unix:///?socket=\(socket)"])
             #expect(result.status == 1)
@@ -166,7 +166,7 @@ private struct Report: Decodable {
             arguments = ["-d", "-C", folder.path + "/nbd.conf", "-p", folder.path + "/nbd.pid"]
         }
         let server = try RunningProgram(try .tool(name), arguments, in: folder)
-        try server.wait("to listen") { FileManager.default.fileExists(atPath: socket) }
+        try server.wait("to listen") { isListening(socket) }
         let report = try measure(
             [
                 "--operation", "rw", "--flush-every", "4", "--destroy-data", "--requests", "500", "--connections",

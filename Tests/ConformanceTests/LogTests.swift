@@ -78,7 +78,7 @@ import Testing
                 "JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2)\(other) exec \"$@\"", "sh", Program.spindle.path,
                 "serve", "--listen", "unix:\(folder.path)/s", image,
             ], in: folder)
-        try program.wait("to listen") { FileManager.default.fileExists(atPath: "\(folder.path)/s") }
+        try program.wait("to listen") { isListening("\(folder.path)/s") }
         let client = try RawConnection(unix: "\(folder.path)/s")
         _ = try client.receive(18)
         try client.send([0xFF, 0xFF, 0xFF, 0xFF])

@@ -115,7 +115,7 @@ import Testing
         let path = folder.path + "/s"
         let systemd = try socketActivate(
             ["--accept", "--inetd", "-l", path, Program.spindle.path, "serve", "--listen", "stdin", image], in: folder)
-        try systemd.wait("to listen") { FileManager.default.fileExists(atPath: path) }
+        try systemd.wait("to listen") { isListening(path) }
         let uri = "nbd+unix:///?socket=\(path)"
         let data = try folder.randomFile("data", sizeBytes: 1 << 20)
         try run("nbdcopy", ["--connections=1", "--flush", data, uri], in: folder)

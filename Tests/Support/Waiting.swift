@@ -12,3 +12,14 @@ public func waitUntil(
         usleep(2000)
     }
 }
+
+/// Somebody listens on the Unix socket with this path, as far as the kernel shows (proc_net(5)). Its file alone is there
+/// between bind(2) and listen(2), too.
+public func isListening(_ path: String) -> Bool {
+    // Num RefCount Protocol Flags Type St Inode Path; __SO_ACCEPTCON is a flag.
+    let sockets = (try? String(contentsOfFile: "/proc/net/unix", encoding: .utf8)) ?? ""
+    return sockets.split(separator: "\n").contains {
+        let fields = $0.split(separator: " ", maxSplits: 7)
+        return fields.count == 8 && fields[3] == "00010000" && fields[7] == path
+    }
+}
