@@ -11,6 +11,8 @@ class Case:
     arguments: tuple = ()
     transport: str = "unix"
     cache: str = "writeback"
+    # The image is in the page cache in folios as large as the file system allows, instead of page by page.
+    in_large_folios: bool = False
     # Part of a run with QUICK=1.
     quick: bool = True
     # The only one that is asked.
@@ -56,6 +58,7 @@ CASES += of({"read-d1", "read-d32", "write-d32", "read-d32-c4", "seqread-d8", "s
             {"read-d32"}, transport="tcp")
 CASES += of({"read-d32", "write-d32", "seqread-d8"}, "none", ", O_DIRECT", {"read-d32"}, cache="none")
 CASES += of({"read-d32", "write-d32", "seqread-d8", "seqwrite-d8"}, "tls", ", TLS", {"seqread-d8"}, transport="tls")
+CASES += of({"read-d32", "write-d32"}, "folios", ", page cache in large folios", {"write-d32"}, in_large_folios=True)
 CASES += [
     Case("connect", "connect to first byte", bench("connect")),
     Case("memory-read", "256 KiB sequential read, depth 128, 64 connections", bench("read", "256k", 128, 64),

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import client
+from images import warm
 from servers import ServerFailed
 
 IDLE_CONNECTIONS = 64
@@ -22,26 +23,20 @@ class LoadFailed(Exception):
     """A client that was not served."""
 
 
-def measure(spindle, server_class, case, folder, image, seconds):
+def measure(spindle, server_class, case, folder, images, seconds):
     """What was measured; of a server that fails, why."""
     try:
         result = load_exports(server_class, case, folder, seconds) if case.export_count else \
-            load(spindle, server_class, case, folder, image, seconds)
+            load(spindle, server_class, case, folder, images, seconds)
     except (ServerFailed, LoadFailed, client.ConnectionFailed, OSError) as error:
         words = " ".join(str(error).replace(f"{folder}/", "").split()) or type(error).__name__
         result = {"failure": words if len(words) <= 300 else words[:300] + "..."}
     return {"case": case.name, "server": server_class.name, **result}
 
 
-def load(spindle, server_class, case, folder, image, seconds):
+def load(spindle, server_class, case, folder, images, seconds):
     """The load is that of `spindle bench`."""
-    if case.cache == "writeback":
-        # The page cache may have lost what nobody has read for a while.
-        warm(image)
-    else:
-        # The first one to read past the page cache would have to write what others have left in it.
-        with open(image, "rb") as file:
-            os.fdatasync(file.fileno())
+    image = images.of(case)
     with server_class(folder, image, case.transport, case.cache) as server:
         idle = idle_memory(server) if case.is_memory else None
         before = server.processor_seconds()
@@ -103,14 +98,6 @@ def make_sparse(path, wanted_bytes):
                 if error.errno not in (errno.EFBIG, errno.EINVAL) or wanted_bytes <= RANGE_BYTES:
                     raise
                 wanted_bytes //= 2
-
-
-def warm(image, offset=0):
-    with open(image, "rb", buffering=0) as file:
-        file.seek(offset)
-        buffer = bytearray(1 << 20)
-        while file.readinto(buffer):
-            pass
 
 
 def idle_memory(server):

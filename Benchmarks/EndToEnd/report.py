@@ -178,7 +178,7 @@ def conditions(document):
     return (
         f"{machine['processors']} processors ({machine['processor']}){virtual}, {machine['memoryGiB']} GiB of memory, "
         f"{machine['system']}, Linux {machine['kernel']}; image of {how['imageBytes'] >> 20} MiB on "
-        f"{machine['fileSystem']}, in the page cache but for O_DIRECT. Client and server share the machine; the "
-        f"client is {how['client'].partition(',')[0]}. Unix socket where nothing else is said. Rounds of "
+        f"{machine['fileSystem']}. Where nothing else is said it is in the page cache, page by page, and the socket is a "
+        f"Unix socket. Client and server share the machine; the client is {how['client'].partition(',')[0]}. Rounds of "
         f"{how['secondsPerMeasurement']:g} s, {how['rounds']} of them, medians. {how['date']}, commit {how['commit']}."
         f"\n\n{versions}.")

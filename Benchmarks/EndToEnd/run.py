@@ -22,11 +22,11 @@ sys.dont_write_bytecode = True
 import chart  # noqa: E402
 import report  # noqa: E402
 from cases import CASES  # noqa: E402
+from images import IMAGE_BYTES, Images  # noqa: E402
 from measure import measure  # noqa: E402
 from servers import SERVERS, Spindle, first_line  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
-IMAGE_BYTES = 256 << 20
 # What a measurement takes beside its time: start, warm-up, end.
 OVERHEAD_SECONDS = 0.5
 # What one takes that asks for 2 GiB at once.
@@ -67,10 +67,7 @@ def run_cases(cases, options):
     # Not in /tmp, which is often a tmpfs: that knows no O_DIRECT on many kernels.
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="spindle-bench-") as name:
         folder = Path(name)
-        image = folder / "image"
-        with open(image, "wb") as file:
-            for _ in range(IMAGE_BYTES >> 20):
-                file.write(os.urandom(1 << 20))
+        images = Images(folder)
         subprocess.run([options.spindle, "tls-keys", "--psk", folder / "keys"], check=True, stdout=subprocess.DEVNULL)
         for number in range(1, options.rounds + 1):
             for place, case in enumerate(cases):
@@ -79,7 +76,7 @@ def run_cases(cases, options):
                 for server in servers[first:] + servers[:first]:
                     if not server.can(case) or (case.is_memory and number > 1):
                         continue
-                    result = measure(options.spindle, server, case, folder, image, options.seconds)
+                    result = measure(options.spindle, server, case, folder, images, options.seconds)
                     measurements.append({"round": number, **result})
                     outcome = result.get("failure") or f"{result['requestsPerSecond']:.0f} requests/s"
                     print(f"round {number}, {case.name}, {server.name}: {outcome}", file=sys.stderr)
