@@ -10,10 +10,14 @@ import Synchronization
 /// not used for longest, and if it does, a send waits for one page. More than one chunk may want the same place in the
 /// table; the first one has it for as long as it is in use, the others are read in the usual way.
 ///
-/// The size of the table also bounds how much of the page cache counts as memory of this process.
+/// The size of the table also bounds how much of the page cache counts as memory of this process. A fault brings a whole folio
+/// into the page table, however little of it is asked for, but no more than has the same page of that table, a region of
+/// 2 MiB; so a row of the table has chunks of one region only.
 public struct ResidentChunks: Sendable {
-    /// As much as the kernel maps around one fault.
+    /// As much as the kernel maps around one fault, where there are no large folios.
     public static let chunkBytes: UInt64 = 1 << 16
+    /// A row of the table: 2 MiB.
+    public static let chunksPerRegion = 32
     /// Chunks of all images at most: 208 MiB.
     public static let capacity = 3328
     /// So many pages of a chunk are asked for in an epoch before asking the kernel for it can pay: that costs as much as
@@ -51,7 +55,8 @@ public struct ResidentChunks: Sendable {
 
     /// A table that knows nothing.
     public init() throws(RingError) {
-        memory = try SharedMemory(byteCount: 2 * Self.cellBytes + Self.capacity * MemoryLayout<UInt64>.size)
+        let words = Self.capacity + Self.capacity / Self.chunksPerRegion
+        memory = try SharedMemory(byteCount: 2 * Self.cellBytes + words * MemoryLayout<UInt64>.size)
         unsafe usable.pointee.store(UInt64(Self.capacity), ordering: .relaxed)
     }
 
@@ -70,6 +75,20 @@ public struct ResidentChunks: Sendable {
 
     private func place(_ index: UInt64) -> UnsafeMutablePointer<Atomic<UInt64>> {
         unsafe cell(2 * Self.cellBytes + Int(index) * MemoryLayout<UInt64>.size)
+    }
+
+    /// The region (address / 2 MiB) whose chunks a row has; 0: none is known to be resident.
+    private func owner(ofRow row: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
+        unsafe place(UInt64(Self.capacity + row))
+    }
+
+    /// Whether the row of a chunk is its region's from now on.
+    private func claimRow(of chunk: UInt64) -> Bool {
+        let region = chunk / UInt64(Self.chunksPerRegion)
+        let row = Int(chunk % UInt64(Self.capacity)) / Self.chunksPerRegion
+        let (isClaimed, owner) = unsafe owner(ofRow: row).pointee.compareExchange(
+            expected: 0, desired: region, ordering: .relaxed)
+        return isClaimed || owner == region
     }
 
     /// What is known of a chunk of which so many pages are asked for; they are counted.
@@ -100,8 +119,9 @@ public struct ResidentChunks: Sendable {
         let epoch = unsafe epochNumber.pointee.load(ordering: .relaxed)
         let old = unsafe Entry(bits: place(chunk % UInt64(Self.capacity)).pointee.load(ordering: .relaxed))
         guard old.chunk == chunk else { return false }
-        let new = Entry(chunk, epoch: epoch, state: isResident ? Entry.resident : Entry.absent)
-        return replace(old, by: new) && isResident
+        let hasPlace = isResident && claimRow(of: chunk)
+        let new = Entry(chunk, epoch: epoch, state: hasPlace ? Entry.resident : Entry.absent)
+        return replace(old, by: new) && hasPlace
     }
 
     /// Changes an entry, unless another loop has just done so: then nothing is lost but a count.
@@ -138,11 +158,18 @@ public struct ResidentChunks: Sendable {
         let ending = unsafe epochNumber.pointee.load(ordering: .relaxed) & 0xFFFF
         let limit = unsafe usable.pointee.load(ordering: .relaxed)
         var forgets = unsafe lateUse.pointee.exchange(0, ordering: .relaxed) != 0
-        for index in 0..<UInt64(Self.capacity) {
-            let entry = unsafe Entry(bits: place(index).pointee.load(ordering: .relaxed))
-            guard entry.bits != 0, entry.epoch != ending || index >= limit else { continue }
-            unsafe place(index).pointee.store(0, ordering: .relaxed)
-            forgets = forgets || entry.state == Entry.resident
+        for row in 0..<Self.capacity / Self.chunksPerRegion {
+            var isInUse = false
+            for index in UInt64(row * Self.chunksPerRegion)..<UInt64((row + 1) * Self.chunksPerRegion) {
+                let entry = unsafe Entry(bits: place(index).pointee.load(ordering: .relaxed))
+                if entry.bits != 0, entry.epoch != ending || index >= limit {
+                    unsafe place(index).pointee.store(0, ordering: .relaxed)
+                    forgets = forgets || entry.state == Entry.resident
+                } else {
+                    isInUse = isInUse || entry.state == Entry.resident
+                }
+            }
+            if !isInUse { unsafe owner(ofRow: row).pointee.store(0, ordering: .relaxed) }
         }
         unsafe epochNumber.pointee.store(ending + 1, ordering: .relaxed)
         return forgets

@@ -16,7 +16,9 @@ extension Loop {
     /// Where the sectors of a READ are in the page cache, if they are known to be there and nobody but the kernel has to look
     /// at them, as TLS does, which encrypts.
     func cachedData(of served: ServedRequest, _ slot: Int) -> UnsafeMutableRawPointer? {
-        guard served.command == .read, served.lengthBytes <= Self.largestCachedRead else { return nil }
+        guard served.command == .read, served.lengthBytes <= Self.largestCachedRead, hasRoomForMappedReply else {
+            return nil
+        }
         guard let messages = unsafe connections[slot].parameters?.messages, unsafe !connections[slot].encryptsHere,
             !messages.hasChunks || served.flags.contains(.df) || served.lengthBytes <= Self.largestUnsearchedRead
         else { return nil }

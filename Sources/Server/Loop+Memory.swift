@@ -1,5 +1,7 @@
 // Memory that a loop has taken into use, and what that leaves for the page cache.
 
+import Media
+
 extension Loop {
     /// More memory is in use: fewer pages of the page cache may count as memory of this process.
     mutating func noteTouched(_ pages: Int) {
@@ -8,9 +10,24 @@ extension Loop {
         shared.noteTouched(pages)
     }
 
-    /// Replies that wait to be sent from mapped pages need so many more of them, or fewer: those stay in use, or come back,
-    /// whatever becomes of their chunks.
-    mutating func noteMapped(bytes: Int) {
+    /// Replies that wait to be sent from mapped pages may be more. Their pages come back to the page table whatever becomes of
+    /// their chunks, so that there must not be many of them when other memory is taken into use.
+    var hasRoomForMappedReply: Bool { mappedBytes < Self.largestMappedReplies / shared.loopCount }
+
+    /// Of all loops.
+    private static let largestMappedReplies = 32 << 20
+
+    /// A reply of so many bytes waits to be sent from mapped pages. A fault brings a chunk at least.
+    mutating func noteMapped(replyBytes: Int) {
+        noteMapped(bytes: max(replyBytes, Int(ResidentChunks.chunkBytes)))
+    }
+
+    /// The reply is sent, or given up.
+    mutating func noteUnmapped(replyBytes: Int) {
+        noteMapped(bytes: -max(replyBytes, Int(ResidentChunks.chunkBytes)))
+    }
+
+    private mutating func noteMapped(bytes: Int) {
         mappedBytes += bytes
         let pages = mappedBytes / PageArena.pageBytes - mappedPages
         guard abs(pages) >= Self.mappedPagesStep else { return }

@@ -58,7 +58,7 @@ extension Loop {
             unsafe entry.buffer = cached
             entry.bufferBytes = needs.byteCount
             entry.isMapped = true
-            noteMapped(bytes: needs.byteCount)
+            noteMapped(replyBytes: needs.byteCount)
         }
         entry.firstPage = first
         entry.pageCount = pages
@@ -116,7 +116,7 @@ extension Loop {
     mutating func releaseBuffer(_ place: Int, _ slot: Int) {
         if unsafe requests[place].isMapped {
             unsafe requests[place].isMapped = false
-            noteMapped(bytes: unsafe -requests[place].bufferBytes)
+            noteUnmapped(replyBytes: unsafe requests[place].bufferBytes)
         }
         let pages = unsafe requests[place].pageCount
         guard pages > 0 else { return }

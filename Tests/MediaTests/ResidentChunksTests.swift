@@ -76,6 +76,24 @@ import Testing
         #expect(known.look(up: 5, pageCount: 1) == .resident)
     }
 
+    /// A fault may bring all 2 MiB around it, so that the table has no more chunks of different regions than rows.
+    @Test func aRowBelongsToOneRegion() throws {
+        let known = try table(worthLookingAt: 77)
+        #expect(known.settle(77, isResident: true))
+        let other = 78 + UInt64(ResidentChunks.capacity)
+        expectLooking(at: other, known)
+        #expect(!known.settle(other, isResident: true), "the row is that of 77")
+        #expect(known.look(up: other, pageCount: 16) == .unknown)
+        expectLooking(at: 78, known)
+        #expect(known.settle(78, isResident: true))
+        #expect(!known.beginEpoch())
+        #expect(known.beginEpoch(), "nobody has asked for 77 and 78")
+        expectLooking(at: other, known)
+        #expect(known.settle(other, isResident: true))
+        expectLooking(at: 79, known)
+        #expect(!known.settle(79, isResident: true))
+    }
+
     @Test func aLimitIsKept() throws {
         let known = try table(worthLookingAt: 700)
         #expect(known.settle(700, isResident: true))

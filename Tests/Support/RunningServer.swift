@@ -50,9 +50,14 @@ public final class RunningServer {
         return UInt16(announcement[address.upperBound...].prefix { $0.isNumber })
     }
     /// How much of its memory is in RAM.
-    public var residentBytes: Int {
+    public var residentBytes: Int { memory("VmRSS:") }
+
+    /// How much of its memory has been in RAM at a time.
+    public var peakResidentBytes: Int { memory("VmHWM:") }
+
+    private func memory(_ field: String) -> Int {
         let status = (try? String(contentsOfFile: "/proc/\(processIdentifier)/status", encoding: .utf8)) ?? ""
-        let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+        let line = status.split(separator: "\n").first { $0.hasPrefix(field) }
         return 1024 * (Int(line?.filter(\.isNumber) ?? "") ?? 0)
     }
     /// How long processors have worked for it (proc(5), /proc/pid/stat: utime and stime, in hundredths of a second).
