@@ -12,7 +12,7 @@ extension Loop {
 
     /// Replies that wait to be sent from mapped pages may be more. Their pages come back to the page table whatever becomes of
     /// their chunks, so that there must not be many of them when other memory is taken into use.
-    var hasRoomForMappedReply: Bool { mappedBytes < Self.largestMappedReplies / shared.loopCount }
+    var hasRoomForMappedReply: Bool { mappedBytes * shared.loopCount < Self.largestMappedReplies }
 
     /// Of all loops.
     private static let largestMappedReplies = 32 << 20
