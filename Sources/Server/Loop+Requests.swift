@@ -58,7 +58,7 @@ extension Loop {
             unsafe entry.buffer = cached
             entry.bufferBytes = needs.byteCount
             entry.isMapped = true
-            noteMapped(replyBytes: needs.byteCount)
+            mappedBytes += needs.byteCount
         }
         entry.firstPage = first
         entry.pageCount = pages
@@ -116,7 +116,7 @@ extension Loop {
     mutating func releaseBuffer(_ place: Int, _ slot: Int) {
         if unsafe requests[place].isMapped {
             unsafe requests[place].isMapped = false
-            noteUnmapped(replyBytes: unsafe requests[place].bufferBytes)
+            mappedBytes -= unsafe requests[place].bufferBytes
         }
         let pages = unsafe requests[place].pageCount
         guard pages > 0 else { return }

@@ -68,9 +68,8 @@ struct Loop: ~Copyable {
     var stage: PageArena
     /// Pages of memory for requests that are in use, as the other loops know it.
     var touchedPages = 0
-    /// What replies are to be sent from mapped pages, and what of it the other loops know.
+    /// What replies are to be sent from mapped pages.
     var mappedBytes = 0
-    var mappedPages = 0
     /// Connections whose next request waits for the stage.
     var stageLine: WaitingLine
     /// Pages that requests have in the memory of their connections, and how many all of them may have.

@@ -40,6 +40,9 @@ final class SharedState: Sendable {
     let touchedPages = Atomic<Int>(0)
     /// What is known of the images' page cache.
     let residentChunks: ResidentChunks
+    /// So many bytes of one loop's replies may wait to be sent from mapped pages: 16 MiB of all loops, but enough for a few
+    /// connections' requests however many loops there are.
+    let mappedReplyBytes: Int
 
     private final class RingCell: Sendable {
         let descriptor = Atomic<Int32>(-1)
@@ -55,6 +58,7 @@ final class SharedState: Sendable {
         currentTLS = Mutex(tls)
         self.logger = logger
         self.loopCount = loopCount
+        mappedReplyBytes = max((16 << 20) / loopCount, 4 << 20)
         mailboxes = try (0..<loopCount).map { _ throws(RingError) in try Mailbox() }
         exportsEnded = try EventCounter()
         loopCounters = try LoopCounters(loopCount: loopCount)
