@@ -1,8 +1,8 @@
 """The images that are loaded, and how the page cache holds them.
 
-Where a file system has large folios, a file that is written or read in large pieces is cached in them. A WRITE of 4 KiB
-into one of 1 or 2 MiB takes ext4 ten times as long as one into a page, as it goes through all blocks of the folio; a READ
-is faster. Which of the two an image is in depends on how it came into the cache, so it is said here, not left to chance.
+Where a file system has large folios, a file that is written or read in large pieces is cached in them. For a
+WRITE of 4 KiB ext4 goes through all blocks of the folio, which takes it several times as long as where a page is cached
+on its own. How an image is cached depends on how it came there, so it is said here, not left to chance.
 """
 import os
 

@@ -24,6 +24,7 @@ enum { LINUX_O_PATH = 010000000 };
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+// The kernel's call, which says how much of the mask it has filled; Glibc's needs a type of _GNU_SOURCE.
 static inline long linux_processor_mask(void *mask, unsigned long byte_count) {
     return syscall(SYS_sched_getaffinity, 0, byte_count, mask);
 }

@@ -10,16 +10,18 @@ import Synchronization
 /// not used for longest, and if it does, a send waits for one page. More than one chunk may want the same place in the
 /// table; the first one has it for as long as it is in use, the others are read in the usual way.
 ///
-/// The size of the table also bounds how much of the page cache counts as memory of this process. A fault brings a whole folio
-/// into the page table, however little of it is asked for, but no more than has the same page of that table, a region of
-/// 2 MiB; so a row of the table has chunks of one region only.
+/// The size of the table also bounds how much of the page cache counts as memory of this process. A fault may bring a whole
+/// large folio into the page table, however little of it is asked for, but nothing beyond the 2 MiB, a region here, for which
+/// one page of that table stands. So the table's rows have chunks of one region each.
 public struct ResidentChunks: Sendable {
     /// As much as the kernel maps around one fault, where there are no large folios.
     public static let chunkBytes: UInt64 = 1 << 16
     /// A row of the table: 2 MiB.
-    public static let chunksPerRegion = 32
-    /// Chunks of all images at most: 208 MiB.
-    public static let capacity = 3328
+    private static let chunksPerRegion = 32
+    /// So many regions of all images at most: 208 MiB.
+    private static let rowCount = 104
+    /// Chunks of all images at most.
+    public static let capacity = rowCount * chunksPerRegion
     /// So many pages of a chunk are asked for in an epoch before asking the kernel for it can pay: that costs as much as
     /// reading a few pages.
     private static let pagesBeforeAsking: UInt64 = 3
@@ -55,7 +57,7 @@ public struct ResidentChunks: Sendable {
 
     /// A table that knows nothing.
     public init() throws(RingError) {
-        let words = Self.capacity + Self.capacity / Self.chunksPerRegion
+        let words = Self.capacity + Self.rowCount
         memory = try SharedMemory(byteCount: 2 * Self.cellBytes + words * MemoryLayout<UInt64>.size)
         unsafe usable.pointee.store(UInt64(Self.capacity), ordering: .relaxed)
     }
@@ -82,7 +84,8 @@ public struct ResidentChunks: Sendable {
         unsafe place(UInt64(Self.capacity + row))
     }
 
-    /// Whether the row of a chunk is its region's from now on.
+    /// Whether the row of a chunk is its region's from now on. Where an epoch begins just then, two regions may share a row
+    /// for that epoch: a lock for 2 MiB would cost more.
     private func claimRow(of chunk: UInt64) -> Bool {
         let region = chunk / UInt64(Self.chunksPerRegion)
         let row = Int(chunk % UInt64(Self.capacity)) / Self.chunksPerRegion
@@ -158,7 +161,7 @@ public struct ResidentChunks: Sendable {
         let ending = unsafe epochNumber.pointee.load(ordering: .relaxed) & 0xFFFF
         let limit = unsafe usable.pointee.load(ordering: .relaxed)
         var forgets = unsafe lateUse.pointee.exchange(0, ordering: .relaxed) != 0
-        for row in 0..<Self.capacity / Self.chunksPerRegion {
+        for row in 0..<Self.rowCount {
             var isInUse = false
             for index in UInt64(row * Self.chunksPerRegion)..<UInt64((row + 1) * Self.chunksPerRegion) {
                 let entry = unsafe Entry(bits: place(index).pointee.load(ordering: .relaxed))

@@ -8,13 +8,12 @@ import Testing
 @Suite struct LogTests {
     /// Lines of the log, once there are `count`.
     private func lines(of server: RunningServer, atLeast count: Int) throws -> [String] {
-        let deadline = Date(timeIntervalSinceNow: 10)
-        while true {
-            let lines = server.log.split(separator: "\n").map(String.init)
-            guard lines.count < count else { return lines }
-            guard Date() < deadline else { throw Breach("there are only \(lines.count) lines: \(lines)") }
-            usleep(2000)
+        var lines: [String] = []
+        try waitUntil("there are \(count) lines: \(lines)") {
+            lines = server.log.split(separator: "\n").map(String.init)
+            return lines.count >= count
         }
+        return lines
     }
 
     // Who it was and what it did, in one line.
