@@ -57,7 +57,7 @@ struct Connection: ~Copyable {
     var isReceiving = false
     /// The client sends no more; what has been received of it is still parsed.
     var isAtEndOfFile = false
-    /// The client is to close first (ABORT, or to read why its TLS has failed).
+    /// The client is to close first (ABORT, to read why its TLS has failed, or because its kind of socket wants it).
     var awaitsEndOfFile = false
     /// In the order of their arrival; there are never more than buffers in the group.
     var received = InlineArray<4, ReceivedChunk>(repeating: ReceivedChunk())

@@ -51,8 +51,8 @@ extension Loop {
         if unsafe connections[slot].phase == .draining, isIdle(slot), !sayGoodbye(slot) {
             if unsafe !connections[slot].awaitsEndOfFile {
                 abort(slot, unsafe connections[slot].endReason ?? .disconnect)
-            } else if unsafe connections[slot].secure != nil {
-                // It has been told that nothing more comes; with this it sees that, too.
+            } else if unsafe connections[slot].secure != nil || connections[slot].peer.closesFirst {
+                // With this it sees that nothing more comes.
                 unsafe shutdown(connections[slot].descriptor, Int32(SHUT_WR))
             }
         }

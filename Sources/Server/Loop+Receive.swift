@@ -86,6 +86,7 @@ extension Loop {
             case .draining, .closing, .free:
                 // Bytes behind DISC are ignored.
                 unsafe connections[slot].dropReceived()
+                resumeReceiving(slot)
                 return
             }
             break

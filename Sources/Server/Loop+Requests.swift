@@ -24,6 +24,8 @@ extension Loop {
                 lengthBytes: header.lengthBytes, payloadBytes: refusal.payloadBytes, slot)
         case .disconnect:
             drain(slot, .disconnect)
+            unsafe connections[slot].awaitsEndOfFile =
+                connections[slot].peer.closesFirst && !connections[slot].isAtEndOfFile
             return true
         case .close(let violation):
             note(.warning, "client cut off", slot, ["reason": "\(violation)"])

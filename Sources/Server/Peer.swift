@@ -26,6 +26,13 @@ struct Peer: Equatable, Sendable, CustomStringConvertible {
         if case .internet = origin { true } else { false }
     }
 
+    /// It has to close first. Where it only shuts its own direction down after the socket was closed here, Linux forgets
+    /// that this end was an orderly one, and its next receive is ENOTCONN (vsock_shutdown() takes SOCK_DONE back): a copy that
+    /// went well would end with an error.
+    var closesFirst: Bool {
+        if case .virtualMachine = origin { true } else { false }
+    }
+
     /// Somebody who is known already; nobody, for a slot without a connection.
     init(name: String = "", origin: Origin = .unknown) {
         self.name = name
