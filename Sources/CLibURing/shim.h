@@ -19,6 +19,9 @@ enum { LINUX_AT_EMPTY_PATH = 0x1000 };
 extern int statx(int folder, const char *path, int flags, unsigned int mask, struct statx *status);
 enum { LINUX_RWF_NOWAIT = 0x8 };
 extern ssize_t preadv2(int descriptor, const struct iovec *vectors, int count, off_t offset, int flags);
+enum { LINUX_F_SETPIPE_SZ = 1031, LINUX_SPLICE_F_NONBLOCK = 2 };
+extern int pipe2(int descriptors[2], int flags);
+extern ssize_t splice(int from, off_t *from_offset, int to, off_t *to_offset, size_t count, unsigned int flags);
 // Names of open(2) and prctl(2); the latter takes a variable number of arguments, which Swift cannot pass.
 enum { LINUX_O_PATH = 010000000 };
 #include <sys/prctl.h>

@@ -14,6 +14,8 @@ public struct FileMapping: Sendable {
     public let byteCount: UInt64
     /// How much is mapped in all: the last page is behind the end of the file.
     private let mappedByteCount: Int
+    /// So many pages are asked for at once.
+    public static let pagesPerLook = 64
     /// The size of a page.
     public static let pageBytes: UInt64 = 4096
 
@@ -35,25 +37,36 @@ public struct FileMapping: Sendable {
     /// Where the file's first byte is.
     public var base: UnsafeMutableRawPointer { unsafe memory.base }
 
-    /// Whether all pages of a part are in the page cache: mincore(2), which tells that only to who may write the file or
-    /// owns it, and to others that everything is there: also the page behind the file's end, where nothing can be.
+    /// Whether all pages of a part are in the page cache, as far as this process is told.
     ///
     /// - Parameters:
     ///   - offset: where the part begins, at a page.
-    ///   - pageCount: its pages, at most 16.
-    /// - Returns: nil when the kernel does not tell.
+    ///   - pageCount: its pages, at most ``pagesPerLook``.
+    /// - Returns: nil when it is not told.
     public func isResident(at offset: UInt64, pageCount: Int) -> Bool? {
+        guard saysAllResident(at: offset, pageCount: pageCount) else { return false }
+        return tellsWhatIsResident ? true : nil
+    }
+
+    /// What mincore(2) says of all pages of a part.
+    public func saysAllResident(at offset: UInt64, pageCount: Int) -> Bool {
         precondition(offset + UInt64(pageCount) * Self.pageBytes <= byteCount, "the part is not mapped")
-        var pages = SIMD16<UInt8>.zero
+        var pages = SIMD64<UInt8>.zero
         let bytes = pageCount * Int(Self.pageBytes)
         let failed = unsafe withUnsafeMutableBytes(of: &pages) { vector in
             unsafe mincore(base + Int(offset), bytes, vector.baseAddress?.assumingMemoryBound(to: UInt8.self)) != 0
         }
-        guard !failed else { return nil }
+        guard !failed else { return false }
         for number in 0..<pageCount where pages[number] & 1 == 0 { return false }
+        return true
+    }
+
+    /// mincore(2) says what is resident only to who may write the file or owns it, and to others that everything is: also the
+    /// page behind the file's end, where nothing can be.
+    public var tellsWhatIsResident: Bool {
         var behind: UInt8 = 1
         let result = unsafe mincore(base + mappedByteCount - Int(Self.pageBytes), Int(Self.pageBytes), &behind)
-        return result == 0 && behind & 1 == 0 ? true : nil
+        return result == 0 && behind & 1 == 0
     }
 
     /// Takes all pages out of the process's page table, so that they no longer count as its memory. They stay in the page

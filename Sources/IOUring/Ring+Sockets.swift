@@ -1,4 +1,4 @@
-// Socket operations: io_uring_enter(2), IORING_OP_ACCEPT, RECV, SENDMSG.
+// Socket operations: io_uring_enter(2), IORING_OP_ACCEPT, RECV, SENDMSG, POLL_ADD.
 
 import CLibURing
 import Glibc
@@ -30,6 +30,12 @@ extension Ring {
         let entry = unsafe nextEntry()
         let flags = UInt32(MSG_NOSIGNAL) | (all ? UInt32(MSG_WAITALL) : 0)
         unsafe io_uring_prep_sendmsg(entry, socket, message, flags)
+        unsafe entry.pointee.user_data = userData
+    }
+    /// Completes when a socket has room for what is sent, or is of no more use (poll(2), POLLOUT).
+    public mutating func awaitRoom(_ socket: Int32, userData: UInt64) {
+        let entry = unsafe nextEntry()
+        unsafe io_uring_prep_poll_add(entry, socket, UInt32(POLLOUT))
         unsafe entry.pointee.user_data = userData
     }
 }

@@ -204,6 +204,42 @@ extension Medium {
         return unsafe mapping.base + Int(offset)
     }
 
+    /// Whether this process is told what of the image is in the page cache (``FileMapping/tellsWhatIsResident``).
+    public var tellsWhatIsResident: Bool {
+        guard case .file(let file) = storage, let mapping = file.mapping else { return false }
+        return mapping.tellsWhatIsResident
+    }
+
+    /// Where the bytes of a range are in the page cache, if the kernel says now that they are all there.
+    public func residentBytes(at offset: UInt64, count: UInt64) -> UnsafeMutableRawPointer? {
+        guard case .file(let file) = storage, let mapping = file.mapping else { return nil }
+        let (end, isTooFar) = offset.addingReportingOverflow(count)
+        guard !isTooFar, end <= mapping.byteCount, count > 0 else { return nil }
+        let pageBytes = FileMapping.pageBytes
+        let lastPage = (end - 1) / pageBytes
+        var page = offset / pageBytes
+        while page <= lastPage {
+            let pageCount = min(lastPage - page + 1, UInt64(FileMapping.pagesPerLook))
+            guard mapping.saysAllResident(at: page * pageBytes, pageCount: Int(pageCount)) else { return nil }
+            page += pageCount
+        }
+        return unsafe mapping.base + Int(offset)
+    }
+
+    /// Whether all of a range is stored, none of it a hole.
+    public func isStored(at offset: UInt64, count: UInt64) -> Bool {
+        let found = extent(at: offset, limit: count)
+        return found.isMapped && found.lengthBytes == count
+    }
+
+    /// Adds bytes of a file to a pipe, from its page cache; `start` is where they are in the file's mapping.
+    ///
+    /// - Returns: how many it was, as ``PagePipe`` says; nil for other memory.
+    public func add(_ start: UnsafeMutableRawPointer, count: Int, to pipe: inout PagePipe) -> Int? {
+        guard case .file(let file) = storage, let offset = unsafe mappedOffset(of: start) else { return nil }
+        return pipe.add(file.bufferedDescriptor, offset: offset, count: count)
+    }
+
     /// Which byte of the image a place in its mapping is; nil for other memory.
     public func mappedOffset(of place: UnsafeMutableRawPointer) -> UInt64? {
         guard case .file(let file) = storage, let mapping = file.mapping else { return nil }

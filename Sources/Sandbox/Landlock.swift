@@ -45,6 +45,9 @@ struct Landlock: ~Copyable {
         "/sys/devices/system/cpu", "/etc/localtime", "/usr/share/zoneinfo", "/dev/null", "/dev/urandom",
     ]
 
+    /// Where what nobody wants goes.
+    private static let nothing = "/dev/null"
+
     /// Looks up the paths of the rules.
     ///
     /// - Returns: nil where this kernel has no Landlock, or it was not enabled when it was started.
@@ -61,6 +64,7 @@ struct Landlock: ~Copyable {
         guard descriptor >= 0 else { throw .refused("landlock_create_ruleset", errno: errno) }
         // Not every system has all of these.
         for path in Self.ofLibraries { do { try allow(path, .reading, known) } catch {} }
+        do { try allow(Self.nothing, .writing, known) } catch {}
         // A rule holds for the object that the path stands for now, and the kernel would make another one of this when
         // memory is short. (libdispatch, which nothing here uses, would look at its threads outside of it.)
         do { try allow("/proc/self", .reading, known, isKept: true) } catch {}

@@ -122,6 +122,8 @@ struct Connection: ~Copyable {
     /// How many of them the running send covers.
     var repliesInSend = 0
     var sendBytesLeft = 0
+    /// They go through the loop's pipe.
+    var isSpliced = false
     var isSending = false
     var isQueuedForSend = false
     /// Memory for what could not be sent from the page cache, for as long as the running send.

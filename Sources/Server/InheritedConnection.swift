@@ -34,6 +34,9 @@ struct InheritedConnection {
         let descriptor = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
         guard descriptor >= 0 else { throw .cannotListen(.standardInput, reason: errorText(errno)) }
         replaceByNothing(STDIN_FILENO)
+        // As those are that the server accepts: a ring may have a thread of its own wait for a socket, unless that does not
+        // block. Whoever else has it open, if anybody, is meant to leave it alone.
+        _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~O_NONBLOCK)
         return InheritedConnection(descriptor: descriptor, isTCP: LocalAddress(descriptor).isTCP)
     }
 }

@@ -10,22 +10,46 @@ extension Loop {
     /// A larger READ may be more than one SCSI command.
     private static let largestCachedRead: UInt64 = 1 << 20
 
-    /// Of a larger READ that is answered in chunks, zeroes are not sent, and have to be looked for.
+    /// Of a larger READ that is answered in chunks, zeroes are not sent, and have to be looked for. (But on this machine
+    /// sending them costs less than looking, so that only holes of the image count.)
     private static let largestUnsearchedRead: UInt64 = 1 << 15
+
+    /// From here on splicing costs less than the copy that it saves.
+    private static let smallestSplicedRead: UInt64 = 1 << 15
 
     /// Where the sectors of a READ are in the page cache, if they are known to be there and nobody but the kernel has to look
     /// at them, as TLS does, which encrypts.
-    func cachedData(of served: ServedRequest, _ slot: Int) -> UnsafeMutableRawPointer? {
-        guard served.command == .read, served.lengthBytes <= Self.largestCachedRead, hasRoomForMappedReply else {
-            return nil
-        }
-        guard let messages = unsafe connections[slot].parameters?.messages, unsafe !connections[slot].encryptsHere,
-            !messages.hasChunks || served.flags.contains(.df) || served.lengthBytes <= Self.largestUnsearchedRead
-        else { return nil }
+    mutating func cachedData(
+        of served: ServedRequest, _ slot: Int
+    ) -> (place: UnsafeMutableRawPointer?, source: RequestSlot.DataSource) {
+        guard served.command == .read, served.lengthBytes <= Self.largestCachedRead,
+            let messages = unsafe connections[slot].parameters?.messages, unsafe !connections[slot].encryptsHere
+        else { return (nil, .memory) }
+        let medium = unsafe exports[connections[slot].export].medium
         let needs = served.bufferNeeds
-        return unsafe exports[connections[slot].export].medium.cachedBytes(
-            at: served.offsetBytes - UInt64(needs.dataOffset), count: UInt64(needs.byteCount),
-            known: shared.residentChunks, scratch: scratch)
+        let start = served.offsetBytes - UInt64(needs.dataOffset)
+        let count = UInt64(needs.byteCount)
+        let isInOnePiece = !messages.hasChunks || served.flags.contains(.df)
+        if served.lengthBytes >= Self.smallestSplicedRead, unsafe connections[slot].secure == nil, isTold(slot),
+            let place = unsafe medium.residentBytes(at: start, count: count),
+            unsafe isInOnePiece || !connections[slot].peer.isRemote && medium.isStored(at: start, count: count)
+        {
+            return unsafe (place, .splice)
+        }
+        guard hasRoomForMappedReply, isInOnePiece || served.lengthBytes <= Self.largestUnsearchedRead else {
+            return (nil, .memory)
+        }
+        let place = unsafe medium.cachedBytes(
+            at: start, count: count, known: shared.residentChunks, scratch: scratch)
+        return unsafe (place, .mapping)
+    }
+
+    private mutating func isTold(_ slot: Int) -> Bool {
+        let export = unsafe connections[slot].export
+        guard unsafe exports[export].toldAt != now else { return true }
+        guard unsafe exports[export].medium.tellsWhatIsResident else { return false }
+        unsafe exports[export].toldAt = now
+        return true
     }
 
     /// Once a second, on one loop.

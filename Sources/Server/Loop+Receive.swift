@@ -81,7 +81,7 @@ extension Loop {
                 continue
             case .transmission:
                 guard unsafe !connections[slot].isFenced, advanceTransmission(slot) else { break }
-                if smallWrites.areWorthSending { sendBetweenWrites(slot) }
+                if hasSplicedReply || smallWrites.areWorthSending { sendAtOnce(slot) }
                 continue
             case .draining, .closing, .free:
                 // Bytes behind DISC are ignored.

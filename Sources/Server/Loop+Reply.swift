@@ -90,7 +90,7 @@ extension Loop {
         let maximumParts = min(
             RequestSlot.maximumParts - (failure == nil ? 0 : 1),
             (RequestSlot.headerAreaBytes - reserved) / reply.offsetHoleByteCount)
-        let joinsAll = unsafe served.flags.contains(.df) || requests[place].isMapped
+        let joinsAll = unsafe served.flags.contains(.df) || requests[place].source != .memory
         var runs = unsafe ZeroRuns(data, offsetBytes: served.offsetBytes, joinsAll: joinsAll)
         var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
         var areaCount = 0
@@ -128,7 +128,9 @@ extension Loop {
 
     /// A reply is ready; it leaves with the others at the end of the turn.
     mutating func queueReply(_ request: Int, _ slot: Int) {
-        countAnswer(self.slot(request, of: slot), slot)
+        let place = self.slot(request, of: slot)
+        countAnswer(place, slot)
+        if unsafe requests[place].source == .splice { hasSplicedReply = true }
         unsafe connections[slot].appendReply(request)
         queueSend(slot)
     }
@@ -154,6 +156,8 @@ extension Loop {
     /// Replies are gathered up to this many bytes. A larger send completes in parts, so that a client that takes it slowly
     /// is seen to take it.
     private static let sendLimitBytes = 1 << 20
+    /// Less than that when they are spliced: a pipe of 1 MiB has room for so many replies of 64 KiB and their headers.
+    private static let spliceLimitBytes = 12 << 16
 
     /// Sends what is ready, unless a send is under way; its completion comes back here.
     mutating func send(_ slot: Int) {
@@ -169,15 +173,38 @@ extension Loop {
             unsafe sendRecords(link, slot)
         } else if unsafe !connections[slot].handshakeOutput.isEmpty {
             sendHandshake(slot)
-        } else if unsafe connections[slot].replyCount > 0 {
-            gatherReplies(slot)
-            if sendNow(slot) {
-                queueSend(slot)
-                pump(slot)
-            }
+        } else if unsafe connections[slot].replyCount > 0, sendReplies(slot) {
+            if unsafe connections[slot].replyCount > 0 { queueSend(slot) }
+            pump(slot)
         }
         // Nothing was left to send: that may be what a connection's end waits for.
         if unsafe !connections[slot].isSending { finishIfIdle(slot) }
+    }
+
+    /// Sends what is ready of a client that has a processor for itself, before more of it is parsed: it does something with
+    /// that and makes its next requests while the loop works on.
+    mutating func sendAtOnce(_ slot: Int) {
+        hasSplicedReply = false
+        smallWrites.noteSend()
+        guard shared.hasIdleProcessor, unsafe !connections[slot].isSending && !connections[slot].encryptsHere,
+            unsafe connections[slot].handshakeOutput.isEmpty && connections[slot].replyCount > 0
+        else { return }
+        clock.settle()
+        gatherReplies(slot)
+        _ = sendNow(slot)
+    }
+
+    /// Sends replies, as many as it takes to have others wait.
+    ///
+    /// - Returns: whether all that was tried is sent.
+    private mutating func sendReplies(_ slot: Int) -> Bool {
+        var left = Self.sendLimitBytes
+        repeat {
+            gatherReplies(slot)
+            left -= unsafe connections[slot].sendBytesLeft
+            guard sendNow(slot) else { return false }
+        } while unsafe left > 0 && connections[slot].replyCount > 0
+        return true
     }
 
     private mutating func sendHandshake(_ slot: Int) {
@@ -191,16 +218,27 @@ extension Loop {
         submitSend(slot, vectorCount: 1, byteCount: output.count)
     }
 
-    /// Gathers the headers and data of as many replies as one send takes, always at least one.
+    /// Gathers the headers and data of as many replies as one send takes, always at least one. What is spliced is gathered by
+    /// itself, but for replies without data.
     mutating func gatherReplies(_ slot: Int) {
         var vectorCount = 0
         var byteCount = 0
         var replyCount = 0
         let vectors = unsafe connections[slot].vectors
-        while unsafe replyCount < connections[slot].replyCount, byteCount < Self.sendLimitBytes {
+        unsafe connections[slot].isSpliced = false
+        var limit = Self.sendLimitBytes
+        while unsafe replyCount < connections[slot].replyCount, byteCount < limit {
             let place = unsafe self.slot(connections[slot].reply(at: replyCount), of: slot)
             let partCount = unsafe requests[place].partCount
             guard vectorCount + 2 * partCount <= Connection.maximumVectors else { break }
+            let isSpliced = unsafe requests[place].source == .splice
+            if unsafe isSpliced != connections[slot].isSpliced {
+                guard unsafe byteCount == 0 || requests[place].hasNoData && !isSpliced else { break }
+                if isSpliced {
+                    unsafe connections[slot].isSpliced = true
+                    limit = Self.spliceLimitBytes
+                }
+            }
             var header = unsafe headerArea + place * RequestSlot.headerAreaBytes
             for number in 0..<partCount {
                 let part = unsafe requests[place].parts[number]
@@ -236,6 +274,7 @@ extension Loop {
     ///
     /// - Returns: whether it was all.
     mutating func sendNow(_ slot: Int) -> Bool {
+        guard unsafe !connections[slot].isSpliced else { return sendSpliced(slot) }
         let flags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
         let count = unsafe sendmsg(connections[slot].descriptor, connections[slot].message, flags)
         if count > 0 { counters[.sentBytes].add(UInt64(count)) }
@@ -250,7 +289,7 @@ extension Loop {
         return false
     }
 
-    private mutating func submitMessage(_ slot: Int) {
+    mutating func submitMessage(_ slot: Int) {
         unsafe connections[slot].isSending = true
         sendsUnderWay += 1
         unsafe ring.sendMessage(
@@ -292,7 +331,7 @@ extension Loop {
         finishIfIdle(slot)
     }
 
-    private mutating func releaseSentReplies(_ slot: Int) {
+    mutating func releaseSentReplies(_ slot: Int) {
         let count = unsafe connections[slot].repliesInSend
         for number in 0..<count { releaseRequest(unsafe connections[slot].reply(at: number), slot) }
         unsafe connections[slot].removeReplies(count)
@@ -300,7 +339,7 @@ extension Loop {
     }
 
     /// The kernel took less than everything: the message becomes what is left.
-    private func skipSent(_ count: Int, _ slot: Int) {
+    func skipSent(_ count: Int, _ slot: Int) {
         let message = unsafe connections[slot].message
         var skipped = count
         var vector = unsafe message.pointee.msg_iov

@@ -44,7 +44,7 @@ extension Loop {
         guard unsafe connections[slot].freeRequestCount > 0 else { return false }
         let needs = served.bufferNeeds
         let cached = unsafe cachedData(of: served, slot)
-        let pages = unsafe cached == nil ? (needs.byteCount + PageArena.pageBytes - 1) / PageArena.pageBytes : 0
+        let pages = unsafe cached.place == nil ? (needs.byteCount + PageArena.pageBytes - 1) / PageArena.pageBytes : 0
         guard let (first, isStaged) = allocate(pages, slot) else { return false }
         guard let request = unsafe connections[slot].takeRequest() else { return false }
         let place = self.slot(request, of: slot)
@@ -56,11 +56,11 @@ extension Loop {
                 isStaged ? stage.pointer(toPage: first) : connections[slot].arena.pointer(toPage: first)
         }
         entry.bufferBytes = pages * PageArena.pageBytes
-        if let cached = unsafe cached {
-            unsafe entry.buffer = cached
+        if let place = unsafe cached.place {
+            unsafe entry.buffer = place
             entry.bufferBytes = needs.byteCount
-            entry.isMapped = true
-            mappedBytes += needs.byteCount
+            entry.source = unsafe cached.source
+            if entry.source == .mapping { mappedBytes += needs.byteCount }
         }
         entry.firstPage = first
         entry.pageCount = pages
@@ -116,10 +116,8 @@ extension Loop {
 
     /// Gives a request's memory back.
     mutating func releaseBuffer(_ place: Int, _ slot: Int) {
-        if unsafe requests[place].isMapped {
-            unsafe requests[place].isMapped = false
-            mappedBytes -= unsafe requests[place].bufferBytes
-        }
+        if unsafe requests[place].source == .mapping { mappedBytes -= unsafe requests[place].bufferBytes }
+        unsafe requests[place].source = .memory
         let pages = unsafe requests[place].pageCount
         guard pages > 0 else { return }
         let first = unsafe requests[place].firstPage
@@ -211,7 +209,7 @@ extension Loop {
             case .reply(let error):
                 finish(request, slot, error)
                 return
-            case .perform where unsafe requests[place].isMapped:
+            case .perform where unsafe requests[place].source != .memory:
                 next = self.effect(of: .finished, place, export)
                 continue
             case .perform(let operation, let bufferOffset):

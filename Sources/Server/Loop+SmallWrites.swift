@@ -63,15 +63,4 @@ extension Loop {
         }
         return progress
     }
-
-    /// Sends what is ready of a client that has a processor for itself: it makes its next requests while the loop writes.
-    mutating func sendBetweenWrites(_ slot: Int) {
-        smallWrites.noteSend()
-        guard shared.hasIdleProcessor, unsafe !connections[slot].isSending && !connections[slot].encryptsHere,
-            unsafe connections[slot].handshakeOutput.isEmpty && connections[slot].replyCount > 0
-        else { return }
-        clock.settle()
-        gatherReplies(slot)
-        _ = sendNow(slot)
-    }
 }

@@ -16,6 +16,9 @@ struct LoopExport {
     let entry: ExportEntry
     /// What this loop counts of it.
     let cells: ExportCells
+    /// When it was last found that the kernel says what is in the page cache, in seconds since the loop began. A process that
+    /// becomes another user may no longer be told.
+    var toldAt = -1
 
     init(_ entry: ExportEntry, loop: Int) {
         served = entry.drive
@@ -57,9 +60,13 @@ struct Loop: ~Copyable {
     /// Where the kernel puts the number of things that came into the mailbox.
     let mailCount: UnsafeMutablePointer<UInt64>
     var hasMail = false
+    /// Large replies from the page cache go through it.
+    var pipe: PagePipe
     /// Room for a chunk of the page cache that is looked at.
     let scratch: UnsafeMutableRawPointer
     var smallWrites = SmallWrites()
+    /// A reply has been queued that is better sent at once.
+    var hasSplicedReply = false
     var polling = BusyPolling()
     /// Of all connections: with an operation on the medium, or parked before the write gate.
     var requestsUnderWay = 0
@@ -100,6 +107,7 @@ struct Loop: ~Copyable {
         let requestCapacity = capacity * Limits.requestsPerConnection
         let ring = try Ring(entries: 1024, completions: 4096)
         let stage = try PageArena(pageCount: Limits.stagePages)
+        let pipe = try PagePipe()
         // Mapped, not allocated: what no connection uses costs nothing.
         let requestMemory = try unsafe mapMemory(byteCount: requestCapacity * MemoryLayout<RequestSlot>.stride)
         let headerMemory = try unsafe mapMemory(byteCount: requestCapacity * RequestSlot.headerAreaBytes)
@@ -114,6 +122,7 @@ struct Loop: ~Copyable {
         self.ring = ring
         unsafe scratch = chunkMemory
         self.stage = stage
+        self.pipe = pipe
         unsafe requests = requestMemory.bindMemory(to: RequestSlot.self, capacity: requestCapacity)
         unsafe connections = UnsafeMutablePointer<Connection>.allocate(capacity: capacity)
         unsafe freeConnections = UnsafeMutablePointer<UInt16>.allocate(capacity: capacity)
@@ -174,6 +183,7 @@ struct Loop: ~Copyable {
         case .medium: mediumCompleted(completion.result, of: Int(token.request), on: connection)
         case .goOn: goOn(Int(token.request), on: connection)
         case .send: sent(completion.result, on: connection)
+        case .room: sendMore(on: connection)
         case .accept: accepted(completion, listener: connection)
         case .adopt: adopt(completion.result)
         // What waits for the gate is looked at in every turn.

@@ -30,14 +30,15 @@ struct RequestSlot {
     var bufferBytes = 0
     var firstPage = 0
     var pageCount = 0
-    /// The buffer is the page cache's memory: a READ that is sent without being read. Only the kernel may look at it.
-    var isMapped = false
+    var source = DataSource.memory
     /// The buffer is where the payload was received, and is the request's until it is written.
     var isInPlace = false
     /// The pages are the loop's, not the connection's.
     var isStaged = false
     var parts = InlineArray<8, ReplyPart>(repeating: ReplyPart(headerBytes: 0))
     var partCount = 0
+    /// The reply is headers only.
+    var hasNoData: Bool { partCount == 1 && parts[0].dataBytes == 0 }
     /// The request has entered its drive's write gate, together with others or alone.
     var gate = GateState.outside
     /// The mark of its connection when it began.
@@ -49,6 +50,16 @@ struct RequestSlot {
 
     /// The next request in the list of those that the gate did not let in.
     var nextParked: Int32 = -1
+
+    /// What the buffer is.
+    enum DataSource {
+        /// Memory of the connection or the loop, or where the payload was received.
+        case memory
+        /// The page cache's memory: a READ that is sent without being read. Only the kernel may look at it.
+        case mapping
+        /// The same, and its pages are spliced into the socket: the kernel does not copy them either.
+        case splice
+    }
 
     enum GateState {
         case outside

@@ -5,6 +5,8 @@ enum Operation: UInt8 {
     case accept
     case receive
     case send
+    /// A socket has room again for what is sent without the ring.
+    case room
     case medium
     /// A request that takes many steps goes on, after others had their turn.
     case goOn

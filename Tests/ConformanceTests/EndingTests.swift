@@ -47,16 +47,16 @@ import Testing
     }
 
     // 164: a client that stops sending without DISC still gets what it asked for.
-    @Test(arguments: [false, true], [100, 1000])
-    func aClientThatEndsSendingGetsItsReplies(tcp: Bool, count: Int) throws {
+    @Test(arguments: [false, true], [(100, 8192), (1000, 8192), (200, 65_536)])
+    func aClientThatEndsSendingGetsItsReplies(tcp: Bool, _ load: (count: Int, bytes: Int)) throws {
         let content = pattern(1 << 20)
         let image = try ServedImage(content: content, options: ["--listen", "tcp:127.0.0.1:0"])
         let client = try image.server.open(tcp: tcp)
-        try client.send((0..<count).flatMap { client.register(.read($0 % 250 * 4096, 8192)).bytes })
+        try client.send((0..<load.count).flatMap { client.register(.read($0 % 240 * 4096, load.bytes)).bytes })
         client.endSending()
-        for _ in 0..<count {
+        for _ in 0..<load.count {
             let reply = try client.reply()
-            #expect(reply.data == content.bytes(Int(reply.request.offset), 8192))
+            #expect(reply.data == content.bytes(Int(reply.request.offset), load.bytes))
         }
         #expect(client.isClosedByServer())
     }

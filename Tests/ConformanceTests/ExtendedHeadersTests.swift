@@ -80,8 +80,11 @@ import Testing
         for block in stride(from: 0, to: Self.size, by: 3 * 4096) {
             content.overwrite(block, with: pattern(4096, seed: UInt64(block + 1)))
         }
-        let image = try ServedImage(sizeBytes: Self.size, content: content)
+        let image = try ServedImage(sizeBytes: Self.size)
         let client = try image.open(.extended)
+        for block in stride(from: 0, to: Self.size, by: 3 * 4096) {
+            try client.performSuccessfully(.write(block, content.bytes(block, 4096)))
+        }
         for count in [4096, 8192, 30_000, 40_000, 1 << 19] {
             let reply = try client.performSuccessfully(.read(4096, count))
             #expect(reply.data.difference(from: content.bytes(4096, count)) == nil)

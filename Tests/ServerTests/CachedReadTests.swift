@@ -133,4 +133,23 @@ import Testing
         }
         #expect(try loops.stop(), "a connection has been forgotten")
     }
+
+    /// What is stored goes out in one piece to a client that understands chunks, from the page cache; holes are said.
+    @Test func chunksOfWhatIsStoredAndHoles() throws {
+        let size = 4 << 20
+        let content = pattern(1 << 20, 6)
+        let path = try folder.file("disk.img", sizeBytes: UInt64(size), beginning: content)
+        let medium = try Medium(path: path, cache: .writeback, readOnly: false)
+        defer { medium.close() }
+        #expect(medium.residentBytes(at: 4096, count: 1 << 19) != nil, "what was just written is in the page cache")
+        #expect(medium.isStored(at: 4096, count: 1 << 19))
+        #expect(!medium.isStored(at: 1 << 19, count: 1 << 20))
+        #expect(!medium.isStored(at: 2 << 20, count: 1 << 19))
+        let descriptor = open(path, O_RDWR)
+        defer { close(descriptor) }
+        #expect(fsync(descriptor) == 0 && posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED) == 0)
+        #expect(medium.residentBytes(at: 4096, count: 1 << 19) == nil, "the page cache was emptied")
+        #expect(medium.residentBytes(at: UInt64(size) - 4096, count: 8192) == nil)
+        #expect(medium.residentBytes(at: UInt64.max, count: 4096) == nil)
+    }
 }

@@ -29,6 +29,8 @@ final class RunningLoops: Sendable {
         _ medium: Medium, loops: Int = 1, limits: Limits = Limits(), in folder: TemporaryFolder,
         export change: (inout ServedExport) -> Void = { _ in }
     ) throws {
+        // As a server does at its beginning.
+        signal(SIGPIPE, SIG_IGN)
         path = folder.path + "/" + UUID().uuidString.prefix(8)
         let internet = try Listener.open(.tcp(host: "127.0.0.1", port: 0))
         guard case .tcp(_, let port) = internet.first?.endpoint else { throw EndpointError.malformed("") }

@@ -1,0 +1,124 @@
+// Pages of a file on their way into a socket, without being copied: splice(2), pipe(7).
+
+import CLibURing
+import Glibc
+
+/// A pipe through which pages of the page cache go into sockets: it holds references to them, not bytes.
+///
+/// What a socket has taken this way it shares with the file until its reader has it: a write to the file in the meantime
+/// shows.
+public struct PagePipe: ~Copyable {
+    private let readEnd: Int32
+    private let writeEnd: Int32
+    /// Where what a socket does not take goes.
+    private let nothing: Int32
+    /// What is in it.
+    public private(set) var byteCount = 0
+
+    /// As much as an unprivileged process may have (`pipe-max-size`).
+    private static let wantedBytes: Int32 = 1 << 20
+
+    /// Why no more bytes have gone into a socket.
+    public enum End: Equatable, Sendable {
+        /// All have.
+        case done
+        /// The socket has no more room now.
+        case full
+        /// This kind of socket cannot do it.
+        case unable
+        /// The socket is of no more use; the errno.
+        case lost(Int32)
+    }
+
+    /// Makes a pipe.
+    public init() throws(RingError) {
+        var ends: (Int32, Int32) = (-1, -1)
+        let result = unsafe withUnsafeMutableBytes(of: &ends) {
+            unsafe pipe2($0.baseAddress?.assumingMemoryBound(to: Int32.self), O_CLOEXEC | O_NONBLOCK)
+        }
+        guard result == 0 else { throw .descriptor(errno: errno) }
+        let nothing = unsafe open("/dev/null", O_WRONLY | O_CLOEXEC)
+        guard nothing >= 0 else {
+            let code = errno
+            close(ends.0)
+            close(ends.1)
+            throw .descriptor(errno: code)
+        }
+        (readEnd, writeEnd) = ends
+        self.nothing = nothing
+        // A smaller one does it, too, in more steps.
+        _ = fcntl(writeEnd, Int32(LINUX_F_SETPIPE_SZ), Self.wantedBytes)
+    }
+
+    deinit {
+        close(readEnd)
+        close(writeEnd)
+        close(nothing)
+    }
+
+    /// Adds bytes of a file, without copying them where they are in its page cache. For others the call waits.
+    ///
+    /// - Parameters:
+    ///   - offset: where they begin, in bytes.
+    ///   - count: how many, above zero.
+    /// - Returns: how many it was: fewer where the pipe is full or the file ends, none also where the medium fails.
+    public mutating func add(_ file: Int32, offset: UInt64, count: Int) -> Int {
+        var offset = off_t(clamping: offset)
+        let added = max(0, unsafe Self.move(file, &offset, to: writeEnd, count))
+        byteCount += added
+        return added
+    }
+
+    /// Adds a copy of bytes, with the same returns.
+    public mutating func add(_ bytes: UnsafeRawPointer, count: Int) -> Int {
+        let added = max(0, unsafe write(writeEnd, bytes, count))
+        byteCount += added
+        return added
+    }
+
+    /// Sends what is in the pipe. What the socket does not take is forgotten.
+    ///
+    /// SIGPIPE has to be ignored. The socket, which blocks otherwise, does not for as long as this takes: splice(2) tells it
+    /// nothing of a flag of its own. (It cannot be so for ever: a ring that has a thread wait for a socket, as it does for a
+    /// send to a client that sends no more, takes EAGAIN for an answer.)
+    ///
+    /// - Returns: how many bytes the socket has taken, and why not more.
+    public mutating func send(to socket: Int32) -> (sentBytes: Int, end: End) {
+        _ = fcntl(socket, F_SETFL, O_NONBLOCK)
+        defer { _ = fcntl(socket, F_SETFL, 0) }
+        let total = byteCount
+        while byteCount > 0 {
+            let moved = unsafe Self.move(readEnd, nil, to: socket, byteCount)
+            guard moved > 0 else {
+                let code = moved < 0 ? errno : EPIPE
+                let sent = total - byteCount
+                empty()
+                switch code {
+                case EAGAIN: return (sent, .full)
+                case EINVAL, EOPNOTSUPP: return (sent, .unable)
+                default: return (sent, .lost(code))
+                }
+            }
+            byteCount -= moved
+        }
+        return (total, .done)
+    }
+
+    private mutating func empty() {
+        while byteCount > 0 {
+            let moved = unsafe Self.move(readEnd, nil, to: nothing, byteCount)
+            precondition(moved > 0, "a pipe gives what is in it")
+            byteCount -= moved
+        }
+    }
+
+    /// splice(2), which does not wait for the pipe.
+    private static func move(
+        _ source: Int32, _ offset: UnsafeMutablePointer<off_t>?, to target: Int32, _ count: Int
+    ) -> Int {
+        while true {
+            let moved = unsafe splice(source, offset, target, nil, count, UInt32(LINUX_SPLICE_F_NONBLOCK))
+            guard moved < 0 && errno == EINTR else { return moved }
+        }
+    }
+}

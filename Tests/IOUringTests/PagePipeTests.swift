@@ -1,0 +1,128 @@
+// Pages of a file that go into a socket through a pipe: splice(2).
+
+import Glibc
+import Testing
+
+@testable import IOUring
+
+@Suite struct PagePipeTests {
+    private func receive(_ socket: Int32, _ count: Int) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var filled = 0
+        while filled < count {
+            let more = bytes.withUnsafeMutableBytes { recv(socket, $0.baseAddress! + filled, count - filled, 0) }
+            guard more > 0 else { break }
+            filled += more
+        }
+        return Array(bytes[..<filled])
+    }
+
+    /// Bytes of memory and of a file, at no boundary of pages, arrive in their order.
+    @Test func bytesAndPagesArriveInTheirOrder() throws {
+        let content = pattern(100_000)
+        let file = try NamelessFile(content)
+        let sockets = try SocketPair()
+        var pipe = try PagePipe()
+        let head = pattern(16)
+        for offset in [0, 1, 4095, 60_001] {
+            #expect(head.withUnsafeBytes { pipe.add($0.baseAddress!, count: 16) } == 16)
+            #expect(pipe.add(file.descriptor, offset: UInt64(offset), count: 30_000) == 30_000)
+            #expect(pipe.byteCount == 30_016)
+            let (sent, end) = pipe.send(to: sockets.one)
+            #expect(sent == 30_016 && end == .done && pipe.byteCount == 0)
+            #expect(receive(sockets.other, 30_016) == head + content[offset..<offset + 30_000])
+        }
+    }
+
+    /// Behind the end there is nothing, and a file that cannot be read has nothing either.
+    @Test func whatIsNotThereIsNotAdded() throws {
+        let file = try NamelessFile(pattern(5000))
+        var pipe = try PagePipe()
+        #expect(pipe.add(file.descriptor, offset: 4000, count: 4096) == 1000)
+        #expect(pipe.add(file.descriptor, offset: 5000, count: 4096) == 0)
+        #expect(pipe.add(file.descriptor, offset: UInt64.max, count: 4096) == 0)
+        #expect(pipe.add(-1, offset: 0, count: 4096) == 0)
+        #expect(pipe.byteCount == 1000)
+    }
+
+    /// A pipe has an end; what was added up to there can be sent.
+    @Test func aFullPipeTakesNoMore() throws {
+        let content = pattern(4 << 20)
+        let file = try NamelessFile(content)
+        var pipe = try PagePipe()
+        let added = pipe.add(file.descriptor, offset: 0, count: content.count)
+        #expect(added >= 65_536 && added < content.count && added % 4096 == 0)
+        #expect(pipe.add(file.descriptor, offset: 0, count: 4096) == 0)
+        #expect(content.withUnsafeBytes { pipe.add($0.baseAddress!, count: 1) } == 0)
+    }
+
+    /// Of what a socket has no room for nothing is left behind, so that the next one who uses the pipe gets his own.
+    @Test func whatASocketDoesNotTakeIsForgotten() throws {
+        let content = pattern(1 << 20)
+        let file = try NamelessFile(content)
+        let sockets = try SocketPair()
+        var pipe = try PagePipe()
+        var sent = 0
+        while true {
+            #expect(pipe.add(file.descriptor, offset: UInt64(sent % 65_536), count: 65_536) == 65_536)
+            let (count, end) = pipe.send(to: sockets.one)
+            #expect(pipe.byteCount == 0)
+            sent += count
+            if end == .full { break }
+            #expect(end == .done && count == 65_536)
+        }
+        let others = try SocketPair()
+        #expect(pipe.add(file.descriptor, offset: 7, count: 5000) == 5000)
+        #expect(pipe.send(to: others.one) == (5000, .done))
+        #expect(receive(others.other, 5000) == Array(content[7..<5007]))
+        // What was taken is there, and the socket has room again when it was read.
+        #expect(receive(sockets.other, sent).count == sent)
+        #expect(pipe.add(file.descriptor, offset: 0, count: 4096) == 4096)
+        #expect(pipe.send(to: sockets.one) == (4096, .done))
+    }
+
+    /// A peer that is gone, and what is no socket at all.
+    @Test func aSocketThatIsOfNoUse() throws {
+        // splice(2) has no MSG_NOSIGNAL.
+        signal(SIGPIPE, SIG_IGN)
+        let file = try NamelessFile(pattern(8192))
+        let sockets = try SocketPair()
+        sockets.shutOther()
+        var pipe = try PagePipe()
+        #expect(pipe.add(file.descriptor, offset: 0, count: 8192) == 8192)
+        #expect(pipe.send(to: sockets.one) == (0, .lost(EPIPE)))
+        #expect(pipe.add(file.descriptor, offset: 0, count: 8192) == 8192)
+        #expect(pipe.send(to: -1) == (0, .lost(EBADF)))
+        #expect(pipe.byteCount == 0)
+    }
+
+    /// The ring says when there is room, and when there never will be.
+    @Test func roomIsWaitedFor() throws {
+        let file = try NamelessFile(pattern(65_536))
+        let sockets = try SocketPair()
+        var pipe = try PagePipe()
+        var ring = try Ring(entries: 8, completions: 16)
+        var sent = 0
+        while true {
+            #expect(pipe.add(file.descriptor, offset: 0, count: 65_536) == 65_536)
+            let (count, end) = pipe.send(to: sockets.one)
+            sent += count
+            if end == .full { break }
+        }
+        ring.awaitRoom(sockets.one, userData: 5)
+        try ring.submitAndWait(0)
+        #expect(ring.completionsReady == 0)
+        #expect(receive(sockets.other, sent).count == sent)
+        let completion = try ring.next()
+        #expect(completion.userData == 5 && completion.result & Int32(POLLOUT) != 0)
+        while true {
+            #expect(pipe.add(file.descriptor, offset: 0, count: 65_536) == 65_536)
+            if pipe.send(to: sockets.one).end == .full { break }
+        }
+        ring.awaitRoom(sockets.one, userData: 6)
+        try ring.submitAndWait(0)
+        #expect(ring.completionsReady == 0)
+        sockets.shutOther()
+        #expect(try ring.next().userData == 6)
+    }
+}
