@@ -60,4 +60,10 @@ public enum LinuxFile {
         let found = lseek(descriptor, off_t(clamping: offset), Int32(LINUX_SEEK_HOLE))
         return found < 0 ? nil : UInt64(found)
     }
+
+    /// `FIONREAD`: how many bytes a socket has received that nobody has taken.
+    public static func receivedBytes(_ socket: Int32) -> Int {
+        var count: Int32 = 0
+        return unsafe ioctl(socket, UInt(FIONREAD), &count) == 0 ? Int(max(0, count)) : 0
+    }
 }

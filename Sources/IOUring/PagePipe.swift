@@ -1,9 +1,10 @@
-// Pages of a file on their way into a socket, without being copied: splice(2), pipe(7).
+// Pages on their way from a file into a socket, or from a socket towards a file, without being copied: splice(2), pipe(7).
 
 import CLibURing
 import Glibc
 
-/// A pipe through which pages of the page cache go into sockets: it holds references to them, not bytes.
+/// A pipe through which pages of the page cache go into sockets, and what sockets have received goes to files: it holds
+/// references to pages, not bytes.
 ///
 /// What a socket has taken this way it shares with the file until its reader has it: a write to the file in the meantime
 /// shows.
@@ -16,7 +17,7 @@ public struct PagePipe: ~Copyable {
     public private(set) var byteCount = 0
 
     /// As much as an unprivileged process may have (`pipe-max-size`).
-    private static let wantedBytes: Int32 = 1 << 20
+    public static let largestBytes: Int32 = 1 << 20
 
     /// Why no more bytes have gone into a socket.
     public enum End: Equatable, Sendable {
@@ -30,8 +31,8 @@ public struct PagePipe: ~Copyable {
         case lost(Int32)
     }
 
-    /// Makes a pipe.
-    public init() throws(RingError) {
+    /// Makes a pipe with a page for each 4 KiB of `byteCount`, or the smaller one that the system grants.
+    public init(byteCount: Int32 = largestBytes) throws(RingError) {
         var ends: (Int32, Int32) = (-1, -1)
         let result = unsafe withUnsafeMutableBytes(of: &ends) {
             unsafe pipe2($0.baseAddress?.assumingMemoryBound(to: Int32.self), O_CLOEXEC | O_NONBLOCK)
@@ -47,7 +48,7 @@ public struct PagePipe: ~Copyable {
         (readEnd, writeEnd) = ends
         self.nothing = nothing
         // A smaller one does it, too, in more steps.
-        _ = fcntl(writeEnd, Int32(LINUX_F_SETPIPE_SZ), Self.wantedBytes)
+        _ = fcntl(writeEnd, Int32(LINUX_F_SETPIPE_SZ), byteCount)
     }
 
     deinit {
@@ -71,7 +72,7 @@ public struct PagePipe: ~Copyable {
 
     /// Adds a copy of bytes, with the same returns.
     public mutating func add(_ bytes: UnsafeRawPointer, count: Int) -> Int {
-        let added = max(0, unsafe write(writeEnd, bytes, count))
+        let added = max(0, unsafe Glibc.write(writeEnd, bytes, count))
         byteCount += added
         return added
     }
@@ -104,7 +105,41 @@ public struct PagePipe: ~Copyable {
         return (total, .done)
     }
 
-    private mutating func empty() {
+    /// Adds bytes that a socket has received, without copying them: no more than are there, or the call waits
+    /// (``LinuxFile/receivedBytes(_:)``).
+    ///
+    /// - Returns: how many it was: fewer where the pipe is full.
+    public mutating func add(socket: Int32, count: Int) -> Int {
+        let added = max(0, unsafe Self.move(socket, nil, to: writeEnd, count))
+        byteCount += added
+        return added
+    }
+
+    /// Writes what is first in the pipe to a file, waiting for it.
+    ///
+    /// - Returns: how many bytes it was, or a negative errno.
+    public mutating func write(to file: Int32, offset: UInt64, count: Int) -> Int {
+        var offset = off_t(clamping: offset)
+        let written = unsafe splice(readEnd, nil, file, &offset, count, UInt32(LINUX_SPLICE_F_NONBLOCK))
+        guard written >= 0 else { return -Int(errno) }
+        byteCount -= written
+        return written
+    }
+
+    /// Takes all that is in the pipe out of it, to where there is room for it.
+    public mutating func empty(into target: UnsafeMutableRawPointer) {
+        var taken = 0
+        while byteCount > 0 {
+            let count = unsafe read(readEnd, target + taken, byteCount)
+            if count < 0 && errno == EINTR { continue }
+            precondition(count > 0, "a pipe gives what is in it")
+            taken += count
+            byteCount -= count
+        }
+    }
+
+    /// Forgets what is in the pipe.
+    public mutating func empty() {
         while byteCount > 0 {
             let moved = unsafe Self.move(readEnd, nil, to: nothing, byteCount)
             precondition(moved > 0, "a pipe gives what is in it")

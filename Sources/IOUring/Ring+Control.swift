@@ -11,6 +11,13 @@ extension Ring {
         unsafe entry.pointee.user_data = userData
     }
 
+    /// Cancels the operation that was prepared with `target`: it completes with `-ECANCELED`, or as it would have.
+    public mutating func cancel(_ target: UInt64, userData: UInt64) {
+        let entry = unsafe nextEntry()
+        unsafe io_uring_prep_cancel64(entry, target, 0)
+        unsafe entry.pointee.user_data = userData
+    }
+
     /// Completes at once: the caller comes back to something after it has looked at what else has completed.
     public mutating func noOperation(userData: UInt64) {
         let entry = unsafe nextEntry()

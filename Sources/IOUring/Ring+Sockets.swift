@@ -38,4 +38,10 @@ extension Ring {
         unsafe io_uring_prep_poll_add(entry, socket, UInt32(POLLOUT))
         unsafe entry.pointee.user_data = userData
     }
+    /// Completes when a socket has received something, or its end (poll(2), POLLIN).
+    public mutating func awaitInput(_ socket: Int32, userData: UInt64) {
+        let entry = unsafe nextEntry()
+        unsafe io_uring_prep_poll_add(entry, socket, UInt32(POLLIN))
+        unsafe entry.pointee.user_data = userData
+    }
 }

@@ -73,6 +73,12 @@ public struct Medium: Sendable {
         return file.writeNow(&task)
     }
 
+    /// Performs a write to a file from what is in a pipe, waiting for it.
+    public func writeNow(_ task: inout MediumTask, from pipe: inout PagePipe) -> MediumProgress {
+        guard case .file(let file) = storage else { preconditionFailure("only files are written by waiting") }
+        return file.writeNow(&task, from: &pipe)
+    }
+
     /// Reads a range of a file, waiting for it; what lies beyond the file's end reads as zeroes.
     ///
     /// - Returns: 0, or the errno of the failure.

@@ -197,6 +197,17 @@ struct RawFile: Sendable {
         return .finished
     }
 
+    /// See ``Medium/writeNow(_:from:)``.
+    func writeNow(_ task: inout MediumTask, from pipe: inout PagePipe) -> MediumProgress {
+        while task.remaining > 0 {
+            let result = pipe.write(to: bufferedDescriptor, offset: task.offset, count: Int(task.remaining))
+            if result == -Int(EINTR) { continue }
+            guard result > 0 else { return .failed(result == 0 ? ENOSPC : Int32(-result)) }
+            task.advance(UInt64(result))
+        }
+        return .finished
+    }
+
     /// See ``Medium/readNow(at:into:count:)``.
     func readNow(at offset: UInt64, into buffer: UnsafeMutableRawPointer, count: Int) -> Int32 {
         var filled = 0

@@ -55,6 +55,15 @@ struct Connection: ~Copyable {
     // Receiving
     var group: BufferGroup
     var isReceiving = false
+    var receiving = Receiving.asTheyCome
+    /// Of a socket that is asked: it has had something, and was not found empty since.
+    var mayHaveInput = false
+    /// Nothing of that has been taken.
+    var isInputNew = false
+    /// So many headers are taken before others have their turn.
+    var headersLeft = 0
+    /// Requests since the last large WRITE.
+    var othersInARow = 0
     /// The client sends no more; what has been received of it is still parsed.
     var isAtEndOfFile = false
     /// The client is to close first (ABORT, to read why its TLS has failed, or because its kind of socket wants it).
@@ -203,6 +212,9 @@ struct Connection: ~Copyable {
         receivedBytes = 0
         directory = ExportTable.Directory()
         isAtEndOfFile = false
+        receiving = .asTheyCome
+        mayHaveInput = false
+        othersInARow = 0
         awaitsEndOfFile = false
         endReason = nil
         headerCount = 0
@@ -215,6 +227,9 @@ struct Connection: ~Copyable {
         replyHead = 0
         arena.trim()
     }
+
+    /// The socket can be asked for what it has: nobody else receives from it, and there may be something.
+    var mayBeAsked: Bool { receiving == .exactly && mayHaveInput }
 
     /// How many bytes have to be there before anything can be done: a header, or the payload of a BLOCK_STATUS.
     var headerLength: Int {

@@ -59,9 +59,7 @@ extension Loop {
 
     /// How many bytes have come so far; what the socket holds has come, too.
     private func arrivedBytes(_ slot: Int) -> UInt64 {
-        var waiting: Int32 = 0
-        _ = unsafe ioctl(connections[slot].descriptor, UInt(FIONREAD), &waiting)
-        return unsafe connections[slot].receivedBytes &+ UInt64(max(0, waiting))
+        unsafe connections[slot].receivedBytes &+ UInt64(LinuxFile.receivedBytes(connections[slot].descriptor))
     }
 
     /// Something has happened on a connection that fences wait for.

@@ -26,7 +26,7 @@ extension Loop {
             pump(slot)
         } else if completion.result == 0 {
             endOfFile(slot)
-        } else if completion.result != -ENOBUFS {
+        } else if completion.result != -ENOBUFS && completion.result != -ECANCELED {
             noteLost(slot, -completion.result)
             abort(slot, .lost)
         }
@@ -35,14 +35,18 @@ extension Loop {
     }
 
     /// Arms the receive again when it has ended for want of buffers and there are some.
-    private mutating func resumeReceiving(_ slot: Int) {
+    mutating func resumeReceiving(_ slot: Int) {
         let phase = unsafe connections[slot].phase
         let isReading = unsafe phase == .handshake || phase == .transmission || connections[slot].awaitsEndOfFile
         guard isReading && phase != .closing, unsafe !connections[slot].isReceiving,
             unsafe !connections[slot].isAtEndOfFile,
             unsafe connections[slot].receivedCount < Int(Limits.receiveBuffers)
         else { return }
-        receive(slot)
+        if phase == .transmission, unsafe connections[slot].receiving != .asTheyCome {
+            awaitInput(slot)
+        } else {
+            receive(slot)
+        }
     }
 
     /// The client sends no more. What it has asked for completely is still done and answered.
@@ -81,7 +85,7 @@ extension Loop {
                 continue
             case .transmission:
                 guard unsafe !connections[slot].isFenced, advanceTransmission(slot) else { break }
-                if hasSplicedReply || smallWrites.areWorthSending { sendAtOnce(slot) }
+                if hasReplyToSend || smallWrites.areWorthSending { sendAtOnce(slot) }
                 continue
             case .draining, .closing, .free:
                 // Bytes behind DISC are ignored.
@@ -151,7 +155,10 @@ extension Loop {
     private mutating func gatherHeader(_ slot: Int) -> Bool {
         let length = unsafe connections[slot].headerLength
         while unsafe connections[slot].headerCount < length {
-            guard let bytes = unsafe connections[slot].nextBytes() else { return false }
+            guard let bytes = unsafe connections[slot].nextBytes() else {
+                guard receiveHeader(slot) else { return false }
+                continue
+            }
             let filled = unsafe connections[slot].headerCount
             let count = min(bytes.count, length - filled)
             for offset in 0..<count { unsafe connections[slot].header[filled + offset] = bytes[offset] }
@@ -165,12 +172,14 @@ extension Loop {
     /// vanishes in the middle, nothing reaches the drive.
     private mutating func takePayload(of request: Int, _ slot: Int) -> Bool {
         let place = self.slot(request, of: slot)
+        if let pipe = unsafe requests[place].source.pipe { return pipePayload(of: request, pipe, slot) }
         let length = Int(unsafe requests[place].served.lengthBytes)
         let filled = unsafe connections[slot].payloadCount
         guard let buffer = unsafe requests[place].buffer else { preconditionFailure("a payload has a place") }
         let target = unsafe buffer + requests[place].served.bufferNeeds.dataOffset + filled
-        let count = unsafe connections[slot].takeBytes(
+        var count = unsafe connections[slot].takeBytes(
             into: UnsafeMutableRawBufferPointer(start: target, count: length - filled))
+        if count == 0 { count = unsafe receivePayload(into: target, count: length - filled, slot) }
         guard count > 0 else { return false }
         unsafe connections[slot].payloadCount += count
         if filled + count == length {

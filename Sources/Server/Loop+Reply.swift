@@ -90,7 +90,7 @@ extension Loop {
         let maximumParts = min(
             RequestSlot.maximumParts - (failure == nil ? 0 : 1),
             (RequestSlot.headerAreaBytes - reserved) / reply.offsetHoleByteCount)
-        let joinsAll = unsafe served.flags.contains(.df) || requests[place].source != .memory
+        let joinsAll = unsafe served.flags.contains(.df) || requests[place].source.isPageCache
         var runs = unsafe ZeroRuns(data, offsetBytes: served.offsetBytes, joinsAll: joinsAll)
         var area = unsafe MutableRawSpan(_unsafeBytes: headerBytes(place))
         var areaCount = 0
@@ -130,7 +130,7 @@ extension Loop {
     mutating func queueReply(_ request: Int, _ slot: Int) {
         let place = self.slot(request, of: slot)
         countAnswer(place, slot)
-        if unsafe requests[place].source == .splice { hasSplicedReply = true }
+        if unsafe requests[place].source == .splice { hasReplyToSend = true }
         unsafe connections[slot].appendReply(request)
         queueSend(slot)
     }
@@ -184,7 +184,7 @@ extension Loop {
     /// Sends what is ready of a client that has a processor for itself, before more of it is parsed: it does something with
     /// that and makes its next requests while the loop works on.
     mutating func sendAtOnce(_ slot: Int) {
-        hasSplicedReply = false
+        hasReplyToSend = false
         smallWrites.noteSend()
         guard shared.hasIdleProcessor, unsafe !connections[slot].isSending && !connections[slot].encryptsHere,
             unsafe connections[slot].handshakeOutput.isEmpty && connections[slot].replyCount > 0

@@ -69,7 +69,9 @@ extension Loop {
         if served.command == .write {
             unsafe connections[slot].payloadRequest = request
             unsafe connections[slot].payloadCount = 0
+            chooseReceiving(place, slot)
         } else {
+            chooseReceiving(place, slot)
             start(request, on: slot)
         }
         return true
@@ -116,6 +118,7 @@ extension Loop {
 
     /// Gives a request's memory back.
     mutating func releaseBuffer(_ place: Int, _ slot: Int) {
+        releasePipe(place)
         if unsafe requests[place].source == .mapping { mappedBytes -= unsafe requests[place].bufferBytes }
         unsafe requests[place].source = .memory
         let pages = unsafe requests[place].pageCount
@@ -150,6 +153,7 @@ extension Loop {
         if payloadBytes > 0 {
             unsafe connections[slot].payloadRequest = request
             unsafe connections[slot].discardCount = Int(payloadBytes)
+            unsafe connections[slot].receiving = .asTheyCome
         } else {
             queueReply(request, slot)
         }
@@ -164,6 +168,7 @@ extension Loop {
         let place = self.slot(request, of: slot)
         arrive(place, slot)
         guard enterGate(place, slot) else {
+            leavePipe(place)
             park(place)
             hasNewlyParked = true
             return
@@ -209,7 +214,7 @@ extension Loop {
             case .reply(let error):
                 finish(request, slot, error)
                 return
-            case .perform where unsafe requests[place].source != .memory:
+            case .perform where unsafe requests[place].source.isPageCache:
                 next = self.effect(of: .finished, place, export)
                 continue
             case .perform(let operation, let bufferOffset):
@@ -224,9 +229,13 @@ extension Loop {
             }
             let medium = unsafe exports[export].medium
             let progress =
-                isQuick(place, medium)
-                ? writeNow(place, medium)
-                : unsafe medium.start(&requests[place].task, ring: &ring, userData: userData)
+                if let pipe = unsafe requests[place].source.pipe {
+                    writeFromPipe(place, pipe, medium)
+                } else if isQuick(place, medium) {
+                    writeNow(place, medium)
+                } else {
+                    unsafe medium.start(&requests[place].task, ring: &ring, userData: userData)
+                }
             steps += 1
             if progress == .finished, steps == Self.stepsPerTurn {
                 ring.noOperation(userData: Token(.goOn, connection: slot, request: request).userData)

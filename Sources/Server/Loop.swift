@@ -62,11 +62,15 @@ struct Loop: ~Copyable {
     var hasMail = false
     /// Large replies from the page cache go through it.
     var pipe: PagePipe
+    /// Large payloads come through these.
+    var pipes = PipePool()
     /// Room for a chunk of the page cache that is looked at.
     let scratch: UnsafeMutableRawPointer
     var smallWrites = SmallWrites()
+    /// Of those that come through a pipe.
+    var largeWrites = SmallWrites(slowNanoseconds: SmallWrites.slowPipedNanoseconds)
     /// A reply has been queued that is better sent at once.
-    var hasSplicedReply = false
+    var hasReplyToSend = false
     var polling = BusyPolling()
     /// Of all connections: with an operation on the medium, or parked before the write gate.
     var requestsUnderWay = 0
@@ -182,6 +186,7 @@ struct Loop: ~Copyable {
         case .receive: received(completion, on: connection)
         case .medium: mediumCompleted(completion.result, of: Int(token.request), on: connection)
         case .goOn: goOn(Int(token.request), on: connection)
+        case .input: inputCame(on: connection)
         case .send: sent(completion.result, on: connection)
         case .room: sendMore(on: connection)
         case .accept: accepted(completion, listener: connection)

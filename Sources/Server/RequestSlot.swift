@@ -52,13 +52,24 @@ struct RequestSlot {
     var nextParked: Int32 = -1
 
     /// What the buffer is.
-    enum DataSource {
+    enum DataSource: Equatable {
         /// Memory of the connection or the loop, or where the payload was received.
         case memory
         /// The page cache's memory: a READ that is sent without being read. Only the kernel may look at it.
         case mapping
         /// The same, and its pages are spliced into the socket: the kernel does not copy them either.
         case splice
+        /// Memory as well, but what has arrived of the payload is in a pipe of the loop.
+        case pipe(Int)
+
+        /// The buffer is the page cache's.
+        var isPageCache: Bool { self == .mapping || self == .splice }
+
+        /// The number of the pipe.
+        var pipe: Int? {
+            guard case .pipe(let number) = self else { return nil }
+            return number
+        }
     }
 
     enum GateState {

@@ -11,6 +11,9 @@ struct SmallWrites {
     static let largestBytes: UInt64 = 32 << 10
     /// A quick write takes a few microseconds.
     static let slowNanoseconds: UInt64 = 250_000
+    /// A quick write of the largest that come through a pipe takes a tenth of a millisecond.
+    static let slowPipedNanoseconds: UInt64 = 2_000_000
+    private let limitNanoseconds: UInt64
     static let firstPenalty = 64
     static let largestPenalty = 8192
     /// While the loop writes on, its client can do something with so many replies.
@@ -20,6 +23,11 @@ struct SmallWrites {
     private var toSkip = 0
     private var penalty = firstPenalty
     private var unsent = 0
+
+    /// Writes that are slow when they take longer.
+    init(slowNanoseconds: UInt64 = slowNanoseconds) {
+        limitNanoseconds = slowNanoseconds
+    }
 
     /// The loop does the next one.
     var areQuick: Bool { toSkip == 0 }
@@ -35,7 +43,7 @@ struct SmallWrites {
     /// The loop has done one.
     mutating func learn(nanoseconds: UInt64) {
         unsent += 1
-        if nanoseconds > Self.slowNanoseconds {
+        if nanoseconds > limitNanoseconds {
             toSkip = penalty
             penalty = min(2 * penalty, Self.largestPenalty)
         } else if penalty > Self.firstPenalty {

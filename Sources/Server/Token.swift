@@ -4,6 +4,8 @@
 enum Operation: UInt8 {
     case accept
     case receive
+    /// A socket has something that is received without the ring.
+    case input
     case send
     /// A socket has room again for what is sent without the ring.
     case room

@@ -125,4 +125,45 @@ import Testing
         sockets.shutOther()
         #expect(try ring.next().userData == 6)
     }
+
+    /// What a socket has received goes through the pipe into a file, from any place in a page to any other.
+    @Test func whatASocketReceivesGoesIntoAFile() throws {
+        let sockets = try SocketPair()
+        let file = try NamelessFile([UInt8](repeating: 0, count: 200_000))
+        var pipe = try PagePipe(byteCount: 1 << 19)
+        let content = pattern(100_000)
+        sockets.sendFromOther(content)
+        #expect(LinuxFile.receivedBytes(sockets.one) == content.count)
+        #expect(pipe.add(socket: sockets.one, count: 28) == 28)
+        var head = [UInt8](repeating: 0, count: 28)
+        head.withUnsafeMutableBytes { pipe.empty(into: $0.baseAddress!) }
+        #expect(head == Array(content[..<28]) && pipe.byteCount == 0)
+        var added = 28
+        while added < content.count { added += pipe.add(socket: sockets.one, count: content.count - added) }
+        #expect(LinuxFile.receivedBytes(sockets.one) == 0)
+        var written = 28
+        while written < content.count {
+            let count = pipe.write(to: file.descriptor, offset: UInt64(4096 + written), count: content.count - written)
+            try #require(count > 0)
+            written += count
+        }
+        var found = [UInt8](repeating: 1, count: content.count)
+        #expect(pread(file.descriptor, &found, found.count, 4096) == found.count)
+        #expect(found == [UInt8](repeating: 0, count: 28) + content[28...])
+        #expect(pipe.byteCount == 0)
+    }
+
+    /// A file that cannot be written leaves the pipe as it is, and what nobody wants is forgotten.
+    @Test func aFileThatCannotBeWritten() throws {
+        let sockets = try SocketPair()
+        sockets.sendFromOther(pattern(5000))
+        var pipe = try PagePipe()
+        #expect(pipe.add(socket: sockets.one, count: 5000) == 5000)
+        let readable = open("/proc/self/exe", O_RDONLY)
+        defer { close(readable) }
+        #expect(pipe.write(to: readable, offset: 0, count: 5000) == -Int(EBADF))
+        #expect(pipe.byteCount == 5000)
+        pipe.empty()
+        #expect(pipe.byteCount == 0)
+    }
 }

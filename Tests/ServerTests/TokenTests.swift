@@ -8,7 +8,7 @@ import Testing
 @Suite struct TokenTests {
     @Test func everyOperationComesBack() {
         let operations = (UInt8.min...UInt8.max).compactMap(Operation.init(rawValue:))
-        #expect(operations.count == 12)
+        #expect(operations.count == 13)
         var seen = Set<UInt64>()
         for operation in operations {
             for connection in [0, 1, 127, 255, 256, 65535] {

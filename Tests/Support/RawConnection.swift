@@ -100,6 +100,19 @@ public final class RawConnection {
         }
     }
 
+    /// Sends a byte out of band, over TCP: it is none of the stream (tcp(7)).
+    public func sendUrgent(_ byte: UInt8) throws {
+        var byte = byte
+        guard Glibc.send(descriptor, &byte, 1, Int32(MSG_OOB) | Int32(MSG_NOSIGNAL)) == 1 else {
+            throw Failure.cannotSend(errno)
+        }
+    }
+
+    /// Sends no more.
+    public func endSending() {
+        Glibc.shutdown(descriptor, Int32(SHUT_WR))
+    }
+
     /// Closes the socket; once is enough.
     public func close() {
         Glibc.shutdown(descriptor, Int32(SHUT_RDWR))
