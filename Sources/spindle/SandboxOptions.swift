@@ -105,9 +105,10 @@ struct PreparedSandbox {
     }
 
     /// Compares the limit of descriptors with what the server may need.
-    mutating func checkDescriptors(connections: Int, exports: Int) {
-        // The program's own: standard streams, listeners, rings, clients of the control socket, and a few for a moment.
-        let needed = connections + exports + 128
+    mutating func checkDescriptors(connections: Int, exports: Int, loops: Int) {
+        // The program's own: standard streams, listeners, clients of the control socket, and a few for a moment; and of each
+        // loop a ring and five pipes.
+        let needed = connections + exports + 128 + 16 * loops
         if let limit = DescriptorLimit.raise(toHold: needed) {
             warnings.append(
                 """

@@ -136,9 +136,10 @@ struct Serve: ParsableCommand {
         defer { privateSocket?.remove() }
         let operators = try ControlService(control: control.control, metrics: control.metrics)
         defer { operators.stop() }
+        let loops = settings.threads ?? min(Server.processorCount, ServeSettings.threadRange.upperBound)
         let server = try Server(
             exports: exports.served, endpoints: privateSocket.map { [$0.endpoint] } ?? settings.endpoints,
-            loops: settings.threads ?? min(Server.processorCount, ServeSettings.threadRange.upperBound),
+            loops: loops,
             limits: limits, tls: tls, logger: logger)
         let command: ShellCommand?
         do {
@@ -148,7 +149,8 @@ struct Serve: ParsableCommand {
             }
             // Clients can connect; they wait for the loops.
             try pidFile?.publish()
-            sandbox.checkDescriptors(connections: limits.connections, exports: exports.served.count)
+            sandbox.checkDescriptors(
+                connections: limits.connections, exports: exports.served.count, loops: loops)
             var rules = Sandbox.Rules(
                 of: settings, file: config, endpoints: server.endpoints + control.endpoints)
             if let path = process.pidFile { rules.removable.append(path) }
