@@ -38,7 +38,8 @@ TRY_AGAIN = 99
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spindle", default=str(HERE.parent.parent / ".build/release/spindle"), help="the program")
-    parser.add_argument("--results", default=str(HERE.parent / "results"), help="the folder for what is written")
+    parser.add_argument("--results", default=str(HERE.parent.parent / ".build-bench"),
+                        help="the folder for what is written")
     parser.add_argument("--only", default="*", help="cases, by comma-separated patterns: 'read-*,tls-*'")
     parser.add_argument("--servers", default="*", help="servers, likewise")
     parser.add_argument("--seconds", type=float, default=1.0, help="for a measurement")

@@ -1,7 +1,7 @@
 // The command codes that the drive knows, by the names and in the order of the standards.
 
-/// The command register's content (ACS-4 annex "Command set summary"; the obsolete ones ATA/ATAPI-5 and ATA-3). What is
-/// not here, a QEMU HARDDISK aborts.
+/// The command register's content (ACS-4 annex "Command set summary"; the obsolete ones ATA/ATAPI-5 and ATA-3). A QEMU
+/// HARDDISK aborts all other codes.
 public enum Command: UInt8, CaseIterable, Sendable {
     case dataSetManagement = 0x06
     case recalibrate = 0x10

@@ -1,13 +1,17 @@
 // A command between the drive and its medium: what the drive wants next, and what it has to remember until then.
 
-/// What has to be done for a command now.
-public enum Step: Equatable, Sendable {
-    /// The command has ended.
-    case finished(TaskfileResult)
-    /// The drive supplies this page (``Drive/copy(_:into:)``) and the command ends with this result.
-    case dataIn(DataPage, TaskfileResult)
-    /// Perform this, then call ``Drive/resume(_:_:data:)`` with how it ended.
-    case medium(MediaOperation)
+import Blocks
+
+extension Drive {
+    /// The drive's next wish for a command.
+    public enum Step: Equatable, Sendable {
+        /// The command has ended.
+        case finished(TaskfileResult)
+        /// The drive supplies this page (``Drive/copy(_:into:)``) and the command ends with this result.
+        case dataIn(DataPage, TaskfileResult)
+        /// Perform this, then call ``Drive/resume(_:_:data:)`` with how it ended.
+        case blocks(BlockRequest)
+    }
 }
 
 /// The 512-byte pages that the drive itself supplies.
@@ -26,7 +30,7 @@ public enum DataPage: Equatable, Sendable {
 
 /// A command that the drive works on. Kept by the caller between ``Drive/begin(_:data:)`` and the last step.
 public struct CommandInProgress: Sendable {
-    /// What the medium is working on.
+    /// The medium's present work.
     @usableFromInline enum Phase: Sendable {
         /// Nothing: the command has not begun, or it has ended.
         case none

@@ -1,12 +1,12 @@
 // DATA SET MANAGEMENT with TRIM (ACS-4 clause 7, by this name): a list of ranges whose content is no longer needed.
 
 extension Drive {
-    /// DATA SET MANAGEMENT. The feature register has to be 01h, TRIM alone; the count is that of 512-byte blocks of
-    /// ranges, of which a QEMU drive looks at the low 8 bits, and takes 0 for none.
+    /// DATA SET MANAGEMENT. The feature register has to be 01h, TRIM alone. The count is that of 512-byte blocks of
+    /// ranges. A QEMU drive looks at its low 8 bits only, and takes 0 for none.
     mutating func dataSetManagement(_ command: inout CommandInProgress, _ data: RawSpan) -> Step {
         guard command.taskfile.feature & 0x00FF == 0x01 else { return aborted(command) }
         command.layout = .lba48
-        command.first = translation.firstSector(of: command.taskfile, .lba48)
+        command.first = chsTranslation.firstSector(of: command.taskfile, .lba48)
         command.count = UInt32(command.taskfile.count & 0x00FF)
         return trim(&command, data)
     }
@@ -31,14 +31,14 @@ extension Drive {
             return trimmed(command)
         }
         command.phase = .trimming
-        return .medium(.discard(lba: pending.first, count: pending.count))
+        return .blocks(.discard(lba: pending.first, count: pending.count))
     }
 
     /// The address registers move on by the blocks of ranges, as if they had been sectors.
     private mutating func trimmed(_ command: CommandInProgress) -> Step {
         var result = result(command.taskfile, status: Status.done)
         if command.count != 0 {
-            translation.store(command.first &+ UInt64(command.count), .lba48, in: &result)
+            chsTranslation.store(command.first &+ UInt64(command.count), .lba48, in: &result)
             result.count &= 0xFF00
         }
         return .finished(result)

@@ -13,7 +13,7 @@ extension Drive {
     mutating func readNativeMaxAddress(_ command: CommandInProgress, _ layout: TaskfileLayout) -> Step {
         guard sectors != 0 else { return aborted(command) }
         var result = result(command.taskfile, status: Status.done)
-        translation.store(sectors - 1, layout, in: &result)
+        chsTranslation.store(sectors - 1, layout, in: &result)
         return .finished(result)
     }
 
@@ -30,7 +30,7 @@ extension Drive {
     /// INITIALIZE DEVICE PARAMETERS (ATA/ATAPI-5): heads and sectors per track for CHS addresses. Sectors of 0 are
     /// taken too; then no CHS address is on the medium.
     mutating func initializeDeviceParameters(_ command: CommandInProgress) -> Step {
-        translation = Translation(
+        chsTranslation = CHSTranslation(
             heads: UInt32(command.taskfile.device & 0x0F) + 1, sectorsPerTrack: UInt32(command.taskfile.count & 0x00FF))
         return done(command)
     }

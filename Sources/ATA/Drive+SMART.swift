@@ -1,6 +1,6 @@
 // SMART (ACS-3 and ATA8-ACS clause 7, by this name; thresholds ATA-3): subcommands and the state they change.
 
-/// What SMART remembers.
+/// SMART's memory.
 struct SMART {
     var enabled = true
     var autosave = true

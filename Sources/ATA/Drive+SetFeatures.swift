@@ -30,15 +30,4 @@ extension Drive {
         if identified { identifyData = data }
         return done(command)
     }
-
-    /// The commands that Linux sends when it finds the drive: IDENTIFY DEVICE, then SET FEATURES with the transfer mode
-    /// it takes, multiword DMA 2 on the PIIX3 and Ultra DMA 5 on AHCI. Reports show a drive after this.
-    public mutating func probe() {
-        var identify = CommandInProgress(Taskfile(command: Command.identifyDevice.rawValue))
-        var setFeatures = CommandInProgress(
-            Taskfile(
-                command: Command.setFeatures.rawValue, feature: 0x03, count: controller == .piix3IDE ? 0x22 : 0x45))
-        _ = begin(&identify, data: RawSpan())
-        _ = begin(&setFeatures, data: RawSpan())
-    }
 }

@@ -1,13 +1,15 @@
 // Data between host and medium: READ and WRITE SECTORS, MULTIPLE, DMA, FPDMA QUEUED; READ VERIFY; FLUSH CACHE
 // (ACS-4 clause 7, by these names; the obsolete ones ATA/ATAPI-5 clause 8).
 
+import Blocks
+
 extension Drive {
     /// Reads.
     /// - Parameter block: sectors whose range the drive checks at once; 0 if the command cannot be.
     mutating func read(_ command: inout CommandInProgress, _ layout: TaskfileLayout, block: UInt32) -> Step {
         guard prepare(&command, layout, block: block) else { return aborted(command) }
         command.phase = .reading
-        return .medium(.read(lba: command.first, count: command.transferred))
+        return .blocks(.read(lba: command.first, count: command.transferred))
     }
 
     /// Writes.
@@ -15,7 +17,7 @@ extension Drive {
     mutating func write(_ command: inout CommandInProgress, _ layout: TaskfileLayout, block: UInt32) -> Step {
         guard prepare(&command, layout, block: block) else { return aborted(command) }
         command.phase = .writing
-        return .medium(.write(lba: command.first, count: command.transferred))
+        return .blocks(.write(lba: command.first, count: command.transferred))
     }
 
     /// Finds what a command can transfer.
@@ -26,7 +28,7 @@ extension Drive {
     private mutating func prepare(_ command: inout CommandInProgress, _ layout: TaskfileLayout, block: UInt32) -> Bool {
         guard block != 0 else { return false }
         command.layout = layout
-        command.first = translation.firstSector(of: command.taskfile, layout)
+        command.first = chsTranslation.firstSector(of: command.taskfile, layout)
         command.count = layout.count(in: command.taskfile)
         let available = available(from: command.first)
         command.transferred =
@@ -51,11 +53,11 @@ extension Drive {
         return .finished(result)
     }
 
-    /// The medium has failed at a sector, which the address names (ACS-4 clause 6, "LBA of first error"). The outputs of a
-    /// queued command have no address; that of the NCQ Command Error log stands for it.
-    mutating func failed(_ command: inout CommandInProgress, _ error: MediaError, after done: UInt32) -> Step {
+    /// The medium has failed at a sector, which the address names (ACS-4 clause 6, "LBA of first error"). The outputs
+    /// of a queued command have no address; that of the NCQ Command Error log stands for it.
+    mutating func failed(_ command: inout CommandInProgress, _ error: BlockFailure, after done: UInt32) -> Step {
         var result = result(command.taskfile, status: Status.failed, error: ErrorRegister.abort)
-        result.mediaError = error
+        result.blockFailure = error
         result.sectorsTransferred = min(done, command.transferred)
         if result.sectorsTransferred != 0 { moveOn(&result, &command) }
         if command.layout == .queued { result.lba = command.first &+ UInt64(result.sectorsTransferred) }
@@ -65,7 +67,7 @@ extension Drive {
     /// Lets address and count say what is left.
     @inline(__always)
     private mutating func moveOn(_ result: inout TaskfileResult, _ command: inout CommandInProgress) {
-        translation.store(command.first &+ UInt64(result.sectorsTransferred), command.layout, in: &result)
+        chsTranslation.store(command.first &+ UInt64(result.sectorsTransferred), command.layout, in: &result)
         guard command.layout != .queued else { return }
         // A QEMU drive counts down in the current content only.
         let left = UInt16(truncatingIfNeeded: command.count &- result.sectorsTransferred)
@@ -75,16 +77,16 @@ extension Drive {
     /// READ VERIFY SECTORS (EXT). A QEMU drive looks at nothing and succeeds; the medium is told so that it can bring
     /// the sectors closer, as far as they exist.
     mutating func readVerify(_ command: inout CommandInProgress, _ layout: TaskfileLayout) -> Step {
-        let first = translation.firstSector(of: command.taskfile, layout)
+        let first = chsTranslation.firstSector(of: command.taskfile, layout)
         let count = min(UInt64(layout.count(in: command.taskfile)), available(from: first))
         guard count != 0 else { return done(command) }
         command.phase = .verifying
-        return .medium(.prefetch(lba: first, count: UInt32(truncatingIfNeeded: count)))
+        return .blocks(.prefetch(lba: first, count: UInt32(truncatingIfNeeded: count)))
     }
 
     /// FLUSH CACHE (EXT), and the flush that makes a command's effect stable before it ends.
     mutating func flush(_ command: inout CommandInProgress) -> Step {
         command.phase = .flushing
-        return .medium(.flush)
+        return .blocks(.flush)
     }
 }

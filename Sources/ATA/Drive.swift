@@ -1,13 +1,17 @@
 // The drive: a QEMU 7.2 `ide-hd` as its registers show it (command set: ACS-4 clause 7; the obsolete commands
 // ATA/ATAPI-5 clause 8). It checks commands and keeps state; sectors are the medium's business.
 
+import Blocks
+
 /// An ATA drive. Commands go in as taskfiles; work for the medium and register contents come out.
 ///
 /// The handlers of commands are mutating even where they change nothing: a non-mutating method that is called from a
 /// mutating one gets a copy, and a drive is more than 600 bytes.
 public struct Drive: Sendable {
     /// The medium's size.
-    public let sectors: UInt64
+    public private(set) var sectors: UInt64
+    /// The size of a logical sector, as the IDENTIFY DEVICE data say.
+    public let blockSize: BlockSize
     let controller: Controller
     /// The bits of the device register that the drive supplies itself, whatever the host wrote.
     private let deviceBits: UInt8
@@ -16,11 +20,11 @@ public struct Drive: Sendable {
     ///
     /// Reading this copies 512 bytes; ``sectors`` and ``writeCacheEnabled`` are cheaper.
     public internal(set) var identifyData: IdentifyData
-    /// The data are built for the first IDENTIFY DEVICE. What is set before shows in them only if it is part of the
-    /// drive's state (write cache, multiple); what is set after only if it is patched in (write cache, transfer mode).
+    /// The first IDENTIFY DEVICE builds the data. Earlier settings show in them only if they are part of the drive's
+    /// state (write cache, multiple); later ones only if they are patched in (write cache, transfer mode).
     var identified = false
     /// Heads and sectors per track of CHS addresses, from INITIALIZE DEVICE PARAMETERS.
-    var translation: Translation
+    var chsTranslation: CHSTranslation
     /// Sectors that READ and WRITE MULTIPLE move in a block; 0: those are aborted.
     var multiple = IdentifyData.maximumMultiple
     var smart = SMART()
@@ -31,7 +35,7 @@ public struct Drive: Sendable {
     /// A drive at power-on.
     /// - Parameters:
     ///   - properties: what `-device ide-hd,...` says; a write cache that is `auto` is on.
-    ///   - sectors: the medium's size in sectors of 512 bytes.
+    ///   - sectors: the medium's size in logical sectors.
     ///   - bootSector: the geometry that the medium's first sector implies, if any.
     ///   - controller: what the drive hangs on.
     public init(
@@ -43,7 +47,18 @@ public struct Drive: Sendable {
         // On a parallel bus bits 7 and 5 read as ones and DEV tells which drive answers; AHCI gives back what it got.
         deviceBits = controller == .piix3IDE ? 0xA0 | (properties.unit & 1) << 4 : 0
         identifyData = IdentifyData(properties, sectors: sectors, geometry: geometry, controller: controller)
-        translation = Translation(heads: geometry.heads, sectorsPerTrack: geometry.sectorsPerTrack)
+        guard let blockSize = BlockSize(bytes: identifyData.logicalSectorBytes) else {
+            preconditionFailure("a drive says how large its sectors are")
+        }
+        self.blockSize = blockSize
+        chsTranslation = CHSTranslation(heads: geometry.heads, sectorsPerTrack: geometry.sectorsPerTrack)
+    }
+
+    /// The medium has another size. Everything else stays as it is, the geometry and what the host has set included
+    /// (QEMU's `block_resize`).
+    public mutating func resize(toSectors sectors: UInt64) {
+        self.sectors = sectors
+        identifyData.store(sectors: sectors)
     }
 
     /// Whether the volatile write cache is on. Off: a write is stable when it is answered.
@@ -98,13 +113,14 @@ public struct Drive: Sendable {
     ///   - command: the command that gave the operation.
     ///   - outcome: how the operation ended.
     ///   - data: as for ``begin(_:data:)``.
-    public mutating func resume(_ command: inout CommandInProgress, _ outcome: MediaOutcome, data: RawSpan) -> Step {
+    public mutating func resume(_ command: inout CommandInProgress, _ outcome: BlockOutcome, data: RawSpan) -> Step {
         let phase = command.phase
         command.phase = .none
         if phase == .verifying { return done(command) }
         if case .failed(let error, let done) = outcome {
             return phase == .reading || phase == .writing
-                ? failed(&command, error, after: done) : aborted(command, error)
+                ? failed(&command, error, after: UInt32(clamping: blockSize.blocks(inBytes: done)))
+                : aborted(command, error)
         }
         switch phase {
         case .none: preconditionFailure("no medium operation of this command was under way")
@@ -130,9 +146,9 @@ public struct Drive: Sendable {
 
     /// The command was aborted and changed no register: it is unknown, its registers make no sense, or the medium
     /// failed.
-    mutating func aborted(_ command: CommandInProgress, _ mediaError: MediaError? = nil) -> Step {
+    mutating func aborted(_ command: CommandInProgress, _ blockFailure: BlockFailure? = nil) -> Step {
         var result = result(command.taskfile, status: Status.failed, error: ErrorRegister.abort)
-        result.mediaError = mediaError
+        result.blockFailure = blockFailure
         return .finished(result)
     }
 }

@@ -1,6 +1,6 @@
 // QEMU's `-device ide-hd,...` syntax: name=value pairs between commas, a doubled comma standing for one inside a value.
 
-/// What is wrong with a `-device` text: which property, which value, and what would be right.
+/// A mistake in a `-device` text: the property, its value, and the right way.
 public enum DevicePropertyError: Error, Equatable, CustomStringConvertible {
     /// The text names another device than `ide-hd`, or none: an empty string.
     case unknownDevice(String)
@@ -92,7 +92,7 @@ extension DriveProperties {
         case "cyls": given.cylinders = UInt32(try option.number(upTo: 65535, "between 1 and 65535"))
         case "heads": given.heads = UInt32(try option.number(upTo: 16, "between 1 and 16"))
         case "secs": given.sectorsPerTrack = UInt32(try option.number(upTo: 255, "between 1 and 255"))
-        case "bus": bus = try Self.bus(option)
+        case "bus": (busName, bus) = try Self.bus(option)
         case "unit": unit = UInt8(try option.number(upTo: 1, "0 (master) or 1 (slave)"))
         case let name where Self.ignoredNames.contains(name): break
         case let name:
@@ -117,12 +117,16 @@ extension DriveProperties {
         return UInt32(bytes)
     }
 
-    private static func bus(_ option: OptionText) throws(DevicePropertyError) -> UInt8 {
-        let expected = "ide.0 or ide.1 (piix3-ide), ide.0 to ide.5 (ich9-ahci)"
-        guard option.value.hasPrefix("ide."), let bus = UInt8(option.value.dropFirst(4)), bus <= 5 else {
-            throw option.bad(expected)
-        }
-        return bus
+    /// QEMU names a controller's buses by its id, `ahci.0` for `-device ich9-ahci,id=ahci`, and those of a machine's
+    /// own `ide.0`: what stands before the dot is any name, the number behind it is the channel or the port.
+    private static func bus(_ option: OptionText) throws(DevicePropertyError) -> (name: String, number: UInt8) {
+        let expected = "the controller's name and a number, as in ide.0 or ahci.0: up to 1 (piix3-ide) or 5 (ich9-ahci)"
+        guard let dot = option.value.lastIndex(of: "."), dot > option.value.startIndex,
+            let number = UInt8(option.value[option.value.index(after: dot)...]), number <= 5,
+            // As QEMU writes it: no sign, no zeroes before it.
+            option.value.hasSuffix(".\(number)")
+        else { throw option.bad(expected) }
+        return (String(option.value[..<dot]), number)
     }
 
     /// Checks that the controller has the place that `bus` and `unit` name: two channels of two drives each on the
@@ -131,7 +135,8 @@ extension DriveProperties {
         switch controller {
         case .piix3IDE where bus > 1:
             throw .noSuchPlace(
-                property: "bus", value: "ide.\(bus)", expected: "piix3-ide has the channels ide.0 and ide.1")
+                property: "bus", value: "\(busName).\(bus)",
+                expected: "piix3-ide has the channels \(busName).0 and \(busName).1")
         case .ich9AHCI where unit > 0:
             throw .noSuchPlace(
                 property: "unit", value: "\(unit)",

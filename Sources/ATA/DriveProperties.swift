@@ -1,4 +1,6 @@
-// What makes one drive different from another: the properties of QEMU's `ide-hd` device.
+// The differences between drives: the properties of QEMU's `ide-hd` device.
+
+import Blocks
 
 /// The properties of an `ide-hd` device, with QEMU 7.2's names in the comments and its defaults.
 public struct DriveProperties: Equatable, Sendable {
@@ -24,40 +26,19 @@ public struct DriveProperties: Equatable, Sendable {
     public var rotationRate: UInt16 = 0
     /// `physical_block_size`, a power of two from 512 to 2 MiB.
     public var physicalBlockBytes: UInt32 = 512
+    /// `logical_block_size`: 512 for an IDE drive, of which the standard has others, too.
+    public var logicalBlockSize = BlockSize.smallest
     /// `discard_granularity` is not 0: the drive announces TRIM.
     public var supportsTrim = true
     /// `cyls`, `heads` and `secs` together; nil: from the boot sector or the size.
     public var geometry: Geometry?
-    /// `bus`: 0 for `ide.0`, the channel (PIIX) or the port (AHCI).
+    /// `bus`: 0 for `ide.0` or `ahci.0`, the channel (PIIX) or the port (AHCI).
     public var bus: UInt8 = 0
+    /// The text before the number in `bus`: the controller's name, which makes no difference to the drive.
+    public var busName = "ide"
     /// `unit`: 0 for the master, 1 for the slave.
     public var unit: UInt8 = 0
 
     /// A QEMU HARDDISK without any property given.
     public init() {}
-}
-
-/// Cylinders, heads and sectors per track (ATA/ATAPI-5, words 1, 3 and 6).
-public struct Geometry: Equatable, Sendable {
-    /// 1 to 65,535.
-    public var cylinders: UInt32
-    /// 1 to 16.
-    public var heads: UInt32
-    /// 1 to 255.
-    public var sectorsPerTrack: UInt32
-
-    /// Creates a geometry; nothing is checked here.
-    public init(cylinders: UInt32, heads: UInt32, sectorsPerTrack: UInt32) {
-        self.cylinders = cylinders
-        self.heads = heads
-        self.sectorsPerTrack = sectorsPerTrack
-    }
-}
-
-/// The IDE controller that the drive hangs on.
-public enum Controller: String, CaseIterable, Sendable {
-    /// The PIIX3 of QEMU's `pc` machine: parallel ATA, Linux chooses multiword DMA 2.
-    case piix3IDE = "piix3-ide"
-    /// The ICH9 AHCI of QEMU's `q35` machine: the same drive as SATA, with NCQ announced; Linux chooses UDMA/100.
-    case ich9AHCI = "ich9-ahci"
 }

@@ -29,7 +29,7 @@ extension IdentifyData {
         self[word: 52] = 0x0200
         self[word: 53] = 0x0007
         setMultiple(Self.maximumMultiple)
-        store(min(sectors, 0x0FFF_FFFF), in: 60...61)
+        store(sectors: sectors)
         // Ultra DMA 5 is selected before any host has asked for it.
         _ = setTransferMode(0x45)
         self[word: 64] = 0x0003
@@ -47,9 +47,19 @@ extension IdentifyData {
         self[word: 86] = 0x3400
         self[word: 87] = 0x4000
         self[word: 93] = 0x6001
-        store(sectors, in: 100...103)
-        self[word: 106] = 0x6000 | Self.physicalExponent(properties.physicalBlockBytes)
+        self[word: 106] = 0x6000 | Self.physicalExponent(properties)
+        if properties.logicalBlockSize != .smallest {
+            // The size is in words 117-118, in words.
+            self[word: 106] |= 0x1000
+            store(properties.logicalBlockSize.bytes / 2, in: 117...118)
+        }
         storeOptional(properties)
+    }
+
+    /// Words 60 and 61, and 100 to 103: how many sectors there are.
+    mutating func store(sectors: UInt64) {
+        store(min(sectors, 0x0FFF_FFFF), in: 60...61)
+        store(sectors, in: 100...103)
     }
 
     /// Words 1, 3, 4 and 6, and 54 to 58.
@@ -89,9 +99,10 @@ extension IdentifyData {
         return "QM" + String(repeating: "0", count: 5 - digits.utf8.count) + digits
     }
 
-    /// The power of two of 512-byte sectors in a physical block.
-    private static func physicalExponent(_ bytes: UInt32) -> UInt16 {
-        let sectors = max(bytes / 512, 1)
+    /// The power of two of logical sectors in a physical one.
+    private static func physicalExponent(_ properties: DriveProperties) -> UInt16 {
+        let sectors = max(
+            UInt32(properties.logicalBlockSize.blocks(inBytes: UInt64(properties.physicalBlockBytes))), 1)
         return UInt16(31 - sectors.leadingZeroBitCount)
     }
 }

@@ -1,4 +1,4 @@
-// What the words of IDENTIFY DEVICE data mean (ACS-4 clause 7, IDENTIFY DEVICE; the obsolete ones ATA/ATAPI-5).
+// The meaning of the words of IDENTIFY DEVICE data (ACS-4 clause 7, IDENTIFY DEVICE; the obsolete ones ATA/ATAPI-5).
 
 extension IdentifyData {
     /// Words 10-19 with their padding, 20 characters.
@@ -32,8 +32,6 @@ extension IdentifyData {
 
     /// The 48-bit Address feature set: word 83 bit 10.
     public var supportsLBA48: Bool { self[word: 83] & 0xC400 == 0x4400 }
-    /// There is a volatile write cache: word 82 bit 5.
-    public var supportsWriteCache: Bool { self[word: 82] & 0x0020 != 0 }
     /// The volatile write cache is on: word 85 bit 5.
     public var writeCacheEnabled: Bool { self[word: 85] & 0x0020 != 0 }
     /// WRITE DMA FUA EXT is there: word 84 bit 6, and word 87 bit 6.

@@ -2,7 +2,8 @@
 
 /// The 512 bytes with which a drive says what it is.
 public struct IdentifyData: Sendable {
-    /// 256 words are 512 bytes.
+    /// 256 words, ATA's data block. All pages that a drive supplies have this size, and a block of TRIM's ranges,
+    /// whatever the size of a logical sector.
     public static let byteCount = 512
 
     @usableFromInline

@@ -15,9 +15,9 @@ public enum Status {
     /// ERR: the error register says why the command failed.
     @inlinable public static var error: UInt8 { 0x01 }
 
-    /// What a command that was done leaves: DRDY and DSC.
+    /// The status after a successful command: DRDY and DSC.
     @inlinable public static var done: UInt8 { deviceReady | deviceSeekComplete }
-    /// What a command that failed leaves: DRDY and ERR.
+    /// The status after a failed command: DRDY and ERR.
     @inlinable public static var failed: UInt8 { deviceReady | error }
 }
 

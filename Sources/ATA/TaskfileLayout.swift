@@ -21,8 +21,8 @@
     }
 }
 
-/// Heads and sectors per track by which CHS addresses count.
-struct Translation {
+/// CHS addresses count by these heads and sectors per track.
+struct CHSTranslation {
     private var heads: UInt64
     private var sectorsPerTrack: UInt64
 
@@ -43,8 +43,8 @@ struct Translation {
 
     /// Lets the registers name another sector, in the way in which they named the first.
     ///
-    /// Inlined, like ``firstSector(of:_:)``: registers that are passed on are put together from bytes that were stored one
-    /// by one a moment ago, and for these a processor waits.
+    /// Inlined, like ``firstSector(of:_:)``: registers that are passed on are put together from bytes that were stored
+    /// one by one a moment ago, and for these a processor waits.
     @inline(__always)
     func store(_ sector: UInt64, _ layout: TaskfileLayout, in result: inout TaskfileResult) {
         if layout == .queued { return }

@@ -1,6 +1,8 @@
 // The command block registers as a host reads them when a command has ended (ACS-4 clause 6, "normal and
 // error outputs").
 
+import Blocks
+
 /// A command's end: the registers as the device returns them, and what travels beside them.
 public struct TaskfileResult: Equatable, Sendable {
     /// The status register; see ``Status``.
@@ -14,19 +16,19 @@ public struct TaskfileResult: Equatable, Sendable {
     /// The device register.
     public var device: UInt8
     /// Why the medium failed, if that ended the command. The registers show no more than ABRT.
-    public var mediaError: MediaError?
+    public var blockFailure: BlockFailure?
     /// Sectors that moved between the host and the medium before the command ended.
     public var sectorsTransferred: UInt32
 
     /// Creates a result whose registers are those the command was delivered with.
     @inlinable
-    public init(_ taskfile: Taskfile, status: UInt8, error: UInt8 = 0, mediaError: MediaError? = nil) {
+    public init(_ taskfile: Taskfile, status: UInt8, error: UInt8 = 0, blockFailure: BlockFailure? = nil) {
         self.status = status
         self.error = error
         self.count = taskfile.count
         self.lba = taskfile.lba
         self.device = taskfile.device
-        self.mediaError = mediaError
+        self.blockFailure = blockFailure
         self.sectorsTransferred = 0
     }
 }

@@ -1,4 +1,4 @@
-// What keeps a load from being run, in words.
+// Reasons why a load cannot run, in words.
 
 import Glibc
 import NBD
@@ -14,7 +14,7 @@ public enum BenchError: Error, Equatable, CustomStringConvertible {
     case closed(during: String)
     /// No byte came for so long, though requests are unanswered.
     case silent(seconds: Int)
-    /// What the server sent is not what the protocol has in this place.
+    /// The server sent bytes that the protocol does not have in this place.
     case violation(String)
     /// The server refuses an option of the handshake.
     case refused(option: OptionType, error: UInt32, message: String)
@@ -23,7 +23,7 @@ public enum BenchError: Error, Equatable, CustomStringConvertible {
     /// TLS did not come about, or ended.
     case tls(String)
 
-    /// What happened, and what would be right where that is known.
+    /// The failure, and the right way where it is known.
     public var description: String {
         switch self {
         case .cannotConnect(let place, let reason):
@@ -67,7 +67,7 @@ public enum BenchError: Error, Equatable, CustomStringConvertible {
     }
 }
 
-/// What the system says of an errno.
+/// The system's words for an errno.
 func systemText(_ code: Int32) -> String {
     unsafe String(cString: strerror(code))
 }

@@ -1,5 +1,5 @@
-// How long requests took: a log-linear histogram, after the idea of HdrHistogram. Each power of two is cut into 128 equal
-// parts, so that a percentile is off by less than 1 % of itself, whatever its size, in 34 KiB.
+// How long requests took: a log-linear histogram, after the idea of HdrHistogram. Each power of two is cut into 128
+// equal parts, so that a percentile is off by less than 1 % of itself, whatever its size, in 34 KiB.
 
 /// Counts of durations in nanoseconds.
 public struct LatencyHistogram: Equatable, Sendable {

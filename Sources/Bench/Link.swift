@@ -43,7 +43,7 @@ struct Link: ~Copyable {
         _ = unsafe setsockopt(descriptor, SOL_SOCKET, option, &value, socklen_t(MemoryLayout<Value>.size))
     }
 
-    /// Encrypts from now on. Whoever calls has read all that the server had to say in the clear.
+    /// Encrypts from now on. The caller has read all that the server had to say in the clear.
     mutating func startTLS(_ credentials: TLSClientCredentials) throws(BenchError) {
         var session = TLSSession(credentials)
         while true {

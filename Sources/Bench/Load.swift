@@ -1,10 +1,10 @@
-// What a load consists of, and which exports it fits.
+// The content of a load, and the exports that it fits.
 
 import NBD
 
 /// A load, as the user describes it.
 public struct Load: Sendable {
-    /// What is asked of the server.
+    /// A request to the server.
     public enum Operation: String, Sendable, CaseIterable {
         /// READ.
         case read
@@ -46,7 +46,7 @@ public struct Load: Sendable {
         case requests(UInt64)
     }
 
-    /// What is asked for.
+    /// The requests.
     public var operation = Operation.read
     /// Of 100 requests of ``Operation/readWrite``, how many are reads.
     public var readPercent = 70
@@ -70,7 +70,7 @@ public struct Load: Sendable {
     /// Random reads of 4 KiB at depth 32 for 10 seconds.
     public init() {}
 
-    /// What the load sends, besides READ.
+    /// The load's commands besides READ.
     private var commands: [Command] {
         let changes: [Command] =
             switch operation {
@@ -111,11 +111,11 @@ public struct Load: Sendable {
     }
 }
 
-/// What the handshake said of an export.
+/// The handshake's answer about an export.
 struct ChosenExport: Equatable, Sendable {
     var sizeBytes: UInt64
     var flags: TransmissionFlags
-    /// What the document assumes of a server that does not say it.
+    /// The document's default for a server that does not say it.
     var minimumBlockBytes: UInt32 = 1
     var maximumPayloadBytes: UInt32 = 32 << 20
 }

@@ -1,6 +1,6 @@
-// What `spindle bench` prints: a table for people, JSON for programs.
+// The output of `spindle bench`: a table for people, JSON for programs.
 
-import Foundation
+import FoundationEssentials
 import NBD
 
 /// The result of a load, in words and numbers.
@@ -87,15 +87,23 @@ extension LoadReport {
     }
 
     private static func line(_ name: String, _ cells: [String]) -> String {
-        var line = name.padding(toLength: 12, withPad: " ", startingAt: 0)
+        var line = name + String(repeating: " ", count: max(0, 12 - name.count))
         for cell in cells { line += String(repeating: " ", count: max(1, 11 - cell.count)) + cell }
         return line
     }
 }
 
-/// A number with so many digits behind the point.
-private func fixed(_ value: Double, _ digits: Int) -> String {
-    String(format: "%.\(digits)f", value)
+/// A number that is not negative, with so many digits after the point.
+///
+/// Foundation's `String(format:)` would add 45 MB of tables for languages to the program.
+func fixed(_ value: Double, _ digits: Int) -> String {
+    let scale = UInt64(repeatElement(10.0, count: digits).reduce(1, *))
+    let scaled = (max(0, value) * Double(scale)).rounded(.toNearestOrEven)
+    guard scaled < 1e18 else { return "\(value)" }
+    let units = UInt64(scaled)
+    guard digits > 0 else { return String(units) }
+    let fraction = String(units % scale)
+    return "\(units / scale)." + String(repeating: "0", count: digits - fraction.count) + fraction
 }
 
 extension LoadProgress {

@@ -1,8 +1,9 @@
 // A load from its beginning to its end.
 
-import Foundation
+import Glibc
+import Threads
 
-/// What a load came to.
+/// The result of a load.
 public struct LoadResult: Sendable {
     /// The measured requests.
     public let tally: Tally
@@ -18,7 +19,7 @@ public struct LoadResult: Sendable {
 public struct LoadProgress: Sendable {
     /// Since the measured part began; negative during the warm-up.
     public let seconds: Double
-    /// What was counted since the last report, and how long that is.
+    /// The counts since the last report, and their time.
     public let recent: OperationTally
     /// The length of that time.
     public let recentSeconds: Double
@@ -36,7 +37,7 @@ public func runLoad(
     let signals = HeldSignals([SIGINT, SIGTERM])
     let processorSecondsBefore = processorSeconds()
     for number in 0..<load.connections {
-        Thread.detachNewThread {
+        let hasBegun = startDetachedThread {
             do throws(BenchError) {
                 try work(load, number, address, run)
                 run.end(nil)
@@ -44,6 +45,7 @@ public func runLoad(
                 run.end(error)
             }
         }
+        if !hasBegun { run.end(.cannotConnect("\(address.place)", reason: "the system allows no more threads")) }
     }
     var watch = Watch(run: run)
     var wasInterrupted = false
@@ -61,7 +63,7 @@ public func runLoad(
         processorSeconds: processorSeconds() - processorSecondsBefore, wasInterrupted: wasInterrupted)
 }
 
-/// What one thread does.
+/// The work of one thread.
 private func work(
     _ load: Load, _ number: Int, _ address: ServerAddress, _ run: RunState
 ) throws(BenchError) {

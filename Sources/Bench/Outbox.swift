@@ -65,7 +65,7 @@ struct Outbox: ~Copyable {
         tail += 1
     }
 
-    /// What is to be sent next, as far as one call takes it.
+    /// The next bytes to be sent, as far as one call takes them.
     var pending: UnsafeMutableBufferPointer<iovec> {
         // IOV_MAX
         unsafe UnsafeMutableBufferPointer(start: vectors + head, count: min(tail - head, 1024))

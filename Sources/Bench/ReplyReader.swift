@@ -18,13 +18,14 @@ struct Cookie: Equatable {
 
     /// Where the request is kept while it is in flight.
     var slot: Int { Int(rawValue & 0xFFFF) }
-    /// What it asks for.
+    /// The request's command.
     var command: UInt8 { UInt8(truncatingIfNeeded: rawValue >> 16) }
 }
 
 /// Takes replies out of a stream of bytes. Data are passed over, not looked at.
 struct ReplyReader {
-    enum Event: Equatable {
+    /// The caller's next task.
+    enum Step: Equatable {
         /// All bytes are used, but for the beginning of a header.
         case needMoreBytes
         /// A reply, or one chunk of it. An error is 0 or a number of the document.
@@ -37,7 +38,7 @@ struct ReplyReader {
     let isStructured: Bool
     /// Payload that belongs to `current` and has not come yet.
     private var payloadLeft = 0
-    private var current = Event.needMoreBytes
+    private var current = Step.needMoreBytes
 
     init(blockBytes: UInt32, isStructured: Bool) {
         self.blockBytes = blockBytes
@@ -45,11 +46,11 @@ struct ReplyReader {
     }
 
     /// Reads on at `position`, and moves it behind what was read.
-    mutating func next(_ bytes: RawSpan, at position: inout Int) -> Event {
+    mutating func next(_ bytes: RawSpan, at position: inout Int) -> Step {
         if payloadLeft == 0 {
-            let event = isStructured ? chunk(bytes, at: &position) : simple(bytes, at: &position)
-            guard payloadLeft > 0 else { return event }
-            current = event
+            let step = isStructured ? chunk(bytes, at: &position) : simple(bytes, at: &position)
+            guard payloadLeft > 0 else { return step }
+            current = step
         }
         let passed = min(payloadLeft, bytes.byteCount - position)
         position += passed
@@ -57,7 +58,7 @@ struct ReplyReader {
         return payloadLeft == 0 ? current : .needMoreBytes
     }
 
-    private mutating func simple(_ bytes: RawSpan, at position: inout Int) -> Event {
+    private mutating func simple(_ bytes: RawSpan, at position: inout Int) -> Step {
         guard bytes.byteCount - position >= SimpleReply.byteCount else { return .needMoreBytes }
         let magic = bytes.bigEndian(at: position, as: UInt32.self)
         guard magic == Magic.simpleReply else { return Self.wrongMagic(magic) }
@@ -68,14 +69,14 @@ struct ReplyReader {
         return .reply(cookie, error: error, isLast: true)
     }
 
-    private mutating func chunk(_ bytes: RawSpan, at position: inout Int) -> Event {
+    private mutating func chunk(_ bytes: RawSpan, at position: inout Int) -> Step {
         let headerBytes = 20
         guard bytes.byteCount - position >= SimpleReply.byteCount else { return .needMoreBytes }
         let magic = bytes.bigEndian(at: position, as: UInt32.self)
         // To anything but a READ a simple reply is allowed even now.
         if magic == Magic.simpleReply {
-            let event = simple(bytes, at: &position)
-            return payloadLeft == 0 ? event : .violation("a READ is answered with a simple reply")
+            let step = simple(bytes, at: &position)
+            return payloadLeft == 0 ? step : .violation("a READ is answered with a simple reply")
         }
         guard magic == Magic.structuredReply else { return Self.wrongMagic(magic) }
         guard bytes.byteCount - position >= headerBytes else { return .needMoreBytes }
@@ -98,7 +99,7 @@ struct ReplyReader {
         return .reply(cookie, error: error, isLast: flags.contains(.done))
     }
 
-    private static func wrongMagic(_ magic: UInt32) -> Event {
+    private static func wrongMagic(_ magic: UInt32) -> Step {
         .violation("0x\(String(magic, radix: 16)) stands where a reply begins")
     }
 }

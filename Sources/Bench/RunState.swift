@@ -1,10 +1,10 @@
-// What the threads of a run share: when it is measured, what was counted, what went wrong.
+// The state that the threads of a run share: the time of the measurement, the counts, the failure.
 
 import Glibc
 import Synchronization
 
-/// The state of a run. Workers look at it in every turn; everything but two numbers is behind a lock that they take four
-/// times a second.
+/// The state of a run. Workers look at it in every turn; everything but two numbers is behind a lock that they take
+/// four times a second.
 final class RunState: Sendable {
     private let connections: Int
     private let warmUpNanoseconds: UInt64
@@ -65,7 +65,7 @@ final class RunState: Sendable {
         tally.removeAll()
     }
 
-    /// What was handed over since the last time, and when the last reply of all came.
+    /// The counts handed over since the last time, and the time of the last reply of all.
     func takePublished() -> (tally: Tally, lastReply: UInt64) {
         unpublished.withLock {
             let taken = $0
@@ -85,7 +85,7 @@ final class RunState: Sendable {
 
     /// All workers have ended.
     var hasEnded: Bool { ended.withLock { $0.count == connections } }
-    /// What the first worker that failed has met.
+    /// The failure of the first worker that failed.
     var failure: BenchError? { ended.withLock { $0.failure } }
 }
 

@@ -1,6 +1,4 @@
-// What a client connects to: an NBD URI (doc/uri.md of the NBD project).
-
-import Foundation
+// A client's destination: an NBD URI (doc/uri.md of the NBD project).
 
 /// The server, the export and how to prove who one is, as a URI says it.
 public struct ServerAddress: Equatable, Sendable {
@@ -20,7 +18,7 @@ public struct ServerAddress: Equatable, Sendable {
         }
     }
 
-    /// What is needed for TLS.
+    /// Keys for TLS.
     public enum Proof: Equatable, Sendable {
         /// The key of a user, from a file of them (`tls-psk-file`).
         case preSharedKey(user: String, file: String)
@@ -41,9 +39,10 @@ public struct ServerAddress: Equatable, Sendable {
 
     /// Reads a URI.
     public init(parsing uri: String) throws(ServerAddressError) {
-        guard let end = uri.range(of: "://") else { throw .noURI(uri) }
-        let scheme = String(uri[..<end.lowerBound])
-        let (hierarchy, query) = Self.halves(uri[end.upperBound...], at: "?")
+        let (beginning, rest) = Self.halves(uri[...], at: ":")
+        guard rest.hasPrefix("//") else { throw .noURI(uri) }
+        let scheme = String(beginning)
+        let (hierarchy, query) = Self.halves(rest.dropFirst(2), at: "?")
         let (authority, path) = Self.halves(hierarchy, at: "/")
         let parameters = try Self.parameters(query, uri)
         export = try Self.decoded(path, uri)
@@ -99,14 +98,28 @@ public struct ServerAddress: Equatable, Sendable {
         return parameters
     }
 
-    /// What is before the first such character, and what is behind it.
+    /// The text before the first such character, and the text behind it.
     private static func halves(_ text: Substring, at separator: Character) -> (Substring, Substring) {
         guard let place = text.firstIndex(of: separator) else { return (text, "") }
         return (text[..<place], text[text.index(after: place)...])
     }
 
     private static func decoded(_ text: Substring, _ uri: String) throws(ServerAddressError) -> String {
-        guard let decoded = String(text).removingPercentEncoding else { throw .badEncoding(uri) }
+        var bytes: [UInt8] = []
+        var rest = text.utf8[...]
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                bytes.append(byte)
+                continue
+            }
+            let digits = rest.prefix(2)
+            guard digits.count == 2, digits.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }),
+                let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 16)
+            else { throw .badEncoding(uri) }
+            bytes.append(value)
+            rest = rest.dropFirst(2)
+        }
+        guard let decoded = String(validating: bytes, as: UTF8.self) else { throw .badEncoding(uri) }
         return decoded
     }
 }
@@ -128,7 +141,7 @@ public enum ServerAddressError: Error, Equatable, CustomStringConvertible {
     /// A pre-shared key without a user.
     case noUser(String)
 
-    /// What is wrong, and what would be right.
+    /// The mistake, and the right way.
     public var description: String {
         switch self {
         case .noURI(let text):

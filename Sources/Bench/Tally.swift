@@ -1,4 +1,4 @@
-// What was counted.
+// Counts.
 
 import NBD
 
@@ -36,7 +36,7 @@ public struct Tally: Equatable, Sendable {
     /// Nothing counted.
     public init() {}
 
-    /// What was counted of a command.
+    /// The counts of a command.
     public subscript(command: Command) -> OperationTally {
         operations[Int(command.rawValue)]
     }

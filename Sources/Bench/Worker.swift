@@ -11,8 +11,8 @@ private struct InFlight {
     var error: UInt32 = 0
 }
 
-/// Keeps so many requests in flight as the load says. Every turn sends all that became free in one system call and takes
-/// in one what has come, so that the server is what is measured.
+/// Keeps so many requests in flight as the load says. Every turn sends all that became free in one system call and
+/// takes in one what has come, so that the server is what is measured.
 @safe
 struct Worker: ~Copyable {
     /// Data of a READ that have come are only passed over, so they need no more room than a processor's cache has.

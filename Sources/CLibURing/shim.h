@@ -2,12 +2,14 @@
 // _XOPEN_SOURCE and _GNU_SOURCE; where it came first, its fd_set would differ from the module's ("fds_bits").
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 // The kernel's header before liburing's copy of it: they share an include guard, and other packages import the kernel's.
 #include <linux/io_uring.h>
 #include <linux/falloc.h>
 #include <linux/stat.h>
 #include <liburing.h>
 #include <sys/eventfd.h>
+#include <sys/statfs.h>
 
 // Swift's Glibc module is made without _GNU_SOURCE, so that these are not in it (fcntl(2), fallocate(2), lseek(2)).
 enum { LINUX_O_DIRECT = 040000, LINUX_F_OFD_GETLK = 36, LINUX_F_OFD_SETLK = 37 };

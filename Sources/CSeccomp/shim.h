@@ -21,6 +21,7 @@ static inline int set_process_option(int option, unsigned long value) {
 struct landlock_ruleset {
     unsigned long long handled_access_fs;
     unsigned long long handled_access_net;
+    unsigned long long scoped;
 };
 
 struct landlock_path {

@@ -1,6 +1,8 @@
-// What the API answers, as docs/openapi.yaml describes it. Members are spelled with hyphens (see JSON).
+// Answers of the API, as docs/openapi.yaml describes them. Members are spelled with hyphens (see JSON).
 
+import Loop
 import Server
+import Settings
 
 /// The values in responses.
 enum Answer {
@@ -28,8 +30,12 @@ enum Answer {
         let tlsOnly: Bool
         let connections: Int
         let draining: Bool
+        /// Why flushes fail.
+        let flushFailure: String?
+        /// Only of one that was just added, and only if there are any.
+        let warnings: [String]?
 
-        init(_ status: ExportStatus) {
+        init(_ status: ExportStatus, warnings: [ExportWarning] = []) {
             name = status.name
             description = status.description
             sizeBytes = status.sizeBytes
@@ -37,6 +43,8 @@ enum Answer {
             tlsOnly = status.requiresTLS
             connections = status.connections
             draining = status.isDraining
+            flushFailure = status.flushFailure
+            self.warnings = warnings.isEmpty ? nil : warnings.map(\.description)
         }
     }
 
@@ -73,12 +81,12 @@ enum Answer {
         let connections: [Connection]
     }
 
-    /// What reading the configuration again has changed, in words.
+    /// The changes made by reading the configuration again, in words.
     struct Reload: Codable {
         let changes: [String]
     }
 
-    /// What is logged.
+    /// The least severe level of the log.
     struct LogLevel: Codable {
         let level: String
     }

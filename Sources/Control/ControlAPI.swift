@@ -1,8 +1,9 @@
 // The routes of docs/openapi.yaml, and what each does.
 
+import Backends
 import Glibc
 import Logging
-import Media
+import Loop
 import Server
 import Settings
 
@@ -34,6 +35,9 @@ struct ControlAPI: Sendable {
             Route("POST", "/v1/exports/{name}/grow") { call throws(HTTPFailure) in
                 try growExport(call.arguments[0], call.body)
             },
+            Route("POST", "/v1/exports/{name}/accept-loss") { call throws(HTTPFailure) in
+                try acceptLoss(of: call.arguments[0])
+            },
             Route("GET", "/v1/connections") { _ throws(HTTPFailure) in try listConnections() },
             Route("DELETE", "/v1/connections/{number}") { call throws(HTTPFailure) in
                 try dropConnection(call.arguments[0])
@@ -47,7 +51,8 @@ struct ControlAPI: Sendable {
 
     /// The route that may be offered elsewhere, too.
     var metricsRoute: Route {
-        Route("GET", "/metrics") { _ throws(HTTPFailure) in
+        // Scrapers and proxies add parameters of their own, and Prometheus' client libraries ignore them.
+        Route("GET", "/metrics", parameters: nil) { _ throws(HTTPFailure) in
             HTTPResponse(.ok, contentType: "text/plain; version=0.0.4; charset=utf-8", body: program.metrics())
         }
     }
@@ -71,7 +76,7 @@ struct ControlAPI: Sendable {
 // Exports.
 extension ControlAPI {
     private func listExports() -> HTTPResponse {
-        HTTPResponse(.ok, Answer.Exports(exports: program.server.exports().map(Answer.Export.init)))
+        HTTPResponse(.ok, Answer.Exports(exports: program.server.exports().map { Answer.Export($0) }))
     }
 
     private func export(_ name: String) throws(HTTPFailure) -> Answer.Export {
@@ -83,23 +88,26 @@ extension ControlAPI {
 
     private func addExport(_ body: [UInt8]) throws(HTTPFailure) -> HTTPResponse {
         let value = try JSON.decode(body)
-        let name: String
+        let added: AddedExport
         do {
-            let settings = try ExportSettings(reading: value)
-            name = settings.name
+            let settings = try ExportSettings(reading: value, users: program.users)
             // Else the image would be opened and its lock taken, and the answer could be about these instead.
-            if program.server.exports().contains(where: { $0.name == name && !$0.isDraining }) {
-                throw ServerError.nameTaken(name)
+            if program.server.exports().contains(where: { $0.name == settings.name && !$0.isDraining }) {
+                throw ServerError.nameTaken(settings.name)
             }
-            try program.add(settings)
+            added = try program.add(settings)
         } catch let error as ServerError {
             throw HTTPFailure(error)
+        } catch let error as NoRoom {
+            throw HTTPFailure(.conflict, "\(error)")
         } catch {
             throw HTTPFailure(.unprocessableContent, "\(error)")
         }
-        var response = HTTPResponse(.created, try export(name))
+        // As it was when it was added: by now somebody may have removed it again.
+        var response = HTTPResponse(.created, Answer.Export(added.status, warnings: added.warnings))
         response.fields.append(
-            HTTPResponse.Field(name: "Location", value: "/v1/exports/" + ControlClient.percentEncoded(name)))
+            HTTPResponse.Field(
+                name: "Location", value: "/v1/exports/" + ControlClient.percentEncoded(added.status.name)))
         return response
     }
 
@@ -108,38 +116,32 @@ extension ControlAPI {
             let allowed = RemovalMode.allCases.map(\.rawValue).joined(separator: ", ")
             throw HTTPFailure(.badRequest, "'\(text ?? "")' is no mode: it is one of \(allowed)")
         }
-        do throws(ServerError) {
-            // What nobody has open needs no draining: it is gone when this is answered.
-            try program.server.remove(name, mode == .drain ? .safe : mode)
-        } catch .inUse where mode == .drain {
-            return try drainExport(name)
+        do {
+            let status = try program.server.remove(name, mode)
+            return status.map { HTTPResponse(.accepted, Answer.Export($0)) } ?? HTTPResponse(.noContent)
         } catch {
             throw HTTPFailure(error)
         }
-        return HTTPResponse(.noContent)
     }
 
-    private func drainExport(_ name: String) throws(HTTPFailure) -> HTTPResponse {
+    private func acceptLoss(of name: String) throws(HTTPFailure) -> HTTPResponse {
         do {
-            try program.server.remove(name, .drain)
+            return HTTPResponse(.ok, Answer.Export(try program.server.acceptLoss(of: name)))
         } catch {
             throw HTTPFailure(error)
         }
-        // The last client may have left meanwhile.
-        let status = program.server.exports().first { $0.name == name && $0.isDraining }
-        return status.map { HTTPResponse(.accepted, Answer.Export($0)) } ?? HTTPResponse(.noContent)
     }
 
     private func growExport(_ name: String, _ body: [UInt8]) throws(HTTPFailure) -> HTTPResponse {
         let size = body.isEmpty ? nil : try JSON.decode(body).member("size", of: ["size"])
         do {
-            _ = try program.server.grow(name, toBytes: try size.map { try ImageReference.sizeBytes($0) })
+            let bytes = try size.map { try ImageReference.sizeBytes($0) }
+            return HTTPResponse(.ok, Answer.Export(try program.server.grow(name, toBytes: bytes)))
         } catch let error as ServerError {
             throw HTTPFailure(error)
         } catch {
             throw HTTPFailure(.unprocessableContent, "\(error)")
         }
-        return HTTPResponse(.ok, try export(name))
     }
 }
 
@@ -201,15 +203,15 @@ extension ControlAPI {
 }
 
 extension HTTPFailure {
-    /// What the server refused.
+    /// A refusal of the server.
     fileprivate init(_ error: ServerError) {
         let status: HTTPStatus =
             switch error {
             case .noSuchExport, .noSuchConnection: .notFound
-            case .nameTaken, .tooManyExports, .inUse: .conflict
+            case .nameTaken, .tooManyExports, .inUse, .stillUnstable: .conflict
             case .export, .cannotGrow: .unprocessableContent
             case .stopping: .serviceUnavailable
-            case .ring, .endpoint, .command, .interrupted, .flush, .stillInUse: .internalServerError
+            case .ring, .endpoint, .image, .command, .interrupted, .flush, .stillInUse: .internalServerError
             }
         self.init(status, "\(error)")
     }

@@ -1,9 +1,10 @@
 // The other end of the control socket: one request a connection (RFC 9112), over a Unix socket.
 
 import Glibc
+import Listening
 import Server
 
-/// What came of a request that a server has answered with a failure, or not at all.
+/// The failure of a request: the server answered with one, or not at all.
 public enum ControlClientError: Error, CustomStringConvertible {
     /// No server listens there.
     case unreachable(path: String, code: Int32)
@@ -12,7 +13,7 @@ public enum ControlClientError: Error, CustomStringConvertible {
     /// The server's words.
     case refused(String)
 
-    /// What went wrong and what would be right.
+    /// The failure and the right way.
     public var description: String {
         switch self {
         case .unreachable(let path, ENOENT):
@@ -62,7 +63,7 @@ public struct ControlClient {
         let socket = try connect()
         defer { close(socket.descriptor) }
         let deadline = Deadline(seconds: Self.answerSeconds)
-        // What a server says that refuses to read on is worth reading.
+        // A server that refuses to read on may still have sent an answer: it is worth reading.
         socket.send(Array((request + "\r\n").utf8) + body, before: deadline)
         var response: [UInt8] = []
         while case .bytes(let bytes) = socket.receive(before: deadline) { response += bytes }

@@ -1,27 +1,29 @@
-// What `spindle ctl` sends.
+// Requests of `spindle ctl`.
 
 /// Contents of requests.
 public enum ControlRequest {
     /// An export to add; what is nil is left to the server.
     public struct NewExport: Encodable {
-        /// What clients will ask for.
+        /// Clients ask for this name.
         public var name: String
         /// The image, as the server finds it.
         public var image: String
         /// As in the configuration file.
-        public var device, controller, cache: String?
+        public var device, controller, cache, locking: String?
         /// As in the configuration file.
         public var readOnly: Bool
 
         /// Describes an export.
         public init(
-            name: String, image: String, device: String?, controller: String?, cache: String?, readOnly: Bool
+            name: String, image: String, device: String?, controller: String?, cache: String?, locking: String?,
+            readOnly: Bool
         ) {
             self.name = name
             self.image = image
             self.device = device
             self.controller = controller
             self.cache = cache
+            self.locking = locking
             self.readOnly = readOnly
         }
 

@@ -1,5 +1,6 @@
 // The control socket and the metrics endpoint: where they listen, when they begin and end.
 
+import Listening
 import Logs
 import Server
 
@@ -12,7 +13,7 @@ public enum ControlServiceError: Error, Equatable, CustomStringConvertible {
     /// There can be no threads.
     case noThreads
 
-    /// What went wrong and what would be right.
+    /// The mistake and the right way.
     public var description: String {
         switch self {
         case .unsafeControl(let endpoint):
@@ -37,12 +38,14 @@ public final class ControlService: Sendable {
     /// Listens.
     ///
     /// - Parameters:
-    ///   - control: where the whole API is; a Unix socket, which nobody else's programs can connect to unless it says so.
+    ///   - control: where the whole API is; a Unix socket, which nobody else's programs can connect to unless it says
+    ///     so.
     ///   - metrics: where only the counters are.
     public init(control: Endpoint?, metrics: Endpoint?) throws {
+        try Self.check(control: control, metrics: metrics)
         let controlListeners = try control.map(Self.openControl) ?? []
         do {
-            self.metrics = HTTPService(listeners: try metrics.map(Self.openMetrics) ?? [])
+            self.metrics = HTTPService(listeners: try metrics.map(Listener.open) ?? [])
         } catch {
             for listener in controlListeners { listener.refuse() }
             throw error
@@ -50,20 +53,26 @@ public final class ControlService: Sendable {
         self.control = HTTPService(listeners: controlListeners)
     }
 
-    private static func openControl(_ endpoint: Endpoint) throws -> [Listener] {
-        switch endpoint {
-        case .unix(let path, var permissions):
-            if permissions.mode == nil { permissions.mode = 0o600 }
-            return try Listener.open(.unix(path: path, permissions: permissions))
-        case .descriptor: return try Listener.open(endpoint)
-        case .tcp, .vsock, .systemd, .standardInput: throw ControlServiceError.unsafeControl(endpoint)
+    /// Endpoints that cannot be of these kinds, on any system.
+    public static func check(control: Endpoint?, metrics: Endpoint?) throws(ControlServiceError) {
+        switch control {
+        case nil, .unix, .descriptor: break
+        case .tcp?, .vsock?, .systemd?, .standardInput?: throw .unsafeControl(control ?? .standard)
+        }
+        switch metrics {
+        case nil, .unix, .tcp, .vsock, .descriptor: break
+        case .systemd?, .standardInput?: throw .noMetrics(metrics ?? .standard)
         }
     }
 
-    private static func openMetrics(_ endpoint: Endpoint) throws -> [Listener] {
-        switch endpoint {
-        case .unix, .tcp, .vsock, .descriptor: return try Listener.open(endpoint)
-        case .systemd, .standardInput: throw ControlServiceError.noMetrics(endpoint)
+    private static func openControl(_ endpoint: Endpoint) throws -> [Listener] {
+        guard case .unix(let path, var permissions) = endpoint else { return try Listener.open(endpoint) }
+        if permissions.mode == nil { permissions.mode = 0o600 }
+        do throws(EndpointError) {
+            return try Listener.open(.unix(path: path, permissions: permissions))
+        } catch .cannotListen(_, let reason) {
+            // In the words of who has asked for it: the mode is ours.
+            throw EndpointError.cannotListen(endpoint, reason: reason)
         }
     }
 

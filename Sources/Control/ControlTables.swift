@@ -1,4 +1,6 @@
-// What the API answers, as people read it: `spindle ctl` without --json.
+// The API's answers for people: `spindle ctl` without --json.
+
+import Logs
 
 /// Texts for people.
 public enum ControlTables {
@@ -32,15 +34,21 @@ public enum ControlTables {
     /// `spindle ctl show`, and what follows a change of an export.
     public static func export(_ json: [UInt8]) throws -> String {
         let export = try JSON.decode(Answer.Export.self, json)
+        let sectors = export.sizeBytes / 512 == 1 ? "1 sector" : "\(export.sizeBytes / 512) sectors"
         return Table(
             rows: [
                 ["Name:", export.name],
                 ["Description:", export.description],
-                ["Size:", "\(export.sizeBytes) bytes (\(size(export.sizeBytes)), \(export.sizeBytes / 512) sectors)"],
+                ["Size:", "\(export.sizeBytes) bytes (\(size(export.sizeBytes)), \(sectors))"],
                 ["State:", state(export)],
                 ["Connections:", String(export.connections)],
             ]
         ).text
+    }
+
+    /// The warnings of `spindle ctl add`.
+    public static func warnings(_ json: [UInt8]) -> [String] {
+        ((try? JSON.decode(Answer.Export.self, json))?.warnings ?? []).map(\.visible)
     }
 
     /// `spindle ctl connections`
@@ -67,13 +75,14 @@ public enum ControlTables {
     /// `spindle ctl reload`
     public static func reload(_ json: [UInt8]) throws -> String {
         let changes = try JSON.decode(Answer.Reload.self, json).changes
-        return (changes.isEmpty ? ["nothing has changed"] : changes).map { printable($0) + "\n" }.joined()
+        return (changes.isEmpty ? ["nothing has changed"] : changes).map { $0.visible + "\n" }.joined()
     }
 
     private static func state(_ export: Answer.Export) -> String {
         var words = [export.draining ? "draining" : export.connections > 0 ? "in use" : "idle"]
         if export.readOnly { words.append("read-only") }
         if export.tlsOnly { words.append("TLS only") }
+        if let reason = export.flushFailure { words.append("flush failed (\(reason))") }
         return words.joined(separator: ", ")
     }
 
@@ -108,7 +117,7 @@ private struct Table {
 
     var text: String {
         guard !rows.isEmpty else { return whenEmpty + "\n" }
-        let lines = (head.isEmpty ? [] : [head]) + rows.map { $0.map(printable) }
+        let lines = (head.isEmpty ? [] : [head]) + rows.map { $0.map(\.visible) }
         let widths = lines[0].indices.map { column in lines.map { $0[column].count }.max() ?? 0 }
         return lines.map { line in
             let cells = line.enumerated().map { column, cell in
@@ -122,12 +131,4 @@ private struct Table {
     private func trimmed(_ line: String) -> Substring {
         line[..<(line.lastIndex { $0 != " " }.map(line.index(after:)) ?? line.startIndex)]
     }
-}
-
-/// A client's or an operator's words on one line of a terminal that they do not control.
-private func printable(_ text: String) -> String {
-    text.unicodeScalars.map { scalar in
-        scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format
-            ? "\\u{\(String(scalar.value, radix: 16))}" : String(scalar)
-    }.joined()
 }

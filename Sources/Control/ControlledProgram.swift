@@ -1,5 +1,6 @@
-// What the API acts on: the running program, as the command line put it together.
+// The API acts on this: the running program, as the command line put it together.
 
+import Listening
 import Logs
 import Server
 import Settings
@@ -12,8 +13,10 @@ public struct ControlledProgram: Sendable {
     public var endpoints: [Endpoint]
     /// The server's handle.
     public var server: ServerControl
+    /// Users that may be named as clients of an export.
+    public var users: UserNames
     /// Opens the image of an export and serves it.
-    public var add: @Sendable (ExportSettings) throws -> Void
+    public var add: @Sendable (ExportSettings) throws -> AddedExport
     /// Reads the configuration again and says what changed; nil: there is none.
     public var reload: (@Sendable () throws -> [String])?
     /// The counters, as Prometheus reads them.
@@ -23,13 +26,15 @@ public struct ControlledProgram: Sendable {
 
     /// Puts a program together.
     public init(
-        version: String, endpoints: [Endpoint], server: ServerControl,
-        add: @escaping @Sendable (ExportSettings) throws -> Void, reload: (@Sendable () throws -> [String])?,
+        version: String, endpoints: [Endpoint], server: ServerControl, users: UserNames,
+        add: @escaping @Sendable (ExportSettings) throws -> AddedExport,
+        reload: (@Sendable () throws -> [String])?,
         metrics: @escaping @Sendable () -> [UInt8], logs: Logs
     ) {
         self.version = version
         self.endpoints = endpoints
         self.server = server
+        self.users = users
         self.add = add
         self.reload = reload
         self.metrics = metrics

@@ -5,16 +5,17 @@
 
 /// Puts one request together from the bytes of a connection.
 struct HTTPRequestReader {
-    /// What the request line and the header fields take together, at most.
+    /// The request line and the header fields together take so much, at most.
     static let maximumHeadBytes = 16_384
-    /// What the content takes, at most.
+    /// The content takes so much, at most.
     static let maximumBodyBytes = 65_536
 
-    /// What comes next.
+    /// The reader's next wish.
     enum Step: Equatable {
         /// More bytes are needed.
         case needMoreBytes
-        /// The client waits for `100 Continue` before it sends the content (RFC 9110, 10.1.1); then more bytes are needed.
+        /// The client waits for `100 Continue` before it sends the content (RFC 9110, 10.1.1); then more bytes are
+        /// needed.
         case sendContinue
         /// The request is complete.
         case request(HTTPRequest)
@@ -57,7 +58,7 @@ struct HTTPRequestReader {
             if parsed.expectsContinue, bytes.isEmpty, parsed.contentLength > 0 { return .sendContinue }
         }
         guard let head, bytes.count >= head.contentLength else { return .needMoreBytes }
-        // What follows would be another request; there is one a connection.
+        // The rest would be another request; there is one a connection.
         let body = Array(bytes[..<head.contentLength])
         return .request(try HTTPRequest(method: head.method, target: head.target, body: body))
     }

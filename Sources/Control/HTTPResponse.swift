@@ -1,6 +1,6 @@
 // A response and its bytes (RFC 9112, 4): always with its length, always the last one of its connection.
 
-/// What a client is told.
+/// An answer to a client.
 struct HTTPResponse: Equatable {
     /// A header field.
     struct Field: Equatable {

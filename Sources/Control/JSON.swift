@@ -5,8 +5,8 @@ import Settings
 
 /// The two directions.
 enum JSON {
-    /// A value as people and programs read it: members in the order of their names, in the spelling of the configuration's
-    /// keys (`sizeBytes` is `size-bytes`).
+    /// A value as people and programs read it: members in the order of their names, in the spelling of the
+    /// configuration's keys (`sizeBytes` is `size-bytes`).
     static func encode(_ value: some Encodable) -> [UInt8] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
@@ -80,7 +80,7 @@ enum JSON {
         private static func scalar(_ container: any SingleValueDecodingContainer) -> SettingsValue.Content {
             if let value = try? container.decode(Bool.self) { return .boolean(value) }
             if let value = try? container.decode(String.self) {
-                // What becomes of it are strings of C, which end there.
+                // It becomes strings of C, which end there.
                 return value.utf8.contains(0) ? .other("a string with a NUL character") : .string(value)
             }
             if let value = try? container.decode(Int.self) { return .integer(value) }
@@ -95,7 +95,7 @@ extension HTTPResponse {
         self.init(status, contentType: "application/json", body: JSON.encode(value))
     }
 
-    /// What was wrong, as JSON.
+    /// The failure, as JSON.
     init(_ failure: HTTPFailure) {
         self.init(failure.status, Answer.Failure(error: failure.message))
     }

@@ -2,7 +2,7 @@
 
 /// A method and the paths it is for.
 struct Route: Sendable {
-    /// What a route's handler is given.
+    /// The arguments of a route's handler.
     struct Call {
         /// The segments of the path that the template leaves open, in their order.
         let arguments: [String]
@@ -16,12 +16,12 @@ struct Route: Sendable {
     let method: String
     /// `/v1/exports/{name}`
     let template: String
-    /// The parameters of the query that there are.
-    let parameters: [String]
+    /// The parameters of the query that there are; nil: any, which mean nothing.
+    let parameters: [String]?
     let handle: @Sendable (Call) throws(HTTPFailure) -> HTTPResponse
 
     init(
-        _ method: String, _ template: String, parameters: [String] = [],
+        _ method: String, _ template: String, parameters: [String]? = [],
         _ handle: @escaping @Sendable (Call) throws(HTTPFailure) -> HTTPResponse
     ) {
         self.method = method
@@ -30,7 +30,7 @@ struct Route: Sendable {
         self.handle = handle
     }
 
-    /// What the path says where the template is open; nil if it is another path.
+    /// The parts of the path where the template is open; nil if it is another path.
     func arguments(_ path: [String]) -> [String]? {
         let pattern = template.dropFirst().split(separator: "/")
         guard pattern.count == path.count else { return nil }
@@ -64,10 +64,11 @@ extension [Route] {
             return response
         }
         do throws(HTTPFailure) {
-            for parameter in request.query where !route.parameters.contains(parameter.name) {
-                let known =
-                    route.parameters.isEmpty ? "there are none" : "known: " + route.parameters.joined(separator: ", ")
-                throw HTTPFailure(.badRequest, "there is no parameter '\(parameter.name)' here; \(known)")
+            if let known = route.parameters {
+                for parameter in request.query where !known.contains(parameter.name) {
+                    let hint = known.isEmpty ? "there are none" : "known: " + known.joined(separator: ", ")
+                    throw HTTPFailure(.badRequest, "there is no parameter '\(parameter.name)' here; \(hint)")
+                }
             }
             return try route.handle(Route.Call(arguments: arguments, query: request.query, body: request.body))
         } catch {

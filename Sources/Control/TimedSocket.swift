@@ -10,7 +10,7 @@ struct Deadline {
         milliseconds = Self.now + seconds * 1000
     }
 
-    /// What poll(2) is told; 0 when the time has passed.
+    /// The time for poll(2); 0 when it has passed.
     var remainingMilliseconds: Int32 { Int32(max(0, min(milliseconds - Self.now, Int(Int32.max)))) }
 
     private static var now: Int {
@@ -26,7 +26,7 @@ struct TimedSocket {
 
     let descriptor: Int32
 
-    /// What came of waiting for bytes.
+    /// The result of waiting for bytes.
     enum Received {
         case bytes([UInt8])
         /// There will be no more: the peer has ended its direction, or the connection failed.

@@ -1,10 +1,10 @@
-// What NBD says of an export, read from the drive's IDENTIFY DEVICE data (ACS-4 7.12) and its medium.
+// NBD's facts about an export, read from the drive's IDENTIFY DEVICE data (ACS-4 7.12) and its medium.
 
 import ATA
 import NBD
 
-/// What only the medium knows.
-public struct MediumTraits: Equatable, Sendable {
+/// Facts that only the medium knows.
+public struct BlockTraits: Equatable, Sendable {
     /// Nothing can be written.
     public var isReadOnly: Bool
     /// Zeroes are stored without writing them when space may be given back, and when it may not.
@@ -21,15 +21,15 @@ extension ExportInformation {
     /// Describes the export of a drive; without a `description` by what the drive is. Throws when the protocol does not
     /// allow such a name or description.
     public init(
-        name: String, description: String? = nil, identifyData: IdentifyData, medium: MediumTraits
+        name: String, description: String? = nil, identifyData: IdentifyData, blocks: BlockTraits
     ) throws(ExportInformationError) {
         var flags: TransmissionFlags = [.hasFlags, .sendDF, .sendCache, .canMultiConn]
         if identifyData.rotationRate != 1 { flags.insert(.rotational) }
-        if medium.isReadOnly {
+        if blocks.isReadOnly {
             flags.insert(.readOnly)
         } else {
             flags.insert(.sendWriteZeroes)
-            if medium.zeroesFast { flags.insert(.sendFastZero) }
+            if blocks.zeroesFast { flags.insert(.sendFastZero) }
             if identifyData.supportsTrim { flags.insert(.sendTrim) }
             // Without a write cache every answered write is stable, and a client may know that.
             if identifyData.writeCacheEnabled { flags.insert(.sendFlush) }
@@ -43,9 +43,10 @@ extension ExportInformation {
                 minimumBytes: logical, preferredBytes: max(identifyData.physicalSectorBytes, 4096)))
     }
 
-    /// What the drive is, in one line for people.
+    /// The drive in one line for people.
     static func describe(_ identifyData: IdentifyData) -> String {
         let identity = "\(identifyData.modelNumber) \(identifyData.firmwareRevision)"
-        return "\(identity), serial \(identifyData.serialNumber), \(identifyData.sectors) sectors"
+        let size = identifyData.sectors == 1 ? "1 sector" : "\(identifyData.sectors) sectors"
+        return "\(identity), serial \(identifyData.serialNumber), \(size)"
     }
 }

@@ -1,14 +1,13 @@
-// A drive as an export serves it: the SCSI/ATA translation layer and the drive below it, which are always used together.
+// A drive as an export serves it: the SCSI/ATA translation layer and the drive below it, which are always used
+// together.
 
 import ATA
+import Blocks
 import NBD
 import SAT
 
 /// One drive of one loop. Everything that NBD says of it comes from its IDENTIFY DEVICE data.
 public struct ExportedDrive: Sendable {
-    /// Sectors of 512 bytes are what ATA addresses here; no drive of this kind has others.
-    public static let sectorBytes: UInt64 = 512
-
     /// The emulated drive.
     public var drive: Drive
     var translation: TranslationLayer
@@ -24,8 +23,23 @@ public struct ExportedDrive: Sendable {
         self.drive = drive
     }
 
+    /// The medium has another size; what was set stays.
+    public mutating func resize(toSectors sectors: UInt64) {
+        drive.resize(toSectors: sectors)
+        translation.revalidate(&drive)
+    }
+
+    /// The size of a logical block.
+    @inlinable public var blockSize: BlockSize { drive.blockSize }
+
+    /// It keeps what is written for a while before it is stable, now.
+    public var hasWriteCache: Bool { drive.identifyData.writeCacheEnabled }
+
     /// The accessible sectors.
     public var sectorCount: UInt64 {
         drive.identifyData.sectors
     }
+
+    /// Their bytes.
+    public var sizeBytes: UInt64 { blockSize.bytes(ofBlocks: sectorCount) }
 }

@@ -1,12 +1,12 @@
-// BLOCK_STATUS: one GET LBA STATUS (16) after another (SBC-4), whose answers become the descriptors of a status chunk (NBD
-// protocol, NBD_CMD_BLOCK_STATUS).
+// BLOCK_STATUS: one GET LBA STATUS (16) after another (SBC-4), whose answers become the descriptors of a status chunk
+// (NBD protocol, NBD_CMD_BLOCK_STATUS).
 
 import NBD
 import SCSI
 
 extension ServedRequest {
-    /// The most SCSI commands, and so descriptors, for one BLOCK_STATUS. A client asks again behind a shorter answer, and
-    /// nobody else waits long while the medium is asked; with extended descriptors it fills a page.
+    /// The most SCSI commands, and so descriptors, for one BLOCK_STATUS. A client asks again behind a shorter answer,
+    /// and nobody else waits long while the medium is asked; with extended descriptors it fills a page.
     static let statusCommandLimit = 256
 
     /// The room for descriptors.
@@ -40,14 +40,13 @@ extension ServedRequest {
         return follow(step, export: &export, buffer: &buffer)
     }
 
-    /// Appends what is known now as a descriptor, of which nothing lies outside of the request, or lengthens the last one.
+    /// Appends the status as a descriptor, cut to the range of the request, or lengthens the last one.
     private mutating func append(_ status: LBAStatusData, to buffer: inout MutableRawSpan) {
-        let size = ExportedDrive.sectorBytes
-        let start = max(nextSector * size, offsetBytes)
+        let start = max(blockSize.bytes(ofBlocks: nextSector), offsetBytes)
         nextSector += UInt64(status.numberOfLogicalBlocks)
-        let end = min(nextSector * size, offsetBytes + lengthBytes)
+        let end = min(blockSize.bytes(ofBlocks: nextSector), offsetBytes + lengthBytes)
         guard start < end else { return }
-        // What is not on a medium of Spindle reads as zeroes, whatever the drive promises of a TRIM.
+        // Unstored sectors on a medium of Spindle read as zeroes, whatever the drive promises of a TRIM.
         var descriptor = BlockStatusDescriptor(
             lengthBytes: end - start, state: status.provisioningStatus == .deallocated ? [.hole, .zero] : [])
         let last = descriptorBytes - BlockStatusDescriptor.byteCount(isExtended: isExtended)

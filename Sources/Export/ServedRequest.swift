@@ -1,16 +1,17 @@
 // One NBD request on its way through the drive: NBD request -> SCSI commands -> ATA taskfiles -> media operations.
 
 import ATA
+import Blocks
 import NBD
 import SAT
 import SCSI
 
-/// A request that was judged sound (`RequestHeader.validate(for:)`), as a state machine.
+/// A request that was judged sound, as a state machine.
 ///
-/// It becomes one SCSI command after another. What is not on sector boundaries becomes a read-modify-write of the sectors
-/// it touches: the caller keeps other writes to the drive away meanwhile (``needsToBeAlone``).
+/// It becomes one SCSI command after another. A part that is not on sector boundaries becomes a read-modify-write of
+/// the sectors it touches: the caller keeps other writes to the drive away meanwhile (``needsToBeAlone``).
 public struct ServedRequest: Sendable {
-    /// What the running SCSI command is for.
+    /// The purpose of the running SCSI command.
     enum Phase {
         /// The sectors of the request itself.
         case whole
@@ -22,26 +23,20 @@ public struct ServedRequest: Sendable {
         case edge
     }
 
-    /// The command; never DISC.
-    public let command: NBD.Command
+    /// What the client asks for.
+    public let request: NBD.Request
+    /// The drive's.
+    public let blockSize: BlockSize
+    /// The memory the request needs.
+    public let bufferNeeds: BufferNeeds
     private var phase = Phase.whole
-    /// Its flags.
-    public let flags: CommandFlags
     /// Partial sectors at the beginning and the end that are still to be completed.
-    private var headIsOpen: Bool
-    private var tailIsOpen: Bool
-    /// The request has an extended header, and so has its reply.
-    public let isExtended: Bool
-    /// The client's name for it.
-    public let cookie: UInt64
-    /// The first byte.
-    public let offsetBytes: UInt64
-    /// The number of bytes.
-    public let lengthBytes: UInt64
+    @usableFromInline var headIsOpen: Bool
+    @usableFromInline var tailIsOpen: Bool
 
     /// Sectors of the request that no SCSI command has been sent for.
-    var nextSector: UInt64
-    private(set) var endSector: UInt64
+    @usableFromInline var nextSector: UInt64
+    @usableFromInline private(set) var endSector: UInt64
     /// The running SCSI command, and where its sectors are in the buffer.
     var scsi: SCSICommandInProgress
     private var commandOffset: UInt32 = 0
@@ -50,82 +45,84 @@ public struct ServedRequest: Sendable {
     /// Descriptors of a BLOCK_STATUS that are in the buffer.
     public internal(set) var descriptorCount: UInt16 = 0
 
-    /// A request that is refused: it never begins, only its answer needs to know what it was.
-    public init(refusing header: RequestHeader) {
-        var header = header
-        header.lengthBytes = 0
-        self.init(header, as: .flush)
-    }
-
     /// A request that has not begun. The sectors are all that it touches, but for TRIM all that it covers: what is not
     /// covered must keep its content.
     @inline(__always)  // into its own entry point: else that is a thunk, which copies the value once more
-    public init(_ header: RequestHeader, as command: NBD.Command) {
-        self.command = command
-        flags = header.flags
-        isExtended = header.isExtended
-        cookie = header.cookie
-        offsetBytes = header.offsetBytes
-        lengthBytes = header.lengthBytes
-        let end = header.offsetBytes + header.lengthBytes
-        let size = ExportedDrive.sectorBytes
-        let startsInside = header.offsetBytes % size != 0
-        let endsInside = end % size != 0
+    public init(_ request: NBD.Request, blockSize: BlockSize) {
+        self.request = request
+        self.blockSize = blockSize
+        let command = request.command
+        let end = request.offsetBytes + request.lengthBytes
+        let inset = blockSize.remainder(request.offsetBytes)
+        let firstTouched = blockSize.blocks(inBytes: request.offsetBytes)
+        let endTouched = blockSize.blocks(holdingBytes: end)
         switch command {
         case .trim, .writeZeroes:
-            nextSector = header.offsetBytes / size + (startsInside ? 1 : 0)
-            endSector = end / size
+            nextSector = blockSize.blocks(holdingBytes: request.offsetBytes)
+            endSector = blockSize.blocks(inBytes: end)
         default:
-            nextSector = header.offsetBytes / size
-            endSector = end / size + (endsInside ? 1 : 0)
+            nextSector = firstTouched
+            endSector = endTouched
         }
         let completes = command == .write || command == .writeZeroes
-        headIsOpen = completes && startsInside
+        headIsOpen = completes && inset != 0
         // Both ends in the same sector: completing the head completes it.
-        tailIsOpen = completes && endsInside && !(startsInside && header.offsetBytes / size == end / size)
+        tailIsOpen =
+            completes && !blockSize.isWhole(end)
+            && !(inset != 0 && blockSize.blocks(inBytes: request.offsetBytes ^ end) == 0)
+        let touchedBytes = Int(truncatingIfNeeded: blockSize.bytes(ofBlocks: endTouched - firstTouched))
+        bufferNeeds =
+            switch command {
+            case .read:
+                BufferNeeds(byteCount: touchedBytes, dataOffset: Int(inset))
+            case .write:
+                // The sector that completes an end is read to behind the data.
+                BufferNeeds(
+                    byteCount: touchedBytes + (headIsOpen || tailIsOpen ? Int(blockSize.bytes) : 0),
+                    dataOffset: Int(inset))
+            case .trim, .writeZeroes:
+                // The list of ranges, or the sector to complete.
+                BufferNeeds(byteCount: Int(blockSize.bytes), dataOffset: 0)
+            case .blockStatus:
+                BufferNeeds(byteCount: Self.descriptorAreaBytes(isExtended: request.isExtended), dataOffset: 0)
+            case .flush, .cache, .disconnect:
+                BufferNeeds(byteCount: 0, dataOffset: 0)
+            }
         scsi = SCSICommandInProgress(cdb: .synchronizeCache10(), transferLength: 0, origin: .kernel)
     }
 
+    /// The command; never DISC.
+    @inlinable public var command: NBD.Command { request.command }
+    /// Its flags.
+    @inlinable public var flags: CommandFlags { request.flags }
+    /// The first byte.
+    @inlinable public var offsetBytes: UInt64 { request.offsetBytes }
+    /// The number of bytes.
+    @inlinable public var lengthBytes: UInt64 { request.lengthBytes }
+    var isExtended: Bool { request.isExtended }
+
     /// The request changes what is on the medium.
-    public var writes: Bool {
+    @inlinable public var writes: Bool {
         switch command {
         case .write, .writeZeroes, .trim: true
         default: false
         }
     }
 
-    /// No other write to the drive may be under way while this request is: it reads sectors to write them back, or its
-    /// range is no multiple of what the medium can write by itself.
+    /// No other write to the drive may be under way until the request is served or has come to ``Effect/commandEnded``:
+    /// it reads sectors to write them back, or writes a range that is no multiple of what the medium can write by
+    /// itself. That is a power of two.
+    @inlinable @inline(__always)  // who calls it would copy the request
     public func needsToBeAlone(granularityBytes: UInt64) -> Bool {
-        writes && (headIsOpen || tailIsOpen || (offsetBytes | lengthBytes) % granularityBytes != 0)
+        guard writes else { return false }
+        if headIsOpen || tailIsOpen { return true }
+        let range = command == .write ? offsetBytes | lengthBytes : rangeOfNextCommand
+        return range & (granularityBytes &- 1) != 0
     }
 
-    /// The memory the request needs.
-    public var bufferNeeds: BufferNeeds {
-        let size = Int(ExportedDrive.sectorBytes)
-        let inset = Int(offsetBytes % ExportedDrive.sectorBytes)
-        switch command {
-        case .read:
-            return BufferNeeds(byteCount: touchedBytes, dataOffset: inset)
-        case .write:
-            // The sector that completes an end is read to behind the data.
-            return BufferNeeds(byteCount: touchedBytes + (headIsOpen || tailIsOpen ? size : 0), dataOffset: inset)
-        case .trim, .writeZeroes:
-            // The list of ranges, or the sector to complete.
-            return BufferNeeds(byteCount: size, dataOffset: 0)
-        case .blockStatus:
-            return BufferNeeds(byteCount: Self.descriptorAreaBytes(isExtended: isExtended), dataOffset: 0)
-        default:
-            return BufferNeeds(byteCount: 0, dataOffset: 0)
-        }
-    }
-
-    /// The bytes of all sectors that the request touches.
-    private var touchedBytes: Int {
-        let size = ExportedDrive.sectorBytes
-        let first = offsetBytes / size
-        let last = (offsetBytes + lengthBytes + size - 1) / size
-        return Int((last - first) * size)
+    /// Where the next command begins and how many bytes it is for, as bits that one of them has.
+    @inlinable var rangeOfNextCommand: UInt64 {
+        blockSize.bytes(ofBlocks: nextSector | sectorsOfNextCommand)
     }
 
     /// Begins to serve the request.
@@ -136,10 +133,15 @@ public struct ServedRequest: Sendable {
 
     /// Goes on after the medium has done, or failed to do, what the last effect asked for.
     public mutating func resume(
-        _ outcome: MediaOutcome, on export: inout ExportedDrive, buffer: inout MutableRawSpan
+        _ outcome: BlockOutcome, on export: inout ExportedDrive, buffer: inout MutableRawSpan
     ) -> Effect {
         let step = export.translation.resume(&scsi, drive: &export.drive, outcome: outcome, data: &buffer)
         return follow(step, export: &export, buffer: &buffer)
+    }
+
+    /// Goes on where ``Effect/commandEnded`` was the answer.
+    public mutating func goOn(on export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Effect {
+        proceed(export: &export, buffer: &buffer)
     }
 
     /// Sends the next SCSI command, or ends the request when there is none.
@@ -162,10 +164,10 @@ public struct ServedRequest: Sendable {
         guard nextSector < endSector else { return nil }
         phase = .whole
         let first = nextSector
-        let count = UInt32(min(endSector - first, UInt64(commandLimit)))
+        let count = UInt32(sectorsOfNextCommand)
         nextSector += UInt64(count)
         if command == .read || command == .write {
-            commandOffset = UInt32((first - offsetBytes / ExportedDrive.sectorBytes) * ExportedDrive.sectorBytes)
+            commandOffset = UInt32(blockSize.bytes(ofBlocks: first - blockSize.blocks(inBytes: offsetBytes)))
         }
         switch command {
         case .read:
@@ -195,8 +197,15 @@ public struct ServedRequest: Sendable {
 
     /// The most sectors that one SCSI command is sent for: what one taskfile carries, in whole 4 KiB, and for TRIM what
     /// one list of ranges does (the MAXIMUM WRITE SAME LENGTH of the Block Limits page).
-    private var commandLimit: UInt32 {
+    @inlinable var commandLimit: UInt64 {
         command == .trim ? 64 * 65_535 : 65_528
+    }
+
+    /// How many sectors the next command is for. One that others follow ends where 4 KiB do, so that these begin there:
+    /// on most media they need not be alone.
+    @inlinable var sectorsOfNextCommand: UInt64 {
+        let left = endSector - min(nextSector, endSector)
+        return left > commandLimit ? commandLimit - nextSector % 8 : left
     }
 }
 
@@ -206,19 +215,20 @@ extension ServedRequest {
         _ cdb: CommandDescriptorBlock, export: inout ExportedDrive, buffer: inout MutableRawSpan
     ) -> Effect {
         export.commandsSent &+= 1
-        scsi.start(cdb, transferLength: transferLength(of: cdb))
+        scsi.start(cdb, transferLength: Self.transferLength(of: cdb, blockSize))
         let step = export.translation.begin(&scsi, drive: &export.drive, data: &buffer)
         return follow(step, export: &export, buffer: &buffer)
     }
 
-    /// What the translation layer wants, in terms of the request's buffer; at the end of a command, what comes next.
+    /// Passes the translation layer's wish on, in terms of the request's buffer; at the end of a command, the next one
+    /// begins.
     mutating func follow(
-        _ step: SATStep, export: inout ExportedDrive, buffer: inout MutableRawSpan
+        _ step: TranslationLayer.Step, export: inout ExportedDrive, buffer: inout MutableRawSpan
     ) -> Effect {
         switch step {
-        case .medium(.write(let lba, let count), _, zeroes: true, let mayDeallocate):
+        case .blocks(.write(let lba, let count), _, zeroes: true, let mayDeallocate):
             return .performZeroes(lba: lba, count: count, mayDeallocate: mayDeallocate)
-        case .medium(let operation, let dataOffset, _, _):
+        case .blocks(let operation, let dataOffset, _, _):
             return .perform(operation, bufferOffset: commandOffset + dataOffset)
         case .lbaStatus(let lba):
             return .lbaStatus(lba: lba, limit: UInt32(clamping: endSector - lba))
@@ -231,29 +241,36 @@ extension ServedRequest {
 
     /// The byte at which a READ has failed; all data before it are good. Nil if it has not, or if nobody knows.
     ///
-    /// It is the INFORMATION of the sense data (SBC-4, "Error reporting": the first block with an error), if that is one of
-    /// the blocks that the command was for.
+    /// It is the INFORMATION of the sense data (SBC-4, "Error reporting": the first block with an error), if that is
+    /// one of the blocks that the command was for.
     public var failedOffsetBytes: UInt64? {
         guard command == .read, let block = scsi.sense?.information, block < nextSector,
             block >= nextSector - UInt64(scsi.cdb.transferLength16)
         else { return nil }
-        return max(block * ExportedDrive.sectorBytes, offsetBytes)
+        return max(blockSize.bytes(ofBlocks: block), offsetBytes)
     }
 
     private mutating func finishCommand(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Effect {
         switch phase {
         case .whole, .edge:
+            guard !mayPause else { return .commandEnded }
             return proceed(export: &export, buffer: &buffer)
         case .head, .tail:
             return completeEdge(export: &export, buffer: &buffer)
         }
     }
 
+    /// There is more to do, and nothing depends on its being done now.
+    private var mayPause: Bool {
+        guard command != .write, command != .flush else { return false }
+        return tailIsOpen || nextSector < endSector && !(command == .blockStatus && statusIsComplete)
+    }
+
     /// The data that belong to a command: for READ and WRITE its blocks, for a TRIM the list of ranges.
-    private func transferLength(of cdb: CommandDescriptorBlock) -> UInt32 {
+    private static func transferLength(of cdb: CommandDescriptorBlock, _ blockSize: BlockSize) -> UInt32 {
         switch cdb.operationCode {
-        case OperationCode.read16, OperationCode.write16: cdb.transferLength16 * UInt32(ExportedDrive.sectorBytes)
-        case OperationCode.writeSame16 where !cdb.noDataOutBuffer: UInt32(ExportedDrive.sectorBytes)
+        case OperationCode.read16, OperationCode.write16: cdb.transferLength16 * UInt32(blockSize.bytes)
+        case OperationCode.writeSame16 where !cdb.noDataOutBuffer: UInt32(blockSize.bytes)
         case OperationCode.serviceActionIn16: UInt32(LBAStatusData.byteCount)
         default: 0
         }
@@ -264,7 +281,7 @@ extension ServedRequest {
 extension ServedRequest {
     /// Where in the buffer the sector that completes an end is read to.
     private var scratchOffset: Int {
-        command == .write ? touchedBytes : 0
+        command == .write ? bufferNeeds.byteCount - Int(blockSize.bytes) : 0
     }
 
     private mutating func readEdge(
@@ -277,24 +294,24 @@ extension ServedRequest {
 
     private func sector(of edge: Phase) -> UInt64 {
         let byte = edge == .head ? offsetBytes : offsetBytes + lengthBytes - 1
-        return byte / ExportedDrive.sectorBytes
+        return blockSize.blocks(inBytes: byte)
     }
 
     /// The sector around an end has been read: takes from it what the request does not cover.
     private mutating func completeEdge(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Effect {
         let edge = phase
-        let first = sector(of: edge) * ExportedDrive.sectorBytes
+        let first = blockSize.bytes(ofBlocks: sector(of: edge))
         // The bytes of this sector that the request covers.
         let covered =
             Int(
                 max(offsetBytes, first) - first)..<Int(
-                min(offsetBytes + lengthBytes, first + ExportedDrive.sectorBytes) - first)
+                min(offsetBytes + lengthBytes, first + blockSize.bytes) - first)
         if edge == .head { headIsOpen = false } else { tailIsOpen = false }
         if command == .write {
-            let place = Int(first - offsetBytes / ExportedDrive.sectorBytes * ExportedDrive.sectorBytes)
+            let place = Int(first - (offsetBytes - blockSize.remainder(offsetBytes)))
             buffer.copy(covered.lowerBound, from: scratchOffset, to: place)
             buffer.copy(
-                Int(ExportedDrive.sectorBytes) - covered.upperBound, from: scratchOffset + covered.upperBound,
+                Int(blockSize.bytes) - covered.upperBound, from: scratchOffset + covered.upperBound,
                 to: place + covered.upperBound)
             // With both ends in one sector, the bytes behind the request were taken here as well.
             return proceed(export: &export, buffer: &buffer)

@@ -28,7 +28,7 @@ import Glibc
         registration.ring_addr = UInt64(UInt(bitPattern: entryMemory))
         registration.ring_entries = UInt32(count)
         registration.bgid = group
-        let result = unsafe io_uring_register_buf_ring(ring.pointer, &registration, 0)
+        let result = ring.register(registration)
         guard result == 0 else { throw .registration(errno: -result) }
         self.group = group
         self.count = count
@@ -39,26 +39,21 @@ import Glibc
         for index in 0..<count { recycle(index) }
     }
 
-    /// The bytes of buffer `index`.
-    public func bytes(of index: UInt16) -> UnsafeMutableRawPointer {
+    /// The bytes of buffer `index`. Who asks promises that nobody uses them for longer than the group is there.
+    @unsafe public func bytes(of index: UInt16) -> MemoryRange {
         precondition(index < count, "the group has no such buffer")
-        return unsafe base + Int(index) * byteCount
+        return unsafe MemoryRange(base + Int(index) * byteCount, count: byteCount)
+    }
+
+    /// Gives the memory back to the system until the kernel receives again; nothing that matters is in it.
+    public func trim() {
+        unsafe madvise(base, Int(count) * byteCount, MADV_DONTNEED)
     }
 
     /// Hands buffer `index` back to the kernel.
     public mutating func recycle(_ index: UInt16) {
         let mask = io_uring_buf_ring_mask(UInt32(count))
-        unsafe io_uring_buf_ring_add(entries, bytes(of: index), UInt32(byteCount), index, mask, 0)
+        unsafe io_uring_buf_ring_add(entries, bytes(of: index).start, UInt32(byteCount), index, mask, 0)
         unsafe io_uring_buf_ring_advance(entries, 1)
     }
-}
-
-/// Maps anonymous zeroed memory; pages count as used only once they are touched.
-public func mapMemory(byteCount: Int) throws(RingError) -> UnsafeMutableRawPointer {
-    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
-    let memory = unsafe mmap(nil, byteCount, PROT_READ | PROT_WRITE, flags, -1, 0)
-    guard let memory = unsafe memory, unsafe memory != MAP_FAILED else {
-        throw .memory(errno: errno, byteCount: byteCount)
-    }
-    return unsafe memory
 }

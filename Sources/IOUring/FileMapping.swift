@@ -6,7 +6,8 @@ import Glibc
 /// The whole pages of a file, shared with everybody who has it open. Writes to the file are seen at once.
 ///
 /// Only the kernel may read this memory, for a send or the like: where the file has shrunk, or its medium fails, it
-/// answers with EFAULT what would end a process that looks by itself. A page that is not in the page cache is waited for.
+/// answers with EFAULT what would end a process that looks by itself. A page that is not in the page cache is waited
+/// for.
 @safe
 public struct FileMapping: Sendable {
     private let memory: SharedMemory
@@ -23,11 +24,17 @@ public struct FileMapping: Sendable {
     ///
     /// - Returns: nil where there is nothing to map, or the address space is used up.
     public init?(_ descriptor: Int32, sizeBytes: UInt64) {
+        unsafe self.init(descriptor, sizeBytes: sizeBytes, at: nil)
+    }
+
+    /// Maps a file at a place, instead of what is mapped there; nil: where the kernel likes.
+    init?(_ descriptor: Int32, sizeBytes: UInt64, at place: UnsafeMutableRawPointer?) {
         byteCount = sizeBytes / Self.pageBytes * Self.pageBytes
         let (mapped, isTooLarge) = byteCount.addingReportingOverflow(2 * Self.pageBytes)
         guard byteCount > 0, !isTooLarge, let count = Int(exactly: mapped) else { return nil }
         mappedByteCount = count
-        let memory = unsafe mmap(nil, count, PROT_READ, MAP_SHARED | MAP_NORESERVE, descriptor, 0)
+        let flags = MAP_SHARED | MAP_NORESERVE | (unsafe place == nil ? 0 : MAP_FIXED)
+        let memory = unsafe mmap(place, count, PROT_READ, flags, descriptor, 0)
         guard let memory = unsafe memory, unsafe memory != MAP_FAILED else { return nil }
         // Where a process keeps all of its memory (mlockall(2)), the page cache is none of it.
         unsafe munlock(memory, count)
@@ -48,7 +55,7 @@ public struct FileMapping: Sendable {
         return tellsWhatIsResident ? true : nil
     }
 
-    /// What mincore(2) says of all pages of a part.
+    /// Whether mincore(2) calls all pages of a part resident.
     public func saysAllResident(at offset: UInt64, pageCount: Int) -> Bool {
         precondition(offset + UInt64(pageCount) * Self.pageBytes <= byteCount, "the part is not mapped")
         var pages = SIMD64<UInt8>.zero
@@ -61,16 +68,16 @@ public struct FileMapping: Sendable {
         return true
     }
 
-    /// mincore(2) says what is resident only to who may write the file or owns it, and to others that everything is: also the
-    /// page behind the file's end, where nothing can be.
+    /// mincore(2) says what is resident only to who may write the file or owns it, and to others that everything is:
+    /// also the page behind the file's end, where nothing can be.
     public var tellsWhatIsResident: Bool {
         var behind: UInt8 = 1
         let result = unsafe mincore(base + mappedByteCount - Int(Self.pageBytes), Int(Self.pageBytes), &behind)
         return result == 0 && behind & 1 == 0
     }
 
-    /// Takes all pages out of the process's page table, so that they no longer count as its memory. They stay in the page
-    /// cache, and come back when they are sent.
+    /// Takes all pages out of the process's page table, so that they no longer count as its memory. They stay in the
+    /// page cache, and come back when they are sent.
     public func dropPages() {
         unsafe madvise(base, Int(byteCount), MADV_DONTNEED)
     }

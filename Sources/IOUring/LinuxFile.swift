@@ -1,5 +1,4 @@
-// What Linux knows of files beyond POSIX: names that Swift's Glibc module leaves out. open(2), fcntl(2), fallocate(2),
-// lseek(2).
+// Linux's files beyond POSIX: names that Swift's Glibc module leaves out. open(2), fcntl(2), fallocate(2), lseek(2).
 
 import CLibURing
 import Glibc
@@ -33,10 +32,39 @@ public enum LinuxFile {
         return max(512, status.stx_dio_offset_align, status.stx_dio_mem_align)
     }
 
+    /// File systems whose reads from the page cache wait for nobody else, and which begin to read ahead without
+    /// waiting, by the magic numbers of statfs(2): ext2 to ext4, XFS, Btrfs, tmpfs, F2FS, and overlayfs, which has the
+    /// file on another one.
+    private static let promptFileSystems: Set<UInt64> = [
+        0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0xF2F5_2010, 0x794C_7630,
+    ]
+
+    /// Whether the file is on one of them. Others, FUSE and those of networks, may ask somebody who does not answer
+    /// even for what is in the page cache.
+    public static func isOnPromptFileSystem(_ descriptor: Int32) -> Bool {
+        promptFileSystems.contains(fileSystemType(descriptor))
+    }
+
     /// `BLKROGET`: whether a block device refuses to be written. Opening it for writing works all the same.
     public static func isReadOnly(blockDevice descriptor: Int32) -> Bool {
         var answer: Int32 = 0
         return unsafe ioctl(descriptor, UInt(LINUX_BLKROGET), &answer) == 0 && answer != 0
+    }
+
+    /// fstatfs(2): `f_type`; 0 where that fails.
+    public static func fileSystemType(_ descriptor: Int32) -> UInt64 {
+        var status = statfs()
+        return unsafe fstatfs(descriptor, &status) == 0 ? UInt64(UInt32(truncatingIfNeeded: status.f_type)) : 0
+    }
+
+    /// Opens once more what is open: another open file description of the same file, with the same access (proc(5),
+    /// /proc/self/fd), whatever has become of its path.
+    ///
+    /// - Returns: the descriptor; -1 and errno if that fails.
+    public static func openAgain(_ descriptor: Int32) -> Int32 {
+        let flags = fcntl(descriptor, F_GETFL)
+        guard flags >= 0 else { return -1 }
+        return open("/proc/self/fd/\(descriptor)", flags & O_ACCMODE | O_CLOEXEC | O_NONBLOCK)
     }
 
     /// fallocate(2), waiting for it.
@@ -46,19 +74,56 @@ public enum LinuxFile {
         fallocate(descriptor, mode, off_t(clamping: offset), off_t(clamping: length)) == 0 ? 0 : errno
     }
 
-    /// Where the next data are at `offset` or behind it, by lseek(2) with `SEEK_DATA`; nil where there are none up to the
-    /// end of the file. A file system that does not know its holes has data everywhere.
+    /// Where the next data are at `offset` or behind it, by lseek(2) with `SEEK_DATA`; nil where there are none up to
+    /// the end of the file. A file system that does not know its holes has data everywhere.
     public static func nextData(_ descriptor: Int32, from offset: UInt64) -> UInt64? {
         let found = lseek(descriptor, off_t(clamping: offset), Int32(LINUX_SEEK_DATA))
         guard found < 0 else { return UInt64(found) }
         return errno == ENXIO ? nil : offset
     }
 
-    /// Where the next hole is at `offset` or behind it, by lseek(2) with `SEEK_HOLE`: the end of the file is the last one.
-    /// Nil where that cannot be known.
+    /// Where the next hole is at `offset` or behind it, by lseek(2) with `SEEK_HOLE`: the end of the file is the last
+    /// one. Nil where that cannot be known.
     public static func nextHole(_ descriptor: Int32, from offset: UInt64) -> UInt64? {
         let found = lseek(descriptor, off_t(clamping: offset), Int32(LINUX_SEEK_HOLE))
         return found < 0 ? nil : UInt64(found)
+    }
+
+    /// open(2) of what is there.
+    ///
+    /// - Returns: the descriptor; -1 and errno if that fails.
+    public static func open(_ path: String, _ flags: Int32) -> Int32 {
+        unsafe Glibc.open(path, flags)
+    }
+
+    /// lstat(2): of the file that has a name, and not of the one that it leads to; nil and errno if there is none.
+    public static func status(_ path: String) -> stat? {
+        var status = stat()
+        return unsafe lstat(path, &status) == 0 ? status : nil
+    }
+
+    /// fstat(2); nil and errno of what is not open.
+    public static func status(_ descriptor: Int32) -> stat? {
+        var status = stat()
+        return unsafe fstat(descriptor, &status) == 0 ? status : nil
+    }
+
+    /// unlink(2), if there is such a file.
+    public static func remove(_ path: String) {
+        _ = unsafe unlink(path)
+    }
+
+    /// recv(2), without waiting.
+    ///
+    /// - Returns: how many bytes it was; 0 at their end, -1 and errno if there were none.
+    public static func receive(_ socket: Int32, into target: MemoryRange) -> Int {
+        unsafe recv(socket, target.start, target.count, Int32(MSG_DONTWAIT))
+    }
+
+    /// Both directions of a socket are closed, or it has failed (poll(2), POLLHUP and POLLERR).
+    public static func isHungUp(_ socket: Int32) -> Bool {
+        var state = pollfd(fd: socket, events: 0, revents: 0)
+        return unsafe poll(&state, 1, 0) == 1
     }
 
     /// `FIONREAD`: how many bytes a socket has received that nobody has taken.

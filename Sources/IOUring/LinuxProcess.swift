@@ -1,4 +1,4 @@
-// What Linux knows of processes beyond POSIX, which Swift's Glibc module leaves out. prctl(2), sched_getaffinity(2).
+// Linux's processes beyond POSIX: names that Swift's Glibc module leaves out. prctl(2), sched_getaffinity(2).
 
 import CLibURing
 import Glibc
@@ -16,8 +16,8 @@ public enum LinuxProcess {
         return max(1, mask.reduce(0) { $0 + $1.nonzeroBitCount })
     }
 
-    /// `PR_SET_PDEATHSIG`: sends this process a signal when the thread that started it ends. It says nothing of a parent
-    /// that has ended before.
+    /// `PR_SET_PDEATHSIG`: sends this process a signal when the thread that started it ends. It says nothing of a
+    /// parent that has ended before.
     ///
     /// - Returns: 0, or the errno of the failure.
     public static func signalAtParentsEnd(_ number: Int32) -> Int32 {

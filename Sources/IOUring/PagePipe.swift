@@ -1,4 +1,5 @@
-// Pages on their way from a file into a socket, or from a socket towards a file, without being copied: splice(2), pipe(7).
+// Pages on their way from a file into a socket, or from a socket towards a file, without being copied: splice(2),
+// pipe(7).
 
 import CLibURing
 import Glibc
@@ -6,14 +7,14 @@ import Glibc
 /// A pipe through which pages of the page cache go into sockets, and what sockets have received goes to files: it holds
 /// references to pages, not bytes.
 ///
-/// What a socket has taken this way it shares with the file until its reader has it: a write to the file in the meantime
+/// A socket shares bytes taken this way with the file until its reader has them: a write to the file in the meantime
 /// shows.
 public struct PagePipe: ~Copyable {
     private let readEnd: Int32
     private let writeEnd: Int32
     /// Where what a socket does not take goes.
     private let nothing: Int32
-    /// What is in it.
+    /// Bytes in it.
     public private(set) var byteCount = 0
 
     /// As much as an unprivileged process may have (`pipe-max-size`).
@@ -29,6 +30,16 @@ public struct PagePipe: ~Copyable {
         case unable
         /// The socket is of no more use; the errno.
         case lost(Int32)
+    }
+
+    /// How far bytes have been added.
+    public enum Filling: Equatable, Sendable {
+        /// All have.
+        case complete
+        /// The pipe has no more room.
+        case full
+        /// The file ends, or its medium fails.
+        case missing
     }
 
     /// Makes a pipe with a page for each 4 KiB of `byteCount`, or the smaller one that the system grants.
@@ -62,26 +73,30 @@ public struct PagePipe: ~Copyable {
     /// - Parameters:
     ///   - offset: where they begin, in bytes.
     ///   - count: how many, above zero.
-    /// - Returns: how many it was: fewer where the pipe is full or the file ends, none also where the medium fails.
-    public mutating func add(_ file: Int32, offset: UInt64, count: Int) -> Int {
+    public mutating func add(_ file: Int32, offset: UInt64, count: Int) -> Filling {
         var offset = off_t(clamping: offset)
-        let added = max(0, unsafe Self.move(file, &offset, to: writeEnd, count))
-        byteCount += added
-        return added
+        var left = count
+        while left > 0 {
+            let added = unsafe Self.move(file, &offset, to: writeEnd, left)
+            guard added > 0 else { return added < 0 && errno == EAGAIN ? .full : .missing }
+            left -= added
+            byteCount += added
+        }
+        return .complete
     }
 
-    /// Adds a copy of bytes, with the same returns.
-    public mutating func add(_ bytes: UnsafeRawPointer, count: Int) -> Int {
-        let added = max(0, unsafe Glibc.write(writeEnd, bytes, count))
+    /// Adds a copy of bytes, as far as there is room.
+    public mutating func add(_ bytes: MemoryRange) -> Filling {
+        let added = max(0, unsafe Glibc.write(writeEnd, bytes.start, bytes.count))
         byteCount += added
-        return added
+        return added == bytes.count ? .complete : .full
     }
 
-    /// Sends what is in the pipe. What the socket does not take is forgotten.
+    /// Sends the pipe's content. Bytes that the socket does not take are forgotten.
     ///
-    /// SIGPIPE has to be ignored. The socket, which blocks otherwise, does not for as long as this takes: splice(2) tells it
-    /// nothing of a flag of its own. (It cannot be so for ever: a ring that has a thread wait for a socket, as it does for a
-    /// send to a client that sends no more, takes EAGAIN for an answer.)
+    /// SIGPIPE has to be ignored. The socket, which blocks otherwise, does not for as long as this takes: splice(2)
+    /// tells it nothing of a flag of its own. (It cannot be so for ever: a ring that has a thread wait for a socket, as
+    /// it does for a send to a client that sends no more, takes EAGAIN for an answer.)
     ///
     /// - Returns: how many bytes the socket has taken, and why not more.
     public mutating func send(to socket: Int32) -> (sentBytes: Int, end: End) {
@@ -127,10 +142,12 @@ public struct PagePipe: ~Copyable {
     }
 
     /// Takes all that is in the pipe out of it, to where there is room for it.
-    public mutating func empty(into target: UnsafeMutableRawPointer) {
+    public mutating func empty(into target: MemoryRange) {
+        precondition(byteCount <= target.count, "there is room for what is in the pipe")
+        guard let start = unsafe target.start else { return }
         var taken = 0
         while byteCount > 0 {
-            let count = unsafe read(readEnd, target + taken, byteCount)
+            let count = unsafe read(readEnd, start + taken, byteCount)
             if count < 0 && errno == EINTR { continue }
             precondition(count > 0, "a pipe gives what is in it")
             taken += count

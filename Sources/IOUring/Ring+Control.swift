@@ -25,10 +25,10 @@ extension Ring {
         unsafe entry.pointee.user_data = userData
     }
 
-    /// Completes with `-ETIME` once `duration`, which stays where it is until then, has passed.
-    public mutating func timeout(_ duration: UnsafeMutablePointer<__kernel_timespec>, userData: UInt64) {
+    /// Completes with `-ETIME` once `duration` has passed. Its owner keeps it until then.
+    public mutating func timeout(_ duration: borrowing Duration, userData: UInt64) {
         let entry = unsafe nextEntry()
-        unsafe io_uring_prep_timeout(entry, duration, 0, 0)
+        unsafe io_uring_prep_timeout(entry, duration.pointer, 0, 0)
         unsafe entry.pointee.user_data = userData
     }
 
@@ -44,14 +44,19 @@ extension Ring {
 
 /// A duration where the kernel can read it, for as long as the value lives.
 @safe public struct Duration: ~Copyable {
-    /// For ``Ring/timeout(_:userData:)``.
-    public let pointer: UnsafeMutablePointer<__kernel_timespec>
+    let pointer: UnsafeMutablePointer<__kernel_timespec>
 
     /// A duration of whole milliseconds.
     public init(milliseconds: Int64) {
         unsafe pointer = UnsafeMutablePointer<__kernel_timespec>.allocate(capacity: 1)
         unsafe pointer.initialize(
             to: __kernel_timespec(tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000))
+    }
+
+    /// Makes it another one. No ring waits for it now.
+    public func set(milliseconds: Int64) {
+        unsafe pointer.pointee = __kernel_timespec(
+            tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000)
     }
 
     deinit {

@@ -5,20 +5,27 @@ import Glibc
 
 extension Ring {
     /// pread(2) into `buffer`, which stays where it is until completion.
+    ///
+    /// - Parameter byThread: a thread of io_uring does it from the beginning. Otherwise the submission tries it first,
+    ///   and where the page cache has nothing it begins to read ahead, for which some file systems wait.
     public mutating func read(
-        _ file: Int32, into buffer: UnsafeMutableRawPointer, count: UInt32, offset: UInt64, userData: UInt64
+        _ file: Int32, into buffer: UnsafeMutableRawPointer, count: UInt32, offset: UInt64, byThread: Bool = false,
+        userData: UInt64
     ) {
         let entry = unsafe nextEntry()
         unsafe io_uring_prep_read(entry, file, buffer, count, offset)
+        if byThread { unsafe entry.pointee.flags |= UInt8(1 << IOSQE_ASYNC_BIT) }
         unsafe entry.pointee.user_data = userData
     }
 
-    /// pwrite(2) from `buffer`, which stays where it is until completion.
+    /// pwrite(2) from `buffer`, which stays where it is until completion; `byThread` as above.
     public mutating func write(
-        _ file: Int32, from buffer: UnsafeRawPointer, count: UInt32, offset: UInt64, userData: UInt64
+        _ file: Int32, from buffer: UnsafeRawPointer, count: UInt32, offset: UInt64, byThread: Bool = false,
+        userData: UInt64
     ) {
         let entry = unsafe nextEntry()
         unsafe io_uring_prep_write(entry, file, buffer, count, offset)
+        if byThread { unsafe entry.pointee.flags |= UInt8(1 << IOSQE_ASYNC_BIT) }
         unsafe entry.pointee.user_data = userData
     }
 

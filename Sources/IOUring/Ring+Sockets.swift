@@ -1,4 +1,4 @@
-// Socket operations: io_uring_enter(2), IORING_OP_ACCEPT, RECV, SENDMSG, POLL_ADD.
+// Socket operations: io_uring_enter(2), IORING_OP_ACCEPT, RECV, WRITEV, POLL_ADD.
 
 import CLibURing
 import Glibc
@@ -20,18 +20,19 @@ extension Ring {
         unsafe entry.pointee.user_data = userData
     }
 
-    /// Sends what `message` gathers; the message, its vectors and the bytes stay where they are until completion.
+    /// Sends what the vectors gather; they and the bytes stay where they are until completion, which says how far it
+    /// came.
     ///
-    /// With `all` (MSG_WAITALL) io_uring goes on by itself after a partial send; without, the completion says how far it
-    /// came. MSG_NOSIGNAL makes a closed peer an error value.
-    public mutating func sendMessage(
-        _ socket: Int32, _ message: UnsafePointer<msghdr>, all: Bool, userData: UInt64
+    /// This is writev(2), and none of the sends: those can name an address and open a connection, and no restriction of
+    /// a ring looks at that. SIGPIPE has to be ignored.
+    public mutating func send(
+        _ socket: Int32, _ vectors: UnsafePointer<iovec>, count: Int, userData: UInt64
     ) {
         let entry = unsafe nextEntry()
-        let flags = UInt32(MSG_NOSIGNAL) | (all ? UInt32(MSG_WAITALL) : 0)
-        unsafe io_uring_prep_sendmsg(entry, socket, message, flags)
+        unsafe io_uring_prep_writev(entry, socket, vectors, UInt32(count), 0)
         unsafe entry.pointee.user_data = userData
     }
+
     /// Completes when a socket has room for what is sent, or is of no more use (poll(2), POLLOUT).
     public mutating func awaitRoom(_ socket: Int32, userData: UInt64) {
         let entry = unsafe nextEntry()

@@ -5,12 +5,17 @@ import Glibc
 
 /// An io_uring that belongs to the thread which made it.
 ///
-/// Operations are prepared with the methods of the extensions and reach the kernel with ``submitAndWait(_:)``: one system
-/// call for everything that was prepared since the last one. Completions are read by index and released as one batch.
+/// Operations are prepared with the methods of the extensions and reach the kernel with ``submitAndWait(_:)``: one
+/// system call for everything that was prepared since the last one. Completions are read by index and released as one
+/// batch.
 @safe public struct Ring: ~Copyable {
     /// liburing keeps pointers into this structure, so that its address has to be stable.
     let pointer: UnsafeMutablePointer<io_uring>
-    /// What has gone through it.
+    /// Performs the operations of a scripted ring; nil: the kernel does.
+    private let script: (any ScriptedKernel)?
+    /// The time as operations with a duration measure it.
+    public let clock: MonotonicClock
+    /// The traffic through it.
     public private(set) var figures = RingFigures()
 
     /// Makes a ring for the calling thread.
@@ -20,13 +25,30 @@ import Glibc
     ///   - completions: how many completions the kernel can hold before it keeps them aside; a power of two.
     public init(entries: UInt32, completions: UInt32) throws(RingError) {
         // The property gets its value last: once it has one, `deinit` runs for an error too.
+        script = nil
+        clock = MonotonicClock()
         unsafe pointer = try setUpRing(entries: entries, completions: completions)
     }
 
+    /// A ring over queues that a script works off.
+    init(_ queues: UnsafeMutablePointer<io_uring>, _ script: any ScriptedKernel) {
+        unsafe pointer = unsafe queues
+        self.script = script
+        clock = script.clock
+    }
+
     deinit {
-        unsafe io_uring_queue_exit(pointer)
+        if let script {
+            script.detach(fileDescriptor)
+            unsafe deallocateQueues(pointer)
+        } else {
+            unsafe io_uring_queue_exit(pointer)
+        }
         unsafe pointer.deallocate()
     }
+
+    /// A test's script performs its operations.
+    public var isScripted: Bool { script != nil }
 
     /// The ring's file descriptor, for messages from other rings.
     public var fileDescriptor: Int32 {
@@ -37,10 +59,15 @@ import Glibc
     ///
     /// An interrupted wait is no error; the caller looks at what has completed and comes back.
     public mutating func submitAndWait(_ count: UInt32) throws(RingError) {
-        // With DEFER_TASKRUN, what completes without waiting has to be asked for, too.
-        let result =
-            count == 0
-            ? unsafe io_uring_submit_and_get_events(pointer) : unsafe io_uring_submit_and_wait(pointer, count)
+        let result: Int32
+        if let script {
+            result = script.enter(fileDescriptor, waitingFor: count)
+        } else if count == 0 {
+            // With DEFER_TASKRUN, what completes without waiting has to be asked for, too.
+            result = unsafe io_uring_submit_and_get_events(pointer)
+        } else {
+            result = unsafe io_uring_submit_and_wait(pointer, count)
+        }
         figures.count(result)
         guard result < 0 else { return }
         switch -result {
@@ -52,9 +79,23 @@ import Glibc
         }
     }
 
+    /// Lets the kernel have a group of buffers.
+    ///
+    /// - Returns: 0 or a negative errno.
+    func register(_ group: io_uring_buf_reg) -> Int32 {
+        if let script { return script.register(group, with: fileDescriptor) }
+        var group = group
+        return unsafe io_uring_register_buf_ring(pointer, &group, 0)
+    }
+
     /// How many completions can be read now.
     public var completionsReady: UInt32 {
         unsafe io_uring_cq_ready(pointer)
+    }
+
+    /// Something has completed that nobody has looked at, also if it had no room in the queue.
+    public var hasCompletions: Bool {
+        unsafe io_uring_cq_ready(pointer) > 0 || io_uring_cq_has_overflow(pointer)
     }
 
     /// The completion at `index` of those ready; they stay until ``releaseCompletions(_:)``.
@@ -76,7 +117,7 @@ import Glibc
     mutating func nextEntry() -> UnsafeMutablePointer<io_uring_sqe> {
         while true {
             if let entry = unsafe io_uring_get_sqe(pointer) { return unsafe entry }
-            let result = unsafe io_uring_submit(pointer)
+            let result = script?.enter(fileDescriptor, waitingFor: 0) ?? (unsafe io_uring_submit(pointer))
             figures.count(result)
             figures.fullQueues += 1
             precondition(result >= 0 || -result == EINTR || -result == EAGAIN || -result == EBUSY, "submission refused")
@@ -84,7 +125,7 @@ import Glibc
     }
 }
 
-/// What has gone through a ring since it was made.
+/// The traffic through a ring since it was made.
 public struct RingFigures: Sendable {
     /// Calls of io_uring_enter(2).
     public fileprivate(set) var enters: UInt64 = 0
@@ -100,14 +141,21 @@ public struct RingFigures: Sendable {
     }
 }
 
-/// What the kernel says of one finished (or, for a multishot operation, continuing) operation.
+/// The kernel's answer about one finished (or, for a multishot operation, continuing) operation.
 public struct Completion: Equatable, Sendable {
     /// The value the operation was prepared with.
     public var userData: UInt64
-    /// What the system call would have returned, or a negative errno.
+    /// The system call's return value, or a negative errno.
     public var result: Int32
     /// `IORING_CQE_F_*`.
     public var flags: UInt32
+
+    /// A completion as the kernel would post it.
+    public init(userData: UInt64, result: Int32, flags: UInt32) {
+        self.userData = userData
+        self.result = result
+        self.flags = flags
+    }
 
     /// The multishot operation goes on; without it the operation has to be prepared anew.
     public var hasMore: Bool {

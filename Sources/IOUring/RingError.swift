@@ -17,7 +17,7 @@ public enum RingError: Error, Equatable, CustomStringConvertible {
     /// `io_uring_enter` failed with this errno.
     case enter(errno: Int32)
 
-    /// What went wrong and what would be right.
+    /// The mistake and the right way.
     public var description: String {
         switch self {
         case .setup(_, let disabled) where disabled > 0:
@@ -29,6 +29,10 @@ public enum RingError: Error, Equatable, CustomStringConvertible {
             return "this kernel's io_uring is too old: Linux 6.1 or later is needed"
         case .setup(ENOMEM, _):
             return "no memory for an io_uring: raise the locked-memory limit (ulimit -l)"
+        case .setup(EMFILE, _), .descriptor(EMFILE):
+            return
+                "no descriptor for a loop: \(errorText(EMFILE)); RLIMIT_NOFILE is the limit: LimitNOFILE= (systemd) or "
+                + "'ulimit -n' raises it"
         case .setup(let code, _):
             return "io_uring cannot be set up: \(errorText(code))"
         case .operationsMissing(let names):

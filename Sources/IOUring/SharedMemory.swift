@@ -2,8 +2,8 @@
 
 import Glibc
 
-/// The start of a mapping that never moves and is there until its owner says otherwise, so that its address may go to any
-/// thread. Who may touch what in it, and when, is the affair of its users.
+/// The start of a mapping that never moves and is there until its owner says otherwise, so that its address may go to
+/// any thread. Its users decide which thread may touch which part, and when.
 @safe
 public struct SharedMemory: Sendable {
     /// Where it begins: at a page.

@@ -1,4 +1,4 @@
-// What swift-log calls for every event.
+// swift-log calls this for every event.
 
 import Logging
 

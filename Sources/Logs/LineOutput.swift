@@ -4,9 +4,9 @@ import Glibc
 
 /// The end of a log.
 ///
-/// Nothing is buffered, so nothing is lost at the end of the program. A reader that does not read (a full pipe, a stopped
-/// terminal) must not stop the drives: the first line that has no room waits for a moment, the next ones do not wait, and
-/// when there is room again, the log says how many were lost.
+/// Nothing is buffered, so nothing is lost at the end of the program. A reader that does not read (a full pipe, a
+/// stopped terminal) must not stop the drives: the first line that has no room waits for a moment, the next ones do not
+/// wait, and when there is room again, the log says how many were lost.
 struct LineOutput: ~Copyable {
     /// How long a line waits for room. A reader that is alive has made some by then.
     static let patienceMilliseconds = 50
@@ -29,8 +29,8 @@ struct LineOutput: ~Copyable {
         let deadline = monotonicMilliseconds() + milliseconds
         var rest = (isInLine ? [UInt8(ascii: "\n")] + line : line)[...]
         while !rest.isEmpty {
-            // A descriptor that blocks is asked first. Others that write to the same pipe can take the room meanwhile, but
-            // no other thread of this process can.
+            // A descriptor that blocks is asked first. Others that write to the same pipe can take the room meanwhile,
+            // but no other thread of this process can.
             guard hasRoom(until: deadline) else { return false }
             let count = unsafe rest.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if count >= 0 {

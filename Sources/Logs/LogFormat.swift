@@ -1,4 +1,4 @@
-// What a line of the log looks like, and which look fits what standard error is (sd-daemon(3), systemd.exec(5)).
+// The forms of a log line, and the one that fits standard error (sd-daemon(3), systemd.exec(5)).
 
 import Glibc
 

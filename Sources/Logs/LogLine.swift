@@ -1,5 +1,5 @@
-// Events as bytes: logfmt, JSON (RFC 8259), lines for the journal. Whatever a client chose (a name, what it is certified
-// as) is in a value, and no value ends its quotation marks or its line.
+// Events as bytes: logfmt, JSON (RFC 8259), lines for the journal. Text from a client (a name, the subject of its
+// certificate) is in a value, and no value ends its quotation marks or its line.
 
 import Logging
 
@@ -61,7 +61,7 @@ extension Logger.Level {
 
 /// A line under construction.
 struct LogLine {
-    /// What pipe(7) writes in one piece (PIPE_BUF); no line is longer.
+    /// pipe(7) writes so much in one piece (PIPE_BUF); no line is longer.
     static let maximumBytes = 4096
     /// Of one value, no more than this is written.
     static let maximumValueBytes = 640
@@ -106,8 +106,8 @@ struct LogLine {
         append("\"")
     }
 
-    /// What is between the quotation marks of a string of JSON. Beyond what RFC 8259 asks for, everything is escaped that
-    /// has no shape of its own but changes what is seen: a terminal's control characters, marks that turn the direction of
+    /// The text between the quotation marks of a string of JSON. Beyond RFC 8259, it escapes all characters that have
+    /// no shape of their own but change the display: a terminal's control characters, marks that turn the direction of
     /// writing, separators of lines.
     mutating func appendEscaped(_ value: String) {
         let limit = bytes.count + Self.maximumValueBytes
@@ -116,34 +116,7 @@ struct LogLine {
                 append("...")
                 return
             }
-            switch scalar {
-            case "\"": append("\\\"")
-            case "\\": append("\\\\")
-            case "\n": append("\\n")
-            case "\r": append("\\r")
-            case "\t": append("\\t")
-            default:
-                if scalar.isVisible {
-                    append(String(scalar))
-                } else {
-                    for unit in UTF16.encode(scalar)! { appendUnit(unit) }
-                }
-            }
-        }
-    }
-
-    private mutating func appendUnit(_ unit: UInt16) {
-        let digits = String(unit, radix: 16)
-        append("\\u" + String(repeating: "0", count: 4 - digits.count) + digits)
-    }
-}
-
-extension Unicode.Scalar {
-    fileprivate var isVisible: Bool {
-        if isASCII { return value >= 0x20 && value < 0x7F }
-        switch properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned, .surrogate: return false
-        default: return true
+            append(scalar.isVisible && scalar != "\"" && scalar != "\\" ? String(scalar) : scalar.escape)
         }
     }
 }

@@ -6,7 +6,7 @@ import Synchronization
 
 /// Where events become lines. One for a process; its loggers can be used by any thread.
 public final class Logs: Sendable {
-    /// What the lines look like; never ``LogFormat/auto``.
+    /// The form of the lines; never ``LogFormat/auto``.
     public let format: LogFormat
     /// The number of the lowest level that is logged.
     private let lowestLevel: Atomic<UInt8>
@@ -86,7 +86,7 @@ public final class Logs: Sendable {
     ///
     /// - Returns: false when there can be no thread now; the next event that is left out tries again.
     private func startReporting() -> Bool {
-        startThread {
+        startWaitingThread {
             while let due = self.nextReport() {
                 sleepMilliseconds(due - monotonicMilliseconds())
                 self.report()
@@ -104,7 +104,8 @@ public final class Logs: Sendable {
 }
 
 extension Logger.Level {
-    /// The levels by number, the least severe is 0. (`allCases` would make an array for every event that is not logged.)
+    /// The levels by number, the least severe is 0. (`allCases` would make an array for every event that is not
+    /// logged.)
     fileprivate var number: UInt8 {
         switch self {
         case .trace: 0

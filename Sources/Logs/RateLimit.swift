@@ -38,8 +38,8 @@ struct RateLimit {
         self.floodWindowMilliseconds = floodWindowMilliseconds
     }
 
-    /// Whether an event is to be written now. What is for those who look for a mistake (debug, trace) always is, and what
-    /// an operator has asked for, who reads a file of settings again.
+    /// Whether an event is to be written now. Events for people who look for a mistake (debug, trace) always are, and
+    /// so are the answers to an operator who has a file of settings read again.
     mutating func admits(_ entry: LogEntry, at now: Int) -> Bool {
         guard entry.level > .debug, entry["file"] == nil else { return true }
         var kind = Kind(entry)
@@ -70,7 +70,7 @@ struct RateLimit {
         windows.values.filter { $0.leftOut > 0 }.map(\.ends).min()
     }
 
-    /// What is to be said now of what was left out.
+    /// The summaries of left-out events that are due now.
     ///
     /// - Parameter everything: even of windows that have not ended.
     mutating func takeDue(at now: Int, everything: Bool = false) -> [LogEntry] {
@@ -99,13 +99,14 @@ extension RateLimit.Kind {
     init(_ entry: LogEntry) {
         let client = entry["client"]
         let export = entry["export"]
-        // What is an error is no client's doing: a medium fails for all of them.
+        // An error is no client's doing: a medium fails for all of them.
         let isClients = entry.level < .error || export == nil
         self.init(message: entry.message, client: isClients ? address(of: client ?? "") : "", export: export ?? "")
     }
 }
 
-/// A client's address without what every connection has another of: the port of the internet, the process of a local user.
+/// A client's address without what every connection has another of: the port of the internet, the process of a local
+/// user.
 private func address(of client: String) -> String {
     if client.hasPrefix("unix:pid=") { return "unix:" + client.drop { $0 != "," }.dropFirst() }
     if client.hasPrefix("vsock:") { return client }

@@ -1,4 +1,4 @@
-// A drive under all the names by which Linux and its tools know it.
+// A drive under all its names in Linux and its tools.
 
 import ATA
 import SAT
@@ -62,7 +62,7 @@ public struct DriveReport: Sendable {
         var command = SCSICommandInProgress(
             cdb: page.command, transferLength: UInt32(SCSIPage.allocationLength), origin: .user)
         var span = buffer.mutableSpan
-        // Whatever bytes are written there are valid ones of type UInt8.
+        // Any bytes written there are valid ones of type UInt8.
         var data = unsafe span.mutableBytes
         let step = layer.begin(&command, drive: &drive, data: &data)
         guard case .finished(.good, let dataLength) = step else {

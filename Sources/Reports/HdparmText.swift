@@ -1,5 +1,5 @@
-// What `hdparm -I` 9.65 prints about the drive, from the words of its IDENTIFY DEVICE data: the sections that a QEMU
-// HARDDISK can fill, whatever its properties.
+// The output of `hdparm -I` 9.65 for the drive, from the words of its IDENTIFY DEVICE data: the sections that a QEMU
+// HARDDISK can fill, with any properties.
 
 import ATA
 
@@ -48,7 +48,7 @@ struct HdparmText {
         let current = UInt32(word(58)) << 16 | UInt32(word(57))
         let sectors28 = UInt32(word(61)) << 16 | UInt32(word(60))
         let sectors48 = (100...103).reversed().reduce(UInt64(0)) { $0 << 16 | UInt64(word($1)) }
-        // What hdparm takes for the size: the 48-bit capacity, and if that is 0 the larger of the other two.
+        // hdparm's idea of the size: the 48-bit capacity, and if that is 0 the larger of the other two.
         let sectors = sectors48 != 0 ? sectors48 : UInt64(max(sectors28, current))
         let thousands = (sectors << 9) / 1000
         return [
@@ -70,7 +70,8 @@ struct HdparmText {
     private func aligned(_ number: some FixedWidthInteger) -> String { number.rightAligned(12) }
     private func narrow(_ number: some FixedWidthInteger) -> String { number.rightAligned(11) }
 
-    /// Buffer and rotation: words 21 (word 20 is 3 always) and 217. hdparm prints no rate up to 401h, which the standard reserves.
+    /// Buffer and rotation: words 21 (word 20 is 3 always) and 217. hdparm prints no rate up to 401h, which the
+    /// standard reserves.
     private var medium: [String] {
         let rate = word(217)
         return ["\tcache/buffer size  = \(word(21) / 2) KBytes (type=DualPortCache)"]

@@ -1,4 +1,4 @@
-// What Linux 6.1 logs when it finds the drive: libata's lines from the IDENTIFY DEVICE data, those of the SCSI layer
+// The log of Linux 6.1 when it finds the drive: libata's lines from the IDENTIFY DEVICE data, those of the SCSI layer
 // and of sd from the pages that they ask for.
 
 import ATA

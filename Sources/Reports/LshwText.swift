@@ -6,7 +6,7 @@ struct LshwText {
     let inquiry: [UInt8]
     /// The Unit Serial Number VPD page.
     let serialNumberPage: [UInt8]
-    /// What the kernel knows of the size: READ CAPACITY (16) data.
+    /// The kernel's source of the size: READ CAPACITY (16) data.
     let readCapacity16: [UInt8]
     let placement: Placement
 

@@ -10,9 +10,9 @@ public enum ReportFormat: Equatable, Sendable {
     case words
     /// IDENTIFY DEVICE data, 512 bytes.
     case binary
-    /// What `hdparm -I` prints.
+    /// The output of `hdparm -I`.
     case hdparm
-    /// What lshw prints.
+    /// The output of lshw.
     case lshw
     /// A JSON object.
     case json
@@ -37,7 +37,7 @@ public enum ReportFormat: Equatable, Sendable {
 
     /// The names of all formats, for help and messages.
     public static let names = ["summary", "kernel", "words", "binary", "hdparm", "lshw", "json", "scsi:PAGE"]
-    /// What PAGE may be, for help and messages.
+    /// The values of PAGE, for help and messages.
     public static let pageNames =
         "inquiry, readcap10, readcap16, luns, vpd-XX (sv, sn, di, ai, bl, bdc, lbpv), "
         + "mode or mode-XX (rw, ca, co) with -changeable, -default or -saved"

@@ -60,7 +60,7 @@ extension SCSIPage {
     /// Room for the longest page, ATA Information (572 bytes).
     static let allocationLength: UInt16 = 1024
 
-    /// The name by which a report asks for the page.
+    /// The page's name in a report's format.
     public var name: String {
         switch self {
         case .inquiry: "inquiry"
@@ -89,8 +89,8 @@ extension SCSIPage {
         }
     }
 
-    /// The answer as far as it says itself that it goes. What follows is padding: the translation layer of Linux fills
-    /// the buffer it was given.
+    /// The answer up to its own length. The rest is padding: the translation layer of Linux fills the buffer it was
+    /// given.
     func withoutPadding(_ answer: [UInt8]) -> [UInt8] {
         let length =
             switch self {

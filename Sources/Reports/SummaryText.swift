@@ -32,7 +32,7 @@ struct SummaryText {
     private var size: String {
         let decimal = CapacityUnits.decimal.text(blocks: identify.sectors, blockBytes: identify.logicalSectorBytes)
         let binary = CapacityUnits.binary.text(blocks: identify.sectors, blockBytes: identify.logicalSectorBytes)
-        return "\(identify.sectors) sectors (\(decimal), \(binary))"
+        return "\(identify.sectors) sector\(identify.sectors == 1 ? "" : "s") (\(decimal), \(binary))"
     }
 
     private var geometry: String {

@@ -5,8 +5,8 @@ import ATA
 import SCSI
 
 extension TranslationLayer {
-    /// SYNCHRONIZE CACHE: FLUSH CACHE, whose EXT form Linux takes only for drives that need 48 bits for their last sector.
-    /// The range is ignored. It is sent with the write cache off, too: the drive announces the command.
+    /// SYNCHRONIZE CACHE: FLUSH CACHE, whose EXT form Linux takes only for drives that need 48 bits for their last
+    /// sector. The range is ignored. It is sent with the write cache off, too: the drive announces the command.
     func translateSynchronizeCache() -> Translation {
         let isLarge = supportsLBA48 && sectors >= 1 << 28
         let code = isLarge ? Command.flushCacheEXT : .flushCache

@@ -52,10 +52,10 @@ struct ErrorTranslation: Sendable {
 }
 
 extension SenseData {
-    /// What a taskfile's end says. A medium that is full or write-protected has no place in the registers of a disk;
-    /// then the reason beside them decides (SBC-4 for the former).
+    /// Sense data for the end of a taskfile. The registers of a disk have no place for a full or write-protected
+    /// medium; then the reason beside them decides (SBC-4 for the former).
     init(_ result: TaskfileResult, format: Format) {
-        switch result.mediaError {
+        switch result.blockFailure {
         case .noSpace:
             self.init(.dataProtect, .spaceAllocationFailedWriteProtect, format: format)
         case .writeProtected:

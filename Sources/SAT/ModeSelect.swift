@@ -48,7 +48,7 @@ extension TranslationLayer {
 
 /// The first page in the parameter list of MODE SELECT.
 struct ModeSelectPage {
-    /// What a parameter list is.
+    /// The kinds of parameter lists.
     enum Parsed {
         /// Too short for what it says.
         case lengthError
@@ -64,7 +64,7 @@ struct ModeSelectPage {
     let code: UInt8
     /// Where the page begins in the list.
     let offset: Int
-    /// What follows the page's own header.
+    /// The content behind the page's own header.
     let content: [UInt8]
     /// There is something behind the page.
     let isFollowed: Bool

@@ -1,9 +1,10 @@
 // ATA PASS-THROUGH (12) and (16): a taskfile of the initiator's own (SAT-5 12.2).
 
 import ATA
+import Blocks
 import SCSI
 
-/// What has to be remembered of an ATA PASS-THROUGH until it ends.
+/// The state of an ATA PASS-THROUGH until it ends.
 @usableFromInline struct PassThrough: Equatable, Sendable {
     /// Which way data go.
     @usableFromInline enum Direction: Sendable {
@@ -19,7 +20,7 @@ import SCSI
     var changesIdentifyData: Bool
 
     /// Whether data go the way that an operation needs.
-    func allows(_ operation: MediaOperation) -> Bool {
+    func allows(_ operation: BlockRequest) -> Bool {
         switch operation {
         case .read: direction == .fromDevice
         case .write, .discard: direction == .toDevice

@@ -2,41 +2,45 @@
 // has to remember until then.
 
 import ATA
+import Blocks
 import SCSI
 
-/// Who sends a command. The SAT layer of Linux takes some commands from the kernel only.
+/// The sender of a command. The SAT layer of Linux takes some commands from the kernel only.
 public enum Origin: Equatable, Sendable {
     /// A program, through SG_IO or the like.
     case user
-    /// The kernel's own disk driver, and Spindle's exports in its place. What goes beyond Linux (zeroing, prefetching and
-    /// asking for the map, for which an export needs commands) is for this origin too.
+    /// The kernel's own disk driver, and Spindle's exports in its place. Commands beyond Linux (exports need them to
+    /// zero, to prefetch and to ask for the map) are for this origin too.
     case kernel
 }
 
-/// What has to be done for a command now.
-public enum SATStep: Equatable, Sendable {
-    /// Perform the operation, then call ``TranslationLayer/resume(_:drive:outcome:data:)`` with how it ended.
-    ///
-    /// `dataOffset` is the byte in the command's data where those of this operation begin. `zeroes` says that what is
-    /// written is zeroes, and that no data buffer stands for it; `mayDeallocate`, that the sectors need not stay allocated
-    /// then, as long as they read as zeroes.
-    case medium(MediaOperation, dataOffset: UInt32, zeroes: Bool, mayDeallocate: Bool)
-    /// Find out whether the sectors from `lba` on are mapped, then call
-    /// ``TranslationLayer/resumeLBAStatus(_:mapped:count:data:)``.
-    case lbaStatus(lba: UInt64)
-    /// The command has ended; `dataLength` bytes of its data have been transferred. Sense data: the command's `sense`.
-    case finished(SCSIStatus, dataLength: UInt32)
+extension TranslationLayer {
+    /// The translation layer's next wish for a command.
+    public enum Step: Equatable, Sendable {
+        /// Perform the operation, then call ``TranslationLayer/resume(_:drive:outcome:data:)`` with how it ended.
+        ///
+        /// The operation's data begin at byte `dataOffset` of the command's data. With `zeroes`, zeroes are written and
+        /// there is no data buffer. With `mayDeallocate`, the sectors may lose their allocation, as long as they read
+        /// as zeroes.
+        case blocks(BlockRequest, dataOffset: UInt32, zeroes: Bool, mayDeallocate: Bool)
+        /// Find out whether the sectors from `lba` on are mapped, then call
+        /// ``TranslationLayer/resumeLBAStatus(_:mapped:count:data:)``.
+        case lbaStatus(lba: UInt64)
+        /// The command has ended; `dataLength` bytes of its data have been transferred. The command's `sense` has the
+        /// sense data.
+        case finished(SCSIStatus, dataLength: UInt32)
+    }
 }
 
 /// A command that the translation layer works on. Kept by the caller until it has finished.
 public struct SCSICommandInProgress: Sendable {
-    /// What follows when a taskfile has succeeded.
+    /// The next step after a taskfile has succeeded.
     @usableFromInline enum Continuation: Sendable {
         /// The command has ended.
         case none
         /// Zeroes are written to what is left of a WRITE SAME.
         case zeroes(mayDeallocate: Bool)
-        /// What is left of a PRE-FETCH is prefetched.
+        /// The rest of a PRE-FETCH is prefetched.
         case prefetch
         /// IDENTIFY DEVICE data are read anew, because a feature was switched.
         case readIdentifyData
@@ -50,7 +54,7 @@ public struct SCSICommandInProgress: Sendable {
     public var cdb: CommandDescriptorBlock
     /// Bytes in the command's data buffer, whichever way they go.
     public var transferLength: UInt32
-    /// Who sent it.
+    /// The command's sender.
     public let origin: Origin
     /// Why the command ended with CHECK CONDITION; nil before that.
     public var sense: SenseData?
@@ -79,7 +83,8 @@ public struct SCSICommandInProgress: Sendable {
         dataLength = 0
     }
 
-    /// Makes it another command of the same origin that has not begun, where it is (see ``CommandInProgress/start(_:)``).
+    /// Makes it another command of the same origin that has not begun, where it is (see
+    /// ``CommandInProgress/start(_:)``).
     public mutating func start(_ cdb: CommandDescriptorBlock, transferLength: UInt32) {
         self.cdb = cdb
         self.transferLength = transferLength

@@ -3,7 +3,7 @@
 import SCSI
 
 extension TranslationLayer {
-    /// Everything that is not translated. What is not here either is an unknown command.
+    /// All commands without a translation. A command that is missing here as well is unknown.
     func simulate(_ command: SCSICommandInProgress, _ data: inout MutableRawSpan) -> Translation {
         let cdb = command.cdb
         switch cdb.operationCode {

@@ -32,8 +32,8 @@ extension TranslationLayer {
         }
     }
 
-    /// Product: the first 16 characters of the model. Revision: the last four of the firmware's eight, or the first four
-    /// if those are spaces.
+    /// Product: the first 16 characters of the model. Revision: the last four of the firmware's eight, or the first
+    /// four if those are spaces.
     private var standardInquiryData: StandardInquiryData {
         var revision = identifyData.characters(25...26)
         if revision.allSatisfy({ $0 == UInt8(ascii: " ") }) {
@@ -84,7 +84,7 @@ extension TranslationLayer {
         let signature: [UInt8] = [0x34, 0x80, 0x40, 0x00, 0x01, 0, 0, 0, 0, 0, 0, 0, 0x01]
         var buffer = [UInt8](repeating: 0, count: IdentifyData.byteCount)
         var span = buffer.mutableSpan
-        // The elements are bytes, of which any pattern is valid.
+        // The elements are bytes: any pattern is valid.
         var bytes = unsafe span.mutableBytes
         identifyData.copy(into: &bytes)
         return VitalProductData.ataInformation(

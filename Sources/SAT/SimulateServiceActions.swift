@@ -35,7 +35,7 @@ extension TranslationLayer {
         }
     }
 
-    /// Ends a GET LBA STATUS (16) whose step was ``SATStep/lbaStatus(lba:)``.
+    /// Ends a GET LBA STATUS (16) whose step was ``Step/lbaStatus(lba:)``.
     /// - Parameters:
     ///   - command: the command that gave the step.
     ///   - mapped: whether the sector there is mapped. A medium that cannot tell says yes.
@@ -43,7 +43,7 @@ extension TranslationLayer {
     ///   - data: the command's data buffer; what does not fit is cut off.
     public func resumeLBAStatus(
         _ command: inout SCSICommandInProgress, mapped: Bool, count: UInt32, data: inout MutableRawSpan
-    ) -> SATStep {
+    ) -> Step {
         let address = command.cdb.logicalBlockAddress16
         let available = UInt32(clamping: sectors - min(address, sectors))
         let status = LBAStatusData(
@@ -53,9 +53,9 @@ extension TranslationLayer {
         return .finished(.good, dataLength: UInt32(length))
     }
 
-    /// REPORT SUPPORTED OPERATION CODES for one command: SUPPORT is 3 for what the standard describes and the layer knows,
-    /// 0 for the rest. Linux answers the other forms with zeroes, and leaves out WRITE SAME (16), which is not for
-    /// programs; what only exports may send is not listed either.
+    /// REPORT SUPPORTED OPERATION CODES for one command: SUPPORT is 3 for what the standard describes and the layer
+    /// knows, 0 for the rest. Linux answers the other forms with zeroes, and leaves out WRITE SAME (16), which is not
+    /// for programs; what only exports may send is not listed either.
     func supportedOperationCode(_ cdb: CommandDescriptorBlock) -> [UInt8] {
         let isForOne = cdb[2] == 0x01
         return [0, isForOne && Self.supportedOperationCodes.contains(cdb[3]) ? 3 : 0]

@@ -4,11 +4,11 @@ import ATA
 import SCSI
 
 extension TranslationLayer {
-    /// READ and WRITE. What is beyond the end goes to the drive, which aborts it.
+    /// READ and WRITE. The drive aborts addresses beyond the end.
     func translateTransfer(
         _ command: SCSICommandInProgress, _ range: SectorRange, writes: Bool, forceUnitAccess: Bool
     ) -> Translation {
-        guard range.count * 512 <= UInt64(command.transferLength) else { return invalidField(0) }
+        guard blockSize.bytes(ofBlocks: range.count) <= UInt64(command.transferLength) else { return invalidField(0) }
         guard range.count != 0 else { return .finished(dataLength: 0) }
         guard range.fitsLBA48 else { return outOfRange() }
         if usesFPDMA {

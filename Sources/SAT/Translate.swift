@@ -3,7 +3,7 @@
 import ATA
 import SCSI
 
-/// What became of a command.
+/// A command's translation.
 enum Translation {
     /// The drive has to execute this; it is a 48-bit command or not.
     case taskfile(Taskfile, isExtended: Bool)

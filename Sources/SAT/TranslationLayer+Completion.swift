@@ -7,7 +7,7 @@ extension TranslationLayer {
     /// The last taskfile of a command has succeeded.
     mutating func succeeded(
         _ command: inout SCSICommandInProgress, _ result: TaskfileResult, drive: inout Drive
-    ) -> SATStep {
+    ) -> Step {
         switch command.continuation {
         case .none, .zeroes, .prefetch:
             break
@@ -27,7 +27,7 @@ extension TranslationLayer {
     }
 
     /// A taskfile has failed, and the command with it.
-    func failed(_ command: inout SCSICommandInProgress, _ result: TaskfileResult) -> SATStep {
+    func failed(_ command: inout SCSICommandInProgress, _ result: TaskfileResult) -> Step {
         var sense = SenseData(result, format: senseFormat)
         if case .passThrough = command.continuation {
             sense.ataStatusReturn = ATAStatusReturn(result, isExtended: command.isExtended)
@@ -35,13 +35,13 @@ extension TranslationLayer {
             sense.information = result.logicalBlockAddress(isExtended: command.isExtended)
         }
         command.sense = sense
-        let transferred = min(UInt64(result.sectorsTransferred) * 512, UInt64(command.dataLength))
+        let transferred = min(blockSize.bytes(ofBlocks: UInt64(result.sectorsTransferred)), UInt64(command.dataLength))
         return .finished(.checkCondition, dataLength: UInt32(transferred))
     }
 
     /// The drive would move more data than the command has room for, or in the other direction. On a bus this ends as a
     /// protocol violation, which Linux reports as a command that was aborted.
-    func overrun(_ command: inout SCSICommandInProgress) -> SATStep {
+    func overrun(_ command: inout SCSICommandInProgress) -> Step {
         command.sense = SenseData(.abortedCommand, .none, format: senseFormat)
         return .finished(.checkCondition, dataLength: 0)
     }
@@ -51,10 +51,10 @@ extension TranslationLayer {
         _ page: DataPage, for command: inout SCSICommandInProgress, from drive: Drive, into data: inout MutableRawSpan
     ) -> Bool {
         guard case .passThrough(let passThrough) = command.continuation, passThrough.direction == .fromDevice,
-            command.transferLength >= 512, data.byteCount >= 512
+            command.transferLength >= IdentifyData.byteCount, data.byteCount >= IdentifyData.byteCount
         else { return false }
         drive.copy(page, into: &data)
-        command.dataLength = 512
+        command.dataLength = UInt32(IdentifyData.byteCount)
         return true
     }
 }

@@ -2,6 +2,7 @@
 // does it (SAT-5; where Linux and SAT differ, Linux).
 
 import ATA
+import Blocks
 import SCSI
 
 /// The layer above one drive, with what it learnt of the drive when it found it. Its methods come in two families:
@@ -14,13 +15,15 @@ public struct TranslationLayer: Sendable {
 
     /// Sectors of the drive.
     private(set) var sectors: UInt64 = 0
+    /// Their size.
+    private(set) var blockSize = BlockSize.smallest
     /// The drive takes 48-bit commands. A drive without sectors is not believed.
     private(set) var supportsLBA48 = false
     /// Reads and writes are queued ones, as Linux has it for every drive with NCQ behind AHCI.
     private(set) var usesFPDMA = false
 
-    /// Finds the drive as Linux does: IDENTIFY DEVICE, SET FEATURES with the best transfer mode that drive and controller
-    /// have, IDENTIFY DEVICE again.
+    /// Finds the drive as Linux does: IDENTIFY DEVICE, SET FEATURES with the best transfer mode that drive and
+    /// controller have, IDENTIFY DEVICE again.
     public init(drive: inout Drive, controller: Controller) {
         identifyData = drive.identifyData
         readIdentifyData(from: &drive)
@@ -32,12 +35,19 @@ public struct TranslationLayer: Sendable {
         readIdentifyData(from: &drive)
     }
 
+    /// The drive has another size: the layer asks it again, as Linux does when it is told to look. What the initiator
+    /// has set stays.
+    public mutating func revalidate(_ drive: inout Drive) {
+        readIdentifyData(from: &drive)
+    }
+
     /// IDENTIFY DEVICE (ACS-4 7.13).
     mutating func readIdentifyData(from drive: inout Drive) {
         var identify = CommandInProgress(Taskfile(command: Command.identifyDevice.rawValue))
         _ = drive.begin(&identify, data: RawSpan())
         identifyData = drive.identifyData
         sectors = identifyData.sectors
+        blockSize = drive.blockSize
         supportsLBA48 = identifyData.supportsLBA48 && sectors != 0
         usesFPDMA = identifyData.supportsNCQ
     }
@@ -49,12 +59,12 @@ public struct TranslationLayer: Sendable {
     /// - Parameters:
     ///   - command: a command that has not begun.
     ///   - drive: the drive below.
-    ///   - data: the command's data buffer, for commands whose data the layer or the drive makes or reads. READ and WRITE
-    ///     move theirs between medium and caller, so theirs may be empty here. WRITE SAME (16) with UNMAP needs 512 bytes,
-    ///     over which the list of ranges is written.
+    ///   - data: the command's data buffer, for commands whose data the layer or the drive makes or reads. READ and
+    ///     WRITE move theirs between medium and caller, so theirs may be empty here. WRITE SAME (16) with UNMAP needs
+    ///     512 bytes, over which the list of ranges is written.
     public mutating func begin(
         _ command: inout SCSICommandInProgress, drive: inout Drive, data: inout MutableRawSpan
-    ) -> SATStep {
+    ) -> Step {
         switch translate(&command, &data) {
         case .taskfile(let taskfile, let isExtended):
             command.taskfile.start(taskfile)
@@ -78,21 +88,21 @@ public struct TranslationLayer: Sendable {
     ///   - outcome: how the operation ended.
     ///   - data: as for ``begin(_:drive:data:)``.
     public mutating func resume(
-        _ command: inout SCSICommandInProgress, drive: inout Drive, outcome: MediaOutcome, data: inout MutableRawSpan
-    ) -> SATStep {
+        _ command: inout SCSICommandInProgress, drive: inout Drive, outcome: BlockOutcome, data: inout MutableRawSpan
+    ) -> Step {
         let step = drive.resume(&command.taskfile, outcome, data: data.bytes)
         return proceed(&command, step, drive: &drive, data: &data)
     }
 
     /// Follows the drive until there is something for the caller to do: one taskfile, or one after the other.
     private mutating func proceed(
-        _ command: inout SCSICommandInProgress, _ first: Step, drive: inout Drive, data: inout MutableRawSpan
-    ) -> SATStep {
+        _ command: inout SCSICommandInProgress, _ first: Drive.Step, drive: inout Drive, data: inout MutableRawSpan
+    ) -> Step {
         var step = first
         while true {
             let result: TaskfileResult
             switch step {
-            case .medium(let operation):
+            case .blocks(let operation):
                 return perform(operation, for: &command)
             case .dataIn(let page, let end):
                 guard receive(page, for: &command, from: drive, into: &data) else { return overrun(&command) }
@@ -111,22 +121,22 @@ public struct TranslationLayer: Sendable {
 
     /// Says where in the command's data those of an operation are. Mutating, though it changes nothing of the layer: a
     /// non-mutating method that is called from a mutating one gets a copy, and the layer is more than 500 bytes.
-    private mutating func perform(_ operation: MediaOperation, for command: inout SCSICommandInProgress) -> SATStep {
+    private mutating func perform(_ operation: BlockRequest, for command: inout SCSICommandInProgress) -> Step {
         if case .passThrough(let passThrough) = command.continuation, !passThrough.allows(operation) {
             return overrun(&command)
         }
         switch operation {
         case .read(_, let count), .write(_, let count):
             if case .zeroes(let mayDeallocate) = command.continuation {
-                return .medium(operation, dataOffset: 0, zeroes: true, mayDeallocate: mayDeallocate)
+                return .blocks(operation, dataOffset: 0, zeroes: true, mayDeallocate: mayDeallocate)
             }
             let offset = command.dataLength
-            let end = UInt64(offset) + UInt64(count) * 512
+            let end = UInt64(offset) + blockSize.bytes(ofBlocks: UInt64(count))
             guard end <= UInt64(command.transferLength) else { return overrun(&command) }
             command.dataLength = UInt32(truncatingIfNeeded: end)
-            return .medium(operation, dataOffset: offset, zeroes: false, mayDeallocate: false)
+            return .blocks(operation, dataOffset: offset, zeroes: false, mayDeallocate: false)
         case .flush, .discard, .prefetch:
-            return .medium(operation, dataOffset: 0, zeroes: false, mayDeallocate: false)
+            return .blocks(operation, dataOffset: 0, zeroes: false, mayDeallocate: false)
         }
     }
 

@@ -4,19 +4,20 @@ import ATA
 import SCSI
 
 extension TranslationLayer {
-    /// Ranges in a 512-byte block of DATA SET MANAGEMENT.
-    static let trimRanges: UInt64 = 64
+    /// Ranges in a block of DATA SET MANAGEMENT.
+    static let trimRanges = UInt64(IdentifyData.byteCount) / 8
 
     /// The most sectors that one WRITE SAME (16) unmaps, which the Block Limits page says: 64 ranges of 65,535.
     static let maximumTrimSectors = trimRanges * SectorRange.maximumCount
 
-    /// WRITE SAME (16) is for the kernel: the list of ranges is written over the data buffer, which is none of a program's.
+    /// WRITE SAME (16) is for the kernel: the list of ranges is written over the data buffer, which is none of a
+    /// program's.
     ///
     /// - UNMAP with a data-out buffer is what Linux sends for a discard: TRIM. It promises nothing about what is read
     ///   afterwards (LBPRZ is 0).
-    /// - NDOB, no data-out buffer, makes zeroes the block to write. Linux does not use it; for exports, it becomes writes
-    ///   of zeroes. Without UNMAP the blocks are mapped afterwards, NBD's NO_HOLE. With UNMAP they may be unmapped instead,
-    ///   which SBC allows only as long as they then read as zeroes, so the medium decides.
+    /// - NDOB, no data-out buffer, makes zeroes the block to write. Linux does not use it; for exports, it becomes
+    ///   writes of zeroes. Without UNMAP the blocks are mapped afterwards, NBD's NO_HOLE. With UNMAP they may be
+    ///   unmapped instead, which SBC allows only as long as they then read as zeroes, so the medium decides.
     /// - Neither: Linux refuses it, and so does this layer.
     mutating func translateWriteSame(_ command: inout SCSICommandInProgress, _ data: inout MutableRawSpan)
         -> Translation
@@ -29,7 +30,7 @@ extension TranslationLayer {
         guard command.cdb.unmap, identifyData.supportsTrim else { return invalidField(1, bit: 3) }
         guard range.count <= Self.maximumTrimSectors else { return invalidField(2) }
         guard range.first < 1 << 48, range.first + range.count <= 1 << 48 else { return outOfRange() }
-        guard command.transferLength >= 512, data.byteCount >= 512 else {
+        guard command.transferLength >= IdentifyData.byteCount, data.byteCount >= IdentifyData.byteCount else {
             return refused(.illegalRequest, .parameterListLengthError)
         }
         storeTrimRanges(range, in: &data)
@@ -52,7 +53,8 @@ extension TranslationLayer {
         return .taskfile(taskfile, isExtended: isExtended)
     }
 
-    /// The LBA range entries of TRIM (ACS-4 table 40): 48 bits of address, 16 bits of length, little-endian, unused ones 0.
+    /// The LBA range entries of TRIM (ACS-4 table 40): 48 bits of address, 16 bits of length, little-endian, unused
+    /// ones 0.
     private func storeTrimRanges(_ range: SectorRange, in data: inout MutableRawSpan) {
         var rest = range
         for index in 0..<Int(Self.trimRanges) {

@@ -2,13 +2,13 @@
 
 /// PC, the page control of MODE SENSE (SPC-5).
 public enum ModePageControl: UInt8, Sendable {
-    /// What holds now.
+    /// The values at present.
     case current = 0
     /// A mask of what MODE SELECT may change.
     case changeable = 1
-    /// What holds after power-on.
+    /// The values after power-on.
     case defaults = 2
-    /// What is kept over a power cycle.
+    /// The values kept over a power cycle.
     case saved = 3
 }
 
@@ -63,7 +63,7 @@ public enum ModePage: Equatable, Sendable {
     }
 }
 
-/// What MODE SENSE returns: header, block descriptor, pages (SPC-5).
+/// The answer of MODE SENSE: header, block descriptor, pages (SPC-5).
 public struct ModeParameterList: Equatable, Sendable {
     /// The list is for MODE SENSE (10), whose header has 8 bytes; else for (6), whose header has 4.
     public var isLong: Bool

@@ -1,7 +1,7 @@
 // The operation codes of the commands that the translation layer knows by name (SPC-5 annex D, SBC-4 clause 5).
 
-/// Byte 0 of a command descriptor block. Constants, not cases, because a client may send any of the 256 values; inlinable,
-/// because every request looks at them.
+/// Byte 0 of a command descriptor block. Constants, not cases, because a client may send any of the 256 values;
+/// inlinable, because every request looks at them.
 public enum OperationCode {
     /// TEST UNIT READY.
     @inlinable public static var testUnitReady: UInt8 { 0x00 }

@@ -1,6 +1,6 @@
 // Sense keys and additional sense codes (SPC-5 4.4.7, annex F).
 
-/// What kind of trouble sense data report (SPC-5).
+/// The kind of trouble in sense data (SPC-5).
 public enum SenseKey: UInt8, Sendable {
     /// Nothing to report.
     case noSense = 0x0

@@ -4,15 +4,16 @@ import Glibc
 
 /// The limit of open descriptors.
 public enum DescriptorLimit {
-    /// Raises the limit as far as the process may, and compares it with what is needed.
+    /// Raises the limit as far as the process may.
     ///
-    /// - Returns: the limit, if it is less than that.
-    public static func raise(toHold needed: Int) -> Int? {
+    /// - Returns: the limit; nil where nobody knows it.
+    @discardableResult
+    public static func raise() -> Int? {
         var limit = rlimit()
         let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
         guard unsafe getrlimit(resource, &limit) == 0 else { return nil }
         limit.rlim_cur = limit.rlim_max
         unsafe setrlimit(resource, &limit)
-        return limit.rlim_max < needed ? Int(limit.rlim_max) : nil
+        return Int(clamping: limit.rlim_max)
     }
 }

@@ -40,8 +40,8 @@ public struct Identity: Equatable, Sendable {
         try check()
     }
 
-    /// What was given up is gone and does not come back: neither did a call succeed without doing anything, nor has the
-    /// process a capability left that lets it return.
+    /// The rights are gone and do not come back: no call succeeded without doing anything, and no remaining capability
+    /// lets the process have them again.
     private func check() throws(SandboxError) {
         var real: UInt32 = 0
         var effective: UInt32 = 0

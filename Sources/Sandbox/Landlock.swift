@@ -7,7 +7,7 @@ import Glibc
 struct Landlock: ~Copyable {
     private let descriptor: Int32
 
-    /// What can be done with a file (`LANDLOCK_ACCESS_FS_*`).
+    /// The kinds of access to a file (`LANDLOCK_ACCESS_FS_*`).
     private struct Access: OptionSet {
         let rawValue: UInt64
 
@@ -23,7 +23,7 @@ struct Landlock: ~Copyable {
 
         static let reading: Access = [.readFile, .readFolder]
         static let writing: Access = [.readFile, .readFolder, .writeFile, .truncate, .control]
-        /// What there is for a path that is no folder.
+        /// The access that a path can have that is no folder.
         static let ofFiles: Access = [.readFile, .writeFile, .truncate, .control, Access(rawValue: 1)]
 
         /// Everything that a version of the interface knows, and so can forbid.
@@ -37,10 +37,14 @@ struct Landlock: ~Copyable {
         }
     }
 
-    /// `LANDLOCK_ACCESS_NET_CONNECT_TCP`, from version 4 on. Nothing allows it: a server is connected to.
-    private static let connectTCP: UInt64 = 1 << 1
+    /// `LANDLOCK_ACCESS_NET_BIND_TCP` and `LANDLOCK_ACCESS_NET_CONNECT_TCP`, from version 4 on. Nothing allows them: a
+    /// server is connected to, where it listens already.
+    private static let network: UInt64 = 1 << 0 | 1 << 1
 
-    /// What the C library of a running server looks at.
+    /// `LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET`, from version 6 on: others' sockets without a path are out of reach.
+    private static let abstractSockets: UInt64 = 1 << 0
+
+    /// Files that the C library of a running server reads.
     private static let ofLibraries = [
         "/sys/devices/system/cpu", "/etc/localtime", "/usr/share/zoneinfo", "/dev/null", "/dev/urandom",
     ]
@@ -58,9 +62,10 @@ struct Landlock: ~Copyable {
         let known = Access.all(version: version)
         var handled = landlock_ruleset()
         handled.handled_access_fs = known.rawValue
-        handled.handled_access_net = version >= 4 ? Self.connectTCP : 0
-        let size = version >= 4 ? MemoryLayout<landlock_ruleset>.size : MemoryLayout<UInt64>.size
-        descriptor = unsafe landlock_create_ruleset(&handled, size, 0)
+        handled.handled_access_net = version >= 4 ? Self.network : 0
+        handled.scoped = version >= 6 ? Self.abstractSockets : 0
+        // Zeroes behind the part that a kernel knows are no error (landlock_create_ruleset(2)).
+        descriptor = unsafe landlock_create_ruleset(&handled, MemoryLayout<landlock_ruleset>.size, 0)
         guard descriptor >= 0 else { throw .refused("landlock_create_ruleset", errno: errno) }
         // Not every system has all of these.
         for path in Self.ofLibraries { do { try allow(path, .reading, known) } catch {} }

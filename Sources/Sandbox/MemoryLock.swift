@@ -3,8 +3,8 @@
 import CSeccomp
 import Glibc
 
-/// For a server whose clients are on the same machine: the kernel writes to the drive in order to get memory, and must not
-/// have to wait for the server to get some.
+/// For a server whose clients are on the same machine: the kernel writes to the drive in order to get memory, and must
+/// not have to wait for the server to get some.
 public enum MemoryLock {
     /// Keeps all memory of the process in memory, and what comes later from its first use on. Called early: what is
     /// mapped by then is read in as a whole, which of an image in memory would be too much.
@@ -25,8 +25,8 @@ public enum MemoryLock {
         }
     }
 
-    /// Makes this thread and those it starts IO_FLUSHERs: when the kernel has to find memory for one of them, it does not
-    /// write to any disk for it, since this might be the very drive that they serve.
+    /// Makes this thread and those it starts IO_FLUSHERs: when the kernel has to find memory for one of them, it does
+    /// not write to any disk for it, since this might be the very drive that they serve.
     ///
     /// - Returns: false without CAP_SYS_RESOURCE, which this takes.
     public static func becomeFlusher() -> Bool {

@@ -1,15 +1,15 @@
-// What a server gives up once it has opened what it needs: its rights, files, system calls. credentials(7),
-// prctl(2) PR_SET_NO_NEW_PRIVS, landlock(7), seccomp(2).
+// A server that has opened all it needs gives up other rights, files, system calls. credentials(7), prctl(2)
+// PR_SET_NO_NEW_PRIVS, landlock(7), seccomp(2).
 
 import CSeccomp
 import Glibc
 
-/// What remains to a process after it has given up the rest, in two steps, because Landlock holds for threads that begin
-/// later, and a ring has to exist before io_uring_setup(2) can be forbidden.
+/// The remaining rights of a process after it has given up the others, in two steps, because Landlock holds for threads
+/// that begin later, and a ring has to exist before io_uring_setup(2) can be forbidden.
 public struct Sandbox: Sendable {
     /// Whether the process is confined.
     public enum Mode: String, CaseIterable, Sendable {
-        /// What is not needed is forbidden: a forbidden system call ends the process.
+        /// Unneeded calls are forbidden: a forbidden system call ends the process.
         case on
         /// As ``on``, but a system call that would end the process is only written to the kernel's log.
         case log
@@ -17,7 +17,7 @@ public struct Sandbox: Sendable {
         case off
     }
 
-    /// Which files can still be opened by name. What is open already is not asked for.
+    /// Files that can still be opened by name. Open files are not affected.
     public struct Rules: Equatable, Sendable {
         /// Files that may be read, folders with all that is below them.
         public var readable: [String]
@@ -72,12 +72,14 @@ public struct Sandbox: Sendable {
     /// The second step, once all rings exist: forbids the system calls that a serving process has no use for, on all
     /// threads.
     ///
-    /// - Parameter command: a process that the server has started and may send signals to.
-    public func filterSystemCalls(command: pid_t? = nil) throws(SandboxError) {
+    /// - Parameters:
+    ///   - command: a process that the server has started and may send signals to.
+    ///   - datagrams: a connected socket for datagrams, which can be written to and not be given another address.
+    public func filterSystemCalls(command: pid_t? = nil, datagrams: Int32? = nil) throws(SandboxError) {
         switch mode {
         case .off: return
-        case .log: try SystemCallFilter.load(otherwise: .log, command: command)
-        case .on: try SystemCallFilter.load(otherwise: .killProcess, command: command)
+        case .log: try SystemCallFilter.load(otherwise: .log, command: command, datagrams: datagrams)
+        case .on: try SystemCallFilter.load(otherwise: .killProcess, command: command, datagrams: datagrams)
         }
     }
 }
@@ -105,7 +107,7 @@ public enum SandboxError: Error, Equatable, CustomStringConvertible {
     /// Locked memory is limited to so many bytes.
     case lockedMemory(limitBytes: UInt64)
 
-    /// What went wrong and what would be right.
+    /// The failure and the right way.
     public var description: String {
         switch self {
         case .unknownUser(let name): "there is no user '\(name)': a name or a number of /etc/passwd is needed"

@@ -1,5 +1,5 @@
-// What a serving process needs of the kernel, by the names of syscalls(2). Calls that reach files by name are here, too:
-// Landlock says which files.
+// System calls of a serving process, by the names of syscalls(2). Calls that reach files by name are here, too:
+// Landlock limits the files.
 
 /// The names and arguments that the filter allows.
 enum SystemCalls {
@@ -38,36 +38,46 @@ enum SystemCalls {
         "pipe", "pipe2", "poll", "ppoll", "pselect6", "select",
     ]
 
-    /// Sockets. socket(2) is allowed with conditions; connect(2) is missing.
+    /// Sockets that there are. sendto(2) and sendmsg(2) are allowed with conditions.
     private static let sockets = [
-        "accept", "accept4", "bind", "getpeername", "getsockname", "getsockopt", "listen", "recvfrom", "recvmmsg",
-        "recvmsg", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown", "socketpair",
+        "accept", "accept4", "getpeername", "getsockname", "getsockopt", "recvfrom", "setsockopt", "shutdown",
     ]
 
-    /// Files. What changes owners, modes or names is missing, and so is making anything but files and sockets.
+    /// Ways to new sockets, to new addresses of those that there are, to others' descriptors, and to a second number of
+    /// one.
+    static let refusedForSockets = [
+        "bind", "connect", "dup", "dup2", "dup3", "listen", "recvmmsg", "recvmsg", "sendmmsg", "socket", "socketpair",
+    ]
+
+    /// `MSG_FASTOPEN` of send(2): connects.
+    static let fastOpen: UInt64 = 0x2000_0000
+
+    /// Commands of fcntl(2): F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_OFD_GETLK, F_OFD_SETLK,
+    /// F_SETPIPE_SZ, F_GETPIPE_SZ. F_DUPFD is missing.
+    static let fileCommands: [UInt64] = [1, 2, 3, 4, 5, 6, 36, 37, 1031, 1032]
+
+    /// Files. There are no calls that change owners, modes or names, or make anything but files and sockets, and no
+    /// ftruncate(2): a file is never shortened.
     private static let files = [
-        "access", "close", "close_range", "copy_file_range", "dup", "dup2", "dup3", "faccessat", "faccessat2",
+        "access", "close", "close_range", "copy_file_range", "faccessat", "faccessat2",
         "fadvise64",
-        "fallocate", "fcntl", "fdatasync", "flock", "fstat", "fstatfs", "fsync", "ftruncate", "getcwd", "getdents",
+        "fallocate", "fdatasync", "flock", "fstat", "fstatfs", "fsync", "getcwd", "getdents",
         "getdents64", "lseek", "lstat", "newfstatat", "open", "openat", "pread64", "preadv", "preadv2", "pwrite64",
         "pwritev", "pwritev2", "read", "readahead", "readlink", "readlinkat", "readv", "sendfile", "splice", "stat",
         "statfs", "statx", "sync_file_range", "syncfs", "umask", "unlink", "unlinkat", "write", "writev",
     ]
 
-    /// What the process asks about itself and the system.
+    /// Questions of the process about itself and the system.
     private static let questions = [
         "capget", "getegid", "geteuid", "getgid", "getgroups", "getpgid", "getpgrp", "getpid", "getppid", "getpriority",
         "getrandom", "getresgid", "getresuid", "getrlimit", "getrusage", "getsid", "getuid", "sysinfo", "uname",
     ]
 
-    /// What a server needs that waits for the command it has started.
+    /// For a server that waits for the command it has started.
     static let forCommands = ["pidfd_open", "wait4", "waitid"]
 
     /// `CLONE_THREAD` of clone(2).
     static let cloneThread: UInt64 = 0x0001_0000
-
-    /// Families of socket(2): AF_UNIX, AF_INET, AF_INET6, AF_VSOCK.
-    static let socketFamilies: Set<UInt64> = [1, 2, 10, 40]
 
     /// Requests of ioctl(2). TIOCSTI, which types on the terminal of who started the server, is one that is missing.
     static let controlRequests: [UInt64] = [

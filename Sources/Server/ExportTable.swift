@@ -1,176 +1,89 @@
-// The exports of a running server: which there are, who has them open, how they come and go.
+// The exports of a running server: which there are, how they come and go.
 
-import ATA
+import Backends
 import Export
 import IOUring
-import Logging
-import Media
+import Loop
 import NBD
 import Synchronization
 
-/// One export of a running server, from its coming to its end.
-final class ExportEntry: Sendable {
-    /// Its place in the loops' tables; another export may have it when this one has ended.
-    let number: Int
-    let definition: ServedExport
-    /// Where its writers meet.
-    let gate: WriteGate
-    let counters: ExportCounters
-    /// The image is closed.
-    let ended: EventCounter
-    private let state: Mutex<State>
-
-    private struct State {
-        var drive: ExportedDrive
-        var connectionCount = 0
-        /// Nobody may open it any more.
-        var isWithdrawn = false
-        var failure: String?
-    }
-
-    init(
-        number: Int, definition: ServedExport, drive: ExportedDrive, loopCount: Int
-    ) throws(RingError) {
-        self.number = number
-        self.definition = definition
-        gate = try WriteGate(loopCount: loopCount)
-        counters = try ExportCounters(loopCount: loopCount)
-        ended = try EventCounter()
-        state = Mutex(State(drive: drive))
-    }
-
-    deinit {
-        ended.close()
-    }
-
-    var name: String { definition.name }
-
-    /// The drive as a loop begins with it.
-    var drive: ExportedDrive { state.withLock { $0.drive } }
-
-    var connectionCount: Int { state.withLock { $0.connectionCount } }
-
-    /// What came of opening an export.
-    enum Opening: Equatable {
-        /// It is open; so many other connections have it open, too.
-        case opened(others: Int)
-        /// Why it cannot be opened now.
-        case refused(String)
-    }
-
-    /// A connection opens the export.
-    func open() -> Opening {
-        state.withLock {
-            guard !$0.isWithdrawn else { return .refused("the export has just been removed") }
-            if let limit = definition.maximumConnections, $0.connectionCount >= limit {
-                return .refused("the export has as many connections as it may have: \(limit)")
-            }
-            $0.connectionCount += 1
-            return .opened(others: $0.connectionCount - 1)
-        }
-    }
-
-    /// A connection that had the export open has ended, and everything of it.
-    ///
-    /// - Returns: whether nothing more will come.
-    func close() -> Bool {
-        state.withLock {
-            $0.connectionCount -= 1
-            return $0.isWithdrawn && $0.connectionCount == 0
-        }
-    }
-
-    /// Nobody may open the export any more; with `onlyIfUnused` only when nobody has it open.
-    ///
-    /// - Returns: how many connections have it open.
-    func withdraw(onlyIfUnused: Bool) -> Int {
-        state.withLock {
-            if !onlyIfUnused || $0.connectionCount == 0 { $0.isWithdrawn = true }
-            return $0.connectionCount
-        }
-    }
-
-    /// Why the image could not be made stable in the end; nil if it could.
-    var failure: String? { state.withLock { $0.failure } }
-
-    /// Makes the image stable and closes it, and tells what no client had flushed. Nobody has it open, and nobody will.
-    func end(_ logger: Logger) {
-        let unflushed = unflushedBytes
-        let code = definition.medium.synchronize()
-        if code != 0 { state.withLock { $0.failure = errorText(code) } }
-        definition.medium.close()
-        gate.close()
-        logEnd(logger, unflushed: unflushed)
-        ended.signal()
-    }
-
-    /// The drive has another size from now on.
-    func grow(toSectors sectors: UInt64) -> ExportedDrive {
-        state.withLock {
-            $0.drive = definition.drive(sectors: sectors)
-            return $0.drive
-        }
-    }
-}
-
 /// All exports. What changes here is seen by handshakes that begin later.
-final class ExportTable: Sendable {
-    /// The exports as a handshake sees them: a value that stays as it is.
-    struct Directory: Sendable {
-        var entries: [ExportEntry] = []
-        /// By entry.
-        var information: [ExportInformation] = []
-
-        func entry(named name: String) -> ExportEntry? { entries.first { $0.name == name } }
-    }
-
-    /// As many exports as a server can have at a time.
-    static let capacity = 4096
-
+final class ExportTable: ExportSource {
+    /// A withdrawn export has lost its last connection.
+    let ended: EventCounter
     private let loopCount: Int
+    private let images = OpenImages()
     private let state = Mutex(State())
 
     private struct State {
-        var directory = Directory()
+        var directory = ExportDirectory()
         /// Those that are removed, but not closed: some connections have them open.
         var withdrawn: [ExportEntry] = []
         var unusedNumbers: [Int] = []
         var numberCount = 0
+        var removalCount = 0
     }
 
-    init(loopCount: Int) {
+    init(loopCount: Int) throws(RingError) {
         self.loopCount = loopCount
+        ended = try EventCounter()
     }
 
-    var directory: Directory { state.withLock { $0.directory } }
+    func noteEnd() { ended.signal() }
+
+    var directory: ExportDirectory { state.withLock { $0.directory } }
+
+    /// How many exports were taken out of the directory so far.
+    var removalCount: Int { state.withLock { $0.removalCount } }
 
     /// Exports that only those see who have them open.
     var withdrawn: [ExportEntry] { state.withLock { $0.withdrawn } }
 
-    /// Adds an export, behind all others.
-    func add(_ definition: ServedExport) throws(ServerError) {
-        let drive = definition.drive()
+    /// Adds an export, behind all others. If that fails, its medium is as it was.
+    @discardableResult
+    func add(_ definition: ServedExport) throws(ServerError) -> (ExportEntry, ExportInformation) {
+        let drive = definition.drive
         let information: ExportInformation
         do {
             information = try definition.information(drive)
         } catch {
             throw .export(name: definition.name, error)
         }
-        try state.withLock { state throws(ServerError) in
+        // Not under the lock, which handshakes take: files are opened.
+        let flushes: ImageFlushes
+        do {
+            flushes = try ImageFlushes(definition.backend, loopCount: loopCount, in: images)
+        } catch {
+            throw .image(name: definition.name, error)
+        }
+        do throws(ServerError) {
+            return try add(definition, drive, information, flushes)
+        } catch {
+            flushes.abandon()
+            throw error
+        }
+    }
+
+    private func add(
+        _ definition: ServedExport, _ drive: ExportedDrive, _ information: ExportInformation, _ flushes: ImageFlushes
+    ) throws(ServerError) -> (ExportEntry, ExportInformation) {
+        return try state.withLock { state throws(ServerError) in
             guard state.directory.entry(named: definition.name) == nil else { throw .nameTaken(definition.name) }
             let number: Int
             if let unused = state.unusedNumbers.popLast() {
                 number = unused
             } else {
-                guard state.numberCount < Self.capacity else { throw .tooManyExports }
+                guard state.numberCount < Limits.exports else { throw .tooManyExports }
                 number = state.numberCount
                 state.numberCount += 1
             }
             do throws(RingError) {
                 let entry = try ExportEntry(
-                    number: number, definition: definition, drive: drive, loopCount: loopCount)
+                    number: ExportNumber(number), definition: definition, drive: drive, flushes: flushes,
+                    loopCount: loopCount)
                 state.directory.entries.append(entry)
                 state.directory.information.append(information)
+                return (entry, information)
             } catch {
                 state.unusedNumbers.append(number)
                 throw .ring(error)
@@ -178,20 +91,30 @@ final class ExportTable: Sendable {
         }
     }
 
-    /// Takes an export out of the directory. With `onlyIfUnused` it stays when somebody has it open, and that is an error.
-    func withdraw(_ name: String, onlyIfUnused: Bool) throws(ServerError) -> ExportEntry {
+    /// Takes an export out of the directory. With `onlyIfUnused` it stays when somebody has it open, and that is an
+    /// error.
+    ///
+    /// - Returns: how many connections have it open.
+    @discardableResult
+    func withdraw(_ entry: ExportEntry, onlyIfUnused: Bool) throws(ServerError) -> Int {
         try state.withLock { state throws(ServerError) in
-            guard let index = state.directory.entries.firstIndex(where: { $0.name == name }) else {
-                throw .noSuchExport(name)
+            guard let index = state.directory.entries.firstIndex(where: { $0 === entry }) else {
+                throw .noSuchExport(entry.name)
             }
-            let entry = state.directory.entries[index]
             let count = entry.withdraw(onlyIfUnused: onlyIfUnused)
-            if onlyIfUnused && count > 0 { throw .inUse(name, connections: count) }
+            if onlyIfUnused && count > 0 { throw .inUse(entry.name, connections: count) }
             state.directory.entries.remove(at: index)
             state.directory.information.remove(at: index)
             state.withdrawn.append(entry)
-            return entry
+            state.removalCount += 1
+            return count
         }
+    }
+
+    /// The export that clients open by a name.
+    func entry(named name: String) throws(ServerError) -> ExportEntry {
+        guard let entry = directory.entry(named: name) else { throw .noSuchExport(name) }
+        return entry
     }
 
     /// Puts exports into an order; those that are not named come behind, in theirs.
@@ -202,24 +125,22 @@ final class ExportTable: Sendable {
             let order = present.entries.indices.sorted {
                 (positions[present.entries[$0].name] ?? .max, $0) < (positions[present.entries[$1].name] ?? .max, $1)
             }
-            state.directory = Directory(
+            state.directory = ExportDirectory(
                 entries: order.map { present.entries[$0] }, information: order.map { present.information[$0] })
         }
     }
 
-    /// Gives an export's drive another size.
-    func grow(_ name: String, toSectors sectors: UInt64) throws(ServerError) -> ExportEntry {
+    /// Handshakes that begin later are told what an export's drive has become.
+    func refresh(_ entry: ExportEntry) throws(ServerError) {
         try state.withLock { state throws(ServerError) in
-            guard let index = state.directory.entries.firstIndex(where: { $0.name == name }) else {
-                throw .noSuchExport(name)
+            guard let index = state.directory.entries.firstIndex(where: { $0 === entry }) else {
+                throw .noSuchExport(entry.name)
             }
-            let entry = state.directory.entries[index]
             do throws(ExportInformationError) {
-                state.directory.information[index] = try entry.definition.information(entry.grow(toSectors: sectors))
+                state.directory.information[index] = try entry.definition.information(entry.drive)
             } catch {
-                throw .export(name: name, error)
+                throw .export(name: entry.name, error)
             }
-            return entry
         }
     }
 
@@ -235,12 +156,14 @@ final class ExportTable: Sendable {
     /// Pages of mapped images no longer count as memory of this process. What is listed here is not closed.
     func dropMappedPages() {
         state.withLock { state in
-            for entry in state.directory.entries + state.withdrawn { entry.definition.medium.dropMappedPages() }
+            for entry in state.directory.entries + state.withdrawn {
+                entry.definition.backend.pageCache?.dropMappedPages()
+            }
         }
     }
 
     /// An export is closed; its number is free.
     func forget(_ entry: ExportEntry) {
-        state.withLock { $0.unusedNumbers.append(entry.number) }
+        state.withLock { $0.unusedNumbers.append(entry.number.number) }
     }
 }

@@ -14,7 +14,7 @@ public struct ParentProcess: Sendable {
         guard process != 1 else { throw .gone }
     }
 
-    /// Ends this process with it, as SIGTERM does. That is forgotten when this process becomes another user.
+    /// Ends this process with it, as SIGTERM does. The kernel forgets this when this process becomes another user.
     public func endTogether() throws(ParentError) {
         let code = LinuxProcess.signalAtParentsEnd(SIGTERM)
         guard code == 0 else { throw .refused(reason: errorText(code)) }
@@ -29,7 +29,7 @@ public enum ParentError: Error, CustomStringConvertible {
     /// The kernel does not want to tell.
     case refused(reason: String)
 
-    /// What is wrong.
+    /// The failure.
     public var description: String {
         switch self {
         case .gone: "--exit-with-parent: the parent process has ended already, or is process 1, which never does"

@@ -1,17 +1,23 @@
 // A server: its listeners, its loops, its beginning and its end.
 
+import Backends
 import Export
 import Glibc
 import IOUring
+import Listening
 import Logging
-import Media
+import Loop
 import NBD
 import Synchronization
+import Threads
 
 /// A server that listens, with loops that have not begun.
 public struct Server {
-    let shared: SharedState
+    let shared: ServerState
     let logger: Logger
+
+    /// How many exports a server can have at a time.
+    public static var exportCapacity: Int { Limits.exports }
 
     /// How many processors there are for loops: those that this process may use.
     public static var processorCount: Int { LinuxProcess.processorCount }
@@ -20,8 +26,8 @@ public struct Server {
     ///
     /// - Parameters:
     ///   - exports: the drives; the first one answers to the empty name too.
-    ///   - endpoints: where to listen. Sockets that systemd passed are used as well, unless some are asked for by name, and
-    ///     instead when this is empty; with neither, at ``Endpoint/standard``.
+    ///   - endpoints: where to listen. Sockets that systemd passed are used as well, unless some are asked for by name,
+    ///     and instead when this is empty; with neither, at ``Endpoint/standard``.
     ///   - loops: how many threads serve; at least one.
     public init(
         exports: [ServedExport], endpoints: [Endpoint], loops: Int, limits: Limits = Limits(),
@@ -34,13 +40,18 @@ public struct Server {
         }
         let entrances: Entrances
         do {
-            entrances = try Entrances(endpoints, logger: logger)
+            entrances = try Entrances(endpoints)
         } catch {
             throw .endpoint(error)
         }
         self.logger = logger
+        if !entrances.unnamed.isEmpty {
+            logger.warning(
+                "systemd has passed sockets that no endpoint names",
+                metadata: ["names": "\(entrances.unnamed.joined(separator: " "))"])
+        }
         do {
-            shared = try SharedState(
+            shared = try ServerState(
                 entrances: entrances, loopCount: entrances.connection == nil ? loops : 1, limits: limits, tls: tls,
                 logger: logger)
         } catch {
@@ -56,10 +67,10 @@ public struct Server {
 
     /// Where the server listens, ports that the system chose filled in.
     public var endpoints: [Endpoint] {
-        guard shared.connection == nil else { return [.standardInput] }
+        guard shared.loops.connection == nil else { return [.standardInput] }
         // A host's addresses share one.
         var endpoints: [Endpoint] = []
-        for listener in shared.listeners where !endpoints.contains(listener.endpoint) {
+        for listener in shared.loops.listeners where !endpoints.contains(listener.endpoint) {
             endpoints.append(listener.endpoint)
         }
         return endpoints
@@ -67,7 +78,7 @@ public struct Server {
 
     /// Whoever started the server has passed it sockets, and knows where it listens.
     public var hasInheritedSockets: Bool {
-        shared.connection != nil || shared.listeners.contains(where: \.isInherited)
+        shared.loops.connection != nil || shared.loops.listeners.contains(where: \.isInherited)
     }
 
     /// What clients are told of each export.
@@ -82,42 +93,47 @@ public struct Server {
 
     /// Stops listening before it has served: for a program that cannot go on to ``run(signals:command:ready:)``.
     public func abandon() {
-        for listener in shared.listeners { listener.close() }
+        for listener in shared.loops.listeners { listener.close() }
     }
 
-    /// Serves until a signal, the end of a command or the end of standard input's client; then finishes what is in flight
-    /// and makes everything stable. A signal meanwhile ends that at once, with an error.
+    /// Serves until a signal, the end of a command or the end of standard input's client; then finishes what is in
+    /// flight and makes everything stable. A second SIGINT, a second after the first, ends that at once, with an error.
     ///
     /// - Parameters:
     ///   - signals: made when the program began.
     ///   - command: begun when clients are served. A signal is passed on to it, and the server ends after it.
+    ///   - manager: who is told that the server ends.
     ///   - reload: called for each SIGHUP, if the signals are made for that.
     ///   - ready: called when clients are served.
     /// - Returns: the exit status of the command.
     @discardableResult
     public func run(
-        signals: Signals = Signals(), command: ShellCommand? = nil, reload: () -> Void = {}, ready: () throws -> Void
+        signals: Signals = Signals(), command: ShellCommand? = nil, manager: ServiceManager? = nil,
+        reload: () -> Void = {}, ready: () throws -> Void
     ) throws -> Int32? {
         // The first loop accepts, and hands connections to all: it begins when the others can take them.
         let threads: [pthread_t]
         do {
-            threads = try (0..<shared.loopCount).reversed().map { try startLoop($0, signals) }
+            threads = try (0..<shared.loops.loopCount).reversed().map { try startLoop($0, signals) }
         } catch {
             abandon()
             throw error
         }
         let shared = shared
         pthread_detach(startThread { closeEndedExports(shared) })
+        var impatience = Impatience()
         let outcome = Result {
             try ready()
-            return try serve(until: signals, command, reload)
+            return try serve(until: signals, command, &impatience, reload)
         }
         logger.info("stopping")
-        notifyStopping()
-        shared.postToAll(.stop)
-        try waitForLoops(signals)
-        for thread in threads { pthread_join(thread, nil) }
-        try finish(signals)
+        manager?.tellStopping()
+        shared.loops.stopLoops()
+        try waitForLoops(signals, &impatience)
+        if shared.abandonedLoops.load(ordering: .sequentiallyConsistent) == 0 {
+            for thread in threads { pthread_join(thread, nil) }
+        }
+        try finish(signals, &impatience)
         return try outcome.get()
     }
 
@@ -126,17 +142,24 @@ public struct Server {
         let shared = shared
         let thread = startThread {
             do throws(RingError) {
-                var loop = try Loop(index: number, shared: shared)
-                shared.publish(ring: loop.ring.fileDescriptor, of: number)
+                var loop = try Loop(index: number, shared: shared.loops)
+                loop.publish()
                 started.signal(nil)
                 try loop.run()
+                if loop.hasGivenUp {
+                    shared.abandonedLoops.add(1, ordering: .sequentiallyConsistent)
+                    if shared.endLoop() { signals.wake() }
+                    // The kernel still writes to this loop's memory, or reads it; it would not let the thread end
+                    // either.
+                    while loop.hasGivenUp { pause() }
+                }
             } catch {
                 if started.signal(error) { return }
                 // Its clients would hang for ever; whoever watches over the server starts it again.
-                shared.logger.critical("a loop has ended", metadata: ["reason": "\(error)"])
+                shared.loops.logger.critical("a loop has ended", metadata: ["reason": "\(error)"])
                 exit(1)
             }
-            if shared.running.subtract(1, ordering: .sequentiallyConsistent).newValue == 0 { signals.wake() }
+            if shared.endLoop() { signals.wake() }
         }
         if let error = started.wait() { throw .ring(error) }
         return thread
@@ -151,6 +174,8 @@ public enum ServerError: Error, CustomStringConvertible {
     case endpoint(EndpointError)
     /// The protocol does not allow such an export.
     case export(name: String, ExportInformationError)
+    /// An open image does not become an export.
+    case image(name: String, ImageError)
     /// Two exports cannot have one name.
     case nameTaken(String)
     /// There are as many exports as there can be.
@@ -165,11 +190,13 @@ public enum ServerError: Error, CustomStringConvertible {
     case noSuchConnection(UInt64)
     /// An image or its drive cannot be made larger.
     case cannotGrow(String, reason: String)
+    /// After a loss was accepted, the image still could not be made stable.
+    case stillUnstable(String, reason: String)
     /// The server ends.
     case stopping
     /// The command that the server was to serve cannot begin.
     case command(reason: String)
-    /// A signal came while the server was ending.
+    /// Somebody has sent a second SIGINT while the server was ending.
     case interrupted
     /// At the end, images could not be made stable.
     case flush([FailedFlush])
@@ -188,9 +215,10 @@ public enum ServerError: Error, CustomStringConvertible {
         case .ring(let error): error.description
         case .endpoint(let error): error.description
         case .export(let name, let error): "export '\(name)' cannot be served: \(error)"
+        case .image(let name, let error): "export '\(name)' cannot be served: \(error)"
         case .nameTaken(let name):
             "there is an export named '\(name)' already; give one of the two another name: NAME=IMAGE"
-        case .tooManyExports: "there are \(ExportTable.capacity) exports; a server has no more"
+        case .tooManyExports: "there are \(Limits.exports) exports; a server has no more"
         case .noSuchExport(let name): "there is no export named '\(name)'"
         case .inUse(let name, let connections):
             "the export '\(name)' is in use by \(connections) connection\(connections == 1 ? "" : "s"); drain or force"
@@ -198,10 +226,12 @@ public enum ServerError: Error, CustomStringConvertible {
         case .stillInUse(let name): "the export '\(name)' is removed, but operations on its image still have not ended"
         case .noSuchConnection(let number): "there is no connection number \(number)"
         case .cannotGrow(let name, let reason): "the export '\(name)' cannot be made larger: \(reason)"
+        case .stillUnstable(let name, let reason):
+            "the image of export '\(name)' still cannot be flushed: \(reason); remove the cause first"
         case .stopping: "the server is stopping"
         case .command(let reason): reason
         case .interrupted:
-            "stopped at once by a second signal: answered writes that no flush followed may be lost"
+            "stopped at once by a second SIGINT: answered writes that no flush followed may be lost"
         case .flush(let failures):
             failures.map { "the image of export '\($0.name)' could not be flushed: \($0.reason)" }
                 .joined(separator: "; ")

@@ -1,9 +1,9 @@
 // What an operator may want of a running server.
 
+import Backends
 import IOUring
 import Logging
-import Media
-import Synchronization
+import Loop
 
 /// An export as an operator sees it.
 public struct ExportStatus: Equatable, Sendable {
@@ -21,28 +21,10 @@ public struct ExportStatus: Equatable, Sendable {
     public var connections: Int
     /// It is removed, and waits for the last of them to end.
     public var isDraining: Bool
+    /// Why a flush of its image has failed, and all since; nil if none has.
+    public var flushFailure: String?
     /// What its clients have done.
     public var totals: ExportTotals
-}
-
-/// A connection as an operator sees it.
-public struct ConnectionStatus: Equatable, Sendable {
-    /// No other connection of this server has, had or will have it.
-    public var number: UInt64
-    /// Where the client is.
-    public var client: String
-    /// Who it has proved to be.
-    public var identity: String?
-    /// What it has open; nil in the handshake.
-    public var export: String?
-    /// It has begun TLS.
-    public var isEncrypted: Bool
-    /// Its age.
-    public var seconds: Int
-    /// Requests that have begun and are not answered.
-    public var requestsInFlight: Int
-    /// The loop that serves it.
-    public var loop: Int
 }
 
 /// What happens to the clients of an export that is removed.
@@ -55,12 +37,13 @@ public enum RemovalMode: String, CaseIterable, Sendable {
     case force
 }
 
-/// The handle of a running server for whoever operates it. Its calls may wait, for disks and for loops: they are not for
-/// the loops themselves.
+/// The handle of a running server for whoever operates it. Its calls may wait, for disks and for loops: they are not
+/// for the loops themselves.
 public final class ServerControl: Sendable {
-    let shared: SharedState
+    let shared: ServerState
+    private var loops: SharedState { shared.loops }
 
-    init(_ shared: SharedState) {
+    init(_ shared: ServerState) {
         self.shared = shared
     }
 
@@ -71,16 +54,36 @@ public final class ServerControl: Sendable {
             ExportStatus(entry, information.description, sizeBytes: information.sizeBytes, isDraining: false)
         }
         let withdrawn = shared.exports.withdrawn.map { entry in
-            ExportStatus(entry, nil, sizeBytes: entry.drive.sectorCount * 512, isDraining: true)
+            ExportStatus(entry, nil, sizeBytes: entry.drive.sizeBytes, isDraining: true)
         }
         return present + withdrawn
     }
 
     /// Adds an export, which can be opened from then on.
-    public func add(_ export: ServedExport) throws(ServerError) {
-        try shared.exports.add(export)
-        shared.logger.notice("export added", metadata: ["export": "\(export.name)"])
+    ///
+    /// - Returns: the export as nobody has opened it yet.
+    @discardableResult
+    public func add(_ export: ServedExport) throws(ServerError) -> ExportStatus {
+        let (entry, information) = try shared.exports.add(export)
+        loops.logger.notice("export added", metadata: ["export": "\(export.name)"])
+        return ExportStatus(
+            entry, information.description, sizeBytes: information.sizeBytes, isDraining: false)
     }
+
+    /// How many exports there are, those among them that wait for their last client.
+    public var exportCount: Int { shared.exports.directory.entries.count + shared.exports.withdrawn.count }
+
+    /// The names of the exports that clients can open.
+    public var exportNames: Set<String> { Set(shared.exports.directory.entries.map(\.name)) }
+
+    /// The names of the exports that wait for their last client.
+    public var drainingNames: Set<String> { Set(shared.exports.withdrawn.map(\.name)) }
+
+    /// Clients can open an export of this name.
+    public func hasExport(named name: String) -> Bool { shared.exports.directory.entry(named: name) != nil }
+
+    /// How many exports were removed since the server began.
+    public var removalCount: Int { shared.exports.removalCount }
 
     /// Puts exports into an order, of which the first answers to the empty name; those that are not named come behind.
     public func arrange(_ names: [String]) {
@@ -89,70 +92,131 @@ public final class ServerControl: Sendable {
 
     /// Gives the server other keys, and other wishes for clients: for connections from now on. It has to have TLS.
     public func replace(tls: TLSSettings) {
-        shared.tls = tls
+        loops.tls = tls
     }
 
-    /// Removes an export. Except for `drain` this returns when its image is stable and closed.
-    public func remove(_ name: String, _ mode: RemovalMode) throws(ServerError) {
-        let entry = try shared.exports.withdraw(name, onlyIfUnused: mode == .safe)
-        shared.logger.notice("export removed", metadata: ["export": "\(name)", "mode": "\(mode)"])
-        if mode == .force { shared.postToAll(.endConnections(entry)) }
-        shared.exportsEnded.signal()
-        guard mode != .drain else { return }
+    /// Removes an export. This returns when its image is stable and closed; with `drain`, if clients have it open, at
+    /// once.
+    ///
+    /// - Returns: the export that waits for its last client; nil: it is gone.
+    @discardableResult
+    public func remove(_ name: String, _ mode: RemovalMode) throws(ServerError) -> ExportStatus? {
+        let (entry, connections) = try withdraw(name, mode)
+        if mode == .drain, connections > 0 { return status(of: entry, isDraining: true) }
         // The loops end the connections in time; the disk takes what it takes.
-        guard entry.ended.wait(seconds: shared.limits.shutdownSeconds + 30) else { throw .stillInUse(name) }
+        guard entry.ended.wait(seconds: loops.limits.shutdownSeconds + 30) else { throw .stillInUse(name) }
         if let reason = entry.failure { throw .flush([.init(name: name, reason: reason)]) }
+        return nil
+    }
+
+    /// Takes an export from those that want to open it. Whoever waits on ``ExportTable/ended`` closes it.
+    ///
+    /// - Returns: the export, and how many connections have it open.
+    func withdraw(_ name: String, _ mode: RemovalMode) throws(ServerError) -> (ExportEntry, connections: Int) {
+        let entry = try shared.exports.entry(named: name)
+        let connections = try operate(entry) { () throws(ServerError) in
+            try shared.exports.withdraw(entry, onlyIfUnused: mode == .safe)
+        }
+        loops.logger.notice("export removed", metadata: ["export": "\(name)", "mode": "\(mode)"])
+        if mode == .force { loops.endConnections(of: entry) }
+        shared.exports.noteEnd()
+        return (entry, connections)
     }
 
     /// Makes an export's image and drive larger, for clients that open it from then on.
     ///
     /// - Parameter sizeBytes: the new size; nil: the image's own, which somebody else has made larger.
-    /// - Returns: the size of the drive in bytes.
-    public func grow(_ name: String, toBytes sizeBytes: UInt64?) throws(ServerError) -> UInt64 {
-        guard let entry = shared.exports.directory.entry(named: name) else { throw .noSuchExport(name) }
-        let present = entry.drive.sectorCount
-        let image: UInt64
-        do {
-            image = try entry.definition.medium.grow(toBytes: sizeBytes)
-        } catch {
-            throw .cannotGrow(name, reason: "\(error)")
+    public func grow(_ name: String, toBytes sizeBytes: UInt64?) throws(ServerError) -> ExportStatus {
+        let entry = try shared.exports.entry(named: name)
+        // One after the other: of two sizes, the drive has in the end that of the image.
+        return try operate(entry) { () throws(ServerError) in
+            let present = entry.drive.sectorCount
+            // Before the image is touched: it may have been made shorter than the drive, or be asked to be too large
+            // for one.
+            if let sizeBytes {
+                try Self.check(entry.drive.blockSize.blocks(holdingBytes: sizeBytes), present, name, "asked for")
+            }
+            let image: UInt64
+            do {
+                image = try entry.definition.backend.grow(toBytes: sizeBytes)
+            } catch {
+                throw .cannotGrow(name, reason: "\(error)")
+            }
+            let sectors = entry.drive.blockSize.blocks(holdingBytes: image)
+            try Self.check(sectors, present, name, "of its image")
+            let grown = try ask { () throws(RingError) in try loops.change(entry, .size(sectors: sectors)) }
+            try Self.check(sectors, grown, name, "of its image")
+            try shared.exports.refresh(entry)
+            loops.logger.notice(
+                "export grown", metadata: ["export": "\(name)", "sectors": .stringConvertible(sectors)])
+            return status(of: entry)
         }
-        let sectors = ImageReference.sectors(sizeBytes: image)
+    }
+
+    /// Whatever was lost when flushes of an export's image failed, its clients' owner knows: flushes may succeed again.
+    /// Does nothing where none has failed.
+    public func acceptLoss(of name: String) throws(ServerError) -> ExportStatus {
+        let entry = try shared.exports.entry(named: name)
+        return try operate(entry) { () throws(ServerError) in
+            guard let stability = entry.flushes.stability, let failure = stability.failure else {
+                return status(of: entry)
+            }
+            if let code = stability.acceptLoss() { throw .stillUnstable(name, reason: errorText(code)) }
+            loops.logger.notice(
+                "loss accepted: flushes may succeed again",
+                metadata: ["export": "\(name)", "reason": "\(errorText(failure))"])
+            return status(of: entry)
+        }
+    }
+
+    private func operate<Result: Sendable>(
+        _ entry: ExportEntry, _ body: () throws(ServerError) -> Result
+    ) throws(ServerError) -> Result {
+        guard let result = try entry.operate(body) else { throw .noSuchExport(entry.name) }
+        return result
+    }
+
+    /// An export that is known, whatever has become of its name.
+    private func status(of entry: ExportEntry, isDraining: Bool = false) -> ExportStatus {
+        let drive = entry.drive
+        let information = try? entry.definition.information(drive)
+        return ExportStatus(
+            entry, information?.description, sizeBytes: drive.sizeBytes, isDraining: isDraining)
+    }
+
+    private static func check(
+        _ sectors: UInt64, _ present: UInt64, _ name: String, _ whose: String
+    ) throws(ServerError) {
         guard sectors >= present, sectors <= ImageReference.maximumSectors else {
             throw .cannotGrow(
                 name,
-                reason: "it has \(present) sectors, its image \(sectors); a drive never shrinks, and has at most"
-                    + " \(ImageReference.maximumSectors) sectors")
+                reason:
+                    "it has \(present) sectors, and the \(sectors) \(whose) cannot be its size: a drive never shrinks,"
+                    + " and has at most \(ImageReference.maximumSectors)")
         }
-        let grown = try shared.exports.grow(name, toSectors: sectors)
-        shared.postToAll(.refresh(grown))
-        shared.logger.notice("export grown", metadata: ["export": "\(name)", "sectors": .stringConvertible(sectors)])
-        return sectors * 512
     }
 
     /// All connections.
     public func connections() throws(ServerError) -> [ConnectionStatus] {
-        let answers = try gather { .listConnections($0) } as [ConnectionStatus]
-        return answers.sorted { $0.number < $1.number }
+        try ask { () throws(RingError) in try loops.connections() }
     }
 
     /// Ends a connection at once.
     public func drop(connection number: UInt64) throws(ServerError) {
-        guard try gather({ .drop(number, $0) }).contains(true) else { throw .noSuchConnection(number) }
+        let wasThere = try ask { () throws(RingError) in try loops.drop(connection: number) }
+        guard wasThere else { throw .noSuchConnection(number) }
     }
 
-    private func gather<Value>(
-        _ command: (Gathered<Value>) -> LoopCommand
-    ) throws(ServerError) -> [Value] {
-        let gathered: Gathered<Value>
+    /// Asks the loops for something.
+    private func ask<Answer>(_ question: () throws(RingError) -> Answer?) throws(ServerError) -> Answer {
+        let answer: Answer?
         do {
-            gathered = try Gathered(loops: shared.loopCount)
+            answer = try question()
         } catch {
             throw .ring(error)
         }
-        shared.postToAll(command(gathered))
-        guard let values = gathered.wait() else { throw .stopping }
-        return values
+        guard let answer else { throw .stopping }
+        return answer
     }
 }
 
@@ -160,21 +224,8 @@ extension ExportStatus {
     init(_ entry: ExportEntry, _ description: [UInt8]?, sizeBytes: UInt64, isDraining: Bool) {
         self.init(
             name: entry.name, description: description.map { String(decoding: $0, as: UTF8.self) } ?? "",
-            sizeBytes: sizeBytes, isReadOnly: entry.definition.medium.isReadOnly,
+            sizeBytes: sizeBytes, isReadOnly: entry.definition.backend.isReadOnly,
             requiresTLS: entry.definition.requiresTLS, connections: entry.connectionCount, isDraining: isDraining,
-            totals: ExportTotals(entry))
-    }
-}
-
-/// Makes the images of removed exports stable, and closes them, when their last client has gone.
-func closeEndedExports(_ shared: SharedState) {
-    while true {
-        shared.exportsEnded.wait()
-        shared.closing.withLock { _ in
-            for entry in shared.exports.takeEnded() {
-                entry.end(shared.logger)
-                shared.exports.forget(entry)
-            }
-        }
+            flushFailure: entry.flushes.stability?.failure.map(errorText), totals: ExportTotals(entry))
     }
 }

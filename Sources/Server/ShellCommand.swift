@@ -3,8 +3,8 @@
 import Glibc
 import IOUring
 
-/// A command of the shell for whose life a server serves. The shell begins with this value, so that it has all rights that
-/// the server may give up; the command begins with ``begin()``, and not at all if the server ends before.
+/// A command of the shell for whose life a server serves. The shell begins with this value, so that it has all rights
+/// that the server may give up; the command begins with ``begin()``, and not at all if the server ends before.
 public struct ShellCommand: Sendable {
     /// The shell, which may become the command.
     public let process: pid_t
@@ -15,7 +15,8 @@ public struct ShellCommand: Sendable {
 
     /// Starts the shell, with the standard streams of this process.
     ///
-    /// - Parameter variables: what is different in its environment from that of this process; nil for what is not there.
+    /// - Parameter variables: what is different in its environment from that of this process; nil for what is not
+    ///   there.
     public init(_ text: String, variables: [String: String?]) throws(ServerError) {
         var ends: [Int32] = [0, 0]
         guard unsafe pipe(&ends) == 0 else { throw .command(reason: errorText(errno)) }
@@ -35,28 +36,25 @@ public struct ShellCommand: Sendable {
     private static func spawn(
         _ text: String, _ variables: [String: String?], gate: Int32
     ) throws(ServerError) -> pid_t {
-        var attributes = posix_spawnattr_t()
-        unsafe posix_spawnattr_init(&attributes)
-        defer { unsafe posix_spawnattr_destroy(&attributes) }
-        // What this process blocks or ignores is its own affair.
-        var none = sigset_t()
-        unsafe sigemptyset(&none)
-        var usual = sigset_t()
-        unsafe sigemptyset(&usual)
-        for number in [SIGPIPE, SIGXFSZ] { unsafe sigaddset(&usual, number) }
-        unsafe posix_spawnattr_setsigmask(&attributes, &none)
-        unsafe posix_spawnattr_setsigdefault(&attributes, &usual)
-        unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-        var actions = unsafe posix_spawn_file_actions_t()
-        unsafe posix_spawn_file_actions_init(&actions)
-        defer { unsafe posix_spawn_file_actions_destroy(&actions) }
-        unsafe posix_spawn_file_actions_adddup2(&actions, gate, gateDescriptor)
-
-        let arguments = unsafe cStrings(["sh", "-c", text])
-        let environment = unsafe cStrings(environmentEntries(variables))
-        defer { unsafe (arguments + environment).forEach { unsafe free($0) } }
         var process: pid_t = 0
-        let code = unsafe posix_spawn(&process, "/bin/sh", &actions, &attributes, arguments, environment)
+        let arguments = CStrings(["sh", "-c", text])
+        let environment = CStrings(environmentEntries(variables))
+        // The command does not inherit the signals that this process blocks or ignores.
+        var (none, usual) = (SignalSet().set, SignalSet([SIGPIPE, SIGXFSZ]).set)
+        var attributes = posix_spawnattr_t()
+        var actions = unsafe posix_spawn_file_actions_t()
+        let code = {
+            unsafe posix_spawnattr_init(&attributes)
+            defer { unsafe posix_spawnattr_destroy(&attributes) }
+            unsafe posix_spawnattr_setsigmask(&attributes, &none)
+            unsafe posix_spawnattr_setsigdefault(&attributes, &usual)
+            unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
+            unsafe posix_spawn_file_actions_init(&actions)
+            defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+            unsafe posix_spawn_file_actions_adddup2(&actions, gate, gateDescriptor)
+            return unsafe posix_spawn(
+                &process, "/bin/sh", &actions, &attributes, arguments.pointers, environment.pointers)
+        }()
         guard code == 0 else { throw .command(reason: "cannot start /bin/sh: \(errorText(code))") }
         return process
     }
@@ -66,8 +64,7 @@ public struct ShellCommand: Sendable {
         let replaced = Set(variables.keys).union(["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"])
         var entries = variables.compactMap { name, value in value.map { "\(name)=\($0)" } }
         var next = unsafe environ
-        while let entry = unsafe next.pointee {
-            let text = unsafe String(cString: entry)
+        while let text = unsafe next.pointee.map({ unsafe String(cString: $0) }) {
             if !replaced.contains(String(text.prefix { $0 != "=" })) { entries.append(text) }
             unsafe next += 1
         }
@@ -76,8 +73,7 @@ public struct ShellCommand: Sendable {
 
     /// Lets the command begin.
     func begin() {
-        let line: [UInt8] = [0x0A]
-        _ = unsafe line.withUnsafeBytes { unsafe write(gate, $0.baseAddress, 1) }
+        _ = unsafe write(gate, "\n", 1)
         close(gate)
     }
 
@@ -96,7 +92,17 @@ public struct ShellCommand: Sendable {
     }
 }
 
-/// Copies for C, with nil at their end.
-private func cStrings(_ texts: [String]) -> [UnsafeMutablePointer<CChar>?] {
-    unsafe texts.map { unsafe strdup($0) } + [nil]
+/// Copies of texts for C, with nil at their end: argv and environ (execve(2)).
+@safe
+private struct CStrings: ~Copyable {
+    /// To be used for no longer than this value.
+    let pointers: [UnsafeMutablePointer<CChar>?]
+
+    init(_ texts: [String]) {
+        unsafe pointers = texts.map { unsafe strdup($0) } + [nil]
+    }
+
+    deinit {
+        unsafe pointers.forEach { unsafe free($0) }
+    }
 }

@@ -1,20 +1,20 @@
-// What wakes the thread that started a server: signals from outside, and loops that have ended (sigtimedwait(2)).
+// Signals for the thread that started a server: from outside, and from loops that have ended (sigtimedwait(2)).
 
 import Glibc
 
 /// The signals that a server waits for instead of being interrupted by them.
 public struct Signals: Sendable {
-    /// What a waiting thread is woken with from inside. Whoever sends it from outside wakes it for nothing.
+    /// Wakes a waiting thread from inside. One from outside wakes it for nothing.
     private static let wakeUp = SIGURG
 
-    private let set: sigset_t
+    private let set: SignalSet
     private let thread: pthread_t
     /// SIGHUP does not end the server.
     private let reloadsOnHangUp: Bool
 
-    /// Keeps SIGTERM, SIGINT, SIGHUP and SIGCHLD for ``next(within:)`` on the calling thread; threads that begin later get
-    /// none of them. SIGPIPE and SIGXFSZ reach nobody at all: that a client is gone or a file may not grow is an error of
-    /// one operation.
+    /// Keeps SIGTERM, SIGINT, SIGHUP and SIGCHLD for ``next(within:)`` on the calling thread; threads that begin later
+    /// get none of them. SIGPIPE and SIGXFSZ reach nobody at all: that a client is gone or a file may not grow is an
+    /// error of one operation.
     ///
     /// It belongs at the beginning of a program: a thread that is older would still be ended by them.
     ///
@@ -23,12 +23,10 @@ public struct Signals: Sendable {
         self.reloadsOnHangUp = reloadsOnHangUp
         signal(SIGPIPE, SIG_IGN)
         signal(SIGXFSZ, SIG_IGN)
-        var set = sigset_t()
-        unsafe sigemptyset(&set)
-        for number in [SIGTERM, SIGINT, SIGCHLD, Self.wakeUp] { unsafe sigaddset(&set, number) }
+        var set = SignalSet([SIGTERM, SIGINT, SIGCHLD, Self.wakeUp])
         // nohup(1) has it ignored, and so it stays.
-        if reloadsOnHangUp || !Self.isIgnored(SIGHUP) { unsafe sigaddset(&set, SIGHUP) }
-        unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
+        if reloadsOnHangUp || !Self.isIgnored(SIGHUP) { set.insert(SIGHUP) }
+        set.block()
         self.set = set
         thread = pthread_self()
     }
@@ -42,37 +40,26 @@ public struct Signals: Sendable {
     ///
     /// - Returns: nil if there was none within the time, or it says no more than that something has changed.
     func next(within milliseconds: Int? = nil) -> Event? {
-        var set = set
-        var information = unsafe siginfo_t()
-        let number: Int32
-        if let milliseconds {
-            var interval = timespec(tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000)
-            number = unsafe sigtimedwait(&set, &information, &interval)
-        } else {
-            number = unsafe sigwaitinfo(&set, &information)
-        }
+        let (number, isFromKernel) = set.wait(milliseconds: milliseconds)
         switch number {
-        case SIGINT where unsafe information.si_code == Self.fromKernel: return .interruptKey
+        case SIGINT: return isFromKernel ? .interruptKey : .interrupt
         case SIGHUP where reloadsOnHangUp: return .hangUp
-        case SIGTERM, SIGINT, SIGHUP: return .end
+        case SIGTERM, SIGHUP: return .end
         default: return nil
         }
     }
 
-    /// What a signal says.
+    /// The meaning of a signal.
     enum Event {
         /// The server is to end.
         case end
+        /// So is it: somebody has sent SIGINT.
+        case interrupt
         /// So is it, but the terminal has told everybody who runs there.
         case interruptKey
         /// The configuration is to be read again.
         case hangUp
-
-        var isEnd: Bool { self != .hangUp }
     }
-
-    /// `SI_KERNEL` (sigaction(2)).
-    private static let fromKernel: Int32 = 0x80
 
     private static func isIgnored(_ number: Int32) -> Bool {
         var action = sigaction()

@@ -1,13 +1,14 @@
 // A directory as a source of exports: one drive for each of its files.
 
 import ATA
+import Backends
 import Glibc
 
-/// What is said about all drives of a directory.
+/// Settings for all drives of a directory.
 public struct DirectorySettings: Equatable, Sendable {
     /// The directory.
     public var path: String
-    /// What stands before the file's name in the export's.
+    /// The text before the file's name in the export's.
     public var prefix = ""
     /// The drives.
     public var drive = DriveSettings()
@@ -34,20 +35,8 @@ public struct DirectorySettings: Equatable, Sendable {
         return export
     }
 
-    /// The files that become exports, sorted: regular ones that are not hidden. Links are not followed, so that whoever
-    /// may write to the directory cannot have any other file served.
-    func files() throws -> [String] {
-        guard let folder = unsafe opendir(path) else { throw DirectoryError(path: path, code: errno) }
-        defer { unsafe closedir(folder) }
-        var files: [String] = []
-        while let entry = unsafe readdir(folder) {
-            let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) {
-                unsafe String(validating: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if let name, FileIdentity(path + "/" + name) != nil, !Self.isHidden(name) { files.append(name) }
-        }
-        return files.sorted { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }
-    }
+    /// The content of the directory.
+    func listing() throws(DirectoryError) -> DirectoryListing { try DirectoryListing(of: path) }
 
     static func isHidden(_ file: String) -> Bool { file.hasPrefix(".") }
 }
@@ -57,15 +46,15 @@ struct DirectoryError: Error, CustomStringConvertible {
     let path: String
     let code: Int32
 
-    var description: String {
-        unsafe "directory '\(path)' cannot be listed: \(String(cString: strerror(code)))"
-    }
+    var description: String { "directory '\(path)' cannot be listed: \(Self.text(code))" }
+
+    /// The system's words.
+    static func text(_ code: Int32) -> String { unsafe String(cString: strerror(code)) }
 }
 
 /// Which file a path leads to, and whether it has changed (stat(2)).
 struct FileIdentity: Equatable {
-    let device: dev_t
-    let inode: ino_t
+    let number: FileNumber
     let size: off_t
     let modified: [Int]
 
@@ -73,14 +62,13 @@ struct FileIdentity: Equatable {
     init?(_ path: String) {
         var status = stat()
         guard unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
-        device = status.st_dev
-        inode = status.st_ino
+        number = FileNumber(status)
         size = status.st_size
         modified = [status.st_mtim.tv_sec, status.st_mtim.tv_nsec]
     }
 
     /// The path led there then, too.
     func isSameFile(as other: FileIdentity?) -> Bool {
-        device == other?.device && inode == other?.inode
+        number == other?.number
     }
 }

@@ -1,7 +1,8 @@
-// What is said about the drive of an export, or of all exports of a directory.
+// Settings for the drive of an export, or of all exports of a directory.
 
 import ATA
-import Media
+import Backends
+import Loop
 import Server
 
 /// Everything but what the drive is called and where its sectors are.
@@ -14,11 +15,13 @@ public struct DriveSettings: Equatable, Sendable {
     public var cache = CacheMode.writeback
     /// The image is opened for reading only.
     public var readOnly = false
-    /// What clients are told; nil: what the drive is.
+    /// The image is locked against a second writer.
+    public var isLocked = true
+    /// The description for clients; nil: the drive's own.
     public var description: String?
     /// Only clients with TLS may open it.
     public var requiresTLS = false
-    /// Who may open it: whom any rule lets in; everybody if there is none.
+    /// Rules for clients: any one of them lets a client in; without rules everybody may open it.
     public var access: [AccessRule] = []
     /// How many connections may have it open; nil: any number.
     public var maximumConnections: Int?
@@ -38,6 +41,7 @@ public struct DriveSettings: Equatable, Sendable {
         if let device = reader.parsed("device", DriveProperties.init(parsing:)) { self.device = device }
         if let cache = reader.parsed("cache", parseCacheMode) { self.cache = cache }
         if let readOnly = reader.boolean("read-only") { self.readOnly = readOnly }
+        if let isLocked = reader.parsed("locking", parseLocking) { self.isLocked = isLocked }
         description = reader.parsed("description") { try ExportSettings.checked($0, "description") }
         if let requiresTLS = reader.boolean("tls-only") { self.requiresTLS = requiresTLS }
         access = reader.tables("access").enumerated().compactMap { AccessRule($0.element, $0.offset + 1, &reader) }
@@ -50,7 +54,7 @@ public struct DriveSettings: Equatable, Sendable {
         }
     }
 
-    /// What no client could ever get past.
+    /// Settings that no client could ever get past.
     func dilemmas(_ tls: TLSFiles) -> [(key: String, message: String)] {
         var dilemmas: [(key: String, message: String)] = []
         if requiresTLS, !tls.isUsed {
@@ -66,5 +70,20 @@ public struct DriveSettings: Equatable, Sendable {
             }
         }
         return dilemmas
+    }
+}
+
+extension DriveSettings {
+    /// How many descriptors a drive with a file takes: the image, once for each loop if it can be written, once more if
+    /// it is read past the page cache, and what says that it is closed.
+    public func descriptors(loops: Int) -> Int {
+        (readOnly ? 1 : loops) + (cache.bypassesPageCache ? 1 : 0) + 1
+    }
+}
+
+extension ExportSettings {
+    /// How many descriptors the export takes.
+    public func descriptors(loops: Int) -> Int {
+        if case .file = reference { drive.descriptors(loops: loops) } else { 1 }
     }
 }

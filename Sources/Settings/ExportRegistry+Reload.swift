@@ -1,12 +1,13 @@
 // New settings for a running server.
 
+import Backends
 import Logging
-import Media
+import Loop
 import Server
 
 extension ExportRegistry {
-    /// Makes the exports those of new settings. Clients of an export whose settings are the same notice nothing; those of
-    /// an export that goes or changes are disconnected. If anything cannot be opened, nothing changes.
+    /// Makes the exports those of new settings. Clients of an export whose settings are the same notice nothing; those
+    /// of an export that goes or changes are disconnected. If anything cannot be opened, nothing changes.
     ///
     /// - Parameter file: where the settings stand.
     /// - Returns: what has changed, for people; with what did not work all the same, because an image that had to be
@@ -15,14 +16,14 @@ extension ExportRegistry {
         do {
             return try state.withLock { state in
                 let wanted = Set(settings.exports.map(\.name))
-                let served = servedNames()
+                let served = control.exportNames
                 let old = state.records.values.filter {
                     served.contains($0.settings.name)
                         && ($0.origin == .configuration || wanted.contains($0.settings.name))
                 }
                 let plan = ReloadPlan(from: old.map(\.settings).sorted { $0.name < $1.name }, to: settings.exports)
                 var change = Change(plan, settings, state, usedOrdinals(state, without: plan.removed))
-                try change.open(file)
+                try change.open(file, room)
                 return perform(change, &state)
             }
         } catch let errors as SettingsErrors {
@@ -36,13 +37,14 @@ extension ExportRegistry {
     private func perform(_ change: Change, _ state: inout State) -> [String] {
         var lines = [change.plan.summary]
         var replaced: [String: ExportRecord] = [:]
-        for (directory, watch) in state.watches where change.goneDirectories.contains(directory) {
-            watch.end()
+        for gone in state.watches where change.goneDirectories.contains(gone.settings) {
+            gone.watch.end()
             for (name, record) in state.records {
-                if case .directory(directory, _) = record.origin { remove(name, .force, &state) }
+                if case .directory(gone.settings, _) = record.origin { remove(name, .force, &state) }
             }
+            state.leftOut = state.leftOut.filter { $0.value.directory != gone.settings.path }
         }
-        state.watches.removeAll { change.goneDirectories.contains($0.directory) }
+        state.watches.removeAll { change.goneDirectories.contains($0.settings) }
         for name in change.plan.removed + change.plan.changed.map(\.name) {
             replaced[name] = state.records[name]
             remove(name, .force, &state)
@@ -52,7 +54,7 @@ extension ExportRegistry {
             let ordinal = change.ordinals[export.name] ?? 1
             do {
                 try serve(try change.opened[export.name] ?? export.open(ordinal: ordinal))
-                state.records[export.name] = ExportRecord(settings: export, ordinal: ordinal, origin: .configuration)
+                enter(ExportRecord(settings: export, ordinal: ordinal, origin: .configuration), &state)
             } catch {
                 lines.append("export '\(export.name)' cannot be served: \(error)")
                 restore(replaced[export.name], &state)
@@ -60,13 +62,32 @@ extension ExportRegistry {
         }
         control.arrange(change.settings.exports.map(\.name))
         state.settings = change.settings
-        for (directory, _) in state.watches {
-            for name in replaced.keys where name.hasPrefix(directory.prefix) && state.records[name] == nil {
-                state.leftOut[name] = nil
-                appear(String(name.dropFirst(directory.prefix.count)), in: directory, &state)
+        for directory in change.settings.directories {
+            if change.newDirectories.contains(directory) {
+                watch(directory, &state)
+            } else {
+                lines += listAgain(directory, &state)
             }
         }
-        for directory in change.newDirectories { watch(directory, &state) }
+        return lines
+    }
+
+    /// Lists a directory that was there before: its path may lead to another one by now, and files that were left out
+    /// for the sake of other exports may have their turn.
+    ///
+    /// - Returns: what has changed, for people.
+    private func listAgain(_ directory: DirectorySettings, _ state: inout State) -> [String] {
+        guard let index = state.watches.firstIndex(where: { $0.settings == directory }) else { return [] }
+        let before = Set(fileNames(of: directory, state))
+        state.leftOut = state.leftOut.filter { $0.value.directory != directory.path }
+        state.watches[index].failure = nil
+        compare(directory, &state)
+        state.watches[index].watch.look()
+        let after = Set(fileNames(of: directory, state))
+        let changes = ReloadPlan.words(
+            added: after.subtracting(before).sorted(), removed: before.subtracting(after).sorted())
+        var lines = changes.isEmpty ? [] : ["directory '\(directory.path)': \(changes)"]
+        if let failure = state.watches[index].failure { lines.append(failure) }
         return lines
     }
 
@@ -74,8 +95,8 @@ extension ExportRegistry {
     private func restore(_ record: ExportRecord?, _ state: inout State) {
         guard let record else { return }
         do {
-            try serve(try record.settings.open(ordinal: record.ordinal))
-            state.records[record.settings.name] = record
+            try serve(try record.settings.open(ordinal: record.ordinal, expected: record.origin.file))
+            enter(record, &state)
         } catch {
             logger.error(
                 "export lost", metadata: ["export": "\(record.settings.name)", "reason": "\(error)"])
@@ -98,7 +119,7 @@ private struct Change {
     init(_ plan: ReloadPlan, _ settings: ServeSettings, _ state: ExportRegistry.State, _ usedOrdinals: [Int]) {
         self.plan = plan
         self.settings = settings
-        let present = state.watches.map(\.directory)
+        let present = state.watches.map(\.settings)
         let gone = present.filter { !settings.directories.contains($0) }
         goneDirectories = gone
         newDirectories = settings.directories.filter { !present.contains($0) }
@@ -116,28 +137,36 @@ private struct Change {
         }
     }
 
-    /// Opens what is new or has changed, but for what cannot be opened before it is closed; throws if anything else is in
-    /// the way, and has nothing open then.
-    mutating func open(_ file: SettingsFile) throws(SettingsErrors) {
+    /// Opens what is new or has changed, but for what cannot be opened before it is closed; throws if anything else is
+    /// in the way, and has nothing open then.
+    mutating func open(_ file: SettingsFile, _ room: ExportRoom) throws(SettingsErrors) {
         var errors: [SettingsError] = []
-        for export in plan.added + plan.changed {
+        // After one was in use for a whole second, the next ones are not waited for.
+        var hasWaited = false
+        if settings.exports.count > room.exports {
+            errors.append(SettingsError("there are \(settings.exports.count) exports: \(room.reason)"))
+        }
+        for export in errors.isEmpty ? plan.added + plan.changed : [] {
             do {
-                opened[export.name] = try export.open(ordinal: ordinals[export.name] ?? 1)
-            } catch MediumError.locked where freed.contains(export.reference) {
+                let isFreed = freed.contains(export.reference)
+                opened[export.name] = try export.open(
+                    ordinal: ordinals[export.name] ?? 1, waits: !isFreed && !hasWaited)
+            } catch ImageError.locked where freed.contains(export.reference) {
                 continue
             } catch {
+                if case ImageError.locked = error { hasWaited = true }
                 errors.append(file.error(ofExport: export.name, "\(error)"))
             }
         }
         for directory in newDirectories {
             do {
-                _ = try directory.files()
+                _ = try directory.listing()
             } catch {
                 errors.append(file.error(ofDirectory: directory.path, "\(error)"))
             }
         }
         guard errors.isEmpty else {
-            for export in opened.values { export.medium.close() }
+            for export in opened.values { export.backend.close() }
             throw SettingsErrors(file: file.path, errors)
         }
     }

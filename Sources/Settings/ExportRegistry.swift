@@ -1,8 +1,9 @@
-// The exports of a running server and who has asked for them. Whatever adds exports goes through here: the settings when
-// they are read again, the control socket, files that come and go in a directory.
+// The exports of a running server, with the origin of each. All exports come through here: those of the settings when
+// they are read again, of the control socket, and of files that come and go in a directory.
 
+import Backends
 import Logging
-import Media
+import Loop
 import Server
 import Synchronization
 
@@ -11,25 +12,39 @@ public final class ExportRegistry: Sendable {
     /// The server.
     public let control: ServerControl
     let logger: Logger
+    /// A likely reason why a file of a directory cannot be reached.
+    let deniedHint: String?
+    let room: ExportRoom
     let state: Mutex<State>
 
     struct State {
         var settings: ServeSettings
-        /// By the export's name. What an operator has removed stays here until its settings or its file do.
+        /// By the export's name. An export that an operator has removed stays here until its settings or its file do.
         var records: [String: ExportRecord]
-        var watches: [(directory: DirectorySettings, watch: DirectoryWatch)] = []
-        /// Files of directories that are no exports, by the name that they would have.
+        var identities: DriveIdentities
+        var ordinals = UsedOrdinals()
+        var watches: [WatchedDirectory] = []
+        /// Files of directories that are no exports, by their paths.
         var leftOut: [String: LeftOutFile] = [:]
+        /// Files whose exports were removed while clients may have had them open.
+        var drained: [DrainedFile] = []
     }
 
-    /// What the server serves by.
+    /// The server's settings.
     public var settings: ServeSettings { state.withLock { $0.settings } }
 
     /// Takes over what a server was begun with.
-    public init(_ opened: OpenedExports, settings: ServeSettings, control: ServerControl, logger: Logger) {
+    ///
+    /// - Parameter deniedHint: what may be the reason when a file cannot be reached.
+    public init(
+        _ opened: OpenedExports, settings: ServeSettings, control: ServerControl, logger: Logger,
+        deniedHint: String? = nil
+    ) {
         self.control = control
         self.logger = logger
-        state = Mutex(State(settings: settings, records: opened.records))
+        self.deniedHint = deniedHint
+        room = opened.room
+        state = Mutex(State(settings: settings, records: opened.records, identities: opened.identities))
     }
 
     /// Serves what has come into the directories since they were listed, and watches them, from threads of their own.
@@ -40,23 +55,43 @@ public final class ExportRegistry: Sendable {
     }
 
     /// Opens an export's image and serves it.
-    public func add(_ export: ExportSettings) throws {
+    public func add(_ export: ExportSettings) throws -> AddedExport {
         try state.withLock { try add(export, .request, &$0) }
     }
 
     /// Opens and serves an export whose name nobody has.
-    func add(_ export: ExportSettings, _ origin: ExportRecord.Origin, _ state: inout State) throws {
-        let ordinal = SerialNumber.lowestUnused(usedOrdinals(state))
-        try serve(try export.open(ordinal: ordinal))
-        state.records[export.name] = ExportRecord(settings: export, ordinal: ordinal, origin: origin)
+    @discardableResult
+    func add(_ export: ExportSettings, _ origin: ExportRecord.Origin, _ state: inout State) throws -> AddedExport {
+        try room.check(control.exportCount)
+        let ordinal = lowestUnusedOrdinal(&state)
+        // Files of directories are tried again later.
+        let status = try serve(try export.open(ordinal: ordinal, waits: origin == .request, expected: origin.file))
+        let record = ExportRecord(settings: export, ordinal: ordinal, origin: origin)
+        return AddedExport(status: status, warnings: enter(record, &state))
+    }
+
+    /// Takes note of an export that is served now.
+    ///
+    /// - Returns: what is probably not meant, which the log says, too.
+    @discardableResult
+    func enter(_ record: ExportRecord, _ state: inout State) -> [ExportWarning] {
+        let name = record.settings.name
+        state.records[name] = record
+        state.ordinals.take(record.ordinal)
+        state.identities.add(record.settings, ordinal: record.ordinal)
+        let identities = state.identities.warnings(about: name) { control.hasExport(named: $0) }
+        let warnings = identities + record.settings.imageWarnings()
+        logger.warn(warnings)
+        return warnings
     }
 
     /// Adds what was opened; what the server does not take is closed.
-    func serve(_ export: ServedExport) throws {
+    @discardableResult
+    func serve(_ export: ServedExport) throws -> ExportStatus {
         do {
-            try control.add(export)
+            return try control.add(export)
         } catch {
-            export.medium.close()
+            export.backend.close()
             throw error
         }
     }
@@ -64,23 +99,59 @@ public final class ExportRegistry: Sendable {
     /// Removes an export, unless somebody has done that before.
     func remove(_ name: String, _ mode: RemovalMode, _ state: inout State) {
         state.records[name] = nil
+        state.identities.remove(name)
         do {
             try control.remove(name, mode)
         } catch .noSuchExport {
-            // Who has removed it has seen to everything.
+            // Its remover has seen to everything.
         } catch {
             logger.error("export not removed in order", metadata: ["export": "\(name)", "reason": "\(error)"])
         }
     }
 
-    /// The names of what clients can open.
-    func servedNames() -> Set<String> {
-        Set(control.exports().filter { !$0.isDraining }.map(\.name))
+    /// The place of a drive that comes now.
+    private func lowestUnusedOrdinal(_ state: inout State) -> Int {
+        let removals = control.removalCount
+        if removals != state.ordinals.removals {
+            state.ordinals = UsedOrdinals(usedOrdinals(state), removals: removals)
+        }
+        return state.ordinals.lowestUnused()
     }
 
     /// The places of the drives that are there, but for some that go.
     func usedOrdinals(_ state: State, without gone: [String] = []) -> [Int] {
-        let served = servedNames().subtracting(gone)
+        let served = control.exportNames.subtracting(gone)
         return state.records.values.filter { served.contains($0.settings.name) }.map(\.ordinal)
     }
+}
+
+/// An export as it was when it was added.
+public struct AddedExport: Sendable {
+    /// Its state.
+    public let status: ExportStatus
+    /// Probable mistakes.
+    public let warnings: [ExportWarning]
+}
+
+/// The places of drives. A caller that adds thousands need not look at all of them each time.
+struct UsedOrdinals {
+    private var used: Set<Int> = []
+    private var lowest = 1
+    /// How many exports had been removed when these were collected; -1: nothing was collected.
+    private(set) var removals = -1
+
+    /// Nothing is known.
+    init() {}
+
+    init(_ used: [Int], removals: Int) {
+        self.used = Set(used)
+        self.removals = removals
+    }
+
+    mutating func lowestUnused() -> Int {
+        while used.contains(lowest) { lowest += 1 }
+        return lowest
+    }
+
+    mutating func take(_ ordinal: Int) { used.insert(ordinal) }
 }

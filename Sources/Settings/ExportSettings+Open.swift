@@ -1,26 +1,33 @@
 // From the settings of an export to what a server serves.
 
 import ATA
+import Backends
 import Export
-import Media
+import Loop
 import Server
 
 extension ExportSettings {
     /// Opens and locks the image, and puts the drive above it together.
     ///
-    /// - Parameter ordinal: which of the drives this is, from 1. A drive without a serial number of its own is numbered
-    ///   as QEMU does it, `QM00001` and so on.
-    public func open(ordinal: Int) throws -> ServedExport {
-        let medium =
+    /// - Parameters:
+    ///   - ordinal: which of the drives this is, from 1. A drive without a serial number of its own is numbered as QEMU
+    ///     does it, `QM00001` and so on.
+    ///   - waits: an image that somebody has is tried for a second.
+    ///   - expected: see ``Backend/init(path:cache:readOnly:locking:expected:)``.
+    public func open(ordinal: Int, waits: Bool = true, expected: FileNumber? = nil) throws -> ServedExport {
+        let locking: ImageLocking = !drive.isLocked ? .off : waits ? .waiting : .immediate
+        let backend =
             switch reference {
-            case .file(let path): try Medium(path: path, cache: drive.cache, readOnly: drive.readOnly)
-            case .memory(let sizeBytes): try Medium(memoryOfSize: sizeBytes, readOnly: drive.readOnly)
-            case .null(let sizeBytes): Medium(nullOfSize: sizeBytes, readOnly: drive.readOnly)
+            case .file(let path):
+                try Backend(
+                    path: path, cache: drive.cache, readOnly: drive.readOnly, locking: locking, expected: expected)
+            case .memory(let sizeBytes): try Backend(memoryOfSize: sizeBytes, readOnly: drive.readOnly)
+            case .null(let sizeBytes): Backend(nullOfSize: sizeBytes, readOnly: drive.readOnly)
             }
         do {
-            _ = try checkedSectors(sizeBytes: medium.sizeBytes)
+            _ = try checked(sectors: drive.device.logicalBlockSize.blocks(holdingBytes: backend.sizeBytes))
             var export = ServedExport(
-                name: name, properties: properties(ordinal: ordinal), controller: drive.controller, medium: medium)
+                name: name, properties: properties(ordinal: ordinal), controller: drive.controller, backend: backend)
             export.description = drive.description
             export.requiresTLS = drive.requiresTLS
             export.access = drive.access
@@ -28,28 +35,26 @@ extension ExportSettings {
             export.isTakenOver = drive.isTakenOver
             return export
         } catch {
-            medium.close()
+            backend.close()
             throw error
         }
     }
 
     /// The drive that a look at the image promises: the file is read, but neither locked nor kept open.
-    public func preview(ordinal: Int) throws -> Drive {
-        let facts = try ImageFacts(reference)
-        let sizeBytes = facts.sectors * ExportedDrive.sectorBytes
+    public func preview(ordinal: Int, expected: FileNumber? = nil) throws -> Drive {
+        let facts = try ImageFacts(reference, blockSize: drive.device.logicalBlockSize, expected: expected)
         return Drive(
-            properties(ordinal: ordinal), sectors: try checkedSectors(sizeBytes: sizeBytes),
+            properties(ordinal: ordinal), sectors: try checked(sectors: facts.sectors),
             bootSector: facts.bootSector, controller: drive.controller)
     }
 
-    private func checkedSectors(sizeBytes: UInt64) throws -> UInt64 {
-        let sectors = ImageReference.sectors(sizeBytes: sizeBytes)
-        guard sectors > 0 else { throw MediumError.empty(image: image) }
+    private func checked(sectors: UInt64) throws -> UInt64 {
+        guard sectors > 0 else { throw ImageError.empty(image: image) }
         guard sectors <= ImageReference.maximumSectors else { throw ImageReferenceError.tooLarge(image) }
         return sectors
     }
 
-    private func properties(ordinal: Int) -> DriveProperties {
+    func properties(ordinal: Int) -> DriveProperties {
         var properties = drive.device
         if properties.writeCache == .auto { properties.writeCache = drive.cache.hasVolatileWriteCache ? .on : .off }
         // The first one's is by the place that its properties say.

@@ -1,6 +1,7 @@
 // The keys of [[export]], in a file or in what the control socket receives.
 
 import ATA
+import Logs
 
 extension ExportSettings {
     /// Reads the keys of one export; throws all that is wrong with them.
@@ -8,18 +9,27 @@ extension ExportSettings {
     /// - Parameters:
     ///   - controller: that of a drive whose keys name none.
     ///   - folder: where relative paths begin; nil for the folder of the process.
+    ///   - users: who may be named as a client.
     ///   - number: which export of a list this is, for messages about one that cannot be named; from 1.
     public init(
-        reading value: SettingsValue, controller: Controller = .piix3IDE, folder: String? = nil, number: Int? = nil
+        reading value: SettingsValue, controller: Controller = .piix3IDE, folder: String? = nil, number: Int? = nil,
+        users: UserNames = UserNames()
     ) throws(SettingsErrors) {
-        let name = value.string(of: "name") ?? value.string(of: "image").map(Self.standardName)
-        let place = name.map(Self.place) ?? number.map { "export \($0)" } ?? "export"
-        var reader = TableReader(value, .export, place: place, folder: folder)
-        guard reader.errors.isEmpty else { throw SettingsErrors(reader.errors) }
-        let settings = Self.read(&reader, controller)
-        let errors = reader.finish()
+        let (settings, errors) = Self.read(value, controller: controller, folder: folder, number: number, users: users)
         guard errors.isEmpty, let settings else { throw SettingsErrors(errors) }
         self = settings
+    }
+
+    /// An export's settings as far as its keys can be understood, and all mistakes in them.
+    static func read(
+        _ value: SettingsValue, controller: Controller, folder: String?, number: Int?, users: UserNames
+    ) -> (ExportSettings?, [SettingsError]) {
+        let name = value.string(of: "name") ?? value.string(of: "image").map(Self.standardName)
+        let place = name.map(Self.place) ?? number.map { "export \($0)" } ?? "export"
+        var reader = TableReader(value, .export, place: place, folder: folder, users: users)
+        guard reader.errors.isEmpty else { return (nil, reader.errors) }
+        let settings = read(&reader, controller)
+        return (settings, reader.finish())
     }
 
     private static func read(_ reader: inout TableReader, _ controller: Controller) -> ExportSettings? {
@@ -35,15 +45,10 @@ extension ExportSettings {
         return settings
     }
 
-    /// What stands before the keys of an export in messages: a line, whatever the name.
-    static func place(_ name: String) -> String {
-        let visible = name.unicodeScalars.map { scalar in
-            scalar.properties.generalCategory == .control ? scalar.escaped(asASCII: true) : String(scalar)
-        }
-        return "export '\(visible.joined())'"
-    }
+    /// The text before the keys of an export in messages: one line, for any name.
+    static func place(_ name: String) -> String { "export '\(name.visible)'" }
 
-    /// What the protocol allows as a name or a description.
+    /// A name or a description, if the protocol allows it.
     static func checked(_ text: String, _ what: String) throws(SettingsError) -> String {
         let count = text.utf8.count
         guard count <= maximumStringBytes else {

@@ -1,14 +1,14 @@
-// What is said about one export, wherever it was said: on the command line, in a file, over the control socket.
+// Settings for one export, from the command line, a file, or the control socket.
 
-import Media
+import Backends
 
 /// One export as its user describes it. Nothing is opened yet.
 public struct ExportSettings: Equatable, Sendable {
-    /// What clients ask for.
+    /// Clients ask for this name.
     public var name: String
     /// The image as it was named, for messages.
     public let image: String
-    /// What that means.
+    /// Its image, understood.
     public let reference: ImageReference
     /// The drive that the image becomes.
     public var drive = DriveSettings()
@@ -16,15 +16,15 @@ public struct ExportSettings: Equatable, Sendable {
     /// The protocol's limit for names and descriptions (NBD proto, string sizes).
     static let maximumStringBytes = 4096
 
-    /// An export with nothing said about it but its image; without a name it has that of the file without its extension,
-    /// or `memory` or `null`.
+    /// An export with nothing said about it but its image; without a name it has that of the file without its
+    /// extension, or `memory` or `null`.
     public init(name: String? = nil, image: String) throws {
         reference = try ImageReference(parsing: image)
         self.image = image
         self.name = name ?? Self.standardName(image)
         // Of files only their opening shows it.
         if reference == .memory(sizeBytes: 0) || reference == .null(sizeBytes: 0) {
-            throw MediumError.empty(image: image)
+            throw ImageError.empty(image: image)
         }
     }
 

@@ -1,4 +1,4 @@
-// What may stand for an image on the command line.
+// The forms of an image on the command line.
 
 /// `[NAME=]IMAGE`, or `[PREFIX=]dir:PATH` for all files of a directory.
 public enum ImageArgument: Equatable, Sendable {

@@ -1,39 +1,51 @@
-// What a look at an image tells of the drive that it would be: its size and what its first sector says about the geometry.
+// Facts of an image that its drive would have: its size, and the geometry in its first sector.
 
 import ATA
+import Backends
+import Blocks
 import Glibc
-import Media
 
 /// The facts of an image that make a difference to the drive.
 public struct ImageFacts: Sendable {
-    /// Of 512 bytes, what is left at the end rounded up.
+    /// What is left at the end makes a sector of its own, as in QEMU.
     public let sectors: UInt64
-    /// What a partition table says, if there is one.
+    /// The geometry in a partition table, if there is one.
     public let bootSector: BootSectorGeometry?
 
     /// Looks at an image. A file is only read, and not locked: it may be in use meanwhile.
-    public init(_ image: ImageReference) throws {
+    ///
+    /// - Parameters:
+    ///   - blockSize: the size of the drive's logical sectors.
+    ///   - expected: see ``Backend/init(path:cache:readOnly:locking:expected:)``.
+    public init(_ image: ImageReference, blockSize: BlockSize, expected: FileNumber? = nil) throws {
         switch image {
         case .memory(let sizeBytes), .null(let sizeBytes):
-            sectors = ImageReference.sectors(sizeBytes: sizeBytes)
+            sectors = blockSize.blocks(holdingBytes: sizeBytes)
             bootSector = nil
         case .file(let path):
-            let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-            guard descriptor >= 0 else { throw MediumError.cannotOpen(path: path, errno: errno, readOnly: true) }
+            let link = expected == nil ? 0 : O_NOFOLLOW
+            let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | link)
+            guard descriptor >= 0 else { throw ImageError.cannotOpen(path: path, errno: errno, readOnly: true) }
             defer { close(descriptor) }
-            let sectors = ImageReference.sectors(sizeBytes: try Self.sizeBytes(descriptor, path))
+            if let expected {
+                var status = stat()
+                guard unsafe fstat(descriptor, &status) == 0, FileNumber(status) == expected else {
+                    throw ImageError.replaced(path: path)
+                }
+            }
+            let sectors = blockSize.blocks(holdingBytes: try Self.sizeBytes(descriptor, path))
             guard sectors <= ImageReference.maximumSectors else { throw ImageReferenceError.tooLarge(path) }
-            // What a shorter image does not have reads as zeroes.
-            var first = [UInt8](repeating: 0, count: 512)
+            // Bytes beyond the end of a short image read as zeroes.
+            var first = [UInt8](repeating: 0, count: BootSectorGeometry.byteCount)
             guard unsafe pread(descriptor, &first, first.count, 0) >= 0 else {
-                throw MediumError.cannotOpen(path: path, errno: errno, readOnly: true)
+                throw ImageError.cannotOpen(path: path, errno: errno, readOnly: true)
             }
             self.sectors = sectors
             bootSector = unsafe BootSectorGeometry(bootSector: first.span.bytes, sectors: sectors)
         }
     }
 
-    private static func sizeBytes(_ descriptor: Int32, _ path: String) throws(MediumError) -> UInt64 {
+    private static func sizeBytes(_ descriptor: Int32, _ path: String) throws(ImageError) -> UInt64 {
         var status = stat()
         guard unsafe fstat(descriptor, &status) == 0 else {
             throw .cannotOpen(path: path, errno: errno, readOnly: true)

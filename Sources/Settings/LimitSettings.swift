@@ -1,5 +1,6 @@
 // The keys of [limits].
 
+import Loop
 import Server
 
 /// Bounds that differ from the server's own; nil where they do not.
@@ -55,14 +56,12 @@ public struct LimitSettings: Equatable, Sendable {
         return both
     }
 
-    /// What is out of range, in words; nil if nothing is.
-    public var mistake: String? {
-        for bound in Self.bounds {
-            guard let value = self[keyPath: bound.setting], !bound.range.contains(value) else { continue }
-            return "\(bound.key) is \(value); a number from \(bound.range.lowerBound) to \(bound.range.upperBound)"
-                + " is needed"
+    /// The allowed values of a bound, by its key.
+    public static func range(of key: String) -> ClosedRange<Int> {
+        guard let bound = bounds.first(where: { $0.key == key }) else {
+            preconditionFailure("no bound is named '\(key)'")
         }
-        return nil
+        return bound.range
     }
 
     /// The server's bounds with these among them.

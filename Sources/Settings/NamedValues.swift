@@ -1,11 +1,11 @@
 // Words that stand for values, on the command line and in files alike. Each error says what would be right.
 
 import ATA
-import Media
+import Backends
 
 /// A word that is none of those that are allowed.
 public struct BadValue: Error, Equatable, CustomStringConvertible {
-    /// What was given, and what is allowed.
+    /// The given value, and the allowed ones.
     public let description: String
 
     /// Describes a wrong word.
@@ -20,6 +20,15 @@ public func parseController(_ text: String) throws(BadValue) -> Controller {
         throw BadValue(text, "controller", allowed: Controller.allCases.map(\.rawValue))
     }
     return controller
+}
+
+/// Whether images are locked: `on` or `off`.
+public func parseLocking(_ text: String) throws(BadValue) -> Bool {
+    switch text {
+    case "on": return true
+    case "off": return false
+    default: throw BadValue(text, "way of locking", allowed: ["on", "off"])
+    }
 }
 
 /// A cache mode by its name.

@@ -1,11 +1,12 @@
 // The exports that a server begins with.
 
-import Media
+import Backends
+import Loop
 import Server
 
 /// An export that was opened, and where it comes from.
 struct ExportRecord {
-    /// Who has asked for it.
+    /// The origin of an export.
     enum Origin: Equatable {
         /// The command line or the file.
         case configuration
@@ -13,6 +14,10 @@ struct ExportRecord {
         case directory(DirectorySettings, FileIdentity)
         /// The control socket.
         case request
+
+        /// The only file that may be opened. A user who may write to a directory could put a link to another in its
+        /// place.
+        var file: FileNumber? { if case .directory(_, let identity) = self { identity.number } else { nil } }
     }
 
     var settings: ExportSettings
@@ -25,15 +30,28 @@ public struct OpenedExports: Sendable {
     /// For the server, in their order.
     public private(set) var served: [ServedExport] = []
     private(set) var records: [String: ExportRecord] = [:]
+    /// An image was in use for a whole second: the next ones are not waited for.
+    private var hasWaited = false
+    private(set) var identities = DriveIdentities()
+    let room: ExportRoom
+
+    /// Probable mistakes.
+    public var warnings: [ExportWarning] { identities.warnings + imageWarnings }
+    private var imageWarnings: [ExportWarning] = []
 
     /// Opens all images; throws for those that cannot be opened. Of a directory, what cannot be opened is left out, and
     /// said by who watches it.
-    public init(_ settings: ServeSettings, file: SettingsFile?) throws {
+    public init(_ settings: ServeSettings, file: SettingsFile?, room: ExportRoom = .standard) throws {
+        self.room = room
+        guard settings.exports.count <= room.exports else {
+            throw NoRoom(description: "there are \(settings.exports.count) exports: \(room.reason)")
+        }
         var errors: [SettingsError] = []
         for export in settings.exports {
             do {
-                try add(export, .configuration)
+                try add(export, .configuration, waits: !hasWaited)
             } catch {
+                if case ImageError.locked = error { hasWaited = true }
                 guard let file, file.hasExport(export.name) else { throw error }
                 errors.append(file.error(ofExport: export.name, "\(error)"))
             }
@@ -50,18 +68,22 @@ public struct OpenedExports: Sendable {
     }
 
     private mutating func add(_ directory: DirectorySettings) throws {
-        for name in try directory.files() {
+        for name in try directory.listing().files {
+            guard records.count < room.exports else { break }
             guard let identity = FileIdentity(directory.path + "/" + name),
                 let export = try? directory.export(of: name),
                 records[export.name] == nil
             else { continue }
-            try? add(export, .directory(directory, identity))
+            // The watch of the directory tries again.
+            try? add(export, .directory(directory, identity), waits: false)
         }
     }
 
-    private mutating func add(_ export: ExportSettings, _ origin: ExportRecord.Origin) throws {
+    private mutating func add(_ export: ExportSettings, _ origin: ExportRecord.Origin, waits: Bool) throws {
         let ordinal = records.count + 1
-        served.append(try export.open(ordinal: ordinal))
+        served.append(try export.open(ordinal: ordinal, waits: waits, expected: origin.file))
         records[export.name] = ExportRecord(settings: export, ordinal: ordinal, origin: origin)
+        identities.add(export, ordinal: ordinal)
+        imageWarnings += export.imageWarnings()
     }
 }

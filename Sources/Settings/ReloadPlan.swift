@@ -1,4 +1,4 @@
-// What a server with new settings has to do with its exports: as little as possible.
+// The work of a server with new settings on its exports: as little as possible.
 
 /// The way from some exports to others.
 public struct ReloadPlan: Equatable, Sendable {
@@ -27,10 +27,14 @@ public struct ReloadPlan: Equatable, Sendable {
 
     /// For people: `added 'a', 'b'; removed 'c'`.
     public var summary: String {
-        let parts = [
-            ("added", added.map(\.name)), ("changed", changed.map(\.name)), ("removed", removed),
-        ].filter { !$0.1.isEmpty }.map { "\($0.0) \($0.1.map { "'\($0)'" }.joined(separator: ", "))" }
-        return parts.isEmpty ? "no export has changed" : parts.joined(separator: "; ")
+        let words = Self.words(added: added.map(\.name), changed: changed.map(\.name), removed: removed)
+        return words.isEmpty ? "no export has changed" : words
+    }
+
+    /// The changes, by names; empty if there are none.
+    static func words(added: [String], changed: [String] = [], removed: [String]) -> String {
+        [("added", added), ("changed", changed), ("removed", removed)].filter { !$0.1.isEmpty }
+            .map { "\($0.0) \($0.1.map { "'\($0)'" }.joined(separator: ", "))" }.joined(separator: "; ")
     }
 }
 

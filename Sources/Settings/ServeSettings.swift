@@ -1,11 +1,12 @@
-// What is said about a server, wherever it was said.
+// Settings for a server, from all places together.
 
 import ATA
+import Listening
 import Logging
 import Logs
 import Server
 
-/// A server as its user describes it. What is nil was not said.
+/// A server as its user describes it. Nil stands for a missing setting.
 public struct ServeSettings: Equatable, Sendable {
     /// Where to listen.
     public var endpoints: [Endpoint] = []
@@ -13,9 +14,9 @@ public struct ServeSettings: Equatable, Sendable {
     public var threads: Int?
     /// The controller of drives that name none.
     public var controller: Controller?
-    /// What lines of the log look like.
+    /// The form of the log's lines.
     public var logFormat: LogFormat?
-    /// What is logged.
+    /// The least severe level of the log.
     public var logLevel: Logger.Level?
     /// Keys.
     public var tls = TLSFiles()

@@ -2,60 +2,59 @@
 
 import ATA
 import Export
+import Logs
 import Server
 
-/// What a look at everything that settings name has found.
+/// The findings of a look at everything that settings name.
 public struct SettingsCheck: Sendable {
     /// For people: what would be served, and where.
     public let summary: [String]
+    /// Probable mistakes, in lines as errors have them.
+    public let warnings: [String]
 
-    /// Looks at images and keys.
-    public init(_ file: SettingsFile) throws(SettingsErrors) {
+    /// Looks at a file, and at all images and keys that it names, whatever else is wrong.
+    public init(of path: String) throws(SettingsErrors) {
+        let file = try SettingsFile(examining: path)
         let settings = file.settings
-        var errors: [SettingsError] = []
+        var errors = file.mistakes
+        var keyWarnings: [String] = []
         do {
-            _ = try settings.tls.open()
+            keyWarnings = try settings.tls.open()?.credentials.warnings ?? []
         } catch {
             errors.append(SettingsError(place: "tls", "\(error)"))
         }
-        var names = Set(settings.exports.map(\.name))
+        var identities = DriveIdentities()
         var lines = [Self.header(settings)]
+        var imageWarnings: [ExportWarning] = []
         for (index, export) in settings.exports.enumerated() {
             do {
                 lines.append(Self.line(export, try export.preview(ordinal: index + 1)))
+                identities.add(export, ordinal: index + 1)
+                imageWarnings += export.imageWarnings()
             } catch {
                 errors.append(file.error(ofExport: export.name, "\(error)"))
             }
         }
-        var served = settings.exports.count
-        for directory in settings.directories {
+        var present = Files(names: Set(settings.exports.map(\.name)), count: settings.exports.count)
+        for directory in settings.directories where !directory.path.isEmpty {
             do {
-                lines += try Self.lines(directory, &names, &served)
+                lines += try present.lines(directory, &identities, &imageWarnings)
             } catch {
                 errors.append(file.error(ofDirectory: directory.path, "\(error)"))
             }
         }
         errors += file.dilemmas(settings.tls)
         guard errors.isEmpty else { throw SettingsErrors(file: file.path, errors) }
-        summary = lines
-    }
-
-    /// What the files of a directory are now.
-    private static func lines(_ directory: DirectorySettings, _ names: inout Set<String>, _ served: inout Int) throws
-        -> [String]
-    {
-        var lines: [String] = []
-        for file in try directory.files() {
-            do {
-                let export = try directory.export(of: file)
-                guard names.insert(export.name).inserted else { throw DirectoryFileError.nameTaken(export.name) }
-                lines.append(line(export, try export.preview(ordinal: served + 1)))
-                served += 1
-            } catch {
-                lines.append("left out: \(error)")
-            }
+        summary = lines.map(\.visible)
+        let keys = keyWarnings.map { SettingsError(place: "tls", "warning: \($0)") }
+        let remarks = (identities.warnings + imageWarnings).map { warning in
+            file.hasExport(warning.export)
+                ? file.error(ofExport: warning.export, key: warning.key, "warning: \(warning)")
+                : SettingsError("warning: \(warning)")
         }
-        return lines
+        let isEmpty = settings.exports.isEmpty && settings.directories.isEmpty
+        let nothing = SettingsError("warning: nothing is served: there is no [[export]] and no [[directory]]")
+        warnings = SettingsErrors(file: file.path, keys + remarks + (isEmpty ? [nothing] : [])).lines
     }
 
     private static func header(_ settings: ServeSettings) -> String {
@@ -70,11 +69,42 @@ public struct SettingsCheck: Sendable {
     }
 
     /// The line that `serve` would print, without an address.
-    private static func line(_ export: ExportSettings, _ drive: Drive) -> String {
+    fileprivate static func line(_ export: ExportSettings, _ drive: Drive) -> String {
         let words = drive.identifyData
         var text = "'\(export.name)': \(words.modelNumber) \(words.firmwareRevision), serial \(words.serialNumber), "
-        text += "\(words.sectors) sectors, \(export.drive.controller.rawValue), \(export.drive.cache.rawValue)"
+        text +=
+            "\(words.sectors) sector\(words.sectors == 1 ? "" : "s"), \(export.drive.controller.rawValue), \(export.drive.cache.rawValue)"
         if export.drive.readOnly { text += ", read-only" }
         return text + ": \(export.image)"
+    }
+}
+
+/// The files of directories, as far as they were counted.
+private struct Files {
+    var names: Set<String>
+    var count: Int
+
+    /// The drives of a directory's present files.
+    mutating func lines(
+        _ directory: DirectorySettings, _ identities: inout DriveIdentities, _ imageWarnings: inout [ExportWarning]
+    ) throws -> [String] {
+        var lines: [String] = []
+        let listing = try directory.listing()
+        for file in listing.files {
+            guard let identity = FileIdentity(directory.path + "/" + file) else { continue }
+            do {
+                let export = try directory.export(of: file)
+                guard names.insert(export.name).inserted else { throw DirectoryFileError.nameTaken(export.name) }
+                try ExportRoom.standard.check(count)
+                lines.append(
+                    SettingsCheck.line(export, try export.preview(ordinal: count + 1, expected: identity.number)))
+                count += 1
+                identities.add(export, ordinal: count)
+                imageWarnings += export.imageWarnings()
+            } catch {
+                lines.append("left out: \(error)")
+            }
+        }
+        return lines + listing.leftOut.map { "left out: '\(directory.path)/\($0.name)': \($0.reason)" }
     }
 }

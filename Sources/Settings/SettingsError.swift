@@ -1,4 +1,6 @@
-// What is wrong with settings: all of it at once, each with its line and key.
+// Mistakes in settings: all of them at once, each with its line and key.
+
+import Logs
 
 /// One thing that is wrong.
 public struct SettingsError: Error, Equatable, Sendable, CustomStringConvertible {
@@ -6,7 +8,7 @@ public struct SettingsError: Error, Equatable, Sendable, CustomStringConvertible
     public var line: Int?
     /// Whose value it is, `export 'disk'.cache`; empty for the whole.
     public var place: String
-    /// What is wrong and what would be right.
+    /// The mistake and the right way.
     public var message: String
 
     /// Describes what is wrong.
@@ -36,11 +38,11 @@ public struct SettingsErrors: Error, Equatable, Sendable, CustomStringConvertibl
             .map(\.element)
     }
 
-    /// A line for each error: `FILE:LINE: PLACE: MESSAGE`.
+    /// A line for each error: `FILE:LINE: PLACE: MESSAGE`; what names contain stays on it.
     public var lines: [String] {
         errors.map { error in
             let position = [file, error.line.map(String.init)].compactMap(\.self).map { $0 + ":" }.joined()
-            return position.isEmpty ? "\(error)" : "\(position) \(error)"
+            return (position.isEmpty ? "\(error)" : "\(position) \(error)").visible
         }
     }
 

@@ -2,42 +2,67 @@
 
 import ATA
 import Glibc
+import Listening
 import Server
 
 /// A configuration file that was read.
 public struct SettingsFile: Equatable, Sendable {
     /// Its path.
     public let path: String
-    /// What it says.
+    /// Its settings.
     public let settings: ServeSettings
-    /// What was read of each export, by its name, and of each directory, by its path: for lines.
+    /// The mistakes in its keys.
+    let mistakes: [SettingsError]
+    /// The values of each export, by its name, and of each directory, by its path: for their lines.
     private let exportTables: [String: SettingsValue]
     private let directoryTables: [String: SettingsValue]
 
     /// Reads a file.
     ///
-    /// - Parameter controller: what somebody else has said about the drives that name none; it goes before what the file
-    ///   says.
-    public init(reading path: String, controller: Controller? = nil) throws(SettingsErrors) {
+    /// - Parameters:
+    ///   - controller: what somebody else has said about the drives that name none; it goes before what the file says.
+    ///   - users: who may be named as a client.
+    public init(
+        reading path: String, controller: Controller? = nil, users: UserNames = UserNames()
+    ) throws(SettingsErrors) {
         let text: String
         do {
             text = try readText(path)
         } catch {
             throw SettingsErrors(file: path, [error])
         }
-        try self.init(path: path, text: text, controller: controller)
+        try self.init(path: path, text: text, controller: controller, users: users)
     }
 
     /// Reads a text as if it were in a file of that path: relative paths in it begin at the file's folder.
-    public init(path: String, text: String, controller: Controller? = nil) throws(SettingsErrors) {
-        var parser = FileParser(folder: path.lastIndex(of: "/").map { String(path[..<$0]) }, controller: controller)
+    public init(
+        path: String, text: String, controller: Controller? = nil, users: UserNames = UserNames()
+    ) throws(SettingsErrors) {
+        self.init(understanding: text, path: path, controller: controller, users: users)
+        guard mistakes.isEmpty else { throw SettingsErrors(file: path, mistakes) }
+    }
+
+    /// Reads a file for whoever wants to know all that is wrong: what is wrong with its keys is among ``mistakes``.
+    init(examining path: String) throws(SettingsErrors) {
+        let text: String
+        do {
+            text = try readText(path)
+        } catch {
+            throw SettingsErrors(file: path, [error])
+        }
+        self.init(understanding: text, path: path, controller: nil, users: UserNames())
+    }
+
+    private init(understanding text: String, path: String, controller: Controller?, users: UserNames) {
+        var parser = FileParser(
+            folder: path.lastIndex(of: "/").map { String(path[..<$0]) }, users: users, controller: controller)
         do {
             parser.parse(try SettingsValue(toml: text))
         } catch {
             parser.errors.append(error)
         }
-        guard parser.errors.isEmpty else { throw SettingsErrors(file: path, parser.errors) }
         self.path = path
+        mistakes = parser.errors
         settings = parser.settings
         exportTables = parser.exportTables
         directoryTables = parser.directoryTables
@@ -46,19 +71,19 @@ public struct SettingsFile: Equatable, Sendable {
     /// Whether an export of this name stands in the file.
     public func hasExport(_ name: String) -> Bool { exportTables[name] != nil }
 
-    /// What is wrong with an export, with its image for instance, which turned out when it was to be opened.
+    /// A mistake in an export, in its image for instance, that only opening it showed.
     public func error(ofExport name: String, key: String = "image", _ message: String) -> SettingsError {
         SettingsError(
             line: exportTables[name]?.line(of: key), place: "\(ExportSettings.place(name)).\(key)", message)
     }
 
-    /// What is wrong with a directory, which turned out when it was to be listed.
+    /// A mistake in a directory that only listing it showed.
     public func error(ofDirectory path: String, key: String = "path", _ message: String) -> SettingsError {
         SettingsError(
             line: directoryTables[path]?.line(of: key), place: "directory '\(path)'.\(key)", message)
     }
 
-    /// What no client could ever get past.
+    /// Settings that no client could ever get past.
     ///
     /// - Parameter tls: what the file and the command line say together.
     public func dilemmas(_ tls: TLSFiles) -> [SettingsError] {
@@ -74,7 +99,8 @@ public struct SettingsFile: Equatable, Sendable {
 /// Makes settings of values.
 private struct FileParser {
     let folder: String?
-    /// That of drives that name none.
+    let users: UserNames
+    /// The controller of drives that name none.
     private var standardController = Controller.piix3IDE
     private let givenController: Controller?
     var settings = ServeSettings()
@@ -82,13 +108,14 @@ private struct FileParser {
     var directoryTables: [String: SettingsValue] = [:]
     var errors: [SettingsError] = []
 
-    init(folder: String?, controller: Controller?) {
+    init(folder: String?, users: UserNames, controller: Controller?) {
         self.folder = folder
+        self.users = users
         givenController = controller
     }
 
     mutating func parse(_ document: SettingsValue) {
-        var reader = TableReader(document, .server, place: "", folder: folder)
+        var reader = TableReader(document, .server, place: "", folder: folder, users: users)
         let folder = folder
         settings.endpoints = reader.list("listen") { try Self.endpoint($0, folder) }
         settings.threads = reader.number("threads", ServeSettings.threadRange)
@@ -110,27 +137,25 @@ private struct FileParser {
     private mutating func read<Result>(
         _ table: SettingsValue, _ section: SettingsKey.Section, _ place: String, _ body: (inout TableReader) -> Result
     ) -> Result {
-        var reader = TableReader(table, section, place: place, folder: folder)
+        var reader = TableReader(table, section, place: place, folder: folder, users: users)
         let result = body(&reader)
         errors += reader.finish()
         return result
     }
 
     private mutating func add(export table: SettingsValue, number: Int) {
-        do {
-            let export = try ExportSettings(
-                reading: table, controller: standardController, folder: folder, number: number)
-            if exportTables[export.name] != nil {
-                let message = "an export before it has this name, too; give one another name"
-                let place = ExportSettings.place(export.name) + ".name"
-                errors.append(SettingsError(line: table.line(of: "name"), place: place, message))
-            } else {
-                exportTables[export.name] = table
-            }
-            settings.exports.append(export)
-        } catch {
-            errors += error.errors
+        let (export, mistakes) = ExportSettings.read(
+            table, controller: standardController, folder: folder, number: number, users: users)
+        errors += mistakes
+        guard let export else { return }
+        if exportTables[export.name] != nil {
+            let message = "an export before it has this name, too; give one another name"
+            let place = ExportSettings.place(export.name) + ".name"
+            errors.append(SettingsError(line: table.line(of: "name"), place: place, message))
+        } else {
+            exportTables[export.name] = table
         }
+        settings.exports.append(export)
     }
 
     private mutating func add(directory table: SettingsValue, number: Int) {
@@ -157,21 +182,42 @@ private struct FileParser {
     }
 }
 
-/// The text of a file.
+/// The largest file, in bytes: room for as many exports as a server can have.
+private let maximumBytes = 4 << 20
+
+/// The text of a file. It has to be a regular one: others may have no end, or no beginning, and a server that waits for
+/// either hears no signal.
 private func readText(_ path: String) throws(SettingsError) -> String {
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
     guard descriptor >= 0 else { throw cannotRead() }
     defer { close(descriptor) }
+    var status = stat()
+    guard unsafe fstat(descriptor, &status) == 0 else { throw cannotRead() }
+    if let kind = specialKind(of: status) { throw SettingsError("is \(kind); a regular file is needed") }
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 1 << 16)
     while true {
         let count = unsafe read(descriptor, &buffer, buffer.count)
         guard count >= 0 else { throw cannotRead() }
         if count == 0 { break }
+        guard bytes.count + count <= maximumBytes else {
+            throw SettingsError("is too large; a configuration has at most \(maximumBytes) bytes")
+        }
         bytes += buffer[..<count]
     }
     guard let text = String(validating: bytes, as: UTF8.self) else { throw SettingsError("this is no UTF-8 text") }
     return text
+}
+
+/// The kind of a file that is no regular one (inode(7)), in words.
+private func specialKind(of status: stat) -> String? {
+    switch status.st_mode & S_IFMT {
+    case S_IFREG: nil
+    case S_IFDIR: "a directory"
+    case S_IFIFO: "a FIFO"
+    case S_IFSOCK: "a socket"
+    default: "a device"
+    }
 }
 
 private func cannotRead() -> SettingsError {

@@ -18,11 +18,11 @@ public struct SettingsKey: Equatable, Sendable {
     public let section: Section
     /// Its name: the option of the command line, if there is one, without the dashes.
     public let name: String
-    /// What it takes, for people.
+    /// Its values, for people.
     public let type: String
-    /// What holds without it, for people.
+    /// Its default, for people.
     public let standard: String
-    /// What it says, in a line.
+    /// Its meaning, in a line.
     public let help: String
 
     private init(_ section: Section, _ name: String, _ type: String, _ standard: String, _ help: String) {
@@ -50,10 +50,11 @@ public struct SettingsKey: Equatable, Sendable {
             "The IDE controller of drives that name none: piix3-ide or ich9-ahci."),
         SettingsKey(
             .server, "log-format", "format", "\"auto\"",
-            "What lines of the log look like: text, json, journal, or what fits where standard error leads: auto."),
+            "The form of the log's lines: text, json, journal, or auto: journal where standard error is the journal's, else "
+                + "text."),
         SettingsKey(
             .server, "log-level", "level", "\"notice\"",
-            "What is logged: trace, debug, info, notice, warning, error or critical."),
+            "The least severe level that is logged: trace, debug, info, notice, warning, error or critical."),
     ]
 
     private static let tlsKeys = [
@@ -77,7 +78,7 @@ public struct SettingsKey: Equatable, Sendable {
             "Memory for the data of one connection's requests, in MiB; further requests wait."),
         SettingsKey(
             .limits, "request-megabytes", "number, 1 to 1048576", "256",
-            "Memory for the data of requests in all, in MiB; each thread has at least 36."),
+            "Memory for the data of requests in all, in MiB; each thread has at least 44."),
         SettingsKey(
             .limits, "handshake-options", "number, 4 to 1000000", "32",
             "Options of a handshake; every export adds four."),
@@ -89,7 +90,7 @@ public struct SettingsKey: Equatable, Sendable {
             "A client that has opened no export by then is disconnected."),
         SettingsKey(
             .limits, "stall-seconds", "number, 1 to 3600", "10",
-            "A client that holds memory others wait for, and moves no byte for so long, is disconnected."),
+            "A client that holds memory others wait for, and moves too little of it in that time, is ended."),
         SettingsKey(
             .limits, "shutdown-seconds", "number, 0 to 3600", "5",
             "How long a stopping server waits for clients to take their last replies."),
@@ -98,7 +99,7 @@ public struct SettingsKey: Equatable, Sendable {
     private static let exportKeys = [
         SettingsKey(
             .export, "name", "string", "the image's name without its extension",
-            "What clients ask for. The first export answers to the empty name, too."),
+            "The name that clients ask for. The first export answers to the empty name, too."),
         SettingsKey(
             .export, "image", "path, memory:SIZE or null:SIZE", "has to be given",
             "A file or block device; SIZE as in 64M, 3G, 6291456s (sectors)."),
@@ -109,7 +110,7 @@ public struct SettingsKey: Equatable, Sendable {
             .directory, "path", "path", "has to be given",
             "A directory: each file in it is an export of the file's name, hidden ones and links are none."),
         SettingsKey(
-            .directory, "prefix", "string", "nothing", "What stands before the file's name in the export's."),
+            .directory, "prefix", "string", "nothing", "The text before the file's name in the export's."),
     ]
 
     private static let accessKeys = [
@@ -124,7 +125,7 @@ public struct SettingsKey: Equatable, Sendable {
             .access, "user", "name or number", "not asked for", "The client on a Unix socket runs as this user."),
     ]
 
-    /// What exports and directories have in common.
+    /// Keys that exports and directories share.
     private static func driveKeys(_ section: Section) -> [SettingsKey] {
         [
             SettingsKey(
@@ -136,11 +137,15 @@ public struct SettingsKey: Equatable, Sendable {
                 "QEMU's cache mode: writeback, writethrough, none, directsync or unsafe."),
             SettingsKey(section, "read-only", "true or false", "false", "The image is opened for reading only."),
             SettingsKey(
-                section, "description", "string", "what the drive is", "What clients that list exports are told."),
+                section, "locking", "\"on\" or \"off\"", "\"on\"",
+                "Whether the image is locked, as QEMU locks it: off is for file systems that have no locks."),
+            SettingsKey(
+                section, "description", "string", "model, firmware, serial number and size",
+                "A description for clients that list exports."),
             SettingsKey(section, "tls-only", "true or false", "false", "Only clients with TLS may open it."),
             SettingsKey(
                 section, "access", "list of tables", "everybody",
-                "Who may open it: a client that one of the rules lets in, of which all conditions have to hold."),
+                "Rules for clients that may open it: all conditions of one of them have to hold."),
             SettingsKey(
                 section, "connections", "number, 1 to 1000000", "as many as there are",
                 "How many connections may have it open at a time."),

@@ -1,5 +1,4 @@
-// What a configuration is made of before its keys mean anything: the same for TOML from a file and JSON from the control
-// socket.
+// A configuration before its keys mean anything: the same values for TOML from a file and JSON from the control socket.
 
 /// A value, and the line where it was written.
 public struct SettingsValue: Equatable, Sendable {
@@ -37,7 +36,7 @@ public struct SettingsValue: Equatable, Sendable {
         return text
     }
 
-    /// What it is, for people.
+    /// Its kind, for people.
     var kind: String {
         switch content {
         case .string: "a string"

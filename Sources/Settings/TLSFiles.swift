@@ -1,5 +1,6 @@
 // Where the keys for TLS are, and what is done with them.
 
+import Loop
 import Server
 import TLS
 
@@ -50,7 +51,7 @@ public struct TLSFiles: Equatable, Sendable {
         return both
     }
 
-    /// What does not fit together, if anything; `spell` makes the user's word of a key of [tls].
+    /// A contradiction between the files, if there is one; `spell` makes the user's word of a key of [tls].
     public func problem(_ spell: (String) -> String) -> String? {
         let hasKeys = certificates != nil || preSharedKeys != nil
         if let mode, mode != .off, !hasKeys {

@@ -1,47 +1,49 @@
-// TOML (1.0) to values with lines.
+// TOML to values of settings.
 
-import TOMLKit
+import TOML
 
 extension SettingsValue {
     /// Parses a TOML document.
     public init(toml text: String) throws(SettingsError) {
         guard !text.utf8.contains(0) else { throw SettingsError("this is no text: there is a NUL byte in it") }
-        let table: TOMLTable
+        let document: TOMLValue
         do {
-            table = try TOMLTable(string: text)
-        } catch let error as TOMLParseError {
-            throw SettingsError(line: error.source.begin.line, "this is no TOML: \(error.description)")
+            document = try TOMLValue(parsing: text)
         } catch {
-            preconditionFailure("the parser throws nothing else")
+            throw SettingsError(line: error.line, "this is no TOML: \(error)")
         }
-        self.init(table, try LineTree.of(document: text))
+        try self.init(document)
     }
 
-    private init(_ table: TOMLTable, _ lines: LineTree) {
-        var members: [String: SettingsValue] = [:]
-        for (key, value) in table {
-            // A key that was written with escapes is not found: its line is about that of its table.
-            members[key] = SettingsValue(value, lines.members[key] ?? lines)
-        }
-        self.init(.table(members), line: lines.line)
-    }
-
-    private init(_ value: any TOMLValueConvertible, _ lines: LineTree) {
-        if let table = value.table {
-            self.init(table, lines)
-        } else if let array = value.array {
-            let elements = array.enumerated().map { index, element in
-                SettingsValue(element, index < lines.elements.count ? lines.elements[index] : lines)
+    private init(_ value: TOMLValue) throws(SettingsError) {
+        let content: Content
+        switch value.content {
+        case .string(let text):
+            try Self.check(text, value.line)
+            content = .string(text)
+        case .integer(let number): content = .integer(Int(number))
+        case .boolean(let isTrue): content = .boolean(isTrue)
+        case .float: content = .other("a number with a fraction")
+        case .dateTime: content = .other("a date or time")
+        case .array(let elements):
+            var converted: [SettingsValue] = []
+            for element in elements { converted.append(try SettingsValue(element)) }
+            content = .array(converted)
+        case .table(let members):
+            var converted: [String: SettingsValue] = [:]
+            for (key, member) in members {
+                try Self.check(key, member.line)
+                converted[key] = try SettingsValue(member)
             }
-            self.init(.array(elements), line: lines.line)
-        } else if let string = value.string {
-            self.init(.string(string), line: lines.line)
-        } else if let integer = value.int {
-            self.init(.integer(integer), line: lines.line)
-        } else if let boolean = value.bool {
-            self.init(.boolean(boolean), line: lines.line)
-        } else {
-            self.init(.other(value.type == .double ? "a number with a fraction" : "a date or time"), line: lines.line)
+            content = .table(converted)
+        }
+        self.init(content, line: value.line)
+    }
+
+    /// TOML allows a NUL in a string; strings of C, which is what becomes of them all, end there.
+    private static func check(_ text: String, _ line: Int) throws(SettingsError) {
+        guard !text.utf8.contains(0) else {
+            throw SettingsError(line: line, "a NUL character can be in no name, path or other text")
         }
     }
 }

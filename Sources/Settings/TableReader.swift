@@ -5,16 +5,18 @@ import ATA
 /// Reads one table. Keys that nobody took are unknown.
 struct TableReader {
     let section: SettingsKey.Section
-    /// What stands before a key in messages, `export 'disk'`; empty for the top.
+    /// The text before a key in messages, `export 'disk'`; empty for the top.
     let place: String
     let line: Int?
-    /// What relative paths begin at; nil for those of the process.
+    /// The folder of relative paths; nil for those of the process.
     let folder: String?
+    let users: UserNames
     private var entries: [String: SettingsValue] = [:]
     private(set) var errors: [SettingsError] = []
 
-    init(_ value: SettingsValue, _ section: SettingsKey.Section, place: String, folder: String?) {
+    init(_ value: SettingsValue, _ section: SettingsKey.Section, place: String, folder: String?, users: UserNames) {
         self.section = section
+        self.users = users
         self.place = place
         self.folder = folder
         line = value.line
@@ -115,7 +117,7 @@ struct TableReader {
         return []
     }
 
-    /// What is wrong, unknown keys included. The words for keys that are tables are the caller's.
+    /// The mistakes, unknown keys included. The words for keys that are tables are the caller's.
     mutating func finish(tables: [String] = []) -> [SettingsError] {
         let known = SettingsKey.names(in: section) + tables
         for (key, value) in entries {
@@ -131,7 +133,7 @@ struct TableReader {
     /// Something wrong with the whole.
     mutating func add(_ message: String) { add(SettingsError(line: line, place: place, message)) }
 
-    /// What is wrong with a table in this one.
+    /// Adds the mistakes in a table inside this one.
     mutating func add(_ errors: [SettingsError]) { self.errors += errors }
 
     private mutating func add(_ error: SettingsError) { errors.append(error) }

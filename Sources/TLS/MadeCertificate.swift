@@ -18,7 +18,7 @@ struct ValidityPeriod {
 /// A key and its certificate, while they are made.
 @safe
 struct MadeCertificate: ~Copyable {
-    /// What a certificate is good for.
+    /// The purpose of a certificate.
     enum Purpose {
         case authority
         case server(hosts: [String])

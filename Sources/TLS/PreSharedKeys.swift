@@ -31,8 +31,8 @@ struct PreSharedKeys: Sendable {
     /// The key of a user.
     subscript(user: [UInt8]) -> [UInt8]? { keys[user] }
 
-    /// GnuTLS writes names with unusual bytes as `#` and hexadecimal digits. Names that are not UTF-8 are refused, so that
-    /// two of them never look the same to whoever decides on access.
+    /// GnuTLS writes names with unusual bytes as `#` and hexadecimal digits. Names that are not UTF-8 are refused, so
+    /// that two of them never look the same to whoever decides on access.
     private static func user(_ text: ArraySlice<UInt8>) -> [UInt8]? {
         let name = text.first == UInt8(ascii: "#") ? decodeHexadecimal(text.dropFirst()) : Array(text)
         guard let name, !name.isEmpty, !name.contains(0), String(validating: name, as: UTF8.self) != nil else {

@@ -1,4 +1,4 @@
-// What a client proves itself with and knows the server by, for `spindle bench`: the files that libnbd takes.
+// A client's own proof, and its way to know the server, for `spindle bench`: the files that libnbd takes.
 
 import CGnuTLS
 import Glibc
@@ -8,7 +8,7 @@ import Glibc
     let certificates: gnutls_certificate_credentials_t?
     let preSharedKeys: gnutls_psk_client_credentials_t?
     let priority: gnutls_priority_t
-    /// What the server's certificate has to be made out to. Sessions keep the pointer.
+    /// The name that the server's certificate has to be made out to. Sessions keep the pointer.
     let serverName: UnsafeMutablePointer<CChar>?
 
     var verifiesPeer: Bool { unsafe certificates != nil }
@@ -31,7 +31,8 @@ import Glibc
         unsafe priority = TLSCredentials.makePriority(certificates: false, preSharedKeys: true)
     }
 
-    /// A directory that holds `ca-cert.pem`, and `client-cert.pem` and `client-key.pem` if the client has a certificate.
+    /// A directory that holds `ca-cert.pem`, and `client-cert.pem` and `client-key.pem` if the client has a
+    /// certificate.
     ///
     /// - Parameter serverName: the host name or address that the server's certificate has to be made out to.
     public init(certificates directory: String, serverName: String) throws(TLSCredentialsError) {

@@ -1,4 +1,4 @@
-// Who the client has proved to be: the names in its certificate (RFC 5280), or its pre-shared key's user.
+// The proven identity of a client: the names in its certificate (RFC 5280), or its pre-shared key's user.
 
 import CGnuTLS
 import Glibc
@@ -15,11 +15,15 @@ public enum SubjectAlternativeName: Hashable, Sendable {
     case email(String)
 }
 
-/// What is known of a client after the handshake. All of it is proven: certificates count only where they were verified.
+/// The facts about a client after the handshake. All of them are proven: certificates count only where they were
+/// verified.
 public struct TLSClientIdentity: Equatable, Sendable {
     /// The subject of its certificate, written as QEMU's and libvirt's access lists have it:
-    /// `O=Example,CN=laptop.example.com`, in the order of the certificate.
+    /// `O=Example,CN=laptop.example.com`, in the order of the certificate, with what is special in a value escaped
+    /// (RFC 4514, 2.4).
     public var distinguishedName: String?
+    /// The common names (2.5.4.3) in that subject, usually one.
+    public var commonNames: [String] = []
     /// The other names in its certificate.
     public var alternativeNames: [SubjectAlternativeName] = []
     /// The user of its pre-shared key.
@@ -27,22 +31,23 @@ public struct TLSClientIdentity: Equatable, Sendable {
 
     /// Describes a client that has proved these things.
     public init(
-        distinguishedName: String? = nil, alternativeNames: [SubjectAlternativeName] = [],
-        preSharedKeyUser: String? = nil
+        distinguishedName: String? = nil, commonNames: [String] = [],
+        alternativeNames: [SubjectAlternativeName] = [], preSharedKeyUser: String? = nil
     ) {
         self.distinguishedName = distinguishedName
+        self.commonNames = commonNames
         self.alternativeNames = alternativeNames
         self.preSharedKeyUser = preSharedKeyUser
     }
 
-    /// Who it is, for people; nil for a client that has proved nothing.
+    /// Its name for people; nil for a client that has proved nothing.
     public var name: String? {
         preSharedKeyUser ?? distinguishedName
     }
 }
 
 extension TLSSession {
-    /// Who the client is; nothing before the end of the handshake.
+    /// The client's identity; empty before the end of the handshake.
     public var client: TLSClientIdentity {
         var identity = TLSClientIdentity()
         guard phase == .open || phase == .closedByClient else { return identity }
@@ -53,6 +58,7 @@ extension TLSSession {
         guard credentials.verifiesPeer, let certificate = unsafe clientCertificate() else { return identity }
         defer { unsafe gnutls_x509_crt_deinit(certificate) }
         identity.distinguishedName = unsafe distinguishedName(of: certificate)
+        identity.commonNames = unsafe commonNames(of: certificate)
         identity.alternativeNames = unsafe alternativeNames(of: certificate)
         return identity
     }

@@ -1,4 +1,4 @@
-// What a server proves itself with and knows its clients by: certificates under the file names of nbdkit and QEMU, or
+// A server's own proof, and its way to know its clients: certificates under the file names of nbdkit and QEMU, or
 // pre-shared keys in psktool's format, or both.
 
 import CGnuTLS
@@ -6,12 +6,12 @@ import Glibc
 
 /// Credentials for any number of sessions on any number of threads.
 @safe public final class TLSCredentials: Sendable, TLSSessionCredentials {
-    /// What GnuTLS has made of them.
+    /// GnuTLS's handles of them.
     @safe struct Handles {
         let certificates: gnutls_certificate_credentials_t?
         let preSharedKeys: gnutls_psk_server_credentials_t?
         let priority: gnutls_priority_t
-        /// What a client's certificate has to be good for. Sessions keep the pointer.
+        /// The purpose that a client's certificate has to have. Sessions keep the pointer.
         let clientPurpose: UnsafeMutablePointer<gnutls_typed_vdata_st>
     }
 
@@ -20,17 +20,19 @@ import Glibc
     let preSharedKeys: PreSharedKeys?
     /// Whether clients have to show a certificate that the CA has signed.
     let verifiesPeer: Bool
+    /// Problems that do not keep the server from beginning, and will keep clients away, or let in too many.
+    public let warnings: [String]
 
     /// The extended key usage id-kp-clientAuth (RFC 5280, 4.2.1.12).
     private static let clientAuthentication: StaticString = "1.3.6.1.5.5.7.3.2"
 
-    /// Loads credentials, of which there has to be at least one kind.
+    /// Loads credentials. There has to be at least one kind.
     ///
     /// - Parameters:
     ///   - directory: holds `ca-cert.pem`, `server-cert.pem`, `server-key.pem` and perhaps `ca-crl.pem`.
     ///   - preSharedKeyFile: lines of `USER:HEXKEY`.
-    ///   - verifyPeer: a client that is not known by a pre-shared key has to show a certificate which the CA has signed,
-    ///     has not revoked, and which is good for clients.
+    ///   - verifyPeer: a client that is not known by a pre-shared key has to show a certificate which the CA has
+    ///     signed, has not revoked, and which is good for clients.
     public init(certificates directory: String?, preSharedKeyFile: String?, verifyPeer: Bool)
         throws(TLSCredentialsError)
     {
@@ -58,6 +60,8 @@ import Glibc
             unsafe clientPurpose.deallocate()
             throw error
         }
+        let secrets = [preSharedKeyFile, directory.map { $0 + "/server-key.pem" }].compactMap { $0 }
+        warnings = secrets.compactMap(exposure) + (directory.map(chainProblems) ?? [])
     }
 
     deinit {
@@ -69,11 +73,11 @@ import Glibc
 
     /// GnuTLS's usual choices, as nbdkit has them, but nothing older than TLS 1.2.
     ///
-    /// Without certificates the key exchanges that need them have to go, because for TLS 1.2 GnuTLS would choose one all the
-    /// same. With both, a client that offers pre-shared keys has one: they come first. ChaCha20 comes last, and the order
-    /// is the server's: with a pre-shared key TLS 1.3 cannot use AES-256, and GnuTLS's next choice would be ChaCha20, which
-    /// it does eight times as slowly as AES-128 where the processor knows AES (2.5 s and 0.3 s for a GiB).
-    /// For the same reason DHE comes before ECDHE, which in TLS 1.2 has no AES-GCM with pre-shared keys.
+    /// Without certificates the key exchanges that need them have to go, because for TLS 1.2 GnuTLS would choose one
+    /// all the same. With both, a client that offers pre-shared keys has one: they come first. ChaCha20 comes last, and
+    /// the order is the server's: with a pre-shared key TLS 1.3 cannot use AES-256, and GnuTLS's next choice would be
+    /// ChaCha20, which it does eight times as slowly as AES-128 where the processor knows AES (2.5 s and 0.3 s for a
+    /// GiB). For the same reason DHE comes before ECDHE, which in TLS 1.2 has no AES-GCM with pre-shared keys.
     static func makePriority(certificates: Bool, preSharedKeys: Bool) -> gnutls_priority_t {
         var text = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-CHACHA20-POLY1305:+CHACHA20-POLY1305:%SERVER_PRECEDENCE"
         if preSharedKeys { text += ":-KX-ALL:+DHE-PSK:+ECDHE-PSK:+PSK" }

@@ -7,6 +7,8 @@ import Glibc
 public enum TLSCredentialsError: Error, Equatable, CustomStringConvertible {
     /// open(2), read(2), write(2) or mkdir(2) failed.
     case file(path: String, action: String, errno: Int32)
+    /// The path leads to a directory, a FIFO, a device.
+    case noFile(path: String)
     /// The file is there, but GnuTLS has an objection.
     case unusable(path: String, code: Int32)
     /// The server's own certificate is not valid at this time; `expired` or not yet.
@@ -24,13 +26,18 @@ public enum TLSCredentialsError: Error, Equatable, CustomStringConvertible {
     /// GnuTLS could not make a key or a certificate.
     case cannotMake(what: String, code: Int32)
 
-    /// What went wrong and what would be right.
+    /// The failure and the right way.
     public var description: String {
         switch self {
         case .file(let path, let action, let code):
             return unsafe "cannot \(action) '\(path)': \(String(cString: strerror(code)))" + Self.hint(code, action)
         case .unusable(let path, GNUTLS_E_CERTIFICATE_KEY_MISMATCH):
             return "the key in '\(path)' is not that of server-cert.pem"
+        case .noFile(let path):
+            return "'\(path)' is no regular file"
+        case .unusable(let path, GNUTLS_E_DECRYPTION_FAILED):
+            return "the key in '\(path)' is encrypted, and there is no way to ask for its password: "
+                + "'openssl pkey -in \(path) -out FILE' makes one that is not"
         case .unusable(let path, let code):
             return "'\(path)' cannot be used: \(Self.words(code))"
         case .notValidNow(let path, let expired):

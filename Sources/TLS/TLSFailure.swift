@@ -14,7 +14,7 @@ public struct TLSFailure: Error, Equatable, Sendable, CustomStringConvertible {
         self.detail = detail
     }
 
-    /// What happened; a clause without a full stop.
+    /// The event; a clause without a full stop.
     public var description: String {
         switch code {
         case GNUTLS_E_FATAL_ALERT_RECEIVED:
@@ -45,7 +45,7 @@ public struct TLSFailure: Error, Equatable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// What happened to a session with a server; a clause without a full stop.
+    /// The event, in a session with a server; a clause without a full stop.
     public var asSeenByClient: String {
         switch code {
         case GNUTLS_E_FATAL_ALERT_RECEIVED: "it refuses: \(Self.alertName(detail))"

@@ -4,7 +4,7 @@
 import CGnuTLS
 import Glibc
 
-/// Files of keys and certificates that are to be made in a directory. What is there already is never overwritten.
+/// New files of keys and certificates in a directory. Existing files are never overwritten.
 public struct TLSKeyFiles {
     /// Where they will be.
     public let directory: String

@@ -1,13 +1,15 @@
-// Encryption by the kernel (Linux, Documentation/networking/tls.rst), where it has it: what is sent goes through the socket in
-// plaintext, and so without a copy of ours. What is received stays GnuTLS's affair.
+// Encryption by the kernel (Linux, Documentation/networking/tls.rst), where it has it: the server sends plaintext
+// through the socket, and so without a copy of ours. GnuTLS still decrypts received bytes.
 
 import CGnuTLS
 import Glibc
 
 extension TLSSession {
-    /// Lets the kernel encrypt what is sent on a TCP socket from now on. All output has been sent, and no record has begun.
+    /// Lets the kernel encrypt what is sent on a TCP socket from now on. All output has been sent, and no record has
+    /// begun.
     ///
-    /// GnuTLS's own messages (alerts, answers to a key update) are left out from then on: the kernel counts the records.
+    /// GnuTLS's own messages (alerts, answers to a key update) are left out from then on: the kernel counts the
+    /// records.
     ///
     /// - Returns: false when kernel or cipher suite do not take part; nothing has changed then.
     public mutating func letKernelEncrypt(_ descriptor: Int32) -> Bool {

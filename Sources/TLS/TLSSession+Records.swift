@@ -2,7 +2,7 @@
 
 import CGnuTLS
 
-/// What became of received ciphertext.
+/// The result of decrypting.
 public struct TLSDecryption: Equatable, Sendable {
     /// How the session is after it.
     public enum State: Equatable, Sendable {
@@ -25,8 +25,8 @@ public struct TLSDecryption: Equatable, Sendable {
 extension TLSSession {
     /// Decrypts into `plaintext` what was received, until one of them is used up.
     ///
-    /// The rest of a record that did not fit stays in the session: when `plaintext` was filled, call again, even with no
-    /// ciphertext left.
+    /// The rest of a record that did not fit stays in the session: when `plaintext` was filled, call again, even with
+    /// no ciphertext left.
     public mutating func decrypt(_ ciphertext: RawSpan, into plaintext: inout MutableRawSpan) -> TLSDecryption {
         switch phase {
         case .open: break
@@ -73,8 +73,8 @@ extension TLSSession {
         unsafe gnutls_record_check_pending(session) > 0
     }
 
-    /// Encrypts plaintext into the output, as far as there is room. What does not fill a record waits for more, so that a
-    /// reply's header and its data share one; ``endRecord()`` says that no more comes.
+    /// Encrypts plaintext into the output, as far as there is room. Less than a record's worth waits for more, so that
+    /// a reply's header and its data share one; ``endRecord()`` says that no more comes.
     ///
     /// - Returns: how many bytes were taken. Fewer than all means that output has to be sent and removed first, or that
     ///   the session has failed.

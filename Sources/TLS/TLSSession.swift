@@ -3,7 +3,7 @@
 
 import CGnuTLS
 
-/// What a step of the handshake came to.
+/// The result of a step of the handshake.
 public enum TLSHandshakeStep: Equatable, Sendable {
     /// The client's next bytes are needed. There may be output, without which they will not come.
     case needsMoreBytes
@@ -13,7 +13,7 @@ public enum TLSHandshakeStep: Equatable, Sendable {
     case failed(TLSFailure)
 }
 
-/// What a session needs as long as it lives.
+/// A session needs this as long as it lives.
 protocol TLSSessionCredentials: AnyObject {
     /// The other side is known by a certificate that was verified.
     var verifiesPeer: Bool { get }
@@ -34,8 +34,9 @@ protocol TLSSessionCredentials: AnyObject {
 
     /// Bytes of plaintext in the largest record (RFC 8446, 5.1).
     static let maximumRecordBytes = 16384
-    /// What a full record's worth of plaintext grows by, at most: header, nonce, MAC and padding of TLS 1.2's worst suite
-    /// are 85 bytes, and where the client wants small records, which GnuTLS does below 512 bytes no more, there are 33.
+    /// A full record's worth of plaintext grows by less than this: header, nonce, MAC and padding of TLS 1.2's worst
+    /// suite are 85 bytes. Where the client wants small records (GnuTLS allows 512 bytes and more), there are 33 of
+    /// them.
     static let recordOverheadBytes = 4096
     /// Kept free for what GnuTLS sends by itself: alerts, key updates.
     static let reserveBytes = 1024
@@ -50,8 +51,8 @@ protocol TLSSessionCredentials: AnyObject {
     /// Plaintext that waits to fill a record.
     let staged: UnsafeMutableRawPointer
     var stagedCount = 0
-    /// How much plaintext goes into a record. That the client has asked for less than the largest shows only when a
-    /// record is made.
+    /// The plaintext of a record in bytes. Only making a record shows whether the client has asked for less than the
+    /// largest.
     var recordBytes = TLSSession.maximumRecordBytes
 
     /// Begins a session with a client, who speaks first.
@@ -164,6 +165,9 @@ extension TLSSession {
         return unsafe UnsafeRawBufferPointer(
             start: transport.pointee.output + start, count: transport.pointee.outputTail - start)
     }
+
+    /// There are bytes to be sent.
+    public var hasOutput: Bool { unsafe !output.isEmpty }
 
     /// The oldest `count` bytes of the output have been sent.
     public mutating func removeOutput(_ count: Int) {

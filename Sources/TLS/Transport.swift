@@ -4,7 +4,7 @@
 import CGnuTLS
 import Glibc
 
-/// What GnuTLS's transport functions are given; it stays in one place for the life of a session.
+/// The argument of GnuTLS's transport functions; it stays in one place for the life of a session.
 @safe
 struct Transport {
     /// The session, to tell it an errno.
@@ -18,7 +18,7 @@ struct Transport {
     let outputCapacity: Int
     var outputHead = 0
     var outputTail = 0
-    /// What GnuTLS sends is thrown away: the kernel makes the records.
+    /// GnuTLS's own output is thrown away: the kernel makes the records.
     var isMute = false
 
     init(session: gnutls_session_t, output: UnsafeMutableRawPointer, outputCapacity: Int) {
@@ -47,9 +47,9 @@ struct Transport {
         return inputConsumed
     }
 
-    /// Whether a call that has ended with `result` is to be repeated. A warning is only the client's opinion, and after a
-    /// message of its own, like a key update, GnuTLS says "again" though there may be more to read. Each took a record,
-    /// so that this ends with the bytes.
+    /// Whether a call that has ended with `result` is to be repeated. A warning is only the client's opinion, and after
+    /// a message of its own, like a key update, GnuTLS says "again" though there may be more to read. Each took a
+    /// record, so that this ends with the bytes.
     func mayGoOn(after result: Int, since consumedBefore: Int) -> Bool {
         let isPassing = result == Int(GNUTLS_E_WARNING_ALERT_RECEIVED) || result == Int(GNUTLS_E_AGAIN)
         return isPassing && inputConsumed > consumedBefore && inputConsumed < inputCount

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Bench
 import Glibc
+import Sandbox
 
 /// The subcommand.
 struct BenchCommand: ParsableCommand {
@@ -17,35 +18,42 @@ struct BenchCommand: ParsableCommand {
             done with --destroy-data only.
             """)
 
-    @Option(help: "What is asked of the server.")
+    @Option(help: "The requests.")
     var operation = Load.Operation.read
 
-    @Option(help: "With rw: how many of 100 requests are reads.")
+    @Option(help: "With rw: how many of 100 requests are reads.", transform: number(in: 0...100))
     var mix = 70
 
     @Option(
         help: ArgumentHelp("The length of a request: 4096, 4k, 1M.", valueName: "size"), transform: parseBlockSize)
     var blockSize: UInt32 = 4096
 
-    @Option(help: "Requests in flight on each connection.")
+    @Option(help: "Requests in flight on each connection.", transform: number(in: 1...4096))
     var depth = 32
 
-    @Option(help: "Connections, each with a thread of its own.")
+    @Option(help: "Connections, each with a thread of its own.", transform: number(in: 1...1024))
     var connections = 1
 
-    @Option(help: "How long to measure; 10 if neither this nor --requests is given.")
+    @Option(
+        help: "How long to measure; 10 if neither this nor --requests is given.",
+        transform: numberOfSeconds(in: 0.1...86400))
     var seconds: Double?
 
-    @Option(help: "Measure so many requests, on all connections together.")
+    @Option(
+        help: "Measure so many requests, on all connections together.", transform: number(in: 1...UInt64.max - 1))
     var requests: UInt64?
 
     @Option(help: "The order of the blocks.")
     var pattern = Load.Pattern.random
 
-    @Option(help: ArgumentHelp("A FLUSH after so many requests that change the export.", valueName: "n"))
+    @Option(
+        help: ArgumentHelp("A FLUSH after so many requests that change the export.", valueName: "n"),
+        transform: number(in: 1...UInt64.max))
     var flushEvery: UInt64?
 
-    @Option(help: ArgumentHelp("Load the server for so long before measuring.", valueName: "seconds"))
+    @Option(
+        help: ArgumentHelp("Load the server for so long before measuring.", valueName: "seconds"),
+        transform: numberOfSeconds(in: 0...86400))
     var warmUp = 0.0
 
     @Flag(help: "Ask for structured replies, as QEMU and libnbd do; Linux does not.")
@@ -54,20 +62,13 @@ struct BenchCommand: ParsableCommand {
     @Flag(help: "Print JSON instead of a table.")
     var json = false
 
-    @Flag(help: "Let an operation overwrite what is on the export.")
+    @Flag(help: "Let an operation overwrite the export.")
     var destroyData = false
 
     @Argument(help: "The server and the export.", transform: { ($0, try ServerAddress(parsing: $0)) })
     var uri: (text: String, address: ServerAddress)
 
     func validate() throws {
-        try check("--mix", mix, in: 0...100)
-        try check("--depth", depth, in: 1...4096)
-        try check("--connections", connections, in: 1...1024)
-        try check("--warm-up", warmUp, in: 0...86400)
-        if let seconds { try check("--seconds", seconds, in: 0.1...86400) }
-        if let requests { try check("--requests", requests, in: 1...UInt64.max - 1) }
-        if let flushEvery { try check("--flush-every", flushEvery, in: 1...UInt64.max) }
         if seconds != nil, requests != nil {
             throw ValidationError("--seconds and --requests are two ways to say when it ends; give one of them")
         }
@@ -78,13 +79,6 @@ struct BenchCommand: ParsableCommand {
         if operation.destroysData, !destroyData {
             throw ValidationError(
                 "'\(operation.rawValue)' overwrites what is on the export; if it may, add --destroy-data")
-        }
-    }
-
-    private func check<Value: Comparable>(_ option: String, _ value: Value, in range: ClosedRange<Value>) throws {
-        guard range.contains(value) else {
-            throw ValidationError(
-                "\(option) is \(value); a number from \(range.lowerBound) to \(range.upperBound) is needed")
         }
     }
 
@@ -100,6 +94,8 @@ struct BenchCommand: ParsableCommand {
         load.flushEvery = flushEvery
         load.warmUpSeconds = warmUp
         load.usesStructuredReplies = structuredReplies
+        // Each connection takes a descriptor, and a thread a few.
+        DescriptorLimit.raise()
         let showsProgress = isatty(STDERR_FILENO) != 0
         let result = try runLoad(load, against: uri.address) { progress in
             if showsProgress { writeToTerminal("\r\u{1B}[K" + progress.text) }
@@ -125,7 +121,7 @@ private func writeToTerminal(_ text: String) {
 extension Load.Operation: ExpressibleByArgument {}
 extension Load.Pattern: ExpressibleByArgument {}
 
-/// A size with an optional k or M, of at most 32 MiB: no server has to move more at once.
+/// A size in sectors of 512 bytes, with an optional k or M, of at most 32 MiB: no server has to move more at once.
 private func parseBlockSize(_ text: String) throws -> UInt32 {
     var digits = Substring(text)
     var shift: UInt32 = 0
@@ -137,7 +133,10 @@ private func parseBlockSize(_ text: String) throws -> UInt32 {
     if shift > 0 { digits.removeLast() }
     let limit: UInt32 = (32 << 20) >> shift
     guard let number = UInt32(digits), case 1...limit = number else {
-        throw ValidationError("'\(text)' is no size from 1 to 32M; write 4096, 4k or 1M, say")
+        throw ValidationError("'\(text)' is no size from 512 to 32M; write 4096, 4k or 1M, say")
+    }
+    guard (number << shift) % 512 == 0 else {
+        throw ValidationError("'\(text)' is no multiple of 512, which is the least that disks move")
     }
     return number << shift
 }

@@ -17,7 +17,7 @@ struct Check: ParsableCommand {
     )
     var keys = false
 
-    @Argument(help: ArgumentHelp("The file.", valueName: "file"))
+    @Argument(help: ArgumentHelp("The file.", valueName: "file"), completion: .file(extensions: ["toml"]))
     var file: String?
 
     func validate() throws {
@@ -35,7 +35,8 @@ struct Check: ParsableCommand {
             return
         }
         do {
-            let check = try SettingsCheck(SettingsFile(reading: file))
+            let check = try SettingsCheck(of: file)
+            for line in check.warnings { writeToStandardError(line + "\n") }
             try writeToStandardOutput(Array((check.summary.joined(separator: "\n") + "\n").utf8))
         } catch let errors as SettingsErrors {
             throw fail(errors)

@@ -1,5 +1,6 @@
-// What the command of `--run` finds in its environment: the names are those of nbdkit-captive(1).
+// The environment of the command of `--run`: the names are those of nbdkit-captive(1).
 
+import Loop
 import Server
 
 /// How a server is reached, for a shell.

@@ -3,6 +3,7 @@
 import ATA
 import ArgumentParser
 import Glibc
+import Listening
 import Logs
 import Server
 import Settings
@@ -16,9 +17,14 @@ struct Configuration {
     ///
     /// - Parameters:
     ///   - controller: that of the command line.
+    ///   - users: who may be named as a client.
     ///   - commandLine: makes settings of the command line, given what the file says.
-    init(path: String?, controller: Controller?, commandLine: (ServeSettings) -> ServeSettings) throws {
-        file = try path.map { path throws(SettingsErrors) in try SettingsFile(reading: path, controller: controller) }
+    init(
+        path: String?, controller: Controller?, users: UserNames, commandLine: (ServeSettings) -> ServeSettings
+    ) throws {
+        file = try path.map { path throws(SettingsErrors) in
+            try SettingsFile(reading: path, controller: controller, users: users)
+        }
         let base = file?.settings ?? ServeSettings()
         settings = base.overridden(by: commandLine(base))
         if let name = settings.ambiguousNames.first {
@@ -43,9 +49,11 @@ struct Configuration {
 struct Reloading: Sendable {
     let path: String
     let controller: Controller?
+    let users: UserNames
     let commandLine: @Sendable (ServeSettings) -> ServeSettings
     let registry: ExportRegistry
     let logs: Logs
+    let manager: ServiceManager
     /// Files that the server did not begin with may be out of reach.
     let isSandboxed: Bool
 
@@ -53,18 +61,22 @@ struct Reloading: Sendable {
     ///
     /// - Returns: what has changed, for people.
     func perform() throws -> [String] {
-        notifyReloading()
-        defer { notifyReady() }
+        manager.tellReloading()
+        defer { manager.tellReady() }
         do {
-            let new = try Configuration(path: path, controller: controller, commandLine: commandLine)
+            let new = try Configuration(
+                path: path, controller: controller, users: users, commandLine: commandLine)
             guard let file = new.file else { preconditionFailure("the path leads to a file") }
             let old = registry.settings
             let logger = logs.logger(label: "spindle")
             let tls = try new.settings.tls.open()
             var lines = try registry.reload(new.settings, file: file)
-            // Who has changed the level since then has done so for a reason.
+            // A level that an operator has changed since then stays.
             if let level = new.settings.logLevel, level != old.logLevel { logs.level = level }
-            if let tls, old.tls.isUsed { registry.control.replace(tls: tls) }
+            if let tls, old.tls.isUsed {
+                for warning in tls.credentials.warnings { logger.warning("\(warning)") }
+                registry.control.replace(tls: tls)
+            }
             let keys = old.keysThatNeedRestart(to: new.settings)
             if !keys.isEmpty {
                 lines.append("only a restart takes up what has changed of: \(keys.joined(separator: ", "))")
@@ -77,8 +89,7 @@ struct Reloading: Sendable {
             var lines = (error as? SettingsErrors)?.lines ?? ["\(error)"]
             let denied = unsafe String(cString: strerror(EACCES))
             if isSandboxed, lines.contains(where: { $0.contains(denied) }) {
-                lines.append(
-                    "the sandbox has only the folders of what the server began with; --sandbox-path names others")
+                lines.append(SandboxOptions.deniedHint)
             }
             for line in lines {
                 logs.logger(label: "spindle").error(

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Control
 import Glibc
+import Listening
 import Server
 
 /// Where a server is controlled and watched.
@@ -11,16 +12,16 @@ struct ControlOptions: ParsableArguments {
         help: ArgumentHelp(
             "Where the server is controlled: unix:PATH. Only its own user and root may connect, unless a mode is given.",
             valueName: "endpoint"),
-        transform: Endpoint.init(parsing:))
+        completion: .list(["unix:"]), transform: Endpoint.init(parsing:))
     var control: Endpoint?
 
     @Option(
         help: ArgumentHelp(
             "Where Prometheus reads /metrics, and nothing else is: tcp:127.0.0.1:9464, say.", valueName: "endpoint"),
-        transform: Endpoint.init(parsing:))
+        completion: .list(["tcp:127.0.0.1:9464", "unix:"]), transform: Endpoint.init(parsing:))
     var metrics: Endpoint?
 
-    /// What there is of the two.
+    /// The given ones of the two.
     var endpoints: [Endpoint] { [control, metrics].compactMap(\.self) }
 }
 
@@ -40,13 +41,13 @@ struct ControlClientOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp("The server's control socket, unix:PATH.", valueName: "endpoint"),
-        transform: Socket.init(parsing:))
+        completion: .list(["unix:"]), transform: Socket.init(parsing:))
     var control: Socket?
 
-    @Flag(help: "Print what the server says, in JSON.")
+    @Flag(help: "Print the server's answer, in JSON.")
     var json = false
 
-    /// What --control is when it is not given.
+    /// The default of --control.
     static func standardPath() throws -> String {
         guard let value = unsafe getenv("SPINDLE_CONTROL") else { return ControlClient.standardPath }
         let text = unsafe String(cString: value)

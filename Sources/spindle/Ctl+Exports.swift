@@ -1,6 +1,8 @@
 // The commands of `spindle ctl` that are about exports.
 
+import ATA
 import ArgumentParser
+import Backends
 import Control
 import Glibc
 import Settings
@@ -32,23 +34,35 @@ extension Ctl {
             abstract: "Serve one more image.", discussion: "The options are those of 'spindle serve'.")
         @ParentCommand var ctl: Ctl
         @OptionGroup var options: ControlClientOptions
-        @Option(help: "The IDE controller: piix3-ide or ich9-ahci.") var controller: String?
-        @Option(help: ArgumentHelp("The drive, in the words of QEMU's -device option.", valueName: "spec"))
+        // The server knows what they mean; that they mean nothing is found here.
+        @Option(
+            help: "The IDE controller: piix3-ide or ich9-ahci.", completion: .controllers,
+            transform: checked(parseController))
+        var controller: String?
+        @Option(
+            help: ArgumentHelp("The drive, in the words of QEMU's -device option.", valueName: "spec"),
+            transform: checked(DriveProperties.init(parsing:)))
         var device: String?
         @Option(
             help: ArgumentHelp(
-                "QEMU's cache mode: writeback, writethrough, none, directsync or unsafe.", valueName: "mode"))
+                "QEMU's cache mode: writeback, writethrough, none, directsync or unsafe.", valueName: "mode"),
+            completion: .cacheModes, transform: checked(parseCacheMode))
         var cache: String?
         @Flag(help: "Open the image for reading only.") var readOnly = false
+        @Option(help: ArgumentHelp("Whether the image is locked against a second writer.", valueName: "on|off"))
+        var locking: String?
         @Argument(
-            help: ArgumentHelp("What to serve.", valueName: "[name=]image"), transform: ExportSettings.init(parsing:))
+            help: ArgumentHelp("An image to serve.", valueName: "[name=]image"), completion: .file(),
+            transform: ExportSettings.init(parsing:))
         var image: ExportSettings
 
         func run() throws {
             let request = ControlRequest.NewExport(
                 name: image.name, image: try seenByServer(image), device: device, controller: controller, cache: cache,
-                readOnly: readOnly)
-            try show(try client().send("POST", ["v1", "exports"], body: request.body), ControlTables.export)
+                locking: locking, readOnly: readOnly)
+            let answer = try client().send("POST", ["v1", "exports"], body: request.body)
+            for warning in ControlTables.warnings(answer) { writeToStandardError("warning: \(warning)\n") }
+            try show(answer, ControlTables.export)
         }
 
         /// The server runs in another folder.
@@ -58,16 +72,20 @@ extension Ctl {
                 throw ValidationError("'\(path)' begins at a folder that is gone; give a path that begins with /")
             }
             defer { unsafe free(folder) }
-            return unsafe String(cString: folder) + "/" + path
+            guard let name = unsafe String(validatingCString: folder) else {
+                throw ValidationError(
+                    "'\(path)' begins at a folder whose name is no UTF-8, which paths have to be here")
+            }
+            return name + "/" + path
         }
     }
 
     struct Remove: ControlCommand {
         static let configuration = CommandConfiguration(
             abstract: "Stop serving an image.",
-            discussion: "An export that clients have open stays, unless --drain or --force says what becomes of them.")
+            discussion: "An export that clients have open stays, unless --drain or --force is given.")
 
-        /// What becomes of clients.
+        /// The fate of clients.
         enum Mode: String, EnumerableFlag {
             case drain
             case force
@@ -103,11 +121,31 @@ extension Ctl {
         @ParentCommand var ctl: Ctl
         @OptionGroup var options: ControlClientOptions
         @Argument(help: "Its name.") var name: String
-        @Argument(help: "The size that its image is to have, as in 20G, 512M or 6291456s (sectors).") var size: String?
+        @Argument(
+            help: "The size that its image is to have, as in 20G, 512M or 6291456s (sectors).",
+            transform: checked { try ImageReference.sizeBytes($0) })
+        var size: String?
 
         func run() throws {
             let body = size.map(ControlRequest.growth) ?? []
             try show(try client().send("POST", ["v1", "exports", name, "grow"], body: body), ControlTables.export)
+        }
+    }
+
+    struct AcceptLoss: ControlCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "accept-loss",
+            abstract: "Let flushes succeed again after one has failed.",
+            discussion: """
+                When a flush fails, written data are lost, and every further flush fails, so that no client takes them for \
+                stored. Remove the cause, check or restore what is on the drive, then accept the loss.
+                """)
+        @ParentCommand var ctl: Ctl
+        @OptionGroup var options: ControlClientOptions
+        @Argument(help: "The export's name.") var name: String
+
+        func run() throws {
+            try show(try client().send("POST", ["v1", "exports", name, "accept-loss"]), ControlTables.export)
         }
     }
 }

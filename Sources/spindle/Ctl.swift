@@ -3,18 +3,20 @@
 import ArgumentParser
 import Control
 import Server
+import Settings
 
 /// The subcommand.
 struct Ctl: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ctl",
-        abstract: "See and change what a running server does.",
+        abstract: "Watch and change a running server.",
         discussion: """
             The server has to be started with --control unix:PATH. Without --control, ctl uses the path in \
             $SPINDLE_CONTROL, or \(ControlClient.standardPath).
             """,
         subcommands: [
-            Status.self, List.self, Show.self, Add.self, Remove.self, Grow.self, Connections.self, Drop.self,
+            Status.self, List.self, Show.self, Add.self, Remove.self, Grow.self, AcceptLoss.self, Connections.self,
+            Drop.self,
             LogLevel.self, Reload.self, Metrics.self,
         ])
 
@@ -45,7 +47,9 @@ struct Ctl: ParsableCommand {
             abstract: "End a connection.", discussion: "Nothing keeps its client from connecting again.")
         @ParentCommand var ctl: Ctl
         @OptionGroup var options: ControlClientOptions
-        @Argument(help: "Its number, as 'connections' and the log show it.") var number: UInt64
+        @Argument(
+            help: "Its number, as 'connections' and the log show it.", transform: spindle.number(in: 0...UInt64.max))
+        var number: UInt64
 
         func run() throws {
             _ = try client().send("DELETE", ["v1", "connections", String(number)])
@@ -53,10 +57,13 @@ struct Ctl: ParsableCommand {
     }
 
     struct LogLevel: ControlCommand {
-        static let configuration = CommandConfiguration(abstract: "Show or change what is logged.")
+        static let configuration = CommandConfiguration(abstract: "Show or change the log level.")
         @ParentCommand var ctl: Ctl
         @OptionGroup var options: ControlClientOptions
-        @Argument(help: "trace, debug, info, notice, warning, error or critical.") var level: String?
+        @Argument(
+            help: "trace, debug, info, notice, warning, error or critical.", completion: .logLevels,
+            transform: checked(parseLogLevel))
+        var level: String?
 
         func run() throws {
             let path = ["v1", "log-level"]

@@ -2,8 +2,9 @@
 
 import ATA
 import ArgumentParser
+import Backends
 import Glibc
-import Media
+import Logs
 import Reports
 import Settings
 
@@ -19,7 +20,8 @@ struct Identify: ParsableCommand {
             PAGE is one of \(ReportFormat.pageNames).
             """)
 
-    @Option(help: "The IDE controller: piix3-ide or ich9-ahci.", transform: parseController)
+    @Option(
+        help: "The IDE controller: piix3-ide or ich9-ahci.", completion: .controllers, transform: parseController)
     var controller = Controller.piix3IDE
 
     @Option(
@@ -29,10 +31,10 @@ struct Identify: ParsableCommand {
 
     @Option(
         help: ArgumentHelp("QEMU's cache mode: it decides on write-cache=auto, the default.", valueName: "mode"),
-        transform: parseCacheMode)
+        completion: .cacheModes, transform: parseCacheMode)
     var cache = CacheMode.writeback
 
-    @Option(help: "The report.", transform: parseReportFormat)
+    @Option(help: "The report.", completion: .list(ReportFormat.names), transform: parseReportFormat)
     var format = ReportFormat.summary
 
     @Flag(help: "Show the drive before Linux has chosen a transfer mode.")
@@ -40,7 +42,7 @@ struct Identify: ParsableCommand {
 
     @Argument(
         help: ArgumentHelp("A file or block device, memory:SIZE or null:SIZE; SIZE as in 64M, 3G, 6291456s."),
-        transform: ImageReference.init(parsing:))
+        completion: .file(), transform: ImageReference.init(parsing:))
     var image: ImageReference
 
     func validate() throws {
@@ -52,7 +54,10 @@ struct Identify: ParsableCommand {
     }
 
     func run() throws {
-        let facts = try ImageFacts(image)
+        let facts = try ImageFacts(image, blockSize: device.logicalBlockSize)
+        if case .file(let path) = image, let format = ImageFormat(path: path) {
+            writeToStandardError("warning: '\(path.visible)' begins like \(format); it is served as the raw file\n")
+        }
         var properties = device
         if properties.writeCache == .auto { properties.writeCache = cache.hasVolatileWriteCache ? .on : .off }
         let drive = Drive(properties, sectors: facts.sectors, bootSector: facts.bootSector, controller: controller)

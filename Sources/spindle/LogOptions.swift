@@ -1,4 +1,4 @@
-// What of the log the command line says.
+// The command line's options of the log.
 
 import ArgumentParser
 import Logging
@@ -9,13 +9,18 @@ import Settings
 struct LogOptions: ParsableArguments {
     @Option(
         help: """
-            What lines of the log look like: text, json, journal (priorities as sd-daemon(3) has them), or auto \
+            The form of the log's lines: text, json, journal (priorities as sd-daemon(3) has them), or auto \
             (default): journal where standard error is the journal's, else text.
-            """, transform: parseLogFormat)
+            """, completion: .list(LogFormat.allCases.map(\.rawValue)),
+        transform: parseLogFormat)
     var logFormat: LogFormat?
 
     @Option(
-        help: "What is logged: trace, debug, info, notice (default), warning, error or critical.",
-        transform: parseLogLevel)
+        help:
+            """
+            The least severe level that is logged: trace, debug, info, notice (default; with --run it is warning), \
+            warning, error or critical.
+            """,
+        completion: .logLevels, transform: parseLogLevel)
     var logLevel: Logger.Level?
 }

@@ -41,7 +41,7 @@ struct PidFile {
         guard unsafe rename(draft, path) == 0 else { throw PidFileError(path: path, code: errno) }
     }
 
-    /// The server has ended, or has never begun. What the next server may have written stays.
+    /// The server has ended, or has never begun. A file that the next server may have written stays.
     func remove() {
         for place in [draft, path] {
             var status = stat()

@@ -1,6 +1,7 @@
 // A Unix socket for one command only: `--run` without `--listen`.
 
 import Glibc
+import Listening
 import Server
 
 /// A folder that nobody else may enter, with a socket in it.

@@ -14,7 +14,8 @@ struct ProcessOptions: ParsableArguments {
     var exitWithParent = false
 
     @Option(
-        help: ArgumentHelp("A file with the process number, while clients can connect.", valueName: "path"))
+        help: ArgumentHelp("A file with the process number, while clients can connect.", valueName: "path"),
+        completion: .file())
     var pidFile: String?
 
     func validate() throws {

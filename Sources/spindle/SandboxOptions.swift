@@ -1,29 +1,32 @@
 // The options of `serve` that say what it gives up, and what it keeps.
 
 import ArgumentParser
+import Backends
 import Glibc
-import Media
 import Sandbox
 import Settings
 
 /// `--sandbox` and its companions.
 struct SandboxOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Become this user once everything is open; its name or number.", valueName: "name"))
+    @Option(
+        help: ArgumentHelp("Become this user once everything is open; its name or number.", valueName: "name"),
+        completion: .users)
     var user: String?
 
-    @Option(help: ArgumentHelp("Have this group, in place of those of --user.", valueName: "name"))
+    @Option(help: ArgumentHelp("Have this group, in place of those of --user.", valueName: "name"), completion: .groups)
     var group: String?
 
     @Option(
         help: """
             Whether system calls and files that serving does not need are forbidden (on), forbidden files and a note in \
             the kernel's log (log), or not (off).
-            """, transform: parseSandboxMode)
+            """, completion: .list(Sandbox.Mode.allCases.map(\.rawValue)), transform: parseSandboxMode)
     var sandbox = Sandbox.Mode.on
 
     @Option(
         help: ArgumentHelp(
-            "A folder, or file, whose images may be opened later; may be repeated.", valueName: "path"))
+            "A folder, or file, whose images may be opened later; may be repeated.", valueName: "path"),
+        completion: .file())
     var sandboxPath: [String] = []
 
     @Flag(help: "Keep all memory in memory: for clients on this machine.")
@@ -55,9 +58,13 @@ struct SandboxOptions: ParsableArguments {
 }
 
 extension SandboxOptions {
+    /// Why a file may be out of reach that the server did not begin with.
+    static let deniedHint =
+        "the sandbox has only the folders of what the server began with; --sandbox-path names others"
+
     /// An image that could not be opened while the server runs: why that may be the sandbox's doing.
     struct HiddenImage: Error, CustomStringConvertible {
-        let error: MediumError
+        let error: ImageError
 
         var description: String {
             "\(error); in its sandbox the server opens no images but those below a --sandbox-path PATH, and those of "
@@ -67,19 +74,19 @@ extension SandboxOptions {
 
     /// Says more about what an image's opening has failed with.
     func explaining(_ error: any Error) -> any Error {
-        guard sandbox != .off, let error = error as? MediumError, case .cannotOpen(_, EACCES, _) = error else {
+        guard sandbox != .off, let error = error as? ImageError, case .cannotOpen(_, EACCES, _) = error else {
             return error
         }
         return HiddenImage(error: error)
     }
 }
 
-/// What is known before images are opened.
+/// The sandbox's needs, known before images are opened.
 struct PreparedSandbox {
     private let sandbox: Sandbox
-    /// What the command line keeps reachable.
+    /// Places that the command line keeps reachable.
     private let writable: [String]
-    /// What shall be logged.
+    /// Warnings for the log.
     private(set) var warnings: [String]
 
     init(sandbox: Sandbox, writable: [String], warnings: [String]) {
@@ -99,23 +106,9 @@ struct PreparedSandbox {
 
     /// Forbids system calls, once the loops have their rings.
     ///
-    /// - Parameter command: a process that the server has started and may send signals to.
-    func filterSystemCalls(command: pid_t?) throws {
-        try sandbox.filterSystemCalls(command: command)
-    }
-
-    /// Compares the limit of descriptors with what the server may need.
-    mutating func checkDescriptors(connections: Int, exports: Int, loops: Int) {
-        // The program's own: standard streams, listeners, clients of the control socket, and a few for a moment; and of each
-        // loop a ring and five pipes.
-        let needed = connections + exports + 128 + 16 * loops
-        if let limit = DescriptorLimit.raise(toHold: needed) {
-            warnings.append(
-                """
-                RLIMIT_NOFILE is \(limit), and \(connections) connections need \(needed): clients beyond that wait; \
-                LimitNOFILE=\(needed) (systemd) or 'ulimit -n \(needed)' is enough
-                """)
-        }
+    /// - Parameters: see ``Sandbox/filterSystemCalls(command:datagrams:)``.
+    func filterSystemCalls(command: pid_t?, datagrams: Int32?) throws {
+        try sandbox.filterSystemCalls(command: command, datagrams: datagrams)
     }
 }
 

@@ -1,14 +1,15 @@
-// What a server may have to open again while it serves: which files the sandbox leaves it.
+// Files that a server may have to open again while it serves: the sandbox leaves them to it.
 
 import Glibc
+import Listening
 import Sandbox
 import Server
 import Settings
 
 extension Sandbox.Rules {
-    /// Without a configuration file, nothing but the names of Unix sockets, which are removed at the end, and directories
-    /// whose files come and go. With one, what reading it again takes: its folder, the keys, the images with the folders
-    /// that they are in, and the names of users.
+    /// Without a configuration file, nothing but the names of Unix sockets, which are removed at the end, and
+    /// directories whose files come and go. With one, what reading it again takes: its folder, the keys, the images
+    /// with the folders that they are in, and the names of users.
     init(of settings: ServeSettings, file: String?, endpoints: [Endpoint]) {
         self.init()
         for endpoint in endpoints {
@@ -18,6 +19,11 @@ extension Sandbox.Rules {
             if directory.drive.readOnly { readable.append(directory.path) } else { writable.append(directory.path) }
         }
         guard let file else { return }
+        // The directory itself may be replaced, or mounted again.
+        for directory in settings.directories {
+            guard let folder = parentFolder(directory.path) else { continue }
+            if directory.drive.readOnly { readable.append(folder) } else { writable.append(folder) }
+        }
         readable += ["/etc/nsswitch.conf", "/etc/passwd"].filter { unsafe access($0, R_OK) == 0 }
         readable += withFolder(file)
         if let folder = settings.tls.certificates { readable.append(folder) }
@@ -29,8 +35,16 @@ extension Sandbox.Rules {
     }
 }
 
-/// A file and the folder that it is in. Who changes a file may put another one in its place, and its name may be a link to
-/// another folder. A device is alone: its folder has all the others. So is a file in the root.
+/// The folder that a directory is in; nil for the root, which has everything.
+private func parentFolder(_ path: String) -> String? {
+    guard let resolved = unsafe realpath(path, nil) else { return nil }
+    defer { unsafe free(resolved) }
+    let parent = unsafe String(cString: resolved).split(separator: "/").dropLast()
+    return parent.isEmpty ? nil : "/" + parent.joined(separator: "/")
+}
+
+/// A file and the folder that it is in. A user who changes a file may put another one in its place, and its name may be
+/// a link to another folder. A device is alone: its folder has all the others. So is a file in the root.
 private func withFolder(_ path: String) -> [String] {
     var status = stat()
     guard unsafe stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return [path] }

@@ -2,10 +2,12 @@
 
 import ATA
 import ArgumentParser
+import Backends
 import Control
 import Glibc
+import Listening
 import Logs
-import Media
+import Loop
 import Sandbox
 import Server
 import Settings
@@ -28,23 +30,27 @@ struct Serve: ParsableCommand {
             brackets), vsock:PORT, fd:N, systemd:NAME, or stdin for the one client that standard input is connected to. \
             Sockets passed by systemd are used without asking, unless some are asked for by name.
 
-            SIGTERM and SIGINT end the server: what is in flight is finished and flushed. A second signal ends it at once. \
-            SIGHUP has it read FILE again; without a FILE it ends the server, too.
+            SIGTERM and SIGINT end the server: what is in flight is finished and flushed. A second SIGINT (Ctrl-C) ends it at \
+            once, if it comes a second or more after the first; a second SIGTERM does not. SIGHUP has it read FILE again; \
+            without a FILE it ends the server, too.
             """)
 
     @Option(
         help: ArgumentHelp(
             "Where to listen, tcp:127.0.0.1:10809 if not given; may be repeated.", valueName: "endpoint"),
+        completion: .list(["unix:", "tcp:", "tcp:127.0.0.1:10809", "vsock:", "fd:", "systemd:", "stdin"]),
         transform: Endpoint.init(parsing:))
     var listen: [Endpoint] = []
 
     @Option(
         help: ArgumentHelp(
             "A configuration file; options given here go before it, images and endpoints come on top.",
-            valueName: "file"))
+            valueName: "file"), completion: .file(extensions: ["toml"]))
     var config: String?
 
-    @Option(help: "The IDE controller: piix3-ide (default) or ich9-ahci.", transform: parseController)
+    @Option(
+        help: "The IDE controller: piix3-ide (default) or ich9-ahci.", completion: .controllers,
+        transform: parseController)
     var controller: Controller?
 
     @Option(
@@ -55,11 +61,18 @@ struct Serve: ParsableCommand {
     @Option(
         help: ArgumentHelp(
             "QEMU's cache mode: writeback (default), writethrough, none, directsync or unsafe.", valueName: "mode"),
-        transform: parseCacheMode)
+        completion: .cacheModes, transform: parseCacheMode)
     var cache: CacheMode?
 
     @Flag(help: "Open the images for reading only.")
     var readOnly = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Whether the images are locked against a second writer: on (default) or off, for file systems without locks.",
+            valueName: "on|off"),
+        transform: parseLocking)
+    var locking: Bool?
 
     @OptionGroup(title: "TLS")
     var tls: TLSOptions
@@ -76,27 +89,33 @@ struct Serve: ParsableCommand {
     @OptionGroup(title: "Control")
     var control: ControlOptions
 
-    @Option(help: "How many threads serve; one for each processor if not given.")
+    @Option(
+        help: "How many threads serve; one for each processor if not given.",
+        transform: number(in: ServeSettings.threadRange))
     var threads: Int?
 
     @OptionGroup(title: "Log, on standard error")
     var log: LogOptions
 
     @Argument(
-        help: ArgumentHelp("What to serve.", valueName: "[name=]image"), transform: ImageArgument.init(parsing:))
+        help: ArgumentHelp("An image to serve.", valueName: "[name=]image"), completion: .file(),
+        transform: ImageArgument.init(parsing:))
     var images: [ImageArgument] = []
 
     func validate() throws {
-        if let threads, !ServeSettings.threadRange.contains(threads) {
-            throw ValidationError("--threads is \(threads); a number from 1 to 256 is needed")
-        }
         if images.isEmpty {
             guard config != nil else {
                 throw ValidationError("there is nothing to serve; give an IMAGE or --config FILE")
             }
-            guard device == nil, cache == nil, !readOnly else {
-                throw ValidationError("--device, --cache and --read-only are for images given here, and there is none")
+            guard device == nil, cache == nil, !readOnly, locking == nil else {
+                throw ValidationError(
+                    "--device, --cache, --read-only and --locking are for images given here, and there is none")
             }
+        }
+        do {
+            try ControlService.check(control: control.control, metrics: control.metrics)
+        } catch {
+            throw ValidationError("\(error)")
         }
         if listen.count > 1, listen.contains(.standardInput) { throw ValidationError("\(EndpointError.notAlone)") }
         if process.run != nil, listen.contains(.standardInput) {
@@ -107,7 +126,7 @@ struct Serve: ParsableCommand {
                 "--run and --user do not go together: another user could not end the command; become one before both")
         }
         // With a file, what is said there may complete what is said here.
-        if config == nil { _ = try configuration() }
+        if config == nil { _ = try configuration(UserNames()) }
     }
 
     func run() throws {
@@ -115,19 +134,19 @@ struct Serve: ParsableCommand {
         let parent = process.exitWithParent ? try ParentProcess() : nil
         if listen.contains(.standardInput) { keepOutputFromStandardInput() }
         var sandbox = try self.sandbox.prepare()
-        let configuration: Configuration
-        let exports: OpenedExports
-        do {
-            configuration = try self.configuration()
-            exports = try OpenedExports(configuration.settings, file: configuration.file)
-        } catch let errors as SettingsErrors {
-            throw fail(errors)
-        }
+        let manager = ServiceManager()
+        let users = UserNames()
+        let configuration = try reporting { try self.configuration(users) }
         let settings = configuration.settings
         if settings.endpoints.contains(.standardInput) { keepOutputFromStandardInput() }
-        let logs = Logs(format: settings.logFormat ?? .auto, level: settings.logLevel ?? .notice)
+        // The command's output is all that is to be read, as long as there is no problem.
+        let level = settings.logLevel ?? (process.run == nil ? .notice : .warning)
+        let logs = Logs(format: settings.logFormat ?? .auto, level: level)
         defer { logs.finish() }
         let logger = logs.logger(label: "spindle")
+        let loops = settings.threads ?? min(Server.processorCount, ServeSettings.threadRange.upperBound)
+        let room = try DescriptorNeeds.room(for: settings, loops: loops, logger)
+        let exports = try reporting { try OpenedExports(settings, file: configuration.file, room: room) }
         let limits = settings.limits.limits
         let tls = try settings.tls.open()
         let pidFile = try process.pidFile.map { try PidFile($0) }
@@ -136,65 +155,72 @@ struct Serve: ParsableCommand {
         defer { privateSocket?.remove() }
         let operators = try ControlService(control: control.control, metrics: control.metrics)
         defer { operators.stop() }
-        let loops = settings.threads ?? min(Server.processorCount, ServeSettings.threadRange.upperBound)
         let server = try Server(
             exports: exports.served, endpoints: privateSocket.map { [$0.endpoint] } ?? settings.endpoints,
-            loops: loops,
-            limits: limits, tls: tls, logger: logger)
+            loops: loops, limits: limits, tls: tls, logger: logger)
         let command: ShellCommand?
         do {
-            // It has the rights, files and limits that its server is about to give up, and begins when clients are served.
+            // It has the rights and files that its server is about to give up, and begins when clients are served.
             command = try process.run.map {
                 try ShellCommand($0, variables: CommandVariables(server, tls: tls).environment)
             }
             // Clients can connect; they wait for the loops.
             try pidFile?.publish()
-            sandbox.checkDescriptors(
-                connections: limits.connections, exports: exports.served.count, loops: loops)
-            var rules = Sandbox.Rules(
-                of: settings, file: config, endpoints: server.endpoints + control.endpoints)
-            if let path = process.pidFile { rules.removable.append(path) }
-            if let privateSocket { rules.removableFolders.append(privateSocket.folder) }
-            try sandbox.enter(rules)
+            try sandbox.enter(rules(of: settings, server, privateSocket))
             // Another user would have to ask the kernel again.
             try parent?.endTogether()
         } catch {
             server.abandon()
             throw error
         }
-        for warning in sandbox.warnings { logger.warning("\(warning)") }
-        let registry = ExportRegistry(exports, settings: settings, control: server.control, logger: logger)
+        for warning in (tls?.credentials.warnings ?? []) + sandbox.warnings { logger.warning("\(warning)") }
+        logger.warn(exports.warnings)
+        if settings.exports.isEmpty, settings.directories.isEmpty {
+            logger.warning("nothing to serve: the configuration has no [[export]] and no [[directory]]")
+        }
+        let registry = ExportRegistry(
+            exports, settings: settings, control: server.control, logger: logger,
+            deniedHint: self.sandbox.sandbox == .off ? nil : SandboxOptions.deniedHint)
         let reloading = config.map {
             Reloading(
-                path: $0, controller: controller, commandLine: commandLine, registry: registry, logs: logs,
-                isSandboxed: self.sandbox.sandbox != .off)
+                path: $0, controller: controller, users: users, commandLine: commandLine, registry: registry,
+                logs: logs, manager: manager, isSandboxed: self.sandbox.sandbox != .off)
         }
-        // What goes wrong with reading again has been logged.
+        // A failure to read again has been logged.
         let reload = { _ = try? reloading?.perform() }
-        let status = try server.run(signals: signals, command: command, reload: reload) {
-            try sandbox.filterSystemCalls(command: command?.process)
+        let status = try server.run(signals: signals, command: command, manager: manager, reload: reload) {
+            users.seal()
+            try sandbox.filterSystemCalls(command: command?.process, datagrams: manager.descriptor)
             registry.watchDirectories()
-            try operators.start(program(of: server, registry, reloading, logs))
-            // What a command prints is all that is printed.
+            try operators.start(program(of: server, users, registry, reloading, logs))
+            // Nothing but the command prints.
             if command == nil { try announce(server, isEncrypted: settings.tls.mode == .require) }
-            notifyReady()
+            manager.tellReady()
         }
         if let status, status != 0 { throw ExitCode(status) }
     }
 
-    /// What the control socket controls.
+    /// The files that the sandbox leaves to the server.
+    private func rules(of settings: ServeSettings, _ server: Server, _ privateSocket: PrivateSocket?) -> Sandbox.Rules {
+        var rules = Sandbox.Rules(of: settings, file: config, endpoints: server.endpoints + control.endpoints)
+        if let path = process.pidFile { rules.removable.append(path) }
+        if let privateSocket { rules.removableFolders.append(privateSocket.folder) }
+        return rules
+    }
+
+    /// The program that the control socket controls.
     private func program(
-        of server: Server, _ registry: ExportRegistry, _ reloading: Reloading?, _ logs: Logs
+        of server: Server, _ users: UserNames, _ registry: ExportRegistry, _ reloading: Reloading?, _ logs: Logs
     ) -> ControlledProgram {
         let handle = server.control
         let sandbox = sandbox
         var reload: (@Sendable () throws -> [String])?
         if let reloading { reload = { try reloading.perform() } }
         return ControlledProgram(
-            version: Spindle.configuration.version, endpoints: server.endpoints, server: handle,
+            version: Spindle.configuration.version, endpoints: server.endpoints, server: handle, users: users,
             add: { export in
                 do {
-                    try registry.add(export)
+                    return try registry.add(export)
                 } catch {
                     throw sandbox.explaining(error)
                 }
@@ -202,11 +228,11 @@ struct Serve: ParsableCommand {
             reload: reload, metrics: { Array(handle.metrics().utf8) }, logs: logs)
     }
 
-    private func configuration() throws -> Configuration {
-        try Configuration(path: config, controller: controller, commandLine: commandLine)
+    private func configuration(_ users: UserNames) throws -> Configuration {
+        try Configuration(path: config, controller: controller, users: users, commandLine: commandLine)
     }
 
-    /// What the command line says, given what the file does.
+    /// The command line's settings, on top of the file's.
     private var commandLine: @Sendable (ServeSettings) -> ServeSettings {
         var settings = ServeSettings()
         settings.endpoints = listen
@@ -220,6 +246,7 @@ struct Serve: ParsableCommand {
         drive.device = device ?? DriveProperties()
         drive.cache = cache ?? .writeback
         drive.readOnly = readOnly
+        drive.isLocked = locking ?? true
         return { [settings, drive, images, controller] file in
             var settings = settings
             var drive = drive
@@ -238,6 +265,26 @@ struct Serve: ParsableCommand {
         }
     }
 
+    /// A mistake in several places is told in as many lines.
+    private func reporting<Result>(_ body: () throws -> Result) throws -> Result {
+        do {
+            return try body()
+        } catch let errors as SettingsErrors {
+            throw fail(all(errors))
+        }
+    }
+
+    /// A file's mistakes, and those in everything that it names.
+    private func all(_ errors: SettingsErrors) -> SettingsErrors {
+        guard let config else { return errors }
+        do throws(SettingsErrors) {
+            _ = try SettingsCheck(of: config)
+            return errors
+        } catch {
+            return error.errors.count > errors.errors.count ? error : errors
+        }
+    }
+
     /// A line for each export and endpoint: what it is, and what a client connects to.
     private func announce(_ server: Server, isEncrypted: Bool) throws {
         guard !server.endpoints.contains(.standardInput) else { return }
@@ -246,10 +293,10 @@ struct Serve: ParsableCommand {
         if server.information.isEmpty { lines += "serving nothing yet at \(server.endpoints[0])\n" }
         for information in server.information {
             let name = String(decoding: information.name, as: UTF8.self)
-            let description = String(decoding: information.description, as: UTF8.self)
+            let description = String(decoding: information.description, as: UTF8.self).visible
             for endpoint in server.endpoints {
                 let uri = endpoint.uri(export: name, isEncrypted: isEncrypted)
-                lines += "serving '\(name)' at \(uri): \(description)\n"
+                lines += "serving \(name.quoted) at \(uri): \(description)\n"
             }
         }
         // A client that starts its server by passing it a socket prints its own results there (nbdinfo, nbdcopy).

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Glibc
+import Listening
 import Server
 import TLS
 
@@ -35,24 +36,25 @@ struct TLSKeys: ParsableCommand {
             "The user of the pre-shared key, and the name in the client's certificate.", valueName: "name"))
     var user = "spindle"
 
-    @Option(help: "For how many days the certificates are valid.")
+    @Option(help: "For how many days the certificates are valid.", transform: number(in: 1...36500))
     var days = 3650
 
-    @Argument(help: ArgumentHelp("Where the files go; it is made if it is not there.", valueName: "dir"))
+    @Argument(
+        help: ArgumentHelp("Where the files go; it is made if it is not there.", valueName: "dir"),
+        completion: .directory)
     var directory: String
-
-    func validate() throws {
-        guard (1...36500).contains(days) else {
-            throw ValidationError("--days is \(days); a number from 1 to 36500 is needed")
-        }
-    }
 
     func run() throws {
         var files = TLSKeyFiles(directory: directory)
         let hosts = host.isEmpty ? ["localhost", "127.0.0.1", "::1"] + machineName() : host
         let isBoth = psk == certificates
-        if psk || isBoth { try files.addPreSharedKey(user: user) }
-        if certificates || isBoth { try files.addCertificates(hosts: hosts, client: user, days: days) }
+        do throws(TLSCredentialsError) {
+            if psk || isBoth { try files.addPreSharedKey(user: user) }
+            if certificates || isBoth { try files.addCertificates(hosts: hosts, client: user, days: days) }
+        } catch {
+            guard case .unsuitableName = error else { throw error }
+            throw ValidationError("\(error)")
+        }
         try files.write()
         let commands = ClientCommands(directory: absolutePath(directory), host: hosts[0], user: user)
         var text = ""
@@ -62,7 +64,7 @@ struct TLSKeys: ParsableCommand {
     }
 }
 
-/// What to type, once the files are made. Each command is a line of its own that begins with two spaces.
+/// The commands to type, once the files are made. Each is a line of its own that begins with two spaces.
 private struct ClientCommands {
     let directory: String
     let host: String

@@ -8,16 +8,16 @@ struct TLSOptions: ParsableArguments {
     @Option(help: "Whether clients may (on) or must (require) use TLS; on if keys are given, else off.")
     var tls: TLSFiles.Mode?
 
-    @Option(help: "A folder with ca-cert.pem, server-cert.pem and server-key.pem.")
+    @Option(help: "A folder with ca-cert.pem, server-cert.pem and server-key.pem.", completion: .directory)
     var tlsCertificates: String?
 
     @Flag(help: "Clients have to show a certificate that the CA has signed.")
     var tlsVerifyPeer = false
 
-    @Option(help: "A file of pre-shared keys, lines of USER:HEXKEY.")
+    @Option(help: "A file of pre-shared keys, lines of USER:HEXKEY.", completion: .file())
     var tlsPsk: String?
 
-    /// What was said.
+    /// The given files.
     var files: TLSFiles {
         var files = TLSFiles()
         files.mode = tls
@@ -27,7 +27,7 @@ struct TLSOptions: ParsableArguments {
         return files
     }
 
-    /// What of the command line and a file together does not fit, in the words of the command line.
+    /// Contradictions between the command line and a file, in the words of the command line.
     static func check(_ files: TLSFiles) throws {
         if let problem = files.problem({ $0 == "mode" ? "--tls" : "--tls-\($0)" }) { throw ValidationError(problem) }
     }

@@ -1,5 +1,6 @@
 // Any command code with any registers on any drive: always an answer, never a trap, nothing outside the medium.
 
+import Blocks
 import Seeded
 import Testing
 
@@ -31,7 +32,7 @@ struct AnyCommandTests {
             controller: Controller.allCases.randomElement(using: &random)!)
     }
 
-    private func isInside(_ operation: MediaOperation, _ sectors: UInt64) -> Bool {
+    private func isInside(_ operation: BlockRequest, _ sectors: UInt64) -> Bool {
         switch operation {
         case .flush: true
         case .read(let lba, let count), .write(let lba, let count), .discard(let lba, let count),
@@ -60,7 +61,7 @@ struct AnyCommandTests {
                 #expect([0x50, 0x40, 0x41].contains(result.status), context)
                 // EXECUTE DEVICE DIAGNOSTIC has its code in the error register.
                 #expect(code == 0x90 || (result.status == 0x41) == (result.error == 0x04), context)
-                #expect(result.mediaError == nil || result.status == 0x41, context)
+                #expect(result.blockFailure == nil || result.status == 0x41, context)
                 #expect(drive.taskfilesExecuted == UInt64(code) + 1, context)
             }
         }

@@ -75,7 +75,8 @@ import Testing
         "physical_block_size=256", "physical_block_size=4M", "physical_block_size=3000", "physical_block_size=k",
         "physical_block_size=16777216T", "physical_block_size=0xk", "logical_block_size=4096",
         "discard_granularity=4096", "discard_granularity=1k", "write-cache=yes", "write-cache=ON", "unit=2",
-        "bus=ide.6", "bus=ide", "bus=scsi.0", "heads=17", "cyls=65536", "secs=256", "cyls=-1",
+        "bus=ide.6", "bus=ide", "bus=", "bus=.0", "bus=ide.", "bus=ide.00", "bus=ide.+1", "bus=ahci.6", "bus=a.b",
+        "heads=17", "cyls=65536", "secs=256", "cyls=-1",
     ])
     func badValuesAreNamed(text: String) throws {
         let parts = text.split(separator: "=", omittingEmptySubsequences: false)
@@ -143,10 +144,20 @@ import Testing
     @Test func placesAreThoseOfTheController() throws {
         try DriveProperties(parsing: "ide-hd,bus=ide.1,unit=1").checkPlace(on: .piix3IDE)
         try DriveProperties(parsing: "ide-hd,bus=ide.5").checkPlace(on: .ich9AHCI)
+        // A controller that was given on QEMU's command line has its own name.
+        try DriveProperties(parsing: "ide-hd,bus=ahci.5").checkPlace(on: .ich9AHCI)
+        try DriveProperties(parsing: "ide-hd,bus=my.sata.1").checkPlace(on: .piix3IDE)
+        let named = try DriveProperties(parsing: "ide-hd,drive=d,bus=ahci.2")
+        #expect(named.bus == 2)
+        let noPort = try #require(throws: DevicePropertyError.self) { try named.checkPlace(on: .piix3IDE) }
+        #expect("\(noPort)" == "bus=ahci.2: piix3-ide has the channels ahci.0 and ahci.1")
         let channel = try DriveProperties(parsing: "ide-hd,bus=ide.2")
         let slave = try DriveProperties(parsing: "ide-hd,unit=1")
-        #expect(throws: DevicePropertyError.self) { try channel.checkPlace(on: .piix3IDE) }
+        let noChannel = try #require(throws: DevicePropertyError.self) { try channel.checkPlace(on: .piix3IDE) }
+        #expect("\(noChannel)" == "bus=ide.2: piix3-ide has the channels ide.0 and ide.1")
         let error = try #require(throws: DevicePropertyError.self) { try slave.checkPlace(on: .ich9AHCI) }
-        #expect("\(error)".hasPrefix("unit=1: a port of ich9-ahci has one drive"))
+        #expect(
+            "\(error)"
+                == "unit=1: a port of ich9-ahci has one drive, unit=0; more drives hang on ide.1 to ide.5")
     }
 }

@@ -1,5 +1,6 @@
 // The drive's state: write cache, IDENTIFY DEVICE data that are built once, self-test log, queued commands, failures.
 
+import Blocks
 import Testing
 
 @testable import ATA
@@ -19,7 +20,7 @@ struct DriveTests {
         #expect(result.status == 0x50 && result.lba == 108 && result.count == 0)
 
         let failed = drive.execute(write) { $0 == .flush ? .failed(.noSpace) : .done }
-        #expect(failed.result.status == 0x41 && failed.result.mediaError == .noSpace)
+        #expect(failed.result.status == 0x41 && failed.result.blockFailure == .noSpace)
         #expect(failed.result.lba == 100 && failed.result.count == 8)
 
         _ = drive.execute(Taskfile(command: 0xEF, feature: 0x02))
@@ -33,7 +34,7 @@ struct DriveTests {
         #expect(drive.writeCacheEnabled)
         let (result, asked) = drive.execute(Taskfile(command: 0xEF, feature: 0x82)) { _ in .failed(.unrecovered) }
         #expect(asked == [.flush])
-        #expect(result.status == 0x41 && result.error == 0x04 && result.mediaError == .unrecovered)
+        #expect(result.status == 0x41 && result.error == 0x04 && result.blockFailure == .unrecovered)
         #expect(!drive.writeCacheEnabled && drive.identifyData[word: 85] == 0x4001)
     }
 
@@ -45,7 +46,7 @@ struct DriveTests {
         let taskfile = Taskfile(command: code, count: 8, lba: 100, device: 0xF0)
         let (result, asked) = drive.execute(taskfile) { _ in .failed(.unrecovered) }
         #expect(asked.count == 1)
-        #expect(result == TaskfileResult(taskfile, status: 0x41, error: 0x04, mediaError: .unrecovered))
+        #expect(result == TaskfileResult(taskfile, status: 0x41, error: 0x04, blockFailure: .unrecovered))
     }
 
     @Test("a medium that fails in the middle: the registers name the sector")
@@ -54,30 +55,30 @@ struct DriveTests {
         // READ DMA and WRITE DMA: the address crosses into the device register.
         for code: UInt8 in [0xC8, 0xCA] {
             let taskfile = Taskfile(command: code, count: 8, lba: 0xFF_FFFE, device: 0xE0)
-            let (result, _) = drive.execute(taskfile) { _ in .failed(.unrecovered, afterSectors: 3) }
-            #expect(result.status == 0x41 && result.error == 0x04 && result.mediaError == .unrecovered)
+            let (result, _) = drive.execute(taskfile) { _ in .failed(.unrecovered, afterBytes: 3 * 512) }
+            #expect(result.status == 0x41 && result.error == 0x04 && result.blockFailure == .unrecovered)
             #expect(result.lba == 1 && result.device == 0xF1)
             #expect(result.count == 5 && result.sectorsTransferred == 3)
         }
         // READ DMA EXT
         let extended = Taskfile(command: 0x25, count: 0x300, lba: 0x1234, device: 0x40)
-        #expect(drive.execute(extended) { _ in .failed(.unrecovered, afterSectors: 0x200) }.result.lba == 0x1434)
+        #expect(drive.execute(extended) { _ in .failed(.unrecovered, afterBytes: 0x200 * 512) }.result.lba == 0x1434)
         // READ SECTORS, by cylinder 0, head 1, sector 5: sector 67 of the drive.
         let old = Taskfile(command: 0x20, count: 100, lba: 5, device: 0xA1)
-        let (result, _) = drive.execute(old) { _ in .failed(.unrecovered, afterSectors: 60) }
+        let (result, _) = drive.execute(old) { _ in .failed(.unrecovered, afterBytes: 60 * 512) }
         #expect(result.lba == 2 && result.device & 0x0F == 2)
         // READ FPDMA QUEUED: what the NCQ Command Error log says.
         var serial = Drive(DriveProperties.reference, sectors: 1000, bootSector: nil, controller: .ich9AHCI)
         let queued = Taskfile(command: 0x60, feature: 8, lba: 100, device: 0x40)
-        #expect(serial.execute(queued) { _ in .failed(.unrecovered, afterSectors: 5) }.result.lba == 105)
+        #expect(serial.execute(queued) { _ in .failed(.unrecovered, afterBytes: 5 * 512) }.result.lba == 105)
     }
 
     @Test("READ VERIFY lets the medium fetch what there is of the range")
     func readVerify() {
         var drive = Drive.reference(sectors: 1000)
-        func asked(_ taskfile: Taskfile) -> [MediaOperation] {
+        func asked(_ taskfile: Taskfile) -> [BlockRequest] {
             let (result, asked) = drive.execute(taskfile) { _ in .failed(.unrecovered) }
-            #expect(result.status == 0x50 && result.mediaError == nil && result.lba == taskfile.lba)
+            #expect(result.status == 0x50 && result.blockFailure == nil && result.lba == taskfile.lba)
             return asked
         }
         #expect(asked(Taskfile(command: 0x40, count: 8, lba: 10, device: 0x40)) == [.prefetch(lba: 10, count: 8)])
@@ -89,12 +90,12 @@ struct DriveTests {
     @Test("48-bit counts of zero are 65,536 sectors, 28-bit ones 256")
     func zeroCounts() {
         var drive = Drive.reference(controller: .ich9AHCI)
-        #expect(drive.begin(Taskfile(command: 0x25, device: 0x40)) == .medium(.read(lba: 0, count: 65536)))
-        #expect(drive.begin(Taskfile(command: 0x35, device: 0x40)) == .medium(.write(lba: 0, count: 65536)))
-        #expect(drive.begin(Taskfile(command: 0x24, device: 0x40)) == .medium(.read(lba: 0, count: 65536)))
-        #expect(drive.begin(Taskfile(command: 0x60, device: 0x40)) == .medium(.read(lba: 0, count: 65536)))
-        #expect(drive.begin(Taskfile(command: 0xC8, device: 0x40)) == .medium(.read(lba: 0, count: 256)))
-        #expect(drive.begin(Taskfile(command: 0xCA, device: 0x40)) == .medium(.write(lba: 0, count: 256)))
+        #expect(drive.begin(Taskfile(command: 0x25, device: 0x40)) == .blocks(.read(lba: 0, count: 65536)))
+        #expect(drive.begin(Taskfile(command: 0x35, device: 0x40)) == .blocks(.write(lba: 0, count: 65536)))
+        #expect(drive.begin(Taskfile(command: 0x24, device: 0x40)) == .blocks(.read(lba: 0, count: 65536)))
+        #expect(drive.begin(Taskfile(command: 0x60, device: 0x40)) == .blocks(.read(lba: 0, count: 65536)))
+        #expect(drive.begin(Taskfile(command: 0xC8, device: 0x40)) == .blocks(.read(lba: 0, count: 256)))
+        #expect(drive.begin(Taskfile(command: 0xCA, device: 0x40)) == .blocks(.write(lba: 0, count: 256)))
     }
 
     @Test("takes queued commands on AHCI only, with the count in the feature register")
@@ -111,6 +112,32 @@ struct DriveTests {
         #expect(result == expected)
         let beyond = Taskfile(command: 0x60, feature: 2, lba: Drive.referenceSectors - 1, device: 0x40)
         #expect(serial.execute(beyond).result.status == 0x41)
+    }
+
+    @Test("keeps what the host has set when its medium grows")
+    func resize() {
+        var drive = Drive.reference()
+        _ = drive.execute(Taskfile(command: 0xC6, count: 8))
+        _ = drive.begin(Taskfile(command: 0xEC))
+        _ = drive.execute(Taskfile(command: 0xEF, feature: 0x82))
+        // INITIALIZE DEVICE PARAMETERS: 4 heads, 17 sectors a track.
+        _ = drive.execute(Taskfile(command: 0x91, count: 17, device: 0xA3))
+        let before = drive.identifyData
+        let sectors: UInt64 = 0x1_2345_6789
+        drive.resize(toSectors: sectors)
+        _ = drive.begin(Taskfile(command: 0xEC))
+        let changed = (0..<256).filter { drive.identifyData[word: $0] != before[word: $0] }
+        // QEMU's ide_identify_size(): the sizes of 28-bit and of 48-bit commands, and nothing else.
+        #expect(changed == [60, 61, 100, 101, 102])
+        #expect(drive.identifyData[word: 60] == 0xFFFF && drive.identifyData[word: 61] == 0x0FFF)
+        #expect([100, 101, 102, 103].map { drive.identifyData[word: $0] } == [0x6789, 0x2345, 0x0001, 0])
+        #expect(!drive.writeCacheEnabled && drive.identifyData[word: 59] == 0x0108)
+        // Cylinder 1, head 0, sector 1 is sector 68 of the drive.
+        let old = Taskfile(command: 0x20, count: 1, lba: 0x101, device: 0xA0)
+        #expect(drive.execute(old).asked == [.read(lba: 68, count: 1)])
+        let last = Taskfile(command: 0x24, count: 1, lba: sectors - 1, device: 0x40)
+        #expect(drive.execute(last).asked == [.read(lba: sectors - 1, count: 1)])
+        #expect(drive.execute(Taskfile(command: 0x24, count: 1, lba: sectors, device: 0x40)).result.status == 0x41)
     }
 
     @Test("builds IDENTIFY DEVICE data at the first IDENTIFY DEVICE")
@@ -130,7 +157,7 @@ struct DriveTests {
         #expect(drive.identifyData[word: 59] == 0x0108)
         #expect(drive.identifyData[word: 63] == 0x0407 && drive.identifyData[word: 88] == 0x003F)
         #expect(drive.execute(Taskfile(command: 0xC6, count: 3)).result.status == 0x41)
-        #expect(drive.begin(Taskfile(command: 0xC4, count: 8, device: 0x40)) == .medium(.read(lba: 0, count: 8)))
+        #expect(drive.begin(Taskfile(command: 0xC4, count: 8, device: 0x40)) == .blocks(.read(lba: 0, count: 8)))
         _ = drive.execute(Taskfile(command: 0xC6, count: 0))
         #expect(drive.execute(Taskfile(command: 0xC4, count: 8, device: 0x40)).result.status == 0x41)
         #expect(drive.execute(Taskfile(command: 0xC5, count: 8, device: 0x40)).result.status == 0x41)

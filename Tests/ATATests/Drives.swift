@@ -1,6 +1,7 @@
 // Drives for the tests, and shorthands to give them commands.
 
 import ATA
+import Blocks
 
 extension DriveProperties {
     /// The properties of the reference drive: slave of the first channel, with a serial number.
@@ -27,23 +28,22 @@ extension Drive {
     }
 
     /// Executes a command with a medium that does everything it is asked for.
-    mutating func execute(_ taskfile: Taskfile, data: [UInt8] = []) -> (result: TaskfileResult, asked: [MediaOperation])
-    {
+    mutating func execute(_ taskfile: Taskfile, data: [UInt8] = []) -> (result: TaskfileResult, asked: [BlockRequest]) {
         execute(taskfile, data: data) { _ in .done }
     }
 
     /// Executes a command; each operation's outcome is what `perform` says.
     mutating func execute(
-        _ taskfile: Taskfile, data: [UInt8] = [], perform: (MediaOperation) -> MediaOutcome
-    ) -> (result: TaskfileResult, asked: [MediaOperation]) {
+        _ taskfile: Taskfile, data: [UInt8] = [], perform: (BlockRequest) -> BlockOutcome
+    ) -> (result: TaskfileResult, asked: [BlockRequest]) {
         var command = CommandInProgress(taskfile)
-        var asked: [MediaOperation] = []
+        var asked: [BlockRequest] = []
         var step = begin(&command, data: data.span.bytes)
         while true {
             switch step {
             case .finished(let result), .dataIn(_, let result):
                 return (result, asked)
-            case .medium(let operation):
+            case .blocks(let operation):
                 asked.append(operation)
                 step = resume(&command, perform(operation), data: data.span.bytes)
             }

@@ -22,9 +22,9 @@ struct GeometryTests {
     @Test("and capacity follow from the size as in QEMU")
     func sizes() throws {
         // Without the size that QEMU's own block layer refuses, so that no drive ever had it.
-        for line in try GoldenFiles.lines("ata-registers/sizes.txt") where !line.contains("refused") {
-            check(Size(line), line)
-        }
+        let lines = try GoldenFiles.lines("ata-registers/sizes.txt").filter { !$0.contains("refused") }
+        #expect(lines.count == 42)
+        for line in lines { check(Size(line), line) }
     }
 
     private func check(_ size: Size, _ line: String) {

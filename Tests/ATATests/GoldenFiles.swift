@@ -1,5 +1,5 @@
-// What QEMU 7.2 showed, as files: IDENTIFY DEVICE data of several drives (read through a Debian guest with Linux 6.1,
-// and before any driver had spoken to the drive), and registers after commands.
+// QEMU 7.2's drives, as files: IDENTIFY DEVICE data of several drives (read through a Debian guest with Linux 6.1, and
+// before any driver had spoken to the drive), and registers after commands.
 
 import Foundation
 

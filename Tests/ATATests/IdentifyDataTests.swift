@@ -152,3 +152,16 @@ struct IdentifyDataTests {
         #expect(data[word: 47] == 0x8010)
     }
 }
+
+extension Drive {
+    /// The commands that Linux sends when it finds the drive: IDENTIFY DEVICE, then SET FEATURES with the transfer mode
+    /// it takes, multiword DMA 2 on the PIIX3 and Ultra DMA 5 on AHCI.
+    fileprivate mutating func probe() {
+        var identify = CommandInProgress(Taskfile(command: Command.identifyDevice.rawValue))
+        var setFeatures = CommandInProgress(
+            Taskfile(
+                command: Command.setFeatures.rawValue, feature: 0x03, count: controller == .piix3IDE ? 0x22 : 0x45))
+        _ = begin(&identify, data: RawSpan())
+        _ = begin(&setFeatures, data: RawSpan())
+    }
+}

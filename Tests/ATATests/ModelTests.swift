@@ -1,6 +1,7 @@
 // Random commands against a model that goes sector by sector: what the drive asks of its medium has to leave the same
 // bytes as a disk that does what the standard and QEMU say one sector at a time.
 
+import Blocks
 import Seeded
 import Testing
 
@@ -90,7 +91,7 @@ private struct Comparison {
     /// - Returns: the result, the bytes read, and the operations.
     mutating func execute(
         _ taskfile: Taskfile, written: [UInt8] = [], ranges: [UInt8] = [], failing: Bool = false
-    ) -> (result: TaskfileResult, read: [UInt8], asked: [MediaOperation]) {
+    ) -> (result: TaskfileResult, read: [UInt8], asked: [BlockRequest]) {
         var bytes = medium
         var read: [UInt8] = []
         let (result, asked) = drive.execute(taskfile, data: ranges) { operation in
@@ -163,13 +164,13 @@ private struct Comparison {
         let (result, read, asked) = execute(taskfile, written: written, failing: failing)
         let text = Comment(rawValue: "\(context), \(taskfile)")
         if failing && moved > 0 {
-            #expect(result.status == 0x41 && result.error == 0x04 && result.mediaError == .unrecovered, text)
+            #expect(result.status == 0x41 && result.error == 0x04 && result.blockFailure == .unrecovered, text)
             #expect(result.lba == taskfile.lba && result.count == taskfile.count, text)
             #expect(result.sectorsTransferred == 0 && asked.count == 1, text)
             return
         }
         #expect(read == expectedRead, text)
-        #expect(result.mediaError == nil, text)
+        #expect(result.blockFailure == nil, text)
         #expect(result.sectorsTransferred == UInt32(moved), text)
         #expect(result.status == (moved == count ? 0x50 : 0x41) && result.error == (moved == count ? 0 : 4), text)
         #expect(asked.contains(.flush) == (command.writes && moved > 0 && !model.writeCache), text)
@@ -242,7 +243,7 @@ private struct Comparison {
             let form: Form = Bool.random(using: &random) ? .short : .extended
             let taskfile = taskfile(form == .short ? 0x40 : 0x42, form)
             let (result, _, asked) = execute(taskfile, failing: Bool.random(using: &random))
-            #expect(result.status == 0x50 && result.mediaError == nil, "\(context), \(taskfile)")
+            #expect(result.status == 0x50 && result.blockFailure == nil, "\(context), \(taskfile)")
             let there = model.address(taskfile, form).map { $0 < UInt64(medium.count) } ?? false
             #expect(asked.isEmpty == !there, "\(context), \(taskfile)")
         default:

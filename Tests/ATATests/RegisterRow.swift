@@ -76,7 +76,7 @@ extension TaskfileResult {
     /// The registers alone, which are all that a row knows.
     var registers: TaskfileResult {
         var registers = self
-        registers.mediaError = nil
+        registers.blockFailure = nil
         registers.sectorsTransferred = 0
         return registers
     }

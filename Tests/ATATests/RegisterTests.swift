@@ -1,5 +1,6 @@
 // The registers after commands, against those of QEMU's reference drive.
 
+import Blocks
 import Testing
 
 @testable import ATA
@@ -20,7 +21,9 @@ struct RegisterTests {
     @Test("are QEMU's for each of the 256 command codes")
     func commands() throws {
         // The disk's rows; a DVD drive's follow.
-        for row in try rows("commands").prefix(256) { check(command: row) }
+        let rows = try rows("commands").prefix(256)
+        #expect(rows.count == 256)
+        for row in rows { check(command: row) }
     }
 
     private func check(command row: RegisterRow) {
@@ -37,14 +40,14 @@ struct RegisterTests {
         case 0xEC:
             #expect(drive.begin(taskfile) == .dataIn(.identifyDevice, end), "\(row)")
         case 0x20, 0x21, 0xC4:
-            #expect(drive.begin(taskfile) == .medium(.read(lba: 0, count: 1)), "\(row)")
+            #expect(drive.begin(taskfile) == .blocks(.read(lba: 0, count: 1)), "\(row)")
             #expect(drive.execute(taskfile).result.registers == end, "\(row)")
         default:
             taskfile.count = 1
             taskfile.lba = 0
             let reads: [UInt8] = [0x25, 0xC8, 0xC9]
-            let operation = reads.contains(code) ? MediaOperation.read(lba: 0, count: 1) : .write(lba: 0, count: 1)
-            #expect(drive.begin(taskfile) == .medium(operation), "\(row)")
+            let operation = reads.contains(code) ? BlockRequest.read(lba: 0, count: 1) : .write(lba: 0, count: 1)
+            #expect(drive.begin(taskfile) == .blocks(operation), "\(row)")
         }
     }
 
@@ -53,7 +56,9 @@ struct RegisterTests {
         var drive = Drive.reference()
         _ = drive.begin(Taskfile(command: 0xEC))
         let fresh = drive.identifyData
-        for row in try rows("features") {
+        let rows = try rows("features")
+        #expect(rows.count == 511)
+        for row in rows {
             let taskfile = Taskfile(
                 command: 0xEF, feature: UInt16(hexadecimal: row.sent["feature"]),
                 count: 0x0100 | UInt16(hexadecimal: row.sent["count"]), lba: 0x0100_0000, device: Taskfile.deviceLBA)
@@ -74,7 +79,9 @@ struct RegisterTests {
     @Test("are QEMU's at the ends of the medium and for non-data commands")
     func range() throws {
         // The other rows are those of several commands or of other drives.
-        for row in try rows("range") where row.sent["cmd"] != nil { check(range: row) }
+        let rows = try rows("range").filter { $0.sent["cmd"] != nil }
+        #expect(rows.count == 52)
+        for row in rows { check(range: row) }
     }
 
     private func check(range row: RegisterRow) {
@@ -99,7 +106,9 @@ struct RegisterTests {
     /// 48-bit command that the standard says it is.
     @Test("are QEMU's for DMA commands")
     func dma() throws {
-        for row in try rows("dma") where !row.line.hasPrefix("DSM after a 28-bit command") { check(dma: row) }
+        let rows = try rows("dma").filter { !$0.line.hasPrefix("DSM after a 28-bit command") }
+        #expect(rows.count == 30)
+        for row in rows { check(dma: row) }
     }
 
     private func check(dma row: RegisterRow) {
@@ -119,7 +128,9 @@ struct RegisterTests {
     @Test("are QEMU's for SMART, in order on one drive, and so are the pages")
     func smart() throws {
         var drive = Drive.reference()
-        for line in try GoldenFiles.lines("ata-registers/smart/smart.txt") {
+        let lines = try GoldenFiles.lines("ata-registers/smart/smart.txt")
+        #expect(lines.count == 42)
+        for line in lines {
             let row = RegisterRow(line)
             // The rows do not name the key that was sent; SMART leaves LBA mid and high as they are, so it is the
             // result's.

@@ -1,5 +1,6 @@
 // DATA SET MANAGEMENT with TRIM: which ranges become which operations.
 
+import Blocks
 import Testing
 
 @testable import ATA
@@ -9,8 +10,8 @@ struct TrimTests {
     /// Trims on a drive of 1,000,000 sectors.
     private func trim(
         _ ranges: [(lba: UInt64, count: UInt16)], blocks: UInt16 = 1, feature: UInt16 = 1, byteCount: Int = 512,
-        perform: (MediaOperation) -> MediaOutcome = { _ in .done }
-    ) -> (result: TaskfileResult, asked: [MediaOperation]) {
+        perform: (BlockRequest) -> BlockOutcome = { _ in .done }
+    ) -> (result: TaskfileResult, asked: [BlockRequest]) {
         var list = [UInt8](repeating: 0, count: max(byteCount, 8 * ranges.count))
         for (index, range) in ranges.enumerated() { list.store(range: range.lba, range.count, at: index) }
         var drive = Drive.reference(sectors: 1_000_000)
@@ -46,7 +47,7 @@ struct TrimTests {
     func beyondTheEnd() {
         let (result, asked) = trim([(0, 8), (8, 8), (999_999, 2), (16, 8)])
         #expect(asked == [.discard(lba: 0, count: 16)])
-        #expect(result.status == 0x41 && result.error == 0x04 && result.mediaError == nil)
+        #expect(result.status == 0x41 && result.error == 0x04 && result.blockFailure == nil)
         // Also if it follows the one before.
         #expect(trim([(999_990, 9), (999_999, 2)]).asked == [.discard(lba: 999_990, count: 9)])
         #expect(trim([(999_990, 9), (999_999, 1)]).asked == [.discard(lba: 999_990, count: 10)])
@@ -81,7 +82,7 @@ struct TrimTests {
             operation == .discard(lba: 100, count: 8) ? .failed(.writeProtected) : .done
         }
         #expect(asked == [.discard(lba: 0, count: 8), .discard(lba: 100, count: 8)])
-        #expect(result.status == 0x41 && result.error == 0x04 && result.mediaError == .writeProtected)
+        #expect(result.status == 0x41 && result.error == 0x04 && result.blockFailure == .writeProtected)
     }
 
     @Test("the largest list is one operation")

@@ -1,4 +1,4 @@
-// What servers send, taken out of a stream that comes in pieces.
+// Replies of servers, taken out of a stream that comes in pieces.
 
 import NBD
 import Seeded
@@ -8,9 +8,9 @@ import Testing
 
 @Suite struct ReplyReaderTests {
     /// Reads bytes that come in pieces of these lengths, in turn.
-    private func events(_ bytes: [UInt8], isStructured: Bool, pieces: [Int]) -> [ReplyReader.Event] {
+    private func events(_ bytes: [UInt8], isStructured: Bool, pieces: [Int]) -> [ReplyReader.Step] {
         var reader = ReplyReader(blockBytes: 8, isStructured: isStructured)
-        var events: [ReplyReader.Event] = []
+        var events: [ReplyReader.Step] = []
         var buffer: [UInt8] = []
         var rest = bytes[...]
         var piece = 0

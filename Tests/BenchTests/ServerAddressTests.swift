@@ -27,6 +27,7 @@ import Testing
             "nbds://alice@localhost/disk?tls-psk-file=/k/keys.psk",
             ServerAddress.Proof.preSharedKey(user: "alice", file: "/k/keys.psk")
         ),
+        ("nbds://a@b@localhost/?tls-psk-file=k", .preSharedKey(user: "a@b", file: "k")),
         (
             "nbds+unix://al%40ice@/?socket=/s&tls-psk-file=k",
             .preSharedKey(user: "al@ice", file: "k")

@@ -1,4 +1,4 @@
-// What somebody would try who has taken over the server, and what the server itself has to be able to do.
+// Attempts of an attacker who has taken over the server, and calls that the server itself has to be able to make.
 
 import Foundation
 import Glibc
@@ -6,11 +6,12 @@ import Glibc
 /// Things to try; each returns 0 or an errno.
 struct Attempts {
     let folder: String
+    let sockets: Sockets
 
     typealias Attempt = @Sendable () -> Int32
 
     var byName: [String: Attempt] {
-        files.merging(processes) { $1 }.merging(system) { $1 }.merging(service) { $1 }
+        files.merging(processes) { $1 }.merging(system) { $1 }.merging(service) { $1 }.merging(sockets.attempts) { $1 }
     }
 
     /// Files that are not the server's.
@@ -69,7 +70,6 @@ struct Attempts {
         [
             "packet socket": { result(socket(AF_PACKET, Int32(SOCK_RAW.rawValue), 0)) },
             "netlink socket": { result(socket(AF_NETLINK, Int32(SOCK_RAW.rawValue), 0)) },
-            "connect": { connecting() },
             "mount": { call("mount", 0, 0, 0, 0, 0) },
             "umount": { call("umount2", 0, 0) },
             "open_tree": { call("open_tree", 0, 0, 0) },
@@ -88,6 +88,7 @@ struct Attempts {
             "memfd_create": { call("memfd_create", "x", 0) },
             "another ring": { call("io_uring_setup", 8, 0) },
             "type on the terminal": { call("ioctl", 0, 0x5412, "x") },
+            "unknown request": { call("ioctl", 0, 0x8910, "x") },
             "undo no_new_privs": { call("prctl", 38, 0, 0, 0, 0) },
             "raise a limit": { raiseLimit() },
             "executable memory": { map(PROT_READ | PROT_WRITE | PROT_EXEC) },
@@ -98,7 +99,7 @@ struct Attempts {
         ]
     }
 
-    /// What serving takes.
+    /// Calls of a serving process.
     private var service: [String: Attempt] {
         let folder = folder
         return [
@@ -108,9 +109,10 @@ struct Attempts {
             "list images": { opendir(folder + "/inside") == nil ? errno : 0 },
             "remove a socket": { result(unlink(folder + "/sockets/socket")) },
             "thread": { startAndJoin() },
-            "sockets": { accepting() },
             "inotify": { result(inotify_add_watch(inotify_init1(0), folder + "/inside", UInt32(IN_CREATE))) },
             "epoll": { call("epoll_create1", 0) },
+            "terminal": { terminal() },
+            "name of a thread": { call("prctl", 15, "loop") },
             "random": { call("getrandom", folder, 0, 0) },
             "time": { localTime() },
             "write": { result(Int32(write(1, "", 0))) },

@@ -20,7 +20,9 @@ struct Breakout {
             exit(64)
         }
         let folder = arguments[3]
-        guard let attempt = Attempts(folder: folder).byName[arguments[4]] else {
+        signal(SIGPIPE, SIG_IGN)
+        let sockets = try Sockets()
+        guard let attempt = Attempts(folder: folder, sockets: sockets).byName[arguments[4]] else {
             print("no such attempt")
             exit(64)
         }
@@ -40,7 +42,7 @@ struct Breakout {
             print(code == 0 ? "done" : String(cString: strerror(code)))
             done.signal()
         }
-        try sandbox.filterSystemCalls()
+        try sandbox.filterSystemCalls(datagrams: sockets.manager)
         go.signal()
         done.wait()
         _ = consume ring

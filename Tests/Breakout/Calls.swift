@@ -42,19 +42,6 @@ func spawn(_ path: String) -> Int32 {
     return posix_spawn(nil, path, nil, nil, &arguments, nil)
 }
 
-func connecting() -> Int32 {
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = UInt16(9).bigEndian
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    return withUnsafePointer(to: &address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            result(connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)))
-        }
-    }
-}
-
 func raiseLimit() -> Int32 {
     var limit = rlimit(rlim_cur: 1, rlim_max: 1)
     return result(setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit))
@@ -75,12 +62,10 @@ func startAndJoin() -> Int32 {
     return code == 0 ? pthread_join(thread, nil) : code
 }
 
-/// A socket that listens, and one that is accepted from it without a connect: there is none yet.
-func accepting() -> Int32 {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
-    guard listen(descriptor, 1) == 0 else { return errno }
-    let code = call("accept4", Int(descriptor), 0, 0, Int(SOCK_CLOEXEC.rawValue))
-    return code == EAGAIN ? 0 : code
+/// Whether the question can be asked: standard input is none.
+func terminal() -> Int32 {
+    errno = 0
+    return isatty(0) == 1 || errno == ENOTTY ? 0 : errno
 }
 
 func localTime() -> Int32 {

@@ -71,7 +71,7 @@ import Testing
         // Unaligned, which is allowed to a client that was not told a minimum block size.
         #expect(try extents(client, .status(mebibyte - 700, 701)) == [.hole(700), .data(1)])
         #expect(try extents(client, .status(mebibyte - 1, 1)) == [.hole(1)])
-        // What is written is data at once, what is zeroed a hole.
+        // Written blocks are data at once, zeroed ones a hole.
         try client.performSuccessfully(.write(4 << 20, pattern(65536)))
         #expect(try extents(client, .status(4 << 20, data)) == [.data(data)])
         try client.performSuccessfully(.zero(6 << 20, 65536))

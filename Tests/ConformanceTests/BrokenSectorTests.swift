@@ -1,5 +1,5 @@
-// READ of sectors that cannot be read (NBD_REPLY_TYPE_ERROR_OFFSET; checklist 137, 146): what is good comes, then the place of
-// the error.
+// READ of sectors that cannot be read (NBD_REPLY_TYPE_ERROR_OFFSET; checklist 137, 146): what is good comes, then the
+// place of the error.
 
 import Support
 import Testing

@@ -1,5 +1,7 @@
 // Replies in chunks, and the rules for them ("Structured reply types", NBD_CMD_READ).
 
+import Support
+
 /// A chunk as it came.
 struct Chunk: Equatable {
     let flags: UInt16

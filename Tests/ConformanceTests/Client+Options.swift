@@ -12,7 +12,7 @@ struct OptionReply: Equatable {
     var message: String { String(decoding: data, as: UTF8.self) }
 }
 
-/// What the server said of an export.
+/// The server's answers about an export.
 struct ExportFacts: Equatable {
     var sizeBytes: UInt64 = 0
     var flags: UInt16 = 0
@@ -189,7 +189,7 @@ func checkString(_ bytes: [UInt8], _ what: String) throws {
     }
 }
 
-/// What INFO or GO answered; at least EXPORT, then the ACK, each type once.
+/// The answers to INFO or GO; at least EXPORT, then the ACK, each type once.
 func exportFacts(_ replies: [OptionReply]) throws -> ExportFacts {
     guard let last = replies.last, last.type == ReplyType.ack else {
         throw Breach("INFO or GO failed: \(replies.last?.message ?? "")")

@@ -1,5 +1,5 @@
-// The client's side of the transmission phase ("Request message", "Simple reply message", "Structured reply chunk message",
-// "Extended reply chunk message").
+// The client's side of the transmission phase ("Request message", "Simple reply message", "Structured reply chunk
+// message", "Extended reply chunk message").
 
 import Support
 
@@ -87,11 +87,11 @@ struct Reply {
     var message = ""
     /// Where it failed, if that was said.
     var failedOffset: UInt64?
-    /// What READ read, of one that has failed what came before the error.
+    /// The data of a READ; of a failed one, those before the error.
     var data: [UInt8] = []
     /// Chunks of a reply that has some, as they came; empty for a simple one.
     var chunks: [Chunk] = []
-    /// What BLOCK_STATUS told, by context.
+    /// The extents of a BLOCK_STATUS, by context.
     var extents: [UInt32: [Extent]] = [:]
 }
 

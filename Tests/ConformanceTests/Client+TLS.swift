@@ -40,8 +40,10 @@ extension Client {
         do {
             _ = try receiveSome()
             return false
-        } catch {
+        } catch RawConnection.Failure.closed(received: 0) {
             return true
+        } catch {
+            return false
         }
     }
 

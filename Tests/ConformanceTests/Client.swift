@@ -2,6 +2,7 @@
 
 import Glibc
 import Support
+import Testing
 
 /// The server sent something that the document does not allow, or refused what it should do.
 struct Breach: Error, CustomStringConvertible {
@@ -22,7 +23,8 @@ enum Style: CaseIterable {
     case extended
 }
 
-/// A client. It encodes and decodes from the document, checks what it decodes, and throws a ``Breach`` at what is wrong.
+/// A client. It encodes and decodes from the document, checks what it decodes, and throws a ``Breach`` at what is
+/// wrong.
 final class Client {
     /// How long the server may neither take nor send a byte.
     var limitSeconds: Int32 = 10
@@ -41,6 +43,9 @@ final class Client {
     var isToldGoodbye = false
     /// Decrypted bytes that were not asked for yet.
     var plaintext: [UInt8] = []
+    /// Everything that is received is kept, too.
+    var isRecording = false
+    private(set) var transcript: [UInt8] = []
     private let connection: RawConnection
     /// A server lives as long as its clients.
     private let server: RunningServer
@@ -61,7 +66,9 @@ final class Client {
 
     /// Receives exactly so many bytes, inside of TLS once that has begun.
     func receive(_ count: Int) throws -> [UInt8] {
-        try tls.map { try receive(count, $0) } ?? receiveInTheClear(count)
+        let bytes = try tls.map { try receive(count, $0) } ?? receiveInTheClear(count)
+        if isRecording { transcript += bytes }
+        return bytes
     }
 
     /// Sends all bytes as they are.
@@ -114,6 +121,13 @@ final class Client {
         return inbox.bytes(inboxHead, inbox.count - inboxHead)
     }
 
+    /// Takes whatever comes as it comes, and expects that the server closes then.
+    func expectEnd(sourceLocation: SourceLocation = #_sourceLocation) {
+        #expect(throws: RawConnection.Failure.closed(received: 0), sourceLocation: sourceLocation) {
+            while true { _ = try receiveSome() }
+        }
+    }
+
     /// Whether the server closes without sending anything more.
     func isClosedByServer() -> Bool {
         do {
@@ -131,6 +145,9 @@ final class Client {
         var state = pollfd(fd: connection.descriptor, events: Int16(POLLIN), revents: 0)
         return inboxHead < inbox.count || !plaintext.isEmpty || poll(&state, 1, limit) > 0
     }
+
+    /// The server's process has received all that was sent.
+    var isTaken: Bool { connection.isTaken }
 
     /// Closes at once, whatever is under way.
     func close() {

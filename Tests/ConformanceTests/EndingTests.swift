@@ -5,8 +5,8 @@ import Support
 import Testing
 
 @Suite struct EndingTests {
-    // 127: DISC behind requests: all replies, then the end, no reply to DISC; also for a client that shuts down its side of the
-    // socket behind DISC, as libnbd does.
+    // 127: DISC behind requests: all replies, then the end, no reply to DISC; also for a client that shuts down its
+    // side of the socket behind DISC, as libnbd does.
     @Test(arguments: [false, true], [10, 120, 1000])
     func disconnectFinishesWhatIsInFlight(endsSending: Bool, count: Int) throws {
         let image = try ServedImage(sizeBytes: count * 4096)
@@ -61,8 +61,8 @@ import Testing
         #expect(client.isClosedByServer())
     }
 
-    // 163: SIGTERM with writes in flight: what is answered as written is in the file, what is refused says ESHUTDOWN and is
-    // not, and the server ends well.
+    // 163: SIGTERM with writes in flight: what is answered as written is in the file, what is refused says ESHUTDOWN
+    // and is not, and the server ends well.
     @Test(arguments: [1, 2], [1, 40, 400])
     func sigtermFinishesOrRefusesWhatIsInFlight(threads: Int, count: Int) throws {
         let image = try ServedImage(sizeBytes: 4 * count * 4096, threads: threads)
@@ -90,7 +90,8 @@ import Testing
         for block in refused { #expect(try image.bytes(block * 4096, 4096) == .zeroes(4096)) }
     }
 
-    /// Sends SIGTERM and waits until the only loop has taken notice: then it ends a client that is still in the handshake.
+    /// Sends SIGTERM and waits until the only loop has taken notice: then it ends a client that is still in the
+    /// handshake.
     private func beginStop(_ server: RunningServer) throws {
         let sentinel = try server.negotiate()
         #expect(try sentinel.askOnce(OptionNumber.structuredReply).type == ReplyType.ack)
@@ -174,8 +175,8 @@ import Testing
         #expect(try image.server.stop(limitSeconds: 12) == 0)
     }
 
-    /// At its end the server tells what no FLUSH had followed, and that this is stable now; all that a FLUSH has covered, and
-    /// what is stable without one, is not worth a line.
+    /// At its end the server tells what no FLUSH had followed, and that this is stable now; all that a FLUSH has
+    /// covered, and what is stable without one, is not worth a line.
     @Test(arguments: [("writeback", false), ("writeback", true), ("writethrough", false)])
     func theEndTellsWhatWasNotFlushed(mode: String, flushes: Bool) throws {
         let image = try ServedImage(options: ["--cache", mode])

@@ -34,8 +34,8 @@ import Testing
         #expect(flags == facts.flags)
     }
 
-    // 24, 26, 27: without a way to say no, the server closes: an unknown name, one that is longer than a string may be, one
-    // that is no UTF-8, one with NUL.
+    // 24, 26, 27: without a way to say no, the server closes: an unknown name, one that is longer than a string may be,
+    // one that is no UTF-8, one with NUL.
     @Test(arguments: [
         Array("nowhere".utf8), Array("Disk".utf8), [UInt8](repeating: 0x61, count: 4096),
         [UInt8](repeating: 0x61, count: 4097), [0xFF, 0xFE], [0x64, 0x69, 0x73, 0x6B, 0],

@@ -1,5 +1,7 @@
 // What BLOCK_STATUS tells, and the rules for it (NBD_REPLY_TYPE_BLOCK_STATUS, NBD_REPLY_TYPE_BLOCK_STATUS_EXT).
 
+import Support
+
 /// A piece of an export, and its status in a metadata context.
 struct Extent: Equatable {
     var length: UInt64

@@ -13,7 +13,7 @@ import Testing
         let flags = try client.receiveGreeting()
         #expect(flags & 1 == 1)
         #expect(flags & ~3 == 0)
-        // Whatever else had been sent would be taken for this reply.
+        // Anything else would be taken for this reply.
         try client.send(clientFlags(1))
         #expect(try client.askOnce(OptionNumber.structuredReply).type == ReplyType.ack)
     }
@@ -38,8 +38,8 @@ import Testing
         #expect(try image.open().read(0, 512) == .zeroes(512))
     }
 
-    // 9: the document sets no limit; ours is 10 s, so this test takes as long. One client is silent, one sends a byte now and
-    // then, and one that has opened its export stays.
+    // 9: the document sets no limit; ours is 10 s, so this test takes as long. One client is silent, one sends a byte
+    // now and then, and one that has opened its export stays.
     @Test func aHandshakeThatIsNotFinishedInTimeIsEnded() throws {
         let image = try ServedImage()
         let opened = try image.open()

@@ -6,7 +6,8 @@ import Testing
 @Suite struct InformationTests {
     private static let both = [OptionNumber.info, OptionNumber.go]
 
-    // 38, 39: EXPORT comes unasked; after GO the next bytes are the reply to the first request, zeroes negotiated or not.
+    // 38, 39: EXPORT comes unasked; after GO the next bytes are the reply to the first request, zeroes negotiated or
+    // not.
     @Test(arguments: [1, 3] as [UInt32])
     func infoAndGoTellSizeAndFlags(flags: UInt32) throws {
         let content = pattern(512)
@@ -102,7 +103,8 @@ import Testing
         #expect(text == "QEMU HARDDISK 2.5+, serial 918a6997-1928-38a1-9, 16384 sectors")
     }
 
-    // 45, 46, 87, 88, 89: powers of two in their bounds; 32 MiB of payload; the size is a multiple of the smallest block.
+    // 45, 46, 87, 88, 89: powers of two in their bounds; 32 MiB of payload; the size is a multiple of the smallest
+    // block.
     @Test(arguments: ["ide-hd", "ide-hd,physical_block_size=4096", "ide-hd,physical_block_size=16384"])
     func blockSizesKeepToTheRules(device: String) throws {
         let facts = try ServedImage(options: ["--device", device]).negotiate().go("disk", [InformationNumber.blockSize])
@@ -137,8 +139,8 @@ import Testing
         }
     }
 
-    // 96: a size that is no multiple of a sector is rounded up; what is behind the file's end reads as zeroes, and writing
-    // there extends the file.
+    // 96: a size that is no multiple of a sector is rounded up; what is behind the file's end reads as zeroes, and
+    // writing there extends the file.
     @Test(arguments: [1, 511, 513, 1000, 1_048_575])
     func oddSizesAreRoundedUpToASector(bytes: Int) throws {
         let content = pattern(bytes)

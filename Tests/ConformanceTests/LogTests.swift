@@ -1,4 +1,4 @@
-// What an operator reads on standard error.
+// An operator's view of standard error.
 
 import Foundation
 import Glibc
@@ -16,7 +16,7 @@ import Testing
         return lines
     }
 
-    // Who it was and what it did, in one line.
+    // The client and its mistake, in one line.
     @Test func aClientThatTalksNonsenseIsNamed() throws {
         let image = try ServedImage(options: ["--listen", "tcp:127.0.0.1:0"])
         let client = try RawConnection(port: try #require(image.server.port))
@@ -95,7 +95,7 @@ import Testing
         }
     }
 
-    // Who was connected when, to which export, and how it ended.
+    // Every client that was connected, with its export, the time, and the end.
     @Test func sessionsAreTold() throws {
         let image = try ServedImage(options: ["--log-format", "json", "--log-level", "debug"])
         let user = "unix:pid=\(getpid()),uid=\(geteuid())"
@@ -129,7 +129,7 @@ import Testing
         #expect(told(3).last == "debug connection closed - disconnect")
     }
 
-    // Who TLS has proved the client to be.
+    // The client's identity, proved by TLS.
     @Test func identitiesAreTold() throws {
         let key = try TestKey()
         let image = try ServedImage(tls: "require", key, options: ["--log-format", "json", "--log-level", "info"])
@@ -142,7 +142,7 @@ import Testing
         #expect(events.allSatisfy { $0["identity"] == key.user && $0["export"] == "disk" })
     }
 
-    // Options and requests that are refused: which, and why. What an honest client does is nothing to talk about.
+    // Refused options and requests, with the reason. The log does not mention an honest client's requests.
     @Test func refusalsAreTold() throws {
         let image = try ServedImage(options: ["--log-format", "json", "--read-only"])
         let client = try image.negotiate()

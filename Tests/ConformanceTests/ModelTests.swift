@@ -1,5 +1,5 @@
-// Random requests against an array of bytes (checklist I, J, K): what is read, which error is given, and what is in the file at
-// the end.
+// Random requests against an array of bytes (checklist I, J, K): what is read, which error is given, and what is in the
+// file at the end.
 
 import Support
 import Testing
@@ -32,7 +32,7 @@ import Testing
             case CommandNumber.writeZeroes:
                 model.overwrite(offset, with: .zeroes(length))
             case CommandNumber.trim:
-                // Whatever is there now stays there.
+                // The content there now stays there.
                 let after = try client.read(offset, length)
                 try #require(
                     zip(after, model[offset..<offset + length]).allSatisfy { $0 == 0 || $0 == $1 }, "\(place)")
@@ -46,8 +46,8 @@ import Testing
         #expect(try image.bytes().difference(from: model) == nil, "seed \(seed)")
     }
 
-    // 99, 116, 131: several clients, each with many requests under way in a part of the image that is its own; the server may
-    // serve them in any order, so that none of a batch overlaps another.
+    // 99, 116, 131: several clients, each with many requests under way in a part of the image that is its own; the
+    // server may serve them in any order, so that none of a batch overlaps another.
     @Test(arguments: [1, 2])
     func batchesOfRandomRequestsDoWhatAnArrayOfBytesDoes(threads: Int) throws {
         let seed = UInt64.random(in: 1 ... .max)
@@ -85,7 +85,7 @@ import Testing
         return request
     }
 
-    /// What the document asks for, and for zero lengths what this server chose.
+    /// The document's error, and for zero lengths this server's choice.
     private func expectedError(_ request: Request) -> UInt32 {
         guard request.type <= CommandNumber.writeZeroes else { return ErrorNumber.invalid }
         guard request.flags & ~(CommandFlag.noHole | CommandFlag.payloadLength) == 0 else { return ErrorNumber.invalid }

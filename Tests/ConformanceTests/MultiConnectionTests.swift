@@ -17,8 +17,8 @@ import Testing
         }
     }
 
-    // 158: writers on eight connections, the blocks of each overlapping those of others; every read after an answered write
-    // gives what some writer wrote last or is writing, never anything older.
+    // 158: writers on eight connections, the blocks of each overlapping those of others; every read after an answered
+    // write gives what some writer wrote last or is writing, never anything older.
     @Test func noConnectionReadsStaleBlocks() throws {
         let blocks = 16
         let image = try ServedImage(sizeBytes: blocks * 4096, threads: 2)
@@ -48,7 +48,8 @@ import Testing
         var model = pattern(size)
         let image = try ServedImage(sizeBytes: size, content: model, threads: threads, options: ["--cache", mode])
         let clients = try (0..<4).map { _ in try image.open() }
-        // Ranges of 61 bytes belong to the four by turns: each sector is of all of them, some ranges are in two sectors.
+        // Ranges of 61 bytes belong to the four by turns: each sector is of all of them, some ranges are in two
+        // sectors.
         let ranges = stride(from: 0, to: size, by: 61).map { $0..<min($0 + 61, size) }
         var numbers = SeededNumbers(seed: 8)
         for _ in 0..<12 {
@@ -72,8 +73,8 @@ import Testing
         #expect(try image.bytes().difference(from: model) == nil)
     }
 
-    // 92: a whole sector and some bytes of it, written at the same time: whichever is last, the sector is never what it was
-    // before both.
+    // 92: a whole sector and some bytes of it, written at the same time: whichever is last, the sector is never what it
+    // was before both.
     @Test func aSectorAndBytesOfItAreWrittenOneAfterTheOther() throws {
         let sectors = 100
         let image = try ServedImage(sizeBytes: sectors * 512, threads: 2)

@@ -1,11 +1,12 @@
 // Random requests of several clients against an array of bytes.
 
 import Seeded
+import Support
 import Testing
 
 /// Each client sends requests for all of a part of the image that is its own, in any order, and all at once; then all
-/// answers are compared with the model, which becomes what the image should be now. The server may serve them in any order:
-/// none of a round overlaps another.
+/// answers are compared with the model, which becomes what the image should be now. The server may serve them in any
+/// order: none of a round overlaps another.
 func playRound(
     _ clients: [Client], partBytes: Int, largestBytes: Int, _ model: inout [UInt8], _ numbers: inout SeededNumbers,
     _ context: String

@@ -77,7 +77,8 @@ import Testing
         #expect(try client.read(0, 512) == content.bytes(0, 512))
     }
 
-    // 113, 90: 32 MiB, the longest payload that a client may assume to be taken, in both directions and not aligned either.
+    // 113, 90: 32 MiB, the longest payload that a client may assume to be taken, in both directions and not aligned
+    // either.
     @Test(arguments: [(0, 1 << 25), (1 << 25, 1 << 25), (4097, 1 << 25), (1, (1 << 25) - 1), (513, 3_000_001)])
     func longRequestsAreServed(offset: Int, count: Int) throws {
         let image = try ServedImage(sizeBytes: 65 << 20)

@@ -19,8 +19,8 @@ import Testing
         #expect(try image.server.stop() == 0)
     }
 
-    // 10: without descriptors for more connections the server serves those that it has, waits quietly, and takes the next
-    // client when one has gone.
+    // 10: without descriptors for more connections the server serves those that it has, waits quietly, and takes the
+    // next client when one has gone.
     @Test func withoutDescriptorsClientsWait() throws {
         let image = try ServedImage(limits: ["--nofile=16"])
         var clients: [Client] = []

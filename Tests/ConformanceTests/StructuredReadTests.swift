@@ -1,5 +1,5 @@
-// READ with structured replies (checklist K). The client checks every chunk: its header, its bounds, DONE on the last one and
-// no other, content that covers the request exactly once.
+// READ with structured replies (checklist K). The client checks every chunk: its header, its bounds, DONE on the last
+// one and no other, content that covers the request exactly once.
 
 import Support
 import Testing

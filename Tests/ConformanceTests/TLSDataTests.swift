@@ -1,5 +1,5 @@
-// Data through TLS: replies larger than what is encrypted at a time, clients that do not read, clients with and without TLS
-// at one export (checklist G, N).
+// Data through TLS: replies larger than what is encrypted at a time, clients that do not read, clients with and without
+// TLS at one export (checklist G, N).
 
 import CGnuTLS
 import Glibc
@@ -80,7 +80,8 @@ import Testing
         #expect(try client.reply().data == content.bytes(512, 1024))
     }
 
-    // A new key in the middle (RFC 8446, 4.6.3), on one side and on both; not too often, which GnuTLS takes for an attack.
+    // A new key in the middle (RFC 8446, 4.6.3), on one side and on both; not too often, which GnuTLS takes for an
+    // attack.
     @Test func keysMayChange() throws {
         let content = pattern(1 << 20)
         let image = try ServedImage(tls: "require", key, content: content)
@@ -106,8 +107,8 @@ import Testing
         }
     }
 
-    // 166: thirty clients that ask for a gigabyte and read nothing of it, and one that reads: it is served, and memory is
-    // bounded (each connection has 2.6 MiB, a thread 32 MiB for long requests).
+    // 166: thirty clients that ask for a gigabyte and read nothing of it, and one that reads: it is served, and memory
+    // is bounded (each connection has 2.6 MiB, a thread 32 MiB for long requests).
     @Test func clientsThatNeverReadCostBoundedMemory() throws {
         let content = pattern(1 << 20)
         let image = try ServedImage(tls: "require", key, sizeBytes: 64 << 20, content: content)
@@ -146,8 +147,8 @@ import Testing
         withExtendedLifetime(silent) {}
     }
 
-    // 131, 135: clients with TLS and without, each with many requests under way in a part of the image that is its own; what
-    // one has been told is written, all read.
+    // 131, 135: clients with TLS and without, each with many requests under way in a part of the image that is its own;
+    // what one has been told is written, all read.
     @Test(arguments: [1, 2])
     func clientsWithAndWithoutTLSShareAnExport(threads: Int) throws {
         let seed = UInt64.random(in: 1 ... .max)

@@ -66,8 +66,8 @@ import Testing
         #expect(try client.read(0, 512) == .zeroes(512))
     }
 
-    // 102, 104, 126: a flag that was not advertised, is not known or belongs to another command is EINVAL; a refused WRITE's
-    // payload is stepped over.
+    // 102, 104, 126: a flag that was not advertised, is not known or belongs to another command is EINVAL; a refused
+    // WRITE's payload is stepped over.
     @Test(arguments: [false, true])
     func flagsThatDoNotFitAreRefused(structured: Bool) throws {
         let content = pattern(8192)

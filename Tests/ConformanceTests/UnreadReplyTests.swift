@@ -21,7 +21,8 @@ import Testing
         #expect(try client.go("disk").sizeBytes == UInt64(image.sizeBytes))
     }
 
-    // 99: more requests than are worked on at a time; all are answered, whether the client reads meanwhile or only then.
+    // 99: more requests than are worked on at a time; all are answered, whether the client reads meanwhile or only
+    // then.
     @Test(arguments: [1500, 20_000])
     func thousandsOfOutstandingRequestsAreAllAnswered(count: Int) throws {
         let content = pattern(1 << 20)
@@ -51,8 +52,8 @@ import Testing
         #expect(expected.isEmpty)
     }
 
-    // 166: twenty clients that ask for a gigabyte and read nothing of it, and one that reads: it is served, and the server's
-    // memory is bounded (each connection has 2.25 MiB, a thread 32 MiB for long requests).
+    // 166: twenty clients that ask for a gigabyte and read nothing of it, and one that reads: it is served, and the
+    // server's memory is bounded (each connection has 2.25 MiB, a thread 32 MiB for long requests).
     @Test func clientsThatNeverReadCostBoundedMemory() throws {
         let content = pattern(1 << 20)
         let image = try ServedImage(sizeBytes: 64 << 20, content: content)
@@ -73,8 +74,8 @@ import Testing
         withExtendedLifetime(greedy) {}
     }
 
-    // 166: the memory for long requests is one for all; who holds it without reading loses it (after 10 s, which this test
-    // takes) to one that waits for it.
+    // 166: the memory for long requests is one for all; who holds it without reading loses it (after 10 s, which this
+    // test takes) to one that waits for it.
     @Test func aClientThatNeverReadsDoesNotKeepOthersFromLongRequests() throws {
         let content = pattern(1 << 20)
         let image = try ServedImage(sizeBytes: 64 << 20, content: content)

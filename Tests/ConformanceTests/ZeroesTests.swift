@@ -42,8 +42,8 @@ import Testing
         #expect(try image.bytes().difference(from: model) == nil)
     }
 
-    // 123, 124: FAST_ZERO zeroes or says ENOTSUP at once with nothing changed; without it ENOTSUP never comes. Memory can
-    // give pages back, but cannot keep them without writing.
+    // 123, 124: FAST_ZERO zeroes or says ENOTSUP at once with nothing changed; without it ENOTSUP never comes. Memory
+    // can give pages back, but cannot keep them without writing.
     @Test func fastZeroIsFastOrRefused() throws {
         let image = try ServedImage(options: ["memory:64M"])
         let client = try image.server.open("memory", structured: true)

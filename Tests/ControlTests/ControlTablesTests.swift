@@ -30,7 +30,7 @@ import Testing
             try ControlTables.exports(Array(json.utf8)) == """
                 NAME             SIZE  CONNECTIONS  STATE               DESCRIPTION
                 a               512 B           12  in use, read-only   x
-                long\\u{1b}[31m  1 GiB            0  draining, TLS only  y
+                long\\u001b[31m  1 GiB            0  draining, TLS only  y
 
                 """)
         #expect(try ControlTables.exports(Array("{\"exports\":[]}".utf8)) == "no exports\n")

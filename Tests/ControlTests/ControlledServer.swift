@@ -5,7 +5,7 @@ import Glibc
 import Support
 import Testing
 
-/// What curl was answered.
+/// The answer to curl.
 struct Reply {
     let status: Int
     let header: String
@@ -34,7 +34,7 @@ final class ControlledServer {
     init(_ arguments: [String], in folder: TemporaryFolder) throws {
         self.folder = folder
         socketPath = folder.path + "/control"
-        // What is added later is in the test's folder.
+        // Images that are added later are in the test's folder.
         let options = ["--control", "unix:" + socketPath, "--sandbox-path", folder.path]
         server = try RunningServer(options + arguments, in: folder)
     }
@@ -79,7 +79,7 @@ final class ControlledServer {
     /// The URI of an export.
     func uri(_ export: String = "") -> String { "nbd+unix:///\(export)?socket=\(server.socketPath)" }
 
-    /// What nbdinfo says is the size of an export; nil if it cannot be opened.
+    /// The size of an export by nbdinfo; nil if it cannot be opened.
     func size(of export: String) throws -> Int? {
         let result = try Program.tool("nbdinfo").run(["--size", uri(export)], in: folder)
         return result.status == 0 ? Int(result.text.dropLast()) : nil
@@ -97,7 +97,7 @@ final class SteeredClient {
     private let program: RunningProgram
     private let stem: String
 
-    /// Opens an export, and waits until that is done. What it does then is Python, with the connection in `h`.
+    /// Opens an export, and waits until that is done. The rest is Python, with the connection in `h`.
     init(_ uri: String, then script: String, in folder: TemporaryFolder) throws {
         stem = folder.path + "/client-" + UUID().uuidString
         let lines = """
@@ -126,14 +126,5 @@ final class SteeredClient {
         let file = stem + ".said"
         try waitUntil("the client has said something") { FileManager.default.fileExists(atPath: file) }
         return try String(contentsOfFile: file, encoding: .utf8)
-    }
-}
-
-extension RawConnection {
-    /// All that comes until the server closes.
-    func receiveAll() -> String {
-        var bytes: [UInt8] = []
-        while let byte = try? receive(1) { bytes += byte }
-        return String(decoding: bytes, as: UTF8.self)
     }
 }

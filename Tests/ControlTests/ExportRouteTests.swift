@@ -77,6 +77,74 @@ import Testing
         try server.finish()
     }
 
+    /// The added export is the answer, even if somebody has removed it before the answer.
+    @Test func whatIsAddedIsAnsweredThoughItIsGone() throws {
+        let folder = try TemporaryFolder()
+        let server = try ControlledServer(["a=memory:1M"], in: folder)
+        let remover = """
+            import http.client, socket, sys, time
+            end = time.monotonic() + 60
+            while time.monotonic() < end:
+                s = socket.socket(socket.AF_UNIX); s.connect('\(server.socketPath)')
+                s.sendall(b'DELETE /v1/exports/b?mode=force HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')
+                while s.recv(4096): pass
+            """
+        let program = try RunningProgram(.tool("python3"), ["-c", remover], in: folder)
+        let adder = """
+            import json, socket
+            body = b'{"name": "b", "image": "memory:1M"}'
+            added = 0
+            for number in range(500):
+                s = socket.socket(socket.AF_UNIX); s.connect('\(server.socketPath)')
+                s.sendall(b'POST /v1/exports HTTP/1.1\\r\\nHost: x\\r\\nContent-Type: application/json\\r\\nContent-Length: %d'
+                          b'\\r\\n\\r\\n' % len(body) + body)
+                answer = b''
+                while True:
+                    some = s.recv(65536)
+                    if not some: break
+                    answer += some
+                status = int(answer.split()[1])
+                assert status in (201, 409), answer
+                if status == 201:
+                    assert json.loads(answer.split(b'\\r\\n\\r\\n')[1])['name'] == 'b', answer
+                    added += 1
+            print(added)
+            """
+        let result = try Program.tool("python3").run(["-c", adder], in: folder)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect((Int(result.text.dropLast()) ?? 0) > 0, "\(result.text)")
+        try program.stop(signal: SIGKILL)
+        try server.finish()
+    }
+
+    @Test func drivesThatCannotBeToldApart() throws {
+        let folder = try TemporaryFolder()
+        let server = try ControlledServer(
+            ["--device", "ide-hd,serial=ABC,wwn=0x5000c50015ea71ac", "a=memory:1M"], in: folder)
+        let added = try server.curl(
+            "POST", "/v1/exports",
+            "{\"name\": \"b\", \"image\": \"memory:1M\", \"device\": \"ide-hd,serial=ABC,wwn=0x5000c50015ea71ac\"}")
+        #expect(added.status == 201)
+        let warnings = try #require(try added.object()["warnings"] as? [String])
+        #expect(warnings.count == 2 && warnings[0].contains("exports 'a' and 'b' have the same serial number 'ABC'"))
+        #expect(warnings[1].contains("the same world wide name 0x5000c50015ea71ac"), "\(warnings)")
+        let result = try server.ctl([
+            "add", "--device", "ide-hd,serial=0f2a8f5e-1c1c-4f0e-9a7d-000000000001", "c=memory:1M",
+        ])
+        #expect(result.status == 0 && result.text.contains("Name:         c\n"))
+        #expect(
+            result.errors.contains(
+                "warning: export 'c' has a serial number of 36 characters: the drive has the first 20"),
+            "\(result.errors)")
+        // Only its own: what was removed is no other drive.
+        #expect(try server.curl("DELETE", "/v1/exports/c").status == 204)
+        let again = try server.ctl(["add", "--device", "ide-hd,serial=0f2a8f5e-1c1c-4f0e-9", "d=memory:1M"])
+        #expect(again.status == 0 && again.errors.isEmpty, "\(again.errors)")
+        #expect(
+            server.server.log.components(separatedBy: "perhaps not as it was meant").count == 4, "\(server.server.log)")
+        try server.finish()
+    }
+
     @Test func theSandboxIsNamedWhenItHidesAnImage() throws {
         let folder = try TemporaryFolder()
         let hidden = try TemporaryFolder()
@@ -183,5 +251,45 @@ extension TemporaryFolder {
         let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path + "/" + name))
         try handle.truncate(atOffset: sizeBytes)
         try handle.close()
+    }
+
+    /// Two at once: whatever comes first, in the end the drive is as large as its image, and each answer was true.
+    @Test func twoGrowsAtOnce() throws {
+        let folder = try TemporaryFolder(onDisk: true)
+        let image = try folder.file("disk.img", sizeBytes: 1 << 20)
+        let server = try ControlledServer([image], in: folder)
+        let script = """
+            import http.client, json, os, socket, threading
+            MiB = 1 << 20
+            def grow(size):
+                connection = http.client.HTTPConnection('localhost', timeout=30)
+                connection.sock = socket.socket(socket.AF_UNIX)
+                connection.sock.connect('\(server.socketPath)')
+                barrier.wait()
+                connection.request('POST', '/v1/exports/disk/grow', json.dumps({'size': str(size)}))
+                response = connection.getresponse()
+                answers[size] = (response.status, json.loads(response.read()))
+            for turn in range(40):
+                small, large = (10 * turn + 2) * MiB, (10 * turn + 3) * MiB
+                answers, barrier = {}, threading.Barrier(2)
+                threads = [threading.Thread(target=grow, args=[size]) for size in (small, large)]
+                for thread in threads: thread.start()
+                for thread in threads: thread.join()
+                assert answers[large][0] == 200 and answers[large][1]['size-bytes'] == large, answers
+                assert answers[small][0] in (200, 422), answers
+                assert answers[small][0] == 422 or answers[small][1]['size-bytes'] == small, answers
+                assert os.stat('\(image)').st_size == large, turn
+                listed = http.client.HTTPConnection('localhost', timeout=30)
+                listed.sock = socket.socket(socket.AF_UNIX)
+                listed.sock.connect('\(server.socketPath)')
+                listed.request('GET', '/v1/exports/disk')
+                assert json.loads(listed.getresponse().read())['size-bytes'] == large, turn
+            """
+        let result = try Program.tool("python3").run(["-c", script], in: folder)
+        #expect(result.status == 0, "\(result.errors)")
+        // Its space is not taken before it is used.
+        var status = stat()
+        #expect(stat(image, &status) == 0 && status.st_blocks < 2048)
+        try server.finish()
     }
 }

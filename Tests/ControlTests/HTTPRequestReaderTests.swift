@@ -62,9 +62,17 @@ private func status(_ text: String) -> HTTPStatus? {
         #expect(try path("http://localhost:80/v1") == ["v1"])
         #expect(try path("http://localhost") == [""])
         #expect(try path("/v1/") == ["v1", ""])
-        for target in ["*", "v1", "", "/%", "/%2", "/%zz", "/%ff", "/?%", "ftp://localhost/"] {
-            #expect(throws: HTTPFailure.self, "\(target)") { try path(target) }
+        for target in ["*", "v1", "", "ftp://localhost/"] {
+            let failure = HTTPFailure(
+                .badRequest, "the request's target '\(target)' is no path; /v1/exports is one, say")
+            #expect(throws: failure, "\(target)") { try path(target) }
         }
+        for (target, part) in [("/%", "%"), ("/%2", "%2"), ("/a/%zz", "%zz"), ("/?%", "%"), ("/?a=b%", "b%")] {
+            let failure = HTTPFailure(
+                .badRequest, "'\(part)' has a '%' without two hexadecimal digits; a '%' itself is written as %25")
+            #expect(throws: failure, "\(target)") { try path(target) }
+        }
+        #expect(throws: HTTPFailure(.badRequest, "'%ff' is no percent-encoded UTF-8")) { try path("/%ff") }
     }
 
     @Test func whatTwoReadersCouldUnderstandInTwoWaysIsRefused() {

@@ -75,6 +75,21 @@ import Testing
         try server.finish()
     }
 
+    /// Mute clients, clients that say half, and such as do not take their answers keep nobody out; the oldest go.
+    @Test(arguments: [false, true]) func hundredsOfMuteClientsKeepNobodyOut(areDeaf: Bool) throws {
+        let folder = try TemporaryFolder()
+        let server = try ControlledServer((0..<600).map { "export-number-\($0)=memory:1M" }, in: folder)
+        let connections = try (0..<400).map { _ in try RawConnection(unix: server.socketPath) }
+        for connection in connections.suffix(50) {
+            try connection.send(areDeaf ? Self.request : Array(Self.request.prefix(7)))
+        }
+        let begin = Date()
+        for _ in 0..<5 { #expect(try server.curl("GET", "/v1").status == 200) }
+        #expect(Date().timeIntervalSince(begin) < 20)
+        #expect(connections[0].isClosedByServer())
+        try server.finish()
+    }
+
     @Test func theServerEndsWhileClientsHang() throws {
         let folder = try TemporaryFolder()
         let server = try ControlledServer(["a=memory:1M"], in: folder)

@@ -1,6 +1,7 @@
 // A drive as an export serves it, above a disk that is an array of bytes: the test does what each effect asks for.
 
 import ATA
+import Blocks
 import Export
 import Glibc
 import NBD
@@ -12,6 +13,8 @@ struct Served {
     var error: NBDError?
     /// What was asked of the medium, in order.
     var effects: [Effect] = []
+    /// How many times it could have been made to wait, or be ended.
+    var pauses = 0
     /// The data of a READ.
     var data: [UInt8] = []
     /// The descriptors of a BLOCK_STATUS.
@@ -25,7 +28,7 @@ struct Served {
 }
 
 /// What a disk does with an effect before it is performed: nil lets it happen.
-typealias Fault = (_ step: Int, _ effect: Effect) -> MediaError?
+typealias Fault = (_ step: Int, _ effect: Effect) -> BlockFailure?
 
 struct Bench {
     /// What a discarded sector holds afterwards: TRIM promises nothing, so that it should not look like data or zeroes.
@@ -48,21 +51,25 @@ struct Bench {
         change(&properties)
         let drive = Drive(properties, sectors: sectors, bootSector: nil, controller: controller)
         export = ExportedDrive(drive, controller: controller)
-        disk = hasDisk ? [UInt8](repeating: 0, count: Int(sectors) * 512) : []
+        let size = Int(export.blockSize.bytes)
+        disk = hasDisk ? [UInt8](repeating: 0, count: Int(sectors) * size) : []
         // Each sector begins with its number, and goes on with bytes that neither zeroing nor discarding leaves.
-        let pattern = (0..<512).map { UInt8(1 + $0 * 7 % 221) }
-        for sector in 0..<disk.count / 512 {
-            copy(pattern, 0, to: &disk, sector * 512, 512)
+        let pattern = (0..<size).map { UInt8(1 + $0 * 7 % 221) }
+        for sector in 0..<disk.count / size {
+            copy(pattern, 0, to: &disk, sector * size, size)
             var number = UInt64(sector)
-            disk.withUnsafeMutableBytes { _ = memcpy($0.baseAddress! + sector * 512, &number, 8) }
+            disk.withUnsafeMutableBytes { _ = memcpy($0.baseAddress! + sector * size, &number, 8) }
         }
     }
+
+    /// The bytes of a logical sector.
+    var blockBytes: Int { Int(export.blockSize.bytes) }
 
     /// What a client of this drive was told.
     func information(isReadOnly: Bool = false, zeroesFast: Bool = true) throws -> ExportInformation {
         try ExportInformation(
             name: "disk", identifyData: export.drive.identifyData,
-            medium: MediumTraits(isReadOnly: isReadOnly, zeroesFast: zeroesFast))
+            blocks: BlockTraits(isReadOnly: isReadOnly, zeroesFast: zeroesFast))
     }
 
     /// Serves a request to its end. The buffer has just the size that the request says it needs.
@@ -79,7 +86,7 @@ struct Bench {
     mutating func serve(
         _ header: RequestHeader, as command: NBD.Command, payload: [UInt8] = [], fault: Fault = { _, _ in nil }
     ) throws -> Served {
-        var request = ServedRequest(header, as: command)
+        var request = ServedRequest(Request(header, as: command, unit: 0), blockSize: export.blockSize)
         let needs = request.bufferNeeds
         // What is not written by anybody has to be recognisable.
         var buffer = [UInt8](repeating: 0xA5, count: needs.byteCount)
@@ -94,6 +101,11 @@ struct Bench {
                 served.error = error
                 break
             }
+            if effect == .commandEnded {
+                served.pauses += 1
+                effect = withBytes(of: &buffer) { request.goOn(on: &export, buffer: &$0) }
+                continue
+            }
             if case .lbaStatus(let lba, let limit) = effect {
                 try #require(limit > 0 && lba + UInt64(limit) <= export.sectorCount, "\(effect) is not on the disk")
                 let (isMapped, count) = lookUp(lba, limit: UInt64(limit))
@@ -103,12 +115,12 @@ struct Bench {
                 }
                 continue
             }
-            let outcome: MediaOutcome
+            let outcome: BlockOutcome
             if let error = fault(served.effects.count, effect) {
                 outcome = .failed(error)
             } else if let good = goodSectors(of: effect) {
                 try performGoodPart(of: effect, good, needs: needs, buffer: &buffer)
-                outcome = .failed(.unrecovered, afterSectors: good)
+                outcome = .failed(.unrecovered, afterBytes: export.blockSize.bytes(ofBlocks: UInt64(good)))
             } else {
                 try perform(effect, needs: needs, buffer: &buffer)
                 outcome = .done
@@ -161,17 +173,17 @@ struct Bench {
         if let range = effect.sectors {
             try #require(!range.isEmpty && range.upperBound <= export.drive.sectors, "\(effect) is not on the disk")
         }
-        if let range = effect.bufferBytes {
+        if let range = effect.bufferBytes(blockBytes: blockBytes) {
             try #require(range.upperBound <= needs.byteCount, "\(effect) needs more than \(needs)")
         }
         guard !disk.isEmpty, let range = effect.sectors else { return }
-        let bytes = Int(range.lowerBound) * 512..<Int(range.upperBound) * 512
+        let bytes = Int(range.lowerBound) * blockBytes..<Int(range.upperBound) * blockBytes
         switch effect {
         case .perform(.read, let offset): copy(disk, bytes.lowerBound, to: &buffer, Int(offset), bytes.count)
         case .perform(.write, let offset): copy(buffer, Int(offset), to: &disk, bytes.lowerBound, bytes.count)
         case .perform(.discard, _): fill(&disk, bytes, with: Self.discarded)
         case .performZeroes: fill(&disk, bytes, with: 0)
-        case .perform(.prefetch, _), .perform(.flush, _), .lbaStatus, .reply: break
+        case .perform(.prefetch, _), .perform(.flush, _), .lbaStatus, .commandEnded, .reply: break
         }
     }
 }
@@ -184,16 +196,16 @@ extension Effect {
             .perform(.discard(let lba, let count), _), .perform(.prefetch(let lba, let count), _),
             .performZeroes(let lba, let count, _):
             lba..<lba + UInt64(count)
-        case .perform(.flush, _), .lbaStatus, .reply: nil
+        case .perform(.flush, _), .lbaStatus, .commandEnded, .reply: nil
         }
     }
 
     /// The bytes of the buffer that it moves.
-    var bufferBytes: Range<Int>? {
+    func bufferBytes(blockBytes: Int) -> Range<Int>? {
         switch self {
         case .perform(.read(_, let count), let offset), .perform(.write(_, let count), let offset):
-            Int(offset)..<Int(offset) + Int(count) * 512
-        case .perform, .performZeroes, .lbaStatus, .reply: nil
+            Int(offset)..<Int(offset) + Int(count) * blockBytes
+        case .perform, .performZeroes, .lbaStatus, .commandEnded, .reply: nil
         }
     }
 
@@ -207,6 +219,7 @@ extension Effect {
         case .perform(.prefetch, _): "prefetch"
         case .performZeroes: "zeroes"
         case .lbaStatus: "status"
+        case .commandEnded: "pause"
         case .reply: "reply"
         }
     }

@@ -21,7 +21,7 @@ import Testing
         BlockStatusDescriptor(lengthBytes: length, state: state)
     }
 
-    /// What an honest answer looks like, made byte by byte from the list of holes.
+    /// An honest answer, made byte by byte from the list of holes.
     private func expected(_ holes: [Range<UInt64>], _ offset: UInt64, _ length: UInt64) -> [BlockStatusDescriptor] {
         var result: [BlockStatusDescriptor] = []
         for byte in offset..<offset + length {
@@ -35,7 +35,8 @@ import Testing
         return result
     }
 
-    /// 148 - 150, 152: every range of a small disk, unaligned ones too; one SCSI command for each extent, and no taskfile.
+    /// 148 - 150, 152: every range of a small disk, unaligned ones too; one SCSI command for each extent, and no
+    /// taskfile.
     @Test(arguments: [false, true])
     func extentsAreWhatTheMediumHas(isExtended: Bool) throws {
         var bench = Bench(sectors: 12)
@@ -114,7 +115,8 @@ import Testing
 
     /// It changes nothing, and never has to wait for who does.
     @Test func itIsNoWrite() {
-        let request = ServedRequest(RequestHeader(type: 7, offsetBytes: 1, lengthBytes: 1), as: .blockStatus)
+        let header = RequestHeader(type: 7, offsetBytes: 1, lengthBytes: 1)
+        let request = ServedRequest(Request(header, as: .blockStatus, unit: 0), blockSize: .smallest)
         #expect(!request.writes && !request.needsToBeAlone(granularityBytes: 4096))
     }
 

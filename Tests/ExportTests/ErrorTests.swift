@@ -1,6 +1,7 @@
 // The medium fails at each step of each request: what the client is told, and what happens no more.
 
 import ATA
+import Blocks
 import NBD
 import SCSI
 import Testing
@@ -9,7 +10,7 @@ import Testing
 
 @Suite struct ErrorTests {
     /// The one table: from why the medium failed to what NBD has for it.
-    static let table: [(MediaError, NBDError)] = [
+    static let table: [(BlockFailure, NBDError)] = [
         (.unrecovered, .inputOutput), (.noSpace, .noSpace), (.writeProtected, .notPermitted),
     ]
 
@@ -73,8 +74,9 @@ import Testing
         }
     }
 
-    /// A sector in a READ that cannot be read: the client learns which, and what is before it is good. 28-bit, 48-bit and
-    /// queued commands, the first, a middle and the last sector, requests of one command and of several, aligned or not.
+    /// A sector in a READ that cannot be read: the client learns which, and what is before it is good. 28-bit, 48-bit
+    /// and queued commands, the first, a middle and the last sector, requests of one command and of several, aligned or
+    /// not.
     @Test(arguments: Controller.allCases)
     func aBrokenSectorIsNamed(controller: Controller) throws {
         let sectors: UInt64 = 70_000

@@ -49,13 +49,13 @@ import Testing
         var raw = span.mutableBytes
         Bench(sectors: 1, hasDisk: false).export.drive.identifyData.copy(into: &raw)
         for word in [84, 87] { bytes[2 * word] |= 0x40 }
-        let medium = MediumTraits(isReadOnly: false, zeroesFast: false)
+        let traits = BlockTraits(isReadOnly: false, zeroesFast: false)
         let withFUA = try ExportInformation(
-            name: "", identifyData: IdentifyData(parsing: bytes.span.bytes), medium: medium)
+            name: "", identifyData: IdentifyData(parsing: bytes.span.bytes), blocks: traits)
         #expect(withFUA.flags.contains(.sendFUA))
         bytes[2 * 84] ^= 0x40
         let without = try ExportInformation(
-            name: "", identifyData: IdentifyData(parsing: bytes.span.bytes), medium: medium)
+            name: "", identifyData: IdentifyData(parsing: bytes.span.bytes), blocks: traits)
         #expect(!without.flags.contains(.sendFUA))
     }
 
@@ -97,7 +97,7 @@ import Testing
             $0.firmwareRevision = "0.1"
             $0.serialNumber = "X"
         }
-        #expect(String(decoding: other.description, as: UTF8.self) == "Spinning Rust 0.1, serial X, 1 sectors")
+        #expect(String(decoding: other.description, as: UTF8.self) == "Spinning Rust 0.1, serial X, 1 sector")
         #expect(String(decoding: other.name, as: UTF8.self) == "disk")
     }
 
@@ -105,19 +105,20 @@ import Testing
     @Test func theStateOfTheDriveCounts() throws {
         var bench = Bench(sectors: 100, hasDisk: false)
         var command = CommandInProgress(Taskfile(command: 0xEF, feature: 0x82))
-        #expect(bench.export.drive.begin(&command, data: RawSpan()) == .medium(.flush))
+        #expect(bench.export.drive.begin(&command, data: RawSpan()) == .blocks(.flush))
         #expect(try !bench.information().flags.contains(.sendFlush))
         #expect(try bench.serve(.write, at: 0, 512, payload: [UInt8](repeating: 1, count: 512)).effects.count == 2)
     }
 
     @Test func aNameThatIsTooLongIsAnError() throws {
         let data = Bench(sectors: 1, hasDisk: false).export.drive.identifyData
-        let medium = MediumTraits(isReadOnly: false, zeroesFast: false)
-        #expect(throws: ExportInformationError.self) {
-            try ExportInformation(name: String(repeating: "x", count: 4097), identifyData: data, medium: medium)
+        let traits = BlockTraits(isReadOnly: false, zeroesFast: false)
+        let name = String(repeating: "x", count: 4097)
+        #expect(throws: ExportInformationError.stringTooLong("name", bytes: 4097)) {
+            try ExportInformation(name: name, identifyData: data, blocks: traits)
         }
         #expect(throws: Never.self) {
-            try ExportInformation(name: String(repeating: "x", count: 4096), identifyData: data, medium: medium)
+            try ExportInformation(name: String(repeating: "x", count: 4096), identifyData: data, blocks: traits)
         }
     }
 }

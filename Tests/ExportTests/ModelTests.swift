@@ -2,13 +2,14 @@
 // effects were performed on holds the same bytes.
 
 import ATA
+import Blocks
 import Export
 import NBD
 import Seeded
 import Testing
 
 @Suite struct ModelTests {
-    /// What a drive can be, as far as it makes a difference on the way.
+    /// The kinds of drives that make a difference on the way.
     struct Kind: CustomTestStringConvertible {
         var controller: Controller
         var hasWriteCache: Bool
@@ -23,8 +24,9 @@ import Testing
             "\(controller.rawValue), write cache \(hasWriteCache ? "on" : "off")\(trims ? "" : ", no TRIM")"
         }
 
-        func bench(sectors: UInt64) -> Bench {
+        func bench(sectors: UInt64, blockSize: BlockSize = .smallest) -> Bench {
             Bench(sectors: sectors, controller: controller) {
+                $0.logicalBlockSize = blockSize
                 $0.writeCache = hasWriteCache ? .on : .off
                 $0.supportsTrim = trims
             }
@@ -68,6 +70,23 @@ import Testing
         try check(&bench, kind, count: 600, longest: 200 * 512, seed: seed, &generator)
     }
 
+    /// A drive whose logical sectors are larger: everything follows from its IDENTIFY DEVICE data.
+    @Test(arguments: Controller.allCases, [UInt32(1024), 4096])
+    func sectorsOfAnySize(controller: Controller, bytes: UInt32) throws {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var generator = SeededGenerator(seed: seed)
+        let kind = Kind(controller: controller, hasWriteCache: true, trims: true)
+        var bench = kind.bench(sectors: 90, blockSize: try #require(BlockSize(bytes: bytes)))
+        #expect(bench.export.drive.identifyData.logicalSectorBytes == bytes)
+        #expect(bench.export.sizeBytes == 90 * UInt64(bytes) && bench.disk.count == 90 * Int(bytes))
+        #expect(try bench.information().blockSizes.minimumBytes == bytes)
+        try check(&bench, kind, count: 600, longest: 40 * UInt64(bytes), seed: seed, &generator)
+        bench.broken = 20
+        let served = try bench.serve(.read, at: 3 * UInt64(bytes) + 7, 30 * bytes)
+        #expect(served.error == .inputOutput && served.failedOffset == 20 * UInt64(bytes))
+        #expect(served.goodData == Array(bench.disk[3 * Int(bytes) + 7..<20 * Int(bytes)]))
+    }
+
     /// Requests of more sectors than a SCSI command is sent for.
     @Test(arguments: Controller.allCases)
     func longRequests(controller: Controller) throws {
@@ -77,7 +96,7 @@ import Testing
         var bench = kind.bench(sectors: 66_000)
         var longest = 0
         for command in [NBD.Command.read, .write, .writeZeroes, .trim] {
-            let size = bench.export.sectorCount * 512
+            let size = bench.export.sizeBytes
             var request = RandomRequest(size: size, longest: 1, trims: false, flushes: false, using: &generator)
             request.command = command
             request.flags = []
@@ -95,7 +114,7 @@ import Testing
         _ bench: inout Bench, _ kind: Kind, count: Int, longest: UInt64, seed: UInt64,
         _ generator: inout SeededGenerator
     ) throws {
-        let size = bench.export.sectorCount * 512
+        let size = bench.export.sizeBytes
         let parameters = TransmissionParameters(
             export: try bench.information(), messages: .structured, hasAllocationContext: false,
             blockSizeAdvertised: false)
@@ -128,7 +147,7 @@ import Testing
         switch request.command {
         case .write: copy(payload, 0, to: &model, range.lowerBound, range.count)
         case .writeZeroes: fill(&model, range, with: 0)
-        case .trim: fill(&model, wholeSectors(of: range), with: Bench.discarded)
+        case .trim: fill(&model, wholeSectors(of: range, bench.blockBytes), with: Bench.discarded)
         default: break
         }
         try #require(served.error == nil, "\(place): \(request)")
@@ -142,7 +161,7 @@ import Testing
             try #require(mayDeallocate != request.flags.contains(.noHole), "\(place): \(request)")
         }
         // Nothing that has something to do gets around the drive.
-        let hasNothingToDo = request.command == .trim && wholeSectors(of: range).isEmpty
+        let hasNothingToDo = request.command == .trim && wholeSectors(of: range, bench.blockBytes).isEmpty
         try #require((served.taskfiles > 0) != hasNothingToDo, "\(place): \(request) took no taskfile")
         try #require(
             served.taskfiles >= served.commands && served.commands > 0 || hasNothingToDo, "\(place): \(request)")
@@ -150,8 +169,8 @@ import Testing
     }
 
     /// The sectors that lie in a range with all their bytes, as bytes.
-    private func wholeSectors(of range: Range<Int>) -> Range<Int> {
-        let first = (range.lowerBound + 511) / 512 * 512
-        return first..<max(first, range.upperBound / 512 * 512)
+    private func wholeSectors(of range: Range<Int>, _ size: Int) -> Range<Int> {
+        let first = (range.lowerBound + size - 1) / size * size
+        return first..<max(first, range.upperBound / size * size)
     }
 }

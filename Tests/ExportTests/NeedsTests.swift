@@ -1,4 +1,4 @@
-// What a request says of itself before it begins: whether it writes, whether it has to be alone, how much memory it needs.
+// A request's needs before it begins: whether it writes, whether it has to be alone, how much memory it needs.
 
 import ATA
 import Export
@@ -7,9 +7,9 @@ import Testing
 
 @Suite struct NeedsTests {
     private func request(_ command: NBD.Command, _ offset: UInt64, _ length: UInt32) -> ServedRequest {
-        ServedRequest(
-            RequestHeader(type: command.rawValue, cookie: 7, offsetBytes: offset, lengthBytes: UInt64(length)),
-            as: command)
+        let header = RequestHeader(
+            type: command.rawValue, cookie: 7, offsetBytes: offset, lengthBytes: UInt64(length))
+        return ServedRequest(Request(header, as: command, unit: 3), blockSize: .smallest)
     }
 
     @Test(arguments: [
@@ -70,6 +70,46 @@ import Testing
         #expect(request.bufferNeeds == needs)
         #expect(request.resume(.done, on: &bench.export, buffer: &bytes) == .reply(nil))
         #expect(request.bufferNeeds == needs)
-        #expect(request.offsetBytes == 700 && request.lengthBytes == 100 && request.cookie == 7)
+        #expect(request.offsetBytes == 700 && request.lengthBytes == 100)
+        #expect(request.request.cookie == 7 && request.request.unit == 3)
+    }
+}
+
+/// Between two commands a request may be made to wait.
+extension NeedsTests {
+    /// The ends of WRITE_ZEROES are alone, each with what it reads; what is between is not, if its blocks are whole.
+    @Test(arguments: [UInt64(512), 4096]) func onlyTheEndsAreAlone(granularity: UInt64) throws {
+        var bench = Bench(sectors: 1 << 20, hasDisk: false)
+        var request = request(.writeZeroes, 700, 3 * 65_536 * 512)
+        var buffer = [UInt8](repeating: 0, count: request.bufferNeeds.byteCount)
+        var alone: [Bool] = []
+        var span = buffer.mutableSpan
+        var bytes = span.mutableBytes
+        alone.append(request.needsToBeAlone(granularityBytes: granularity))
+        var effect = request.begin(on: &bench.export, buffer: &bytes)
+        while true {
+            if case .reply(let error) = effect {
+                #expect(error == nil)
+                break
+            }
+            if effect == .commandEnded {
+                alone.append(request.needsToBeAlone(granularityBytes: granularity))
+                effect = request.goOn(on: &bench.export, buffer: &bytes)
+            } else {
+                effect = request.resume(.done, on: &bench.export, buffer: &bytes)
+            }
+        }
+        // Head, tail; sectors 2 to 196,608 in commands of 65,526, twice 65,528 and the rest.
+        let isWhole = granularity == 512
+        #expect(alone == [true, true, !isWhole, false, false, !isWhole])
+    }
+
+    /// A WRITE is done as a whole.
+    @Test func aWriteNeverWaits() throws {
+        var bench = Bench(sectors: 1 << 20, hasDisk: false)
+        let header = RequestHeader(type: 1, cookie: 7, offsetBytes: 700, lengthBytes: 1 << 25)
+        #expect(try bench.serve(header, as: .write).pauses == 0)
+        let zeroes = RequestHeader(type: 6, cookie: 7, offsetBytes: 700, lengthBytes: 1 << 25)
+        #expect(try bench.serve(zeroes, as: .writeZeroes).pauses == 3)
     }
 }

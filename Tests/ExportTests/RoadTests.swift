@@ -14,7 +14,7 @@ import Testing
         var flags: CommandFlags = []
         /// SCSI commands; each of these is one taskfile.
         var commands: UInt64
-        /// What the medium is asked for.
+        /// The kinds of steps for the medium.
         var kinds: [String]
 
         var testDescription: String { "\(command) of \(length) bytes at \(offset)" }
@@ -149,14 +149,26 @@ import Testing
     @Test func aRefusedRequestOnlyHasACookie() {
         let header = RequestHeader(
             type: 0xFFFF, flags: CommandFlags(rawValue: 0xFFFF), cookie: .max, offsetBytes: .max, lengthBytes: .max)
-        let request = ServedRequest(refusing: header)
-        #expect(request.cookie == .max)
+        let request = ServedRequest(Request(refusing: header, unit: 0), blockSize: .smallest)
+        #expect(request.request.cookie == .max)
         #expect(!request.writes)
         #expect(request.bufferNeeds == BufferNeedsOfNothing.value)
         #expect(!request.needsToBeAlone(granularityBytes: 512))
     }
 
     private enum BufferNeedsOfNothing {
-        static let value = ServedRequest(RequestHeader(type: NBD.Command.flush.rawValue), as: .flush).bufferNeeds
+        static let value = ServedRequest(
+            Request(RequestHeader(type: NBD.Command.flush.rawValue), as: .flush, unit: 0), blockSize: .smallest
+        ).bufferNeeds
+    }
+
+    /// FUA goes with the command: a drive without NCQ has none, and nothing is written as if it had.
+    @Test func forceUnitAccessReachesTheDrive() throws {
+        let payload = [UInt8](repeating: 1, count: 512)
+        var parallel = Bench(sectors: 64)
+        #expect(try parallel.serve(.write, at: 0, 512, flags: .fua, payload: payload).error == .invalidArgument)
+        #expect(try parallel.serve(.write, at: 0, 512, payload: payload).error == nil)
+        var serial = Bench(sectors: 64, controller: .ich9AHCI)
+        #expect(try serial.serve(.write, at: 0, 512, flags: .fua, payload: payload).error == nil)
     }
 }

@@ -115,7 +115,7 @@ class Session:
     def __init__(self, folder):
         self._log = folder / "libvirtd.log"
         names = ("HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
-        self._options = {"env": {**os.environ, **dict.fromkeys(names, str(folder))}, "stdin": subprocess.DEVNULL}
+        self._options = {"env": {**os.environ, **dict.fromkeys(names, str(folder)), "LIBVIRT_AUTOSTART": "0"}, "stdin": subprocess.DEVNULL}
         (folder / "libvirt").mkdir()
         (folder / "libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
         if os.geteuid() == 0:

@@ -47,10 +47,10 @@ class GuestFiles:
 class Machine:
     """A QEMU that runs. Leaving the `with` statement ends it whatever it is doing."""
 
-    def __init__(self, arguments, *, machine="pc", limit=240):
+    def __init__(self, arguments, *, machine="pc", limit=600):
         """Starts QEMU with some arguments.
 
-        limit  seconds after which the machine is taken to hang
+        limit  seconds after which the machine is taken to hang; most need less than 60, on a busy host some five times that
         """
         self._temporary = tempfile.TemporaryDirectory(prefix="spindle-guest-")
         self.folder = pathlib.Path(self._temporary.name)

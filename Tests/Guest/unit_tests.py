@@ -20,12 +20,15 @@ def run(context):
 
 
 def installed(context):
-    """A folder with the units, where the program is the one under test."""
+    """A folder with the units, where the program is the one under test, and its path has a space in it."""
     folder = context.folder / "units"
     if not folder.exists():
+        program = context.folder / "some where/spindle"
+        program.parent.mkdir()
+        program.symlink_to(context.program)
         shutil.copytree(context.project / "contrib/systemd", folder)
         service = folder / "spindle@.service"
-        service.write_text(service.read_text().replace("/usr/bin/spindle", str(context.program)))
+        service.write_text(service.read_text().replace("/usr/bin/spindle", f'"{program}"'))
     return folder
 
 
@@ -77,7 +80,7 @@ def services(context):
     way_down = ["Unmounted mnt.mount", "Stopped nbd@nbd0.service", "Stopped spindle@default.service"]
     places = [console.rfind(line) for line in way_down]
     assert -1 not in places and places == sorted(places), f"{way_down} in the wrong order:\n{console}"
-    for image, name, target in ((disk, "/private/spindle/system.img", inner), (inner, "/greeting", "greeting")):
+    for image, name, target in ((disk, "/spindle/system.img", inner), (inner, "/greeting", "greeting")):
         subprocess.run(["debugfs", "-R", f"dump {name} {context.folder / target}", image], check=True, timeout=60,
                        capture_output=True)
     assert "over a mount" in (context.folder / "greeting").read_text()
@@ -112,8 +115,8 @@ def machine(context):
         "etc/systemd/system/default.target": b"[Unit]\nRequires=multi-user.target\nAfter=multi-user.target\n",
         "etc/fstab": (inside / "fstab").read_bytes(),
         "etc/nbdtab": b"nbd0 127.0.0.1 system\n",
-        "etc/passwd": b"root:x:0:0:root:/:/bin/sh\n",
-        "etc/group": b"root:x:0:\n",
+        "etc/passwd": b"root:x:0:0:root:/:/bin/sh\nspindle:x:990:990::/var/lib/spindle:/usr/sbin/nologin\n",
+        "etc/group": b"root:x:0:\nspindle:x:990:\n",
         "etc/machine-id": b"5b1d1e0000000000000000000000d15c\n",
         "etc/os-release": b"ID=spindle-test\n",
     }

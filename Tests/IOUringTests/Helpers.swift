@@ -2,6 +2,7 @@
 
 import Glibc
 import IOUring
+import SimulatedKernel
 import Synchronization
 import Testing
 
@@ -14,13 +15,30 @@ struct Late: Error, CustomStringConvertible {
 private let firstGuardian: UInt64 = 1 << 63
 private let guardians = Atomic<UInt64>(0)
 
+/// Who performs a ring's operations.
+enum RingKind: CaseIterable {
+    case kernel
+    /// A script that does so as soon as somebody waits.
+    case script
+
+    func ring(entries: UInt32, completions: UInt32) throws -> Ring {
+        switch self {
+        case .kernel: return try Ring(entries: entries, completions: completions)
+        case .script:
+            let kernel = try SimulatedKernel(seed: .random(in: 0 ... .max))
+            kernel.isEager = true
+            return Ring(entries: entries, completions: completions, kernel: kernel)
+        }
+    }
+}
+
 extension Ring {
     /// Waits for so many completions, at most ten seconds for all of them.
     mutating func next(_ count: Int) throws -> [Completion] {
         var found: [Completion] = []
         let limit = IOUring.Duration(milliseconds: 10_000)
         let guardian = firstGuardian + guardians.add(1, ordering: .relaxed).newValue
-        timeout(limit.pointer, userData: guardian)
+        timeout(limit, userData: guardian)
         var isLate = false
         while found.count < count && !isLate {
             try submitAndWait(1)

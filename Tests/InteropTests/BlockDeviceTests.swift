@@ -4,7 +4,7 @@ import Foundation
 import Support
 import Testing
 
-@Suite(.enabled(if: geteuid() == 0 && access("/dev/loop-control", R_OK | W_OK) == 0, "loop devices need root"))
+@Suite(.enabled(if: geteuid() == 0 && access("/dev/loop-control", R_OK | W_OK) == 0, "only root has loop devices"))
 struct BlockDeviceTests {
     private static let sizeBytes = 16 << 20
 

@@ -120,7 +120,8 @@ import Testing
             #expect(exports.map { $0["is_read_only"] as? Bool } == [false, false, true, false])
             #expect(exports.map { $0["can_flush"] as? Bool } == [true, true, false, true])
             #expect(exports.map { $0["block_size_preferred"] as? Int } == [4096, 8192, 4096, 4096])
-            // The first drive answers to the empty name, and on the endpoint of the file as on that of the command line.
+            // The first drive answers to the empty name, and on the endpoint of the file as on that of the command
+            // line.
             try expectSize(1 << 20, server.uri, in: folder)
             try expectSize(4 << 20, server.uri(of: "more", over: .tcp), in: folder)
         }

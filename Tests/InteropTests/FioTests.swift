@@ -4,7 +4,8 @@ import Support
 import Testing
 
 @Suite struct FioTests {
-    /// What all jobs have in common; each job is a connection of its own. The order of the blocks is the same each time.
+    /// What all jobs have in common; each job is a connection of its own. The order of the blocks is the same each
+    /// time.
     private func options(_ uri: String) -> [String] {
         [
             "--ioengine=nbd", "--uri=\(uri)", "--randrepeat=1", "--verify_fatal=1", "--verify_state_save=0",

@@ -73,7 +73,8 @@ import Testing
         }
     }
 
-    /// Clients that know less: the plain newstyle handshake without its extensions, EXPORT_NAME with and without the zeroes.
+    /// Clients that know less: the plain newstyle handshake without its extensions, EXPORT_NAME with and without the
+    /// zeroes.
     @Test(arguments: [0, 1, 2, 3])
     func olderClientsAreServed(handshakeFlags: Int) throws {
         let folder = try TemporaryFolder()

@@ -6,7 +6,8 @@ import Testing
 
 @Suite struct ListeningTests {
     /// A user without rights, who tries all the time, never gets in, not even in the moment between bind and chmod.
-    @Test(.enabled(if: geteuid() == 0)) func aStrangerNeverGetsIn() throws {
+    @Test(.enabled(if: geteuid() == 0, "only root can become somebody else"))
+    func aStrangerNeverGetsIn() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/s"
         let script = """
@@ -48,7 +49,8 @@ import Testing
         try stranger.stop()
     }
 
-    @Test(.enabled(if: geteuid() == 0)) func whomASocketBelongsTo() throws {
+    @Test(.enabled(if: geteuid() == 0, "only root may give a file to others"))
+    func whomASocketBelongsTo() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/s"
         try serving(["--listen", "unix:\(path),mode=0660,owner=root:daemon", "null:1M"], in: folder) { server in
@@ -73,12 +75,13 @@ import Testing
     }
 
     /// The resolver names some addresses twice; the one that this machine does not have is passed over.
-    @Test(.enabled(if: geteuid() == 0)) func allAddressesOfAName() throws {
+    @Test(.enabled(if: geteuid() == 0, "only root may mount"))
+    func allAddressesOfAName() throws {
         let folder = try TemporaryFolder()
         let hosts = folder.path + "/hosts"
         let lines = ["127.0.0.1", "127.0.0.2", "127.0.0.1", "::1", "2001:db8::1"].map { "\($0) several\n" }
         try lines.joined().write(toFile: hosts, atomically: true, encoding: .utf8)
-        let addresses = ["127.0.0.1", "127.0.0.2"] + (hasIPv6 ? ["[::1]"] : [])
+        let addresses = ["127.0.0.1", "127.0.0.2"] + (Self.hasIPv6 ? ["[::1]"] : [])
         let command = addresses.map { "nbdinfo --size nbd://\($0):$port" }.joined(separator: " && ")
         let result = try Program.tool("unshare").run(
             [
@@ -92,14 +95,14 @@ import Testing
         #expect(said.first?.hasPrefix("nbd://several:") ?? false)
     }
 
-    private var hasIPv6: Bool {
-        (try? String(contentsOfFile: "/proc/net/if_inet6", encoding: .utf8))?.contains(
+    private static var hasIPv6: Bool {
+        kernelFile("/proc/net/if_inet6")?.contains(
             "00000000000000000000000000000001")
             ?? false
     }
 
-    @Test func iPv6() throws {
-        guard hasIPv6 else { return }
+    @Test(.enabled(if: hasIPv6, "this machine has no IPv6"))
+    func iPv6() throws {
         let folder = try TemporaryFolder()
         let result = try Program.spindle.run(
             ["serve", "--listen", "tcp:[::1]:0", "--run", "nbdinfo --size \"$uri\"; echo $uri $port", "null:1M"],
@@ -126,7 +129,7 @@ import Testing
         return descriptor >= 0
     }
 
-    @Test(.enabled(if: hasVsock)) func vsock() throws {
+    @Test(.enabled(if: hasVsock, "this kernel has no vsock")) func vsock() throws {
         let folder = try TemporaryFolder()
         // Nobody else's, as ports below it are the system's and tests have processes of their own.
         let port = 1_000_000 + Int(getpid())

@@ -1,4 +1,5 @@
-// The manual pages, as make install makes them: read by mandoc, which complains of what other readers would stumble over.
+// The manual pages, as make install makes them: read by mandoc, which complains of what other readers would stumble
+// over.
 
 import Foundation
 import Support

@@ -1,4 +1,5 @@
-// The map of an image as clients see it, and that they copy no holes: nbdinfo, nbdcopy, nbdsh, qemu-img (NBD_CMD_BLOCK_STATUS).
+// The map of an image as clients see it, and that they copy no holes: nbdinfo, nbdcopy, nbdsh, qemu-img
+// (NBD_CMD_BLOCK_STATUS).
 
 import Foundation
 import Support

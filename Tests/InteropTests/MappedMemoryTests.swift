@@ -4,8 +4,9 @@ import Support
 import Testing
 
 @Suite(.serialized) struct MappedMemoryTests {
-    /// A file that was written in large pieces is in the page cache in large folios, where the file system has them, and one
-    /// fault brings a whole folio into the page table. A few bytes of each are asked for, never at the same place in it.
+    /// A file that was written in large pieces is in the page cache in large folios, where the file system has them,
+    /// and one fault brings a whole folio into the page table. A few bytes of each are asked for, never at the same
+    /// place in it.
     @Test func largeFoliosAreNotMoreMemory() throws {
         let folder = try TemporaryFolder(onDisk: true)
         let image = folder.path + "/disk.img"

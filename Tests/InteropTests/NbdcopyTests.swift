@@ -74,7 +74,8 @@ import Testing
         try folder.expectSame(zeroes, folder.path + "/copy")
     }
 
-    /// A file of an odd size is a drive of whole sectors: the tail reads as zeroes, and a write there makes the file whole.
+    /// A file of an odd size is a drive of whole sectors: the tail reads as zeroes, and a write there makes the file
+    /// whole.
     @Test(arguments: ["writeback", "none", "directsync"])
     func oddSizesAreWholeSectors(mode: String) throws {
         let folder = try TemporaryFolder(onDisk: true)

@@ -89,7 +89,7 @@ import Testing
         (
             ["memory:1s"],
             .memory { export in
-                export.description = "QEMU HARDDISK 2.5+, serial QM00001, 1 sectors"
+                export.description = "QEMU HARDDISK 2.5+, serial QM00001, 1 sector"
                 export.sizeBytes = 512
             }
         ),
@@ -147,7 +147,7 @@ import Testing
                 exports.map(\.description) == [
                     "QEMU HARDDISK 2.5+, serial QM00001, 2048 sectors",
                     "QEMU HARDDISK 2.5+, serial QM00002, 4096 sectors",
-                    "QEMU HARDDISK 2.5+, serial QM00003, 1 sectors",
+                    "QEMU HARDDISK 2.5+, serial QM00003, 1 sector",
                     "QEMU HARDDISK 2.5+, serial QM00004, 6291456 sectors",
                 ])
         }

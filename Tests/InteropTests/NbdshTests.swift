@@ -191,7 +191,8 @@ import Testing
         }
     }
 
-    /// A refused WRITE is answered once its payload has come: libnbd gives up on a server that answers while it still sends.
+    /// A refused WRITE is answered once its payload has come: libnbd gives up on a server that answers while it still
+    /// sends.
     @Test(arguments: Transport.allCases)
     func aLongWriteIsRefusedAfterItsPayload(transport: Transport) throws {
         let folder = try TemporaryFolder()

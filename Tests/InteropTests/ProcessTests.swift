@@ -75,7 +75,7 @@ import Testing
     /// A container or taskset may leave a server fewer processors than there are.
     @Test func thereIsALoopForEachProcessorThatMayBeUsed() throws {
         let folder = try TemporaryFolder()
-        let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
+        let status = try #require(kernelFile("/proc/self/status"))
         let allowed = try #require(status.split(separator: "\n").first { $0.hasPrefix("Cpus_allowed_list:") })
         let first = allowed.split(separator: "\t")[1].prefix { $0.isNumber }
         let one = ["-c", String(first), Program.spindle.path, "serve"]
@@ -98,7 +98,7 @@ import Testing
             ], in: folder)
         let process = try #require(Int32(result.text.dropLast()), "\(result.errors)")
         defer { kill(process, SIGKILL) }
-        try waitUntil("the server has ended") { kill(process, 0) != 0 }
+        try waitUntil("the server has ended") { hasEnded(process) }
         let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)
         #expect(!files.contains("s") && !files.contains("pid"), "\(files)")
     }

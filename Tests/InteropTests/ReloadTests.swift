@@ -25,15 +25,8 @@ struct ReloadTests {
     func liveSessions() throws {
         let folder = try TemporaryFolder()
         for name in ["same", "changed", "gone"] { _ = try folder.file(name + ".img", sizeBytes: 1 << 20) }
-        let text = """
-            [[export]]
-            image = "same.img"
-            [[export]]
-            image = "changed.img"
-            [[export]]
-            image = "gone.img"
-            """
-        let file = try write(text, in: folder)
+        let images = ["same", "changed", "gone"].map { "[[export]]\nimage = \"\($0).img\"" }
+        let file = try write(images.joined(separator: "\n"), in: folder)
         try serving(["--config", file], in: folder) { server in
             let next = """
                 # Lines move, which is no change.

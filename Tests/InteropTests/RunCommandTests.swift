@@ -144,17 +144,34 @@ import Testing
         #expect(program.errors.contains("it is killed"))
     }
 
-    /// The second signal is for the server.
-    @Test func aSecondSignal() throws {
+    /// The command was told to end; the second Ctrl-C is for the server.
+    @Test func aSecondInterrupt() throws {
         let folder = try TemporaryFolder()
         let program = try start(
             ["--shutdown-seconds", "60"], run: "trap 'touch told' TERM; \(Self.waitForTheServer)", in: folder)
-        kill(program.processIdentifier, SIGTERM)
+        kill(program.processIdentifier, SIGINT)
         try wait(for: "told", of: program, in: folder)
-        #expect(try program.stop(limitSeconds: 5) == 1)
-        #expect(program.errors.contains("stopped at once by a second signal"), "\(program.errors)")
+        try program.interruptUntilItEnds()
+        #expect(try program.stop(signal: 0) == 1)
+        #expect(program.errors.contains("stopped at once by a second SIGINT"), "\(program.errors)")
         #expect(
             try FileManager.default.contentsOfDirectory(atPath: folder.path).allSatisfy { !$0.hasPrefix("spindle-") })
+    }
+
+    /// Whoever ends the command may tell the server, too: the end has begun by then.
+    @Test func signalsAfterTheCommand() throws {
+        for round in 0..<20 {
+            let folder = try TemporaryFolder()
+            let program = try start([], run: "touch ready; exec sleep 60", in: folder)
+            let children = "/proc/\(program.processIdentifier)/task/\(program.processIdentifier)/children"
+            // Below env(1), which has become the server.
+            let command = try #require(
+                kernelFile(children).flatMap { Int32($0.filter { $0 != " " }) }, "\(round)")
+            kill(command, SIGTERM)
+            usleep(1000)
+            kill(program.processIdentifier, SIGTERM)
+            #expect(try program.stop() == 128 + SIGTERM, "round \(round): \(program.errors)")
+        }
     }
 
     /// Where the private socket's folder cannot be made, or its path is too long for a socket.

@@ -34,8 +34,8 @@ import Testing
         return pages
     }
 
-    /// What Linux 6.1 simulates: reallocation of bad sectors on writing, the write cache of the drive, no read-ahead, for
-    /// the control page a busy timeout that is not limited and 30 s for a self-test.
+    /// What Linux 6.1 simulates: reallocation of bad sectors on writing, the write cache of the drive, no read-ahead,
+    /// for the control page a busy timeout that is not limited and 30 s for a self-test.
     @Test(arguments: [
         (["memory:3G"], true), (["--device", "ide-hd,write-cache=off", "memory:3G"], false),
         (["--cache", "writethrough", "memory:3G"], false), (["--controller", "ich9-ahci", "memory:3G"], true),

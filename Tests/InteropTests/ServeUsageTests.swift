@@ -1,4 +1,5 @@
-// What `spindle serve` says to wrong input: the exit status, and a message that names the value and what would be right.
+// What `spindle serve` says to wrong input: the exit status, and a message that names the value and what would be
+// right.
 
 import Foundation
 import Support
@@ -28,12 +29,21 @@ import Testing
         ([], "there is nothing to serve; give an IMAGE or --config FILE"),
         (
             ["--config", "f", "--read-only"],
-            "--device, --cache and --read-only are for images given here, and there is none"
+            "--device, --cache, --read-only and --locking are for images given here, and there is none"
         ),
         (["--colour", "memory:1M"], "Unknown option '--colour'"),
-        (["--threads", "0", "memory:1M"], "--threads is 0; a number from 1 to 256 is needed"),
-        (["--threads", "257", "memory:1M"], "--threads is 257; a number from 1 to 256 is needed"),
-        (["--threads", "many", "memory:1M"], "The value 'many' is invalid for '--threads <threads>'"),
+        (
+            ["--threads", "0", "memory:1M"],
+            "The value '0' is invalid for '--threads <threads>': a number from 1 to 256 is needed"
+        ),
+        (
+            ["--threads", "257", "memory:1M"],
+            "The value '257' is invalid for '--threads <threads>': a number from 1 to 256 is needed"
+        ),
+        (
+            ["--threads", "many", "memory:1M"],
+            "The value 'many' is invalid for '--threads <threads>': a number from 1 to 256 is needed"
+        ),
         (["--threads"], "Missing value for '--threads <threads>'"),
         (
             ["--cache", "fast", "memory:1M"],
@@ -129,9 +139,10 @@ import Testing
         try expectFailure(
             1, "cannot open image '\(missing)': No such file or directory; \(hint)", [missing], in: folder)
         let needed = "a regular file or a block device is needed"
-        try expectFailure(1, "image '\(folder.path)' is a directory; \(needed)", [folder.path], in: folder)
+        let forEach = "dir:\(folder.path) is a drive for each file in it"
+        try expectFailure(1, "image '\(folder.path)' is a directory; \(needed); \(forEach)", [folder.path], in: folder)
         try expectFailure(
-            1, "image '\(folder.path)' is a directory; \(needed)", ["--read-only", folder.path], in: folder)
+            1, "image '\(folder.path)' is a directory; \(needed); \(forEach)", ["--read-only", folder.path], in: folder)
         try expectFailure(1, "image '/dev/zero' is a character device; \(needed)", ["/dev/zero"], in: folder)
         let pipe = folder.path + "/pipe"
         try run("mkfifo", [pipe], in: folder)

@@ -1,5 +1,5 @@
-// The end of a server when something goes wrong with it: images that cannot be flushed, flushes that hang, clients that do
-// not go.
+// The end of a server when something goes wrong with it: images that cannot be flushed, flushes that hang, clients that
+// do not go.
 
 import Foundation
 import Support
@@ -43,16 +43,65 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: folder.path + "/s"))
     }
 
-    /// A disk that does not answer keeps nobody from ending the server.
+    /// A disk that does not answer keeps nobody from ending the server: Ctrl-C, and a second later again.
     @Test func aFlushThatHangs() throws {
         let folder = try TemporaryFolder()
         let image = try folder.file("disk.img", sizeBytes: 1 << 20)
         let program = try start("write(2, \"flushing\", 8); for (;;) pause();", [image], in: folder)
-        kill(program.processIdentifier, SIGTERM)
+        kill(program.processIdentifier, SIGINT)
         try program.wait("to flush") { program.errors.contains("flushing") }
-        #expect(try program.stop(limitSeconds: 5) == 1)
-        #expect(program.errors.contains("stopped at once by a second signal"), "\(program.errors)")
+        // As long as it does not hear the second one it goes on; the first ones came too early.
+        try program.interruptUntilItEnds()
+        #expect(try program.stop(signal: 0, limitSeconds: 5) == 1)
+        #expect(program.errors.contains("stopped at once by a second SIGINT"), "\(program.errors)")
         #expect(!FileManager.default.fileExists(atPath: folder.path + "/pid"))
+    }
+
+    /// Whoever supervises a server may repeat itself, and a terminal that closes says SIGHUP and SIGTERM; a key that is
+    /// pressed twice at once is pressed once. None of that cuts the last flush short.
+    @Test(arguments: [[SIGTERM, SIGTERM], [SIGHUP, SIGTERM, SIGHUP], [SIGINT, SIGTERM], [SIGTERM, SIGINT]])
+    func signalsThatAreRepeated(signals: [Int32]) throws {
+        let folder = try TemporaryFolder()
+        let image = try folder.file("disk.img", sizeBytes: 1 << 20)
+        // The flush lasts until all signals were sent, and is seen to have ended.
+        let flush =
+            "write(2, \"flushing\", 8); while (access(\"\(folder.path)/go\", F_OK)) usleep(1000); return 0;"
+        let program = try start(flush, ["--sandbox", "off", image], in: folder)
+        kill(program.processIdentifier, signals[0])
+        try program.wait("to flush") { program.errors.contains("flushing") }
+        for signal in signals.dropFirst() {
+            kill(program.processIdentifier, signal)
+            try program.wait("to take signal \(signal)") { !isPending(signal, of: program.processIdentifier) }
+        }
+        _ = try folder.file("go", sizeBytes: 0)
+        #expect(try program.stop(signal: 0) == 0, "\(program.errors)")
+    }
+
+    /// timeout(1) signals its child and then its process group: the server gets SIGTERM twice within microseconds.
+    @Test func coreutilsTimeout() throws {
+        let folder = try TemporaryFolder()
+        let image = try folder.file("disk.img", sizeBytes: 1 << 20)
+        for round in 0..<40 {
+            let pid = folder.path + "/pid"
+            let program = try RunningProgram(
+                Program.tool("timeout"),
+                ["60", Program.spindle.path, "serve", "--listen", "unix:\(folder.path)/s", "--pid-file", pid, image],
+                in: folder)
+            try program.wait("to serve") { FileManager.default.fileExists(atPath: pid) }
+            // It passes a signal on as it sends its own.
+            #expect(try program.stop() == 0, "round \(round): \(program.errors)")
+        }
+    }
+
+    @Test func twoSignalsAMillisecondApart() throws {
+        let folder = try TemporaryFolder()
+        let image = try folder.file("disk.img", sizeBytes: 1 << 20)
+        for round in 0..<20 {
+            let server = try RunningServer([image], in: folder)
+            kill(server.processIdentifier, SIGTERM)
+            usleep(1000)
+            #expect(try server.stop() == 0, "round \(round): \(server.log)")
+        }
     }
 
     /// Clients have so long to take their last replies, and no longer.
@@ -94,4 +143,12 @@ import Testing
         try nbdsh([server.uri], script, in: folder)
         #expect(try server.stop(signal: 0) == 0, "\(server.log)")
     }
+}
+
+/// A signal was sent to a process, and it has not taken it yet (proc(5), `ShdPnd`); false when the process is gone.
+private func isPending(_ signal: Int32, of process: Int32) -> Bool {
+    let status = kernelFile("/proc/\(process)/status") ?? ""
+    let line = status.split(separator: "\n").first { $0.hasPrefix("ShdPnd:") }
+    let pending = UInt64(line?.split(separator: "\t").last ?? "", radix: 16) ?? 0
+    return pending >> (signal - 1) & 1 == 1
 }

@@ -6,9 +6,9 @@ import Testing
 
 /// Starts systemd-socket-activate.
 ///
-/// It closes every descriptor that it does not know, also the one by which Foundation's Process watches over its children,
-/// and which then waits for it with everything else; the program in between keeps that open. It is no shell: dash may say
-/// of a child that ends while a signal comes that the signal was its end.
+/// It closes every descriptor that it does not know, also the one by which Foundation's Process watches over its
+/// children, and which then waits for it with everything else; the program in between keeps that open. It is no shell:
+/// dash may say of a child that ends while a signal comes that the signal was its end.
 func socketActivate(_ arguments: [String], in folder: TemporaryFolder) throws -> RunningProgram {
     let script = """
         import signal, subprocess, sys
@@ -50,7 +50,8 @@ func socketActivate(_ arguments: [String], in folder: TemporaryFolder) throws ->
         "nbd+unix:///memory?socket=\(folder.path)/\(socket)"
     }
 
-    /// What a server says when it serves is where: the addresses of the passed sockets, of which the last is waited for.
+    /// What a server says when it serves is where: the addresses of the passed sockets, of which the last is waited
+    /// for.
     private func announced(
         _ program: RunningProgram, until last: String, in folder: TemporaryFolder
     ) throws -> [String] {

@@ -29,33 +29,29 @@ import Testing
     /// A server of one connection, on a socket whose other end is the test's.
     private func start(
         _ arguments: [String], outputToo: Bool = false, in folder: TemporaryFolder
-    ) throws -> (process: Process, client: FileHandle, errors: String) {
+    ) throws -> (process: BoundProcess, client: FileHandle, errors: String) {
         var ends: [Int32] = [0, 0]
         try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &ends) == 0)
         let errors = folder.path + "/errors"
         try Data().write(to: URL(fileURLWithPath: errors))
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: Program.spindle.path)
-        process.arguments = ["serve", "--listen", "stdin"] + arguments
         let server = FileHandle(fileDescriptor: ends[1], closeOnDealloc: true)
-        process.standardInput = server
         // As inetd does.
-        process.standardOutput = outputToo ? server : FileHandle.nullDevice
-        process.standardError = outputToo ? server : try FileHandle(forWritingTo: URL(fileURLWithPath: errors))
-        try process.run()
+        let output = outputToo ? server : FileHandle.nullDevice
+        let log = outputToo ? server : try FileHandle(forWritingTo: URL(fileURLWithPath: errors))
+        let process = try withExtendedLifetime((output, log)) {
+            try BoundProcess(
+                Program.spindle.path, ["serve", "--listen", "stdin"] + arguments, input: server.fileDescriptor,
+                output: output.fileDescriptor, errors: log.fileDescriptor)
+        }
         return (process, FileHandle(fileDescriptor: ends[0], closeOnDealloc: true), errors)
     }
 
-    private func end(of process: Process) throws -> Int32 {
-        let deadline = Date(timeIntervalSinceNow: 15)
-        while process.isRunning {
-            guard Date() < deadline else {
-                kill(process.processIdentifier, SIGKILL)
-                throw ProgramFailure("the server did not end")
-            }
-            usleep(2000)
+    private func end(of process: BoundProcess) throws -> Int32 {
+        guard let status = process.waitForEnd(limitSeconds: 15) else {
+            process.end()
+            throw ProgramFailure("the server did not end")
         }
-        return process.terminationStatus
+        return status
     }
 
     private static let greeting = Array("NBDMAGICIHAVEOPT".utf8) + [0, 3]
@@ -89,6 +85,19 @@ import Testing
         kill(process.processIdentifier, SIGTERM)
         #expect(try client.readToEnd() ?? Data() == Data())
         #expect(try end(of: process) == 0, "\((try? String(contentsOfFile: errors, encoding: .utf8)) ?? "")")
+    }
+
+    /// A parent that ends closes its socket, and then the kernel or a supervisor sends SIGTERM.
+    @Test func aSignalAfterTheClientHasLeft() throws {
+        for round in 0..<20 {
+            let (process, client, errors) = try start(["null:1M"], in: try TemporaryFolder())
+            #expect([UInt8](try client.read(upToCount: 18) ?? Data()) == Self.greeting)
+            try client.close()
+            usleep(UInt32(round * 50))
+            kill(process.processIdentifier, SIGTERM)
+            let status = try end(of: process)
+            #expect(status == 0, "round \(round): \((try? String(contentsOfFile: errors, encoding: .utf8)) ?? "")")
+        }
     }
 
     @Test func whatIsNoConnection() throws {

@@ -1,5 +1,5 @@
-// TLS between the server and what others wrote: libnbd's tools, qemu-img and nbd-client, with the keys that `spindle tls-keys`
-// makes.
+// TLS between the server and what others wrote: libnbd's tools, qemu-img and nbd-client, with the keys that `spindle
+// tls-keys` makes.
 
 import Foundation
 import Support

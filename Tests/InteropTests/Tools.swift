@@ -19,6 +19,14 @@ func run(
     return result.text
 }
 
+/// Runs an installed tool that may fail: for what is tried again until it succeeds, as in a wait.
+///
+/// - Returns: its standard output; nil if it failed.
+func attempt(_ tool: String, _ arguments: [String], in folder: TemporaryFolder) throws -> String? {
+    let result = try Program.tool(tool).run(arguments, in: folder)
+    return result.status == 0 ? result.text : nil
+}
+
 /// Runs an installed tool that has to fail.
 ///
 /// - Returns: its standard error.
@@ -34,8 +42,8 @@ func runFailing(
 
 /// Runs a script in nbdsh, libnbd's Python shell, which fails with its first failed assertion.
 ///
-/// The script finds the URIs of the exports in `uri`, a handle in `h`, and `refused(name, call)`, which asserts that the
-/// server answers a call with the error of that name.
+/// The script finds the URIs of the exports in `uri`, a handle in `h`, and `refused(name, call)`, which asserts that
+/// the server answers a call with the error of that name.
 @discardableResult
 func nbdsh(
     _ uris: [String], _ script: String, in folder: TemporaryFolder, limitSeconds: Double = 60,

@@ -1,5 +1,5 @@
-// Requests that are on no sector boundaries, from clients that were told no minimum block size, and clients that write to
-// the same sectors.
+// Requests that are on no sector boundaries, from clients that were told no minimum block size, and clients that write
+// to the same sectors.
 
 import Support
 import Testing

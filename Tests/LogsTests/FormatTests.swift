@@ -1,4 +1,4 @@
-// What lines look like: read back by parsers that know nothing of how they are made.
+// The form of lines: read back by parsers that know nothing of how they are made.
 
 import Foundation
 import Glibc
@@ -85,7 +85,18 @@ import Testing
         }
     }
 
-    // What is too long is cut inside of its value: the line is still one that parsers read.
+    // What does not fit a line any more is left out, as a whole.
+    @Test(arguments: [LogFormat.text, .json, .journal])
+    func aLineHasALimit(format: LogFormat) {
+        let value = String(repeating: "x", count: 600)
+        let fields = (0..<10).map { ("field\($0)", Logger.MetadataValue.string(value)) }
+        let line = LogEntry(
+            level: .error, message: "full", fields: Logger.Metadata(uniqueKeysWithValues: fields)
+        ).line(format)
+        #expect((3600...4096).contains(line.count), "\(line.count)")
+    }
+
+    // A text that is too long is cut inside of its value: the line is still one that parsers read.
     @Test func whatIsTooLongIsCut() throws {
         let value = String(repeating: "\"\u{1B}", count: 5000)
         let fields: Logger.Metadata = [

@@ -78,7 +78,7 @@ private final class Limit {
         #expect(limit.admits(entry(client: "[2001:db8::1]:1"), at: 0))
         #expect(limit.admits(entry("TLS failed", client: "10.0.0.1:1"), at: 0))
         #expect(limit.admits(entry(client: "10.0.0.1:1", export: "disk"), at: 0))
-        // What has no client is counted, too: a system that is out of descriptors, say.
+        // An event without a client is counted, too: a system that is out of descriptors, say.
         #expect(admitted(100, of: limit, at: 0) { _ in entry("cannot accept a connection", client: nil) } == 5)
     }
 

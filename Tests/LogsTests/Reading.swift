@@ -3,6 +3,7 @@
 import Foundation
 import Glibc
 import Logging
+import Support
 import Testing
 
 @testable import Logs
@@ -47,8 +48,8 @@ final class LogPipe {
     }
 }
 
-/// What a reader of logfmt finds in a line: keys and values; a value is in quotation marks with escapes as JSON has them, or
-/// goes on to the next space.
+/// What a reader of logfmt finds in a line: keys and values; a value is in quotation marks with escapes as JSON has
+/// them, or goes on to the next space.
 func parseLogfmt(_ line: String) throws -> [String: String] {
     let pair = try Regex(#"([a-z_]+)=(?:"((?:[^"\\]|\\["\\nrt]|\\u[0-9a-f]{4})*)"|([^\s"=\\]+))(?: |$)"#)
     var fields: [String: String] = [:]
@@ -91,20 +92,10 @@ private func unescaped(_ text: Substring) throws -> String {
 
 /// What Python prints for a program that is given some input.
 func python(_ program: String, input: [String]) throws -> [String] {
-    let stem = FileManager.default.temporaryDirectory.path + "/spindle-logs-" + UUID().uuidString
-    defer { for suffix in [".in", ".out"] { try? FileManager.default.removeItem(atPath: stem + suffix) } }
-    try Data(input.map { $0 + "\n" }.joined().utf8).write(to: URL(fileURLWithPath: stem + ".in"))
-    try Data().write(to: URL(fileURLWithPath: stem + ".out"))
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
-    process.arguments = ["-c", program]
-    process.standardInput = try FileHandle(forReadingFrom: URL(fileURLWithPath: stem + ".in"))
-    process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: stem + ".out"))
-    try process.run()
-    process.waitUntilExit()
-    #expect(process.terminationStatus == 0)
-    let output = try String(contentsOfFile: stem + ".out", encoding: .utf8)
-    return output.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
+    let result = try Program.tool("python3").run(
+        ["-c", program], input: Array(input.map { $0 + "\n" }.joined().utf8), in: TemporaryFolder())
+    #expect(result.status == 0, "\(result.errors)")
+    return result.text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
 }
 
 /// Strings that a client could choose to spoil a log.

@@ -1,5 +1,5 @@
-// Extended headers (NBD protocol, extension EXTENDED_HEADERS): the option, and requests of 32 bytes. Numbers in the comments
-// are those of the project's conformance checklist.
+// Extended headers (NBD protocol, extension EXTENDED_HEADERS): the option, and requests of 32 bytes. Numbers in the
+// comments are those of the project's conformance checklist.
 
 import NBD
 import Seeded
@@ -7,7 +7,8 @@ import Testing
 
 // MARK: The option
 
-/// 171, 173: ACK, as often as it is asked for, with or without structured replies before; these not any more afterwards.
+/// 171, 173: ACK, as often as it is asked for, with or without structured replies before; these not any more
+/// afterwards.
 @Test func extendedHeadersOption() {
     #expect(
         replies(to: option(8), option(11), option(11), option(8), option(11), exports: exports).map(\.type)
@@ -86,8 +87,8 @@ private func request(
     #expect(judge(request(0), parameters()) == .close(.magic(0x21e4_1c71, expected: 0x2560_9513)))
 }
 
-/// 174: the flag says that there is a payload, whatever the command; only WRITE and BLOCK_STATUS may have it. A WRITE has
-/// its payload even if it does not say so, which QEMU's client relies on.
+/// 174: the flag says that there is a payload, whatever the command; only WRITE and BLOCK_STATUS may have it. A WRITE
+/// has its payload even if it does not say so, which QEMU's client relies on.
 @Test func payloadsOfExtendedRequests() {
     for type in 0...20 as ClosedRange<UInt16> where type != 2 {
         #expect(request(type).payloadBytes == (type == 1 ? 512 : 0))

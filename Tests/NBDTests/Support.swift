@@ -1,5 +1,5 @@
-// What the tests of this folder share: bytes typed as in the document, a client's side of the handshake, and a reader of
-// option replies that knows nothing of the encoder under test.
+// What the tests of this folder share: bytes typed as in the document, a client's side of the handshake, and a reader
+// of option replies that knows nothing of the encoder under test.
 
 import NBD
 import Testing

@@ -1,5 +1,5 @@
-// STARTTLS and the three modes of a server (NBD protocol, "TLS support"). Numbers in the comments are those of the project's
-// conformance checklist.
+// STARTTLS and the three modes of a server (NBD protocol, "TLS support"). Numbers in the comments are those of the
+// project's conformance checklist.
 
 import NBD
 import Testing
@@ -27,7 +27,8 @@ private func types(_ options: [UInt8]..., tls: TLSPolicy) -> [UInt32] {
     replies(to: options.flatMap { $0 }, exports: mixed, tls: tls).map(\.type)
 }
 
-/// 79, 80: an export that wants TLS is opened by nobody else; the others, and names that there are not, are answered as ever.
+/// 79, 80: an export that wants TLS is opened by nobody else; the others, and names that there are not, are answered as
+/// ever.
 @Test func exportsThatWantTLS() {
     for number in [6, 7] as [UInt32] {
         #expect(types(option(number, infoData("archive")), tls: .optional) == [tlsRequired])

@@ -1,4 +1,4 @@
-// Pages of SCSI data, byte for byte those that Linux 6.1 gave, and the names by which they are asked for.
+// Pages of SCSI data, byte for byte those that Linux 6.1 gave, and their names in reports.
 
 import Reports
 import SCSI

@@ -1,4 +1,4 @@
-// What hdparm 9.65 and lshw 02.19 printed in the guest, and the formats of our own.
+// The output of hdparm 9.65 and lshw 02.19 in the guest, and the formats of our own.
 
 import ATA
 import Foundation

@@ -1,6 +1,7 @@
 // Registers to sense data, row by row.
 
 import ATA
+import Blocks
 import SCSI
 import Testing
 
@@ -47,7 +48,7 @@ struct ErrorTranslationTests {
         var result = TaskfileResult(Taskfile(command: 0), status: row.status, error: row.error)
         #expect(codes(result) == row.sense)
         // An unreadable sector changes nothing about that.
-        result.mediaError = .unrecovered
+        result.blockFailure = .unrecovered
         #expect(codes(result) == row.sense)
         #expect(!result.succeeded)
     }
@@ -55,9 +56,9 @@ struct ErrorTranslationTests {
     @Test("knows what the registers cannot say")
     func mediaErrors() {
         var result = TaskfileResult(Taskfile(command: 0), status: 0x41, error: 0x04)
-        result.mediaError = .noSpace
+        result.blockFailure = .noSpace
         #expect(codes(result) == [0x07, 0x27, 0x07])
-        result.mediaError = .writeProtected
+        result.blockFailure = .writeProtected
         #expect(codes(result) == [0x07, 0x27, 0x00])
     }
 
@@ -99,7 +100,7 @@ struct FailedCommandTests {
             let read = CommandDescriptorBlock.read16(logicalBlockAddress: lba, transferLength: count)
             for done in [0, 1, count - 1] {
                 let response = initiator.send(read, length: Int(count) * 512) { _ in
-                    .failed(.unrecovered, afterSectors: done)
+                    .failed(.unrecovered, afterBytes: UInt64(done) * 512)
                 }
                 #expect(response.senseCodes == [0x0B, 0x00, 0x00])
                 #expect(response.sense?.information == lba + UInt64(done))
@@ -108,8 +109,8 @@ struct FailedCommandTests {
         }
     }
 
-    @Test("without an address have no information", arguments: [MediaError.unrecovered, .noSpace, .writeProtected])
-    func noInformation(_ error: MediaError) {
+    @Test("without an address have no information", arguments: [BlockFailure.unrecovered, .noSpace, .writeProtected])
+    func noInformation(_ error: BlockFailure) {
         var initiator = Initiator()
         let flush = initiator.send(.synchronizeCache10()) { _ in .failed(error) }
         #expect(flush.status == .checkCondition)

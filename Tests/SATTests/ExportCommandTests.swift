@@ -1,4 +1,4 @@
-// What only exports may send: PRE-FETCH and GET LBA STATUS. And drives at the ends of the range of sizes.
+// Commands that only exports may send: PRE-FETCH and GET LBA STATUS. And drives at the ends of the range of sizes.
 
 import ATA
 import SAT

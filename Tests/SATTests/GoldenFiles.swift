@@ -1,4 +1,4 @@
-// What QEMU 7.2's drives showed through a Debian guest with Linux 6.1, as files.
+// QEMU 7.2's drives as a Debian guest with Linux 6.1 saw them, as files.
 
 import Foundation
 

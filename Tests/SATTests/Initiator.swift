@@ -1,6 +1,7 @@
 // A drive, the layer above it and someone who sends commands, with a medium that the test plays.
 
 import ATA
+import Blocks
 import SAT
 import SCSI
 
@@ -11,12 +12,12 @@ struct Response {
     /// The data that the command transferred to the initiator, or those it was sent.
     var data: [UInt8]
     /// What the medium was asked for, in order.
-    var steps: [SATStep]
+    var steps: [TranslationLayer.Step]
 
     /// The operations among the steps.
-    var operations: [MediaOperation] {
+    var operations: [BlockRequest] {
         steps.compactMap { step in
-            if case .medium(let operation, _, _, _) = step { operation } else { nil }
+            if case .blocks(let operation, _, _, _) = step { operation } else { nil }
         }
     }
 
@@ -64,17 +65,17 @@ struct Initiator {
     ///   - perform: what becomes of each operation.
     mutating func send(
         _ cdb: CommandDescriptorBlock, data: [UInt8] = [], length: Int? = nil, origin: Origin = .user,
-        perform: (MediaOperation) -> MediaOutcome
+        perform: (BlockRequest) -> BlockOutcome
     ) -> Response {
         var buffer = data + [UInt8](repeating: 0, count: max(0, (length ?? 0) - data.count))
         var command = SCSICommandInProgress(cdb: cdb, transferLength: UInt32(buffer.count), origin: origin)
-        var steps: [SATStep] = []
+        var steps: [TranslationLayer.Step] = []
         var span = buffer.mutableSpan
         var bytes = span.mutableBytes
         var step = layer.begin(&command, drive: &drive, data: &bytes)
         while true {
             switch step {
-            case .medium(let operation, _, _, _):
+            case .blocks(let operation, _, _, _):
                 steps.append(step)
                 step = layer.resume(&command, drive: &drive, outcome: perform(operation), data: &bytes)
             case .lbaStatus:

@@ -26,6 +26,22 @@ struct ModeSelectTests {
         #expect(!initiator.layer.identifyData.writeCacheEnabled)
     }
 
+    @Test("what was selected stays when the drive grows, and the layer knows its size")
+    func growth() {
+        var initiator = Initiator()
+        let descriptorSense: [UInt8] = [0x0A, 0x0A, 0x06, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0, 30]
+        for page in [Self.cachingOff, descriptorSense] {
+            #expect(initiator.send(Self.select6(4 + page.count), data: [0, 0, 0, 0] + page).status == .good)
+        }
+        initiator.drive.resize(toSectors: 1 << 33)
+        initiator.layer.revalidate(&initiator.drive)
+        #expect(!initiator.drive.writeCacheEnabled && !initiator.layer.identifyData.writeCacheEnabled)
+        #expect(initiator.layer.descriptorSense)
+        // READ CAPACITY (16): the last sector.
+        let capacity = initiator.send([0x9E, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0], length: 32)
+        #expect(capacity.data.prefix(8) == [0, 0, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF])
+    }
+
     @Test("leaves all as it is when the drive fails to")
     func failure() {
         var initiator = Initiator()

@@ -32,6 +32,17 @@ struct PassThroughTests {
         #expect(response.data.count == 1024)
     }
 
+    @Test("does not choose the drive", arguments: Controller.allCases)
+    func deviceSelect(controller: Controller) {
+        // CHECK POWER MODE with CK_COND: the registers come back as the drive has left them.
+        let registers = [UInt8(0x40), 0x50].map { device in
+            var initiator = Initiator(controller: controller)
+            let cdb: CommandDescriptorBlock = [0x85, 0x06, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, device, 0xE5, 0]
+            return initiator.send(cdb, length: 0).sense?.ataStatusReturn
+        }
+        #expect(registers[0] != nil && registers[0] == registers[1])
+    }
+
     @Test("that the layer has to know about is refused, with the byte")
     func forbidden() {
         let forbidden: [(CommandDescriptorBlock, UInt16)] = [
@@ -85,7 +96,7 @@ struct PassThroughTests {
         var initiator = Initiator()
         let write = initiator.send(Self.command(0x30, protocol: 5, count: 2, lba: 9), length: 1024)
         #expect(
-            write.steps == [.medium(.write(lba: 9, count: 2), dataOffset: 0, zeroes: false, mayDeallocate: false)])
+            write.steps == [.blocks(.write(lba: 9, count: 2), dataOffset: 0, zeroes: false, mayDeallocate: false)])
         let list: [UInt8] = [5, 0, 0, 0, 0, 0, 7, 0] + [UInt8](repeating: 0, count: 504)
         let trim = initiator.send(Self.command(0x06, protocol: 6, direction: 0, feature: 1), data: list)
         #expect(trim.operations == [.discard(lba: 5, count: 7)])

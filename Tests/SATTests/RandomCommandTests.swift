@@ -1,6 +1,7 @@
 // Any bytes as a command: each gets a defined answer, nothing traps, and the medium is only asked for what it has.
 
 import ATA
+import Blocks
 import SAT
 import SCSI
 import Seeded
@@ -19,11 +20,11 @@ struct RandomCommandTests {
                 let command = Self.command(code, &random)
                 let length = [0, 1, 8, 24, 252, 512, 513, 4096].randomElement(using: &random)!
                 let data = (0..<length).map { _ in UInt8.random(in: 0...255, using: &random) & 0x5F }
-                let failure = [nil, nil, nil, MediaError.unrecovered, .noSpace, .writeProtected]
+                let failure = [nil, nil, nil, BlockFailure.unrecovered, .noSpace, .writeProtected]
                     .randomElement(using: &random)!
                 let response = initiator.send(command, data: data, origin: origin) { operation in
                     if !Self.isInside(operation, 1 << 24 + 5) { Issue.record("\(operation), seed \(seed)") }
-                    return failure.map { MediaOutcome.failed($0) } ?? .done
+                    return failure.map { BlockOutcome.failed($0) } ?? .done
                 }
                 let comment: Comment = "seed \(seed), round \(round), operation code \(code)"
                 #expect((response.status == .good) == (response.sense == nil), comment)
@@ -45,7 +46,7 @@ struct RandomCommandTests {
         return CommandDescriptorBlock(bytes)
     }
 
-    private static func isInside(_ operation: MediaOperation, _ sectors: UInt64) -> Bool {
+    private static func isInside(_ operation: BlockRequest, _ sectors: UInt64) -> Bool {
         switch operation {
         case .flush: true
         case .read(let lba, let count), .write(let lba, let count), .discard(let lba, let count),
@@ -55,14 +56,14 @@ struct RandomCommandTests {
     }
 
     /// Data stay in the buffer.
-    private static func check(_ steps: [SATStep], length: Int, _ comment: Comment) {
+    private static func check(_ steps: [TranslationLayer.Step], length: Int, _ comment: Comment) {
         for step in steps {
             switch step {
-            case .medium(.read(_, let count), let offset, false, false),
-                .medium(.write(_, let count), let offset, false, false):
+            case .blocks(.read(_, let count), let offset, false, false),
+                .blocks(.write(_, let count), let offset, false, false):
                 #expect(Int(offset) + Int(count) * 512 <= length, comment)
-            case .medium(.write, 0, true, _), .medium(.flush, 0, false, false), .medium(.discard, 0, false, false),
-                .medium(.prefetch, 0, false, false), .lbaStatus:
+            case .blocks(.write, 0, true, _), .blocks(.flush, 0, false, false), .blocks(.discard, 0, false, false),
+                .blocks(.prefetch, 0, false, false), .lbaStatus:
                 break
             default:
                 Issue.record("\(step), \(comment)")
@@ -87,7 +88,7 @@ struct RandomCommandTests {
             let command = Self.transfer(isWrite, first, count, &random)
             var received = payload
             let response = initiator.send(command, data: payload)
-            for case .medium(let operation, let offset, false, false) in response.steps {
+            for case .blocks(let operation, let offset, false, false) in response.steps {
                 Self.perform(operation, &medium, &received, Int(offset))
             }
             #expect(response.status == .good, "seed \(seed), round \(round)")
@@ -115,7 +116,7 @@ struct RandomCommandTests {
     }
 
     private static func perform(
-        _ operation: MediaOperation, _ medium: inout [UInt8], _ data: inout [UInt8], _ offset: Int
+        _ operation: BlockRequest, _ medium: inout [UInt8], _ data: inout [UInt8], _ offset: Int
     ) {
         switch operation {
         case .read(let lba, let count):

@@ -31,7 +31,7 @@ struct ProbeCommand {
     }
 }
 
-/// What sg_raw printed for a command.
+/// sg_raw's output for a command.
 struct ProbeAnswer {
     var name: String
     var isGood = false

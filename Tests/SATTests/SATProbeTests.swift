@@ -1,6 +1,7 @@
 // The whole probe session, command by command.
 
 import ATA
+import Blocks
 import SAT
 import SCSI
 import Testing
@@ -42,7 +43,7 @@ struct SATProbeTests {
     }
 
     /// Input/output errors below the drive.
-    private static func failingMedium(_ operation: MediaOperation) -> MediaOutcome {
+    private static func failingMedium(_ operation: BlockRequest) -> BlockOutcome {
         switch operation {
         case .read(let lba, let count) where lba <= 4096 && 4096 < lba + UInt64(count): .failed(.unrecovered)
         case .write(let lba, let count) where lba <= 8192 && 8192 < lba + UInt64(count): .failed(.unrecovered)

@@ -27,7 +27,7 @@ struct WriteSameTests {
         let step = initiator.layer.begin(&command, drive: &initiator.drive, data: &bytes)
         #expect(
             step
-                == .medium(.discard(lba: 0x10_0000, count: 131_072), dataOffset: 0, zeroes: false, mayDeallocate: false)
+                == .blocks(.discard(lba: 0x10_0000, count: 131_072), dataOffset: 0, zeroes: false, mayDeallocate: false)
         )
         let entries: [UInt8] =
             [0x00, 0x00, 0x10, 0, 0, 0, 0xFF, 0xFF]
@@ -66,8 +66,8 @@ struct WriteSameTests {
         #expect(response.status == .good)
         #expect(
             response.steps == [
-                .medium(.write(lba: 100, count: 65_535), dataOffset: 0, zeroes: true, mayDeallocate: mayUnmap),
-                .medium(.write(lba: 65_635, count: 300), dataOffset: 0, zeroes: true, mayDeallocate: mayUnmap),
+                .blocks(.write(lba: 100, count: 65_535), dataOffset: 0, zeroes: true, mayDeallocate: mayUnmap),
+                .blocks(.write(lba: 65_635, count: 300), dataOffset: 0, zeroes: true, mayDeallocate: mayUnmap),
             ])
         #expect(initiator.send(Self.zeroes(0, 1, mayUnmap: mayUnmap)).senseCodes == [0x05, 0x20, 0x00])
     }
@@ -137,11 +137,11 @@ struct WriteSameTests {
         #expect(medium == model, "seed \(seed)")
     }
 
-    private static func apply(_ step: SATStep, to medium: inout [Sector]) {
+    private static func apply(_ step: TranslationLayer.Step, to medium: inout [Sector]) {
         switch step {
-        case .medium(.discard(let lba, let count), _, false, false):
+        case .blocks(.discard(let lba, let count), _, false, false):
             fill(&medium, lba, count, .discarded)
-        case .medium(.write(let lba, let count), 0, true, let mayDeallocate):
+        case .blocks(.write(let lba, let count), 0, true, let mayDeallocate):
             fill(&medium, lba, count, mayDeallocate ? .perhapsHole : .zeroes)
         default:
             Issue.record("not a step of WRITE SAME: \(step)")

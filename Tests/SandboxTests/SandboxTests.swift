@@ -7,7 +7,7 @@ import Testing
 @Suite struct SandboxTests {
     private static let isRoot = geteuid() == 0
 
-    /// What an attempt comes to.
+    /// The result of an attempt.
     private enum Outcome: Equatable {
         case said(String)
         case killed
@@ -40,8 +40,10 @@ import Testing
     }
 
     @Test(arguments: [
-        "nothing", "open an image", "read a configuration", "list images", "remove a socket", "thread", "sockets",
+        "nothing", "open an image", "read a configuration", "list images", "remove a socket", "thread",
+        "accept a client", "answer a client", "tell the manager",
         "inotify", "epoll", "random", "time", "write",
+        "terminal", "name of a thread",
     ])
     func whatServingTakesIsPossible(_ name: String) throws {
         #expect(try attempt(name) == .said("done"))
@@ -67,20 +69,52 @@ import Testing
         "mount", "umount", "open_tree", "pivot_root", "chroot", "unshare", "setns", "bpf", "perf_event_open",
         "userfaultfd", "keyctl", "init_module", "kexec_load", "reboot", "open_by_handle_at", "memfd_create",
         "another ring",
-        "type on the terminal", "undo no_new_privs", "raise a limit", "posix_spawn",
+        "raise a limit", "posix_spawn",
     ])
     func whatIsForbiddenEndsTheProcess(_ name: String) throws {
         #expect(try attempt(name) == .killed)
     }
 
-    /// What libraries try, and do without.
+    /// Calls that libraries try, and can do without.
     @Test(arguments: [
-        ("clone3", ENOSYS), ("call of a newer kernel", ENOSYS), ("packet socket", EAFNOSUPPORT),
-        ("netlink socket", EAFNOSUPPORT), ("connect", EACCES), ("executable memory", EACCES),
+        ("clone3", ENOSYS), ("call of a newer kernel", ENOSYS), ("executable memory", EACCES),
         ("make memory executable", EACCES),
+        // getnameinfo(3)'s question for an interface's name is one of the unknown requests (SIOCGIFNAME).
+        ("type on the terminal", ENOTTY), ("unknown request", ENOTTY), ("undo no_new_privs", EINVAL),
     ])
     func whatLibrariesTryIsRefused(_ name: String, _ code: Int32) throws {
         #expect(try attempt(name) == .said(String(cString: strerror(code))))
+    }
+
+    /// Nothing goes to anybody but clients and the service manager.
+    @Test(arguments: [
+        "packet socket", "netlink socket", "TCP socket", "UDP socket", "Unix socket", "vsock socket", "pair of sockets",
+        "connect", "bind", "listen", "fast open by sendto", "fast open by sendmsg", "fast open without an address",
+        "many messages", "another's datagram by sendto", "another's datagram by sendmsg", "the manager by sendmsg",
+        "a second number", "a chosen number", "take a descriptor",
+    ])
+    func thereIsNoWayOutBySockets(_ name: String) throws {
+        #expect(try attempt(name) == .said("Permission denied"))
+    }
+
+    @Test func aSocketForDatagramsHasOneNumber() throws {
+        #expect(try attempt("a second number by fcntl") == .said("Invalid argument"))
+    }
+
+    /// The attempts above are possible as such, so that it is the sandbox which stops them.
+    @Test(arguments: [
+        "TCP socket", "UDP socket", "Unix socket", "another's datagram by sendto", "another's datagram by sendmsg",
+        "the manager by sendmsg", "a second number", "a second number by fcntl", "pair of sockets",
+    ])
+    func withoutASandboxThereAreWaysOut(_ name: String) throws {
+        #expect(try attempt(name, mode: "off") == .said("done"))
+    }
+
+    /// With the data begins a connection, which nobody takes there.
+    @Test(arguments: ["fast open by sendto", "fast open by sendmsg"])
+    func withoutASandboxAListenerConnects(_ name: String) throws {
+        #expect(
+            try [.said("Connection refused"), .said("Operation now in progress")].contains(attempt(name, mode: "off")))
     }
 
     #if arch(x86_64)

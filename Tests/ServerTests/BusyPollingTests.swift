@@ -2,6 +2,7 @@
 
 import Testing
 
+@testable import Loop
 @testable import Server
 
 @Suite struct BusyPollingTests {

@@ -1,11 +1,12 @@
 // READs that are sent from the page cache: always the file's bytes, whatever becomes of the file meanwhile.
 
+import Backends
 import Foundation
-import Media
 import Seeded
 import Support
 import Testing
 
+@testable import Loop
 @testable import Server
 
 @Suite struct CachedReadTests {
@@ -43,9 +44,9 @@ import Testing
         let size = 1_000_000
         var model = pattern(size, seed)
         let path = try folder.file("disk.img", sizeBytes: UInt64(size), beginning: model)
-        let medium = try Medium(path: path, cache: .writeback, readOnly: false)
-        defer { medium.close() }
-        let loops = try RunningLoops(medium, loops: 2, in: folder)
+        let backend = try Backend(path: path, cache: .writeback, readOnly: false)
+        defer { backend.close() }
+        let loops = try RunningLoops(backend, loops: 2, in: folder)
         let clients = try (0..<2).map { _ in try Client(loops.path) }
         // The drive ends at a sector.
         let end = size / 512 * 512
@@ -72,9 +73,9 @@ import Testing
         let size = 1 << 20
         let content = pattern(size, 3)
         let path = try folder.file("disk.img", sizeBytes: UInt64(size), beginning: content)
-        let medium = try Medium(path: path, cache: .writeback, readOnly: false)
-        defer { medium.close() }
-        let loops = try RunningLoops(medium, in: folder)
+        let backend = try Backend(path: path, cache: .writeback, readOnly: false)
+        defer { backend.close() }
+        let loops = try RunningLoops(backend, in: folder)
         let client = try Client(loops.path)
         let start = 300_000 / 512 * 512
         try warm(client, at: start, content[start..<start + 200_000])
@@ -94,9 +95,9 @@ import Testing
         let size = 4 << 20
         let content = pattern(size, 4)
         let path = try folder.file("disk.img", sizeBytes: UInt64(size), beginning: content)
-        let medium = try Medium(path: path, cache: .writeback, readOnly: false)
-        defer { medium.close() }
-        let loops = try RunningLoops(medium, in: folder)
+        let backend = try Backend(path: path, cache: .writeback, readOnly: false)
+        defer { backend.close() }
+        let loops = try RunningLoops(backend, in: folder)
         let client = try Client(loops.path)
         let count = 1 << 20
         try warm(client, at: 0, content[..<count])
@@ -123,9 +124,9 @@ import Testing
     @Test func clientsThatDoNotRead() throws {
         let size = 4 << 20
         let path = try folder.file("disk.img", sizeBytes: UInt64(size), beginning: pattern(size, 5))
-        let medium = try Medium(path: path, cache: .writeback, readOnly: false)
-        defer { medium.close() }
-        let loops = try RunningLoops(medium, loops: 2, in: folder)
+        let backend = try Backend(path: path, cache: .writeback, readOnly: false)
+        defer { backend.close() }
+        let loops = try RunningLoops(backend, loops: 2, in: folder)
         for _ in 0..<20 {
             let client = try Client(loops.path)
             for cookie in 0..<200 { try client.request(.read, at: 4096, 1 << 18, cookie: UInt64(cookie)) }
@@ -139,17 +140,15 @@ import Testing
         let size = 4 << 20
         let content = pattern(1 << 20, 6)
         let path = try folder.file("disk.img", sizeBytes: UInt64(size), beginning: content)
-        let medium = try Medium(path: path, cache: .writeback, readOnly: false)
-        defer { medium.close() }
-        #expect(medium.residentBytes(at: 4096, count: 1 << 19) != nil, "what was just written is in the page cache")
-        #expect(medium.isStored(at: 4096, count: 1 << 19))
-        #expect(!medium.isStored(at: 1 << 19, count: 1 << 20))
-        #expect(!medium.isStored(at: 2 << 20, count: 1 << 19))
+        let backend = try Backend(path: path, cache: .writeback, readOnly: false)
+        defer { backend.close() }
+        let cache = try #require(backend.pageCache)
+        #expect(cache.residentBytes(at: 4096, count: 1 << 19) != nil, "what was just written is in the page cache")
         let descriptor = open(path, O_RDWR)
         defer { close(descriptor) }
         #expect(fsync(descriptor) == 0 && posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED) == 0)
-        #expect(medium.residentBytes(at: 4096, count: 1 << 19) == nil, "the page cache was emptied")
-        #expect(medium.residentBytes(at: UInt64(size) - 4096, count: 8192) == nil)
-        #expect(medium.residentBytes(at: UInt64.max, count: 4096) == nil)
+        #expect(cache.residentBytes(at: 4096, count: 1 << 19) == nil, "the page cache was emptied")
+        #expect(cache.residentBytes(at: UInt64(size) - 4096, count: 8192) == nil)
+        #expect(cache.residentBytes(at: UInt64.max, count: 4096) == nil)
     }
 }

@@ -1,10 +1,11 @@
 // What an old connection had in flight does not land behind what a newer one does.
 
+import Backends
 import Foundation
-import Media
 import Support
 import Testing
 
+@testable import Loop
 @testable import Server
 
 @Suite struct FenceTests {
@@ -20,7 +21,8 @@ import Testing
         _ count: Int, _ limits: Limits = Limits(), _ change: (inout ServedExport) -> Void = { _ in }
     ) throws -> RunningLoops {
         try RunningLoops(
-            try Medium(memoryOfSize: 1 << 26, readOnly: false), loops: count, limits: limits, in: folder, export: change
+            try Backend(memoryOfSize: 1 << 26, readOnly: false), loops: count, limits: limits, in: folder,
+            export: change
         )
     }
 
@@ -45,7 +47,7 @@ import Testing
         // Nothing keeps a READ out of the gate.
         try after.request(.read, at: 0, 4096)
         try settle(loops)
-        _ = gate.leaveAlone()
+        _ = gate.leaveAlone(loop: 0)
         try settle(loops)
         #expect(try after.data(4096) == old, "the old write has come after the new connection's first request")
         try after.write(new, at: 0)
@@ -101,6 +103,74 @@ import Testing
         try? before.connection.send(Array(old.suffix(2048)))
         #expect(before.connection.isClosedByServer())
         #expect(try after.read(at: 0, 4096) == new)
+        #expect(try loops.stop())
+    }
+
+    /// A client that is slow, and alive, is not cut off because another one comes from the same address.
+    @Test func aSlowClientGoesOn() throws {
+        let loops = try loops(2)
+        let slow = try Client(try RawConnection(port: loops.port))
+        try slow.connection.send(Client.header(.write, at: 0, 4096) + old.prefix(4000))
+        try settle(loops)
+        let after = try Client(try RawConnection(port: loops.port))
+        try after.request(.read, at: 0, 512)
+        // For longer than anybody is waited for, a byte now and then.
+        for number in 4000..<4015 {
+            usleep(300_000)
+            try slow.connection.send([old[number]])
+        }
+        try slow.connection.send(Array(old[4015...]))
+        try slow.reply()
+        // It was not waited for as long as that.
+        #expect(try after.data(512) == [UInt8](repeating: 0, count: 512))
+        #expect(try after.read(at: 0, 4096) == old)
+        #expect(try loops.stop())
+    }
+
+    /// Nor is one that is there and does not take its replies.
+    @Test func aDeafClientOverTCPGoesOn() throws {
+        let loops = try loops(2)
+        let deaf = try Client(try RawConnection(port: loops.port))
+        for _ in 0..<8 { try deaf.request(.read, at: 1 << 20, 1 << 20) }
+        try deaf.write(old, at: 0)
+        try settle(loops)
+        let after = try Client(try RawConnection(port: loops.port))
+        #expect(try after.read(at: 0, 4096) == [UInt8](repeating: 0, count: 4096))
+        for _ in 0..<8 { _ = try deaf.data(1 << 20) }
+        try deaf.reply()
+        #expect(try after.read(at: 0, 4096) == old)
+        #expect(try loops.stop())
+    }
+
+    /// A connection that waits may end, and so may the one that is waited for: whoever is left is served.
+    @Test(arguments: [(false, false), (true, false), (true, true)]) func eitherMayEnd(tcp: Bool, resets: Bool) throws {
+        let loops = try loops(2)
+        func connect() throws -> Client { try tcp ? Client(try RawConnection(port: loops.port)) : Client(loops.path) }
+        func end(_ client: Client) { resets ? client.connection.reset() : client.connection.close() }
+        for isFirst in [true, false] {
+            let before = try connect()
+            try before.connection.send(Client.header(.write, at: 0, 4096) + old.prefix(2048))
+            try settle(loops)
+            let after = try connect()
+            try after.request(.read, at: 0, 4096)
+            try settle(loops)
+            end(isFirst ? before : after)
+            if isFirst {
+                #expect(try after.data(4096) == [UInt8](repeating: 0, count: 4096))
+                end(after)
+            } else {
+                try before.connection.send(Array(old.suffix(2048)))
+                try before.reply()
+                #expect(try before.read(at: 0, 4096) == old)
+                end(before)
+            }
+            try waitUntil("both have ended") { try loops.control.connections().isEmpty }
+            // Both of their slots.
+            let next = try (0..<2).map { _ in try connect() }
+            for client in next { #expect(try client.read(at: 8192, 512).count == 512) }
+            for client in next { client.connection.close() }
+            try waitUntil("they have ended") { try loops.control.connections().isEmpty }
+        }
         #expect(try loops.stop())
     }
 

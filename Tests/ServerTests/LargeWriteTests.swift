@@ -1,24 +1,25 @@
-// Large WRITEs, whose payload goes from a TCP socket through a pipe into the file: what was written is what is there, whatever
-// the client does in the middle, as it is over a Unix socket, where it goes through memory.
+// Large WRITEs, whose payload goes from a TCP socket through a pipe into the file: what was written is what is there,
+// whatever the client does in the middle, as it is over a Unix socket, where it goes through memory.
 
+import Backends
 import Foundation
-import Media
 import Seeded
 import Support
 import Testing
 
+@testable import Loop
 @testable import Server
 
 @Suite struct LargeWriteTests {
     private static let size = 16 << 20
     private let folder: TemporaryFolder
     private let path: String
-    private let medium: Medium
+    private let backend: Backend
 
     init() throws {
         folder = try TemporaryFolder(onDisk: true)
         path = try folder.file("disk.img", sizeBytes: UInt64(Self.size))
-        medium = try Medium(path: path, cache: .writeback, readOnly: false)
+        backend = try Backend(path: path, cache: .writeback, readOnly: false)
     }
 
     private func connect(_ loops: RunningLoops, tcp: Bool) throws -> Client {
@@ -33,11 +34,11 @@ import Testing
 
     /// Requests of all sizes under way at a time, by two clients that have half of the image each.
     @Test(arguments: [false, true], [1, 2]) func writesAgreeWithAModel(tcp: Bool, threads: Int) throws {
-        defer { medium.close() }
+        defer { backend.close() }
         let seed = UInt64.random(in: 0...UInt64.max)
         var numbers = SeededGenerator(seed: seed)
         var model = [UInt8](repeating: 0, count: Self.size)
-        let loops = try RunningLoops(medium, loops: threads, in: folder)
+        let loops = try RunningLoops(backend, loops: threads, in: folder)
         let clients = try (0..<2).map { _ in try connect(loops, tcp: tcp) }
         let large = [3 << 16, 1 << 18, 1 << 18, 200_704]
         for round in 0..<40 {
@@ -82,11 +83,11 @@ import Testing
         #expect(try folder.bytes("disk.img") == model, "seed \(seed)")
     }
 
-    /// Of a WRITE whose client vanishes in the middle nothing reaches the drive, and whoever comes next is served. (There are
-    /// fewer pipes than clients here, and a loop that has lost one does not end well.)
+    /// Of a WRITE whose client vanishes in the middle nothing reaches the drive, and whoever comes next is served.
+    /// (There are fewer pipes than clients here, and a loop that has lost one does not end well.)
     @Test(arguments: [false, true]) func clientsThatVanishInTheMiddle(tcp: Bool) throws {
-        defer { medium.close() }
-        let loops = try RunningLoops(medium, in: folder)
+        defer { backend.close() }
+        let loops = try RunningLoops(backend, in: folder)
         let piece = [UInt8](repeating: 7, count: 1 << 18)
         for number in 0..<10 {
             let client = try connect(loops, tcp: tcp)
@@ -106,8 +107,8 @@ import Testing
 
     /// Payload in pieces for which a pipe has no room; and bytes out of band, which are none of the stream.
     @Test func smallPiecesAndUrgentBytes() throws {
-        defer { medium.close() }
-        let loops = try RunningLoops(medium, in: folder)
+        defer { backend.close() }
+        let loops = try RunningLoops(backend, in: folder)
         let client = try connect(loops, tcp: true)
         let local = try connect(loops, tcp: false)
         var numbers = SeededGenerator(seed: 12)
@@ -126,10 +127,11 @@ import Testing
         #expect(try loops.stop())
     }
 
-    /// A client that sends no more behind large WRITEs has its replies, and one that goes back to small requests is served.
+    /// A client that sends no more behind large WRITEs has its replies, and one that goes back to small requests is
+    /// served.
     @Test(arguments: [false, true]) func whatComesAfterLargeWrites(tcp: Bool) throws {
-        defer { medium.close() }
-        let loops = try RunningLoops(medium, in: folder)
+        defer { backend.close() }
+        let loops = try RunningLoops(backend, in: folder)
         let piece = [UInt8](repeating: 5, count: 1 << 18)
         let client = try connect(loops, tcp: tcp)
         for round in 0..<4 {

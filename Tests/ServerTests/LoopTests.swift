@@ -1,10 +1,11 @@
 // Connections that come and go in odd ways: memory, slots and descriptors come back, and nobody waits for ever.
 
+import Backends
 import Foundation
-import Media
 import Support
 import Testing
 
+@testable import Loop
 @testable import Server
 
 @Suite struct LoopTests {
@@ -23,8 +24,8 @@ import Testing
         return limits
     }
 
-    private func memory(_ sizeBytes: UInt64 = 1 << 26) throws -> Medium {
-        try Medium(memoryOfSize: sizeBytes, readOnly: false)
+    private func memory(_ sizeBytes: UInt64 = 1 << 26) throws -> Backend {
+        try Backend(memoryOfSize: sizeBytes, readOnly: false)
     }
 
     /// A client whose next request waits for memory that only its own replies hold, and that is gone then.
@@ -159,8 +160,8 @@ import Testing
     /// Parts of the same sectors from several loops at once: a read-modify-write that lost another one's bytes shows.
     @Test func partialSectorsFromSeveralLoops() throws {
         let file = try folder.file("disk.img", sizeBytes: 1 << 16)
-        let medium = try Medium(path: file, cache: .writeback, readOnly: false)
-        let loops = try RunningLoops(medium, loops: 3, limits: patient, in: folder)
+        let backend = try Backend(path: file, cache: .writeback, readOnly: false)
+        let loops = try RunningLoops(backend, loops: 3, limits: patient, in: folder)
         let clients = try (0..<6).map { _ in try Client(loops.path) }
         // Of each 102 bytes, every client owns 17.
         let starts = Array(stride(from: 0, to: 10_200, by: 102))
@@ -179,6 +180,6 @@ import Testing
         }
         for client in clients { client.connection.close() }
         #expect(try loops.stop())
-        medium.close()
+        backend.close()
     }
 }

@@ -1,12 +1,13 @@
 // What loops count, seen as Prometheus sees it: after requests whose number, length and fate a test knows.
 
+import Backends
 import Foundation
-import Media
 import NBD
 import Seeded
 import Support
 import Testing
 
+@testable import Loop
 @testable import Server
 
 @Suite struct MetricsTests {
@@ -37,7 +38,7 @@ import Testing
     }
 
     @Test func requestsAreCountedByWhatTheyAreAndHowTheyEnd() throws {
-        let loops = try RunningLoops(try Medium(memoryOfSize: 1 << 20, readOnly: false), in: folder)
+        let loops = try RunningLoops(try Backend(memoryOfSize: 1 << 20, readOnly: false), in: folder)
         let client = try Client(loops.path)
         for _ in 0..<5 {
             try client.request(.read, at: 512, 4096)
@@ -94,8 +95,8 @@ import Testing
     /// fdatasync(2) takes a worker of the ring, so that all requests of one send are under way at the same time.
     @Test func requestsInFlightHaveAHighest() throws {
         let file = try folder.file("disk.img", sizeBytes: 1 << 16)
-        let medium = try Medium(path: file, cache: .writeback, readOnly: false)
-        let loops = try RunningLoops(medium, in: folder)
+        let backend = try Backend(path: file, cache: .writeback, readOnly: false)
+        let loops = try RunningLoops(backend, in: folder)
         let client = try Client(loops.path)
         try client.connection.send((0..<12).flatMap { Client.header(.flush, cookie: $0) })
         for _ in 0..<12 { try client.reply() }
@@ -104,15 +105,15 @@ import Testing
         #expect(samples[#"spindle_requests_in_flight{export="disk"}"#] == 0)
         client.connection.close()
         #expect(try loops.stop())
-        medium.close()
+        backend.close()
     }
 
     /// A READ that fails is an error whether or not good data come before it.
     @Test(.enabled(if: FaultyFile.canBeMade, "only root may mount"), arguments: [false, true])
     func brokenSectorsAreErrors(isStructured: Bool) throws {
         let file = try FaultyFile(content: [UInt8](repeating: 1, count: 1 << 20), brokenSectors: [1000])
-        let medium = try Medium(path: file.path, cache: .writeback, readOnly: true)
-        let loops = try RunningLoops(medium, in: folder)
+        let backend = try Backend(path: file.path, cache: .writeback, readOnly: true)
+        let loops = try RunningLoops(backend, in: folder)
         let connection = try RawConnection(unix: loops.path)
         _ = try connection.receive(18)
         try connection.send([0, 0, 0, 3])
@@ -130,15 +131,15 @@ import Testing
         #expect(samples[#"spindle_request_bytes_total{export="disk",command="read"}"#] == 0)
         connection.close()
         #expect(try loops.stop())
-        medium.close()
+        backend.close()
         withExtendedLifetime(file) {}
     }
 
     /// What a client that is gone had asked for is given up; that is no error of the drive.
     @Test func aVanishedClientCausesNoErrors() throws {
         let file = try folder.file("disk.img", sizeBytes: 1 << 16)
-        let medium = try Medium(path: file, cache: .writeback, readOnly: false)
-        let loops = try RunningLoops(medium, in: folder)
+        let backend = try Backend(path: file, cache: .writeback, readOnly: false)
+        let loops = try RunningLoops(backend, in: folder)
         for _ in 0..<3 {
             let client = try Client(loops.path)
             try client.connection.send((0..<40).flatMap { Client.header(.flush, cookie: $0) })
@@ -155,12 +156,12 @@ import Testing
         for (name, value) in samples where name.hasPrefix("spindle_request_errors_total") {
             #expect(value == 0, "\(name)")
         }
-        medium.close()
+        backend.close()
     }
 
     /// Connections that end in different ways.
     @Test func connectionsAreCountedByWhyTheyEnd() throws {
-        let loops = try RunningLoops(try Medium(memoryOfSize: 1 << 20, readOnly: false), in: folder)
+        let loops = try RunningLoops(try Backend(memoryOfSize: 1 << 20, readOnly: false), in: folder)
         let leaving = try Client(loops.path)
         try leaving.request(.disconnect)
         #expect(leaving.connection.isClosedByServer())
@@ -185,10 +186,38 @@ import Testing
         staying.connection.close()
     }
 
+    /// A client's machine no longer knows of it: the socket fails, wherever the client stands, and however the server
+    /// receives from it.
+    @Test(arguments: ["handshake", "idle", "header", "payload"]) func aResetIsALoss(place: String) throws {
+        let loops = try RunningLoops(try Backend(memoryOfSize: 1 << 20, readOnly: false), in: folder)
+        let connection = try RawConnection(port: loops.port)
+        if place == "handshake" {
+            _ = try connection.receive(18)
+        } else {
+            let client = try Client(connection)
+            #expect(try client.read(at: 0, 1).count == 1)
+            if place == "header" { try connection.send([0x25, 0x60]) }
+            if place == "payload" {
+                // Large WRITEs are received to the byte.
+                let payload = [UInt8](repeating: 1, count: 1 << 18)
+                for _ in 0..<3 {
+                    try client.write(payload, at: 0)
+                    try client.reply()
+                }
+                try connection.send(Client.header(.write, at: 0, 1 << 18) + payload.prefix(1000))
+            }
+        }
+        connection.reset()
+        let samples = wait(loops) { $0[#"spindle_connections{loop="0"}"#] == 0 }
+        #expect(samples[#"spindle_connections_ended_total{loop="0",reason="lost"}"#] == 1)
+        #expect(samples[#"spindle_connections_ended_total{loop="0",reason="closed"}"#] == 0)
+        #expect(try loops.stop())
+    }
+
     @Test func refusedConnectionsAreCounted() throws {
         var limits = Limits()
         limits.connections = 1
-        let loops = try RunningLoops(try Medium(memoryOfSize: 1 << 20, readOnly: false), limits: limits, in: folder)
+        let loops = try RunningLoops(try Backend(memoryOfSize: 1 << 20, readOnly: false), limits: limits, in: folder)
         let client = try Client(loops.path)
         #expect(try RawConnection(unix: loops.path).isClosedByServer())
         #expect(scrape(loops)[#"spindle_connections_refused_total{loop="0"}"#] == 1)
@@ -198,7 +227,7 @@ import Testing
 
     /// Bytes on the wire and what the ring has done are known exactly, or within bounds, when the requests are.
     @Test func bytesAndTurnsAreCounted() throws {
-        let loops = try RunningLoops(try Medium(memoryOfSize: 1 << 20, readOnly: false), in: folder)
+        let loops = try RunningLoops(try Backend(memoryOfSize: 1 << 20, readOnly: false), in: folder)
         let client = try Client(loops.path)
         for _ in 0..<10 {
             try client.request(.read, at: 0, 512)
@@ -219,10 +248,10 @@ import Testing
         #expect(try sample("spindle_ring_submission_queue_full_total") == 0)
     }
 
-    /// Clients on several loops, at once: no request is lost in the sums, and a reader beside them never sees a counter go
-    /// backwards.
+    /// Clients on several loops, at once: no request is lost in the sums, and a reader beside them never sees a counter
+    /// go backwards.
     @Test func sumsOverLoopsAreExact() throws {
-        let loops = try RunningLoops(try Medium(memoryOfSize: 1 << 20, readOnly: false), loops: 3, in: folder)
+        let loops = try RunningLoops(try Backend(memoryOfSize: 1 << 20, readOnly: false), loops: 3, in: folder)
         let reads = 2000
         DispatchQueue.concurrentPerform(iterations: 5) { number in
             guard number > 0 else {
@@ -259,7 +288,7 @@ import Testing
 
     /// An export that comes back under its name begins again, and the old one is not seen beside it.
     @Test func countersEndWithTheirExport() throws {
-        let loops = try RunningLoops(try Medium(memoryOfSize: 1 << 20, readOnly: false), in: folder)
+        let loops = try RunningLoops(try Backend(memoryOfSize: 1 << 20, readOnly: false), in: folder)
         let old = try Client(loops.path)
         try old.request(.read, at: 0, 512)
         try old.reply(512)
@@ -268,7 +297,7 @@ import Testing
         try loops.control.add(
             ServedExport(
                 name: "disk", properties: .init(), controller: .piix3IDE,
-                medium: try Medium(memoryOfSize: 1 << 20, readOnly: false)))
+                backend: try Backend(memoryOfSize: 1 << 20, readOnly: false)))
         #expect(scrape(loops)[#"spindle_requests_total{export="disk",command="read"}"#] == 0)
         let new = try Client(loops.path)
         for _ in 0..<2 {
@@ -283,12 +312,12 @@ import Testing
     }
 
     @Test func promtoolAcceptsARunningServer() throws {
-        let loops = try RunningLoops(try Medium(memoryOfSize: 1 << 20, readOnly: false), in: folder)
+        let loops = try RunningLoops(try Backend(memoryOfSize: 1 << 20, readOnly: false), in: folder)
         for name in [#"a"b\c{d}"#, "two\nlines", "🚲"] {
             try loops.control.add(
                 ServedExport(
                     name: name, properties: .init(), controller: .piix3IDE,
-                    medium: Medium(nullOfSize: 1 << 20, readOnly: false)))
+                    backend: Backend(nullOfSize: 1 << 20, readOnly: false)))
         }
         let client = try Client(loops.path)
         try client.request(.read, at: 0, 512)

@@ -4,6 +4,7 @@ import Glibc
 import Seeded
 import Testing
 
+@testable import Loop
 @testable import Server
 
 @Suite struct PageArenaTests {
@@ -59,16 +60,16 @@ import Testing
         var arena = try PageArena(pageCount: 8)
         let start = arena.allocate(8)
         #expect(start == 0)
-        let first = arena.pointer(toPage: 0)
-        for page in 0..<8 { #expect(arena.pointer(toPage: page) == first + page * 4096) }
+        let first = try #require(arena.bytes(0, 8).start)
+        for page in 0..<8 { #expect(arena.bytes(page, 1).start == first + page * 4096) }
         memset(first, 7, 8 * 4096)
-        #expect(arena.pointer(toPage: 7).load(fromByteOffset: 4095, as: UInt8.self) == 7)
+        #expect(arena.bytes(7, 1).start?.load(fromByteOffset: 4095, as: UInt8.self) == 7)
     }
 
     /// Which of an arena's pages cost memory (mincore(2)).
     private func resident(_ arena: borrowing PageArena) throws -> [Bool] {
         var pages = [UInt8](repeating: 0, count: arena.pageCount)
-        try #require(mincore(arena.pointer(toPage: 0), arena.pageCount * PageArena.pageBytes, &pages) == 0)
+        try #require(mincore(arena.bytes(0, arena.pageCount).start, arena.pageCount * PageArena.pageBytes, &pages) == 0)
         return pages.map { $0 & 1 != 0 }
     }
 
@@ -77,7 +78,7 @@ import Testing
         try #require(try !resident(arena).contains(true))
         let taken = arena.allocate(10)
         let start = try #require(taken)
-        memset(arena.pointer(toPage: start), 1, 10 * 4096)
+        memset(try #require(arena.bytes(start, 10).start), 1, 10 * 4096)
         var used = try resident(arena).count { $0 }
         #expect(used == 10)
         arena.trim()
@@ -90,6 +91,6 @@ import Testing
         try #require(try !resident(arena).contains(true))
         let all = arena.allocate(100)
         #expect(all == 0)
-        #expect(arena.pointer(toPage: 3).load(as: UInt8.self) == 0)
+        #expect(arena.bytes(3, 1).start?.load(as: UInt8.self) == 0)
     }
 }

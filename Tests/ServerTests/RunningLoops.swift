@@ -1,22 +1,26 @@
 // Loops on threads of this process, with limits that a test chooses, and a client that speaks only what it needs.
 
 import ATA
+import Backends
 import Export
 import Foundation
 import IOUring
+import Listening
 import Logging
-import Media
 import Support
 import Synchronization
 import Testing
+import Threads
 
+@testable import Loop
 @testable import Server
 
 /// A server without signals: its loops run until ``stop()``.
 final class RunningLoops: Sendable {
-    let shared: SharedState
+    let shared: ServerState
     private let ended = DispatchSemaphore(value: 0)
     private let failures = Mutex<[String]>([])
+    private let guarded = TestWatch.Guarded()
     let path: String
     /// Where it listens on 127.0.0.1.
     let port: UInt16
@@ -26,8 +30,8 @@ final class RunningLoops: Sendable {
 
     /// Starts loops that serve one drive, `disk`, on a Unix socket in `folder` and over TCP.
     init(
-        _ medium: Medium, loops: Int = 1, limits: Limits = Limits(), in folder: TemporaryFolder,
-        export change: (inout ServedExport) -> Void = { _ in }
+        _ backend: Backend, loops: Int = 1, limits: Limits = Limits(), tls: TLSSettings? = nil,
+        in folder: TemporaryFolder, export change: (inout ServedExport) -> Void = { _ in }
     ) throws {
         // As a server does at its beginning.
         signal(SIGPIPE, SIG_IGN)
@@ -35,12 +39,12 @@ final class RunningLoops: Sendable {
         let internet = try Listener.open(.tcp(host: "127.0.0.1", port: 0))
         guard case .tcp(_, let port) = internet.first?.endpoint else { throw EndpointError.malformed("") }
         self.port = port
-        shared = try SharedState(
+        shared = try ServerState(
             entrances: Entrances(listeners: try Listener.open(.unix(path: path)) + internet), loopCount: loops,
-            limits: limits, tls: nil,
+            limits: limits, tls: tls,
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
         var export = ServedExport(
-            name: "disk", properties: DriveProperties(), controller: .piix3IDE, medium: medium)
+            name: "disk", properties: DriveProperties(), controller: .piix3IDE, backend: backend)
         change(&export)
         try shared.exports.add(export)
         let shared = shared
@@ -52,9 +56,10 @@ final class RunningLoops: Sendable {
     private func start(_ number: Int) throws {
         let started = Startup()
         let thread = startThread {
+            TestWatch.guardThread(self.guarded)
             do throws(RingError) {
-                var loop = try Loop(index: number, shared: self.shared)
-                self.shared.publish(ring: loop.ring.fileDescriptor, of: number)
+                var loop = try Loop(index: number, shared: self.shared.loops)
+                loop.publish()
                 started.signal(nil)
                 try loop.run()
             } catch {
@@ -71,11 +76,17 @@ final class RunningLoops: Sendable {
     ///
     /// - Returns: whether all have ended within a time that is longer than the server grants its clients.
     func stop() throws -> Bool {
-        shared.postToAll(.stop)
-        let deadline = DispatchTime.now() + .seconds(shared.limits.shutdownSeconds + 10)
-        for _ in 0..<shared.loopCount where ended.wait(timeout: deadline) != .success { return false }
+        shared.loops.stopLoops()
+        let deadline = DispatchTime.now() + .seconds(shared.loops.limits.shutdownSeconds + 10)
+        for _ in 0..<shared.loops.loopCount {
+            while ended.wait(timeout: .now() + .milliseconds(100)) != .success {
+                let signal = guarded.signal.load(ordering: .sequentiallyConsistent)
+                try #require(signal == 0, "a loop has trapped")
+                guard DispatchTime.now() < deadline else { return false }
+            }
+        }
         #expect(failures.withLock { $0 } == [])
-        for listener in shared.listeners { listener.close() }
+        for listener in shared.loops.listeners { listener.close() }
         return true
     }
 }

@@ -1,10 +1,11 @@
 // Memory for requests that all connections share: who comes when it is used up waits, and not for ever.
 
+import Backends
 import Foundation
-import Media
 import Support
 import Testing
 
+@testable import Loop
 @testable import Server
 
 @Suite struct SharedMemoryLimitTests {
@@ -20,7 +21,7 @@ import Testing
         limits.requestMegabytes = 1
         limits.stallSeconds = stallSeconds
         return try RunningLoops(
-            try Medium(memoryOfSize: 1 << 26, readOnly: false), limits: limits, in: folder)
+            try Backend(memoryOfSize: 1 << 26, readOnly: false), limits: limits, in: folder)
     }
 
     /// Clients that hold memory with replies they do not take: two of half a connection's memory each, of which the
@@ -66,7 +67,7 @@ import Testing
     @Test(arguments: [1, 4]) func aConnectionHasItsOwnLimit(megabytes: Int) throws {
         var limits = Limits()
         limits.connectionMegabytes = megabytes
-        let loops = try RunningLoops(try Medium(memoryOfSize: 1 << 26, readOnly: false), limits: limits, in: folder)
+        let loops = try RunningLoops(try Backend(memoryOfSize: 1 << 26, readOnly: false), limits: limits, in: folder)
         let client = try Client(loops.path)
         // None of these takes more than half, and none is taken by the client yet.
         for cookie in 0..<64 { try client.request(.read, at: 0, 1 << 18, cookie: UInt64(cookie)) }

@@ -1,9 +1,11 @@
 // Clients that were there before the server.
 
 import Foundation
+import Listening
 import Support
 import Testing
 
+@testable import Loop
 @testable import Server
 
 @Suite struct StartTests {
@@ -13,16 +15,11 @@ import Testing
         let listener = try Listener.open(.unix(path: folder.path + "/s"))[0]
         defer { listener.close() }
         let clients = try (0..<24).map { _ in try RawConnection(unix: folder.path + "/s") }
-        let server = Process()
-        server.executableURL = URL(fileURLWithPath: Program.spindle.path)
-        server.arguments = ["serve", "--listen", "fd:0", "--threads", "8", "null:1M"]
-        server.standardInput = FileHandle(fileDescriptor: listener.descriptor, closeOnDealloc: false)
-        server.standardOutput = FileHandle.nullDevice
-        try server.run()
-        defer {
-            server.terminate()
-            server.waitUntilExit()
-        }
+        let nothing = FileHandle.nullDevice.fileDescriptor
+        let server = try BoundProcess(
+            Program.spindle.path, ["serve", "--listen", "fd:0", "--threads", "8", "null:1M"],
+            input: listener.descriptor, output: nothing, errors: nothing)
+        defer { server.end() }
         for (number, client) in clients.enumerated() {
             #expect(throws: Never.self, "client \(number)") { try client.receive(18) }
         }

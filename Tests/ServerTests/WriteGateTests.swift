@@ -1,10 +1,13 @@
 // The gate between writes: who may enter, who is woken, and threads that try everything at once.
 
+import Backends
 import Foundation
 import Seeded
+import Support
 import Synchronization
 import Testing
 
+@testable import Loop
 @testable import Server
 
 @Suite struct WriteGateTests {
@@ -28,7 +31,7 @@ import Testing
         #expect(gate.leaveShared(loop: 1) == .loop(1))
         #expect(gate.enterAlone(loop: 1, hasClaim: &hasClaim) == .entered(.nobody))
         #expect(gate.enterShared(loop: 0) == .refused(.nobody))
-        #expect(gate.leaveAlone() == .all)
+        #expect(gate.leaveAlone(loop: 1) == .all)
         // It was refused before, so that others may have waited for it to get its turn.
         #expect(gate.enterShared(loop: 0) == .entered(.all))
         #expect(gate.leaveShared(loop: 0) == .nobody)
@@ -40,9 +43,22 @@ import Testing
         var hasClaim = false
         #expect(gate.enterAlone(loop: 2, hasClaim: &hasClaim) == .entered(.nobody))
         for loop in 0..<3 { #expect(gate.enterShared(loop: loop) == .refused(.nobody)) }
-        #expect(gate.leaveAlone() == .all)
+        #expect(gate.leaveAlone(loop: 2) == .all)
         var next = false
         #expect(gate.enterAlone(loop: 0, hasClaim: &next) == .entered(.all))
+    }
+
+    /// Nobody leaves a gate that it has not entered.
+    @Test func onlyWhoIsInsideLeaves() async {
+        await #expect(processExitsWith: .failure) {
+            _ = try WriteGate(loopCount: 2).leaveShared(loop: 0)
+        }
+        await #expect(processExitsWith: .failure) {
+            let gate = try WriteGate(loopCount: 2)
+            var hasClaim = false
+            _ = gate.enterAlone(loop: 0, hasClaim: &hasClaim)
+            _ = gate.leaveAlone(loop: 1)
+        }
     }
 
     /// A loop that was alone does not claim the gate again before those that waited have had their turn.
@@ -53,7 +69,7 @@ import Testing
         #expect(gate.enterShared(loop: 1) == .refused(.nobody))
         var second = false
         #expect(gate.enterAlone(loop: 2, hasClaim: &second) == .refused(.nobody))
-        #expect(gate.leaveAlone() == .all)
+        #expect(gate.leaveAlone(loop: 0) == .all)
         var again = false
         #expect(gate.enterAlone(loop: 0, hasClaim: &again) == .refused(.nobody))
         #expect(gate.enterAlone(loop: 2, hasClaim: &second) == .refused(.nobody))
@@ -88,6 +104,89 @@ import Testing
         #expect(observer.shared.load(ordering: .relaxed) == 0 && observer.alone.load(ordering: .relaxed) == 0)
     }
 
+    /// A writer that was let in for a moment, and then saw that another one had come first, has left again.
+    @Test func whoIsTurnedAwayLateHasLeft() throws {
+        let gate = try WriteGate(loopCount: 2)
+        let lateCount = Atomic<Int>(0)
+        let isDone = Atomic<Bool>(false)
+        let finished = DispatchSemaphore(value: 0)
+        Thread.detachNewThread {
+            while !isDone.load(ordering: .relaxed) {
+                switch gate.enterShared(loop: 0) {
+                case .entered: _ = gate.leaveShared(loop: 0)
+                case .refused(.nobody): break
+                case .refused: lateCount.add(1, ordering: .relaxed)
+                }
+            }
+            finished.signal()
+        }
+        let deadline = Date(timeIntervalSinceNow: 5)
+        var count = 0
+        var hasClaim = false
+        while lateCount.load(ordering: .relaxed) < 20 && Date() < deadline {
+            var attempts = 0
+            while true {
+                if case .entered = gate.enterAlone(loop: 1, hasClaim: &hasClaim) { break }
+                attempts += 1
+                if attempts % 1000 == 0, Date() > deadline { break }
+            }
+            if attempts % 1000 == 0, attempts > 0 { break }
+            _ = gate.leaveAlone(loop: 1)
+            hasClaim = false
+            count += 1
+        }
+        isDone.store(true, ordering: .relaxed)
+        finished.wait()
+        // With nobody there, whoever comes is let in.
+        if hasClaim { _ = gate.leaveAlone(loop: 1) }
+        hasClaim = false
+        // The other loop may have been refused last, and its turn comes first.
+        if case .entered = gate.enterShared(loop: 0) { _ = gate.leaveShared(loop: 0) }
+        guard case .entered = gate.enterAlone(loop: 1, hasClaim: &hasClaim) else {
+            Issue.record("a writer has been forgotten in the gate after \(count) rounds")
+            return
+        }
+    }
+
+    /// A writer that comes to be alone may let go on who waits before it in the line of its loop: at once, not when
+    /// something else happens there.
+    @Test func whoWaitsBeforeAWriterThatWasAloneGoesOnWithIt() throws {
+        let folder = try TemporaryFolder()
+        let loops = try RunningLoops(try Backend(memoryOfSize: 1 << 20, readOnly: false), in: folder)
+        let gate = try #require(loops.shared.exports.directory.entries.first).gate
+        // This test stands for other writers of the loop. (With another loop there would be messages, which are turns.)
+        let client = try Client(loops.path)
+        func settle() throws { for _ in 0..<3 { _ = try loops.control.connections() } }
+        var waited = 0.0
+        for _ in 0..<6 {
+            var hasClaim = false
+            guard case .entered = gate.enterAlone(loop: 0, hasClaim: &hasClaim) else {
+                Issue.record("somebody is in the gate")
+                return
+            }
+            try client.write([UInt8](repeating: 1, count: 512), at: 0, cookie: 1)
+            try settle()
+            _ = gate.leaveAlone(loop: 0)
+            guard case .entered = gate.enterShared(loop: 0) else {
+                Issue.record("the gate is taken")
+                return
+            }
+            try client.write([2, 2, 2], at: 5000, cookie: 2)
+            try settle()
+            _ = gate.leaveShared(loop: 0)
+            let begin = Date()
+            try client.request(.read, at: 0, 0x200, cookie: 3)
+            for _ in 0..<3 {
+                let header = try client.connection.receive(16)
+                if header[15] == 3 { _ = try client.connection.receive(512) }
+            }
+            waited += Date().timeIntervalSince(begin)
+        }
+        // A turn that nothing else causes comes after half a second on average.
+        #expect(waited < 1.5)
+        #expect(try loops.stop())
+    }
+
     /// What the threads see of each other.
     private final class Observer: Sendable {
         let shared = Atomic<Int>(0)
@@ -118,7 +217,7 @@ import Testing
                 break
             }
             look(isAlone)
-            wake(isAlone ? gate.leaveAlone() : gate.leaveShared(loop: loop), from: loop)
+            wake(isAlone ? gate.leaveAlone(loop: loop) : gate.leaveShared(loop: loop), from: loop)
             served.add(1, ordering: .relaxed)
             return true
         }

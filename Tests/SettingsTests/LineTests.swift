@@ -111,14 +111,13 @@ import Testing
         #expect(try line("\u{FEFF}a = 1\r\n\r\nb = 2\r\n", "b") == 3)
     }
 
-    /// The line of the table is near enough for a key that hides.
     @Test func keysWithEscapes() throws {
-        #expect(try line("[t]\n\n\"\\u0061\" = 1", "t", "a") == 1)
+        #expect(try line("[t]\n\n\"\\u0061\" = 1", "t", "a") == 3)
     }
 
     @Test(arguments: [
         ("a = 1\nb = = 2\n", 2), ("a = 1\na = 2\n", 2), ("[a]\nb = 1\n[a]\n", 3), ("a = \"x\n", 1), ("a = [1,\n2", 2),
-        ("[[a]]\n[a]\n", 2), ("a = 1\n\nb = \"\\u0000\"", 3), ("a = \"\"\"\n\\U00000000\"\"\"", 2),
+        ("[[a]]\n[a]\n", 2), ("a = 1\n\nb = \"\\u0000\"", 3), ("a = \"\"\"\n\\U00000000\"\"\"", 1),
         ("a = {\"\\u0000\" = 1}", 1),
     ])
     func errorsOfSyntax(document: String, line: Int) throws {

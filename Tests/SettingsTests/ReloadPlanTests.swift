@@ -1,7 +1,7 @@
 // What a server with new settings does with its exports.
 
 import ATA
-import Media
+import Backends
 import Server
 import Testing
 

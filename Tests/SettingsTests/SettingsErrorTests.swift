@@ -1,4 +1,4 @@
-// What is wrong with a file is said with its line and key, and all of it at once.
+// All mistakes in a file are told at once, each with its line and key.
 
 import Foundation
 import Settings
@@ -236,7 +236,7 @@ import Testing
     @Test func filesThatCannotBeRead() {
         for (path, message) in [
             ("/nonexistent", "/nonexistent: cannot be read: No such file or directory"),
-            ("/", "/: cannot be read: Is a directory"),
+            ("/", "/: is a directory; a regular file is needed"),
         ] {
             let errors = #expect(throws: SettingsErrors.self) { try SettingsFile(reading: path) }
             #expect(errors?.lines == [message])

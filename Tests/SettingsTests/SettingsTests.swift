@@ -1,7 +1,9 @@
 // What the keys of a file mean.
 
 import ATA
-import Media
+import Backends
+import Listening
+import Loop
 import Server
 import Settings
 import Testing
@@ -223,18 +225,19 @@ import Testing
                 "export: the image is missing: image = \"PATH\", \"memory:SIZE\" or \"null:SIZE\"",
                 "export.cache: 'wb' is no cache mode: it is one of writeback, writethrough, none, directsync, unsafe",
                 "export.x: there is no such key; known are name, image, device, controller, cache, read-only, "
-                    + "description, tls-only, access, connections, takeover",
+                    + "locking, description, tls-only, access, connections, takeover",
             ])
     }
 
     @Test func serialNumbersByPlace() throws {
         let exports = try (1...3).map { try ExportSettings(name: "\($0)", image: "null:1M").open(ordinal: $0) }
-        #expect(exports.map(\.properties.serialNumber) == [nil, "QM00002", "QM00003"])
+        #expect(exports.map(\.drive.drive.identifyData.serialNumber) == ["QM00001", "QM00002", "QM00003"])
         var own = try ExportSettings(image: "null:1M")
         own.drive.device.serialNumber = "own"
-        #expect(try own.open(ordinal: 12).properties.serialNumber == "own")
+        #expect(try own.open(ordinal: 12).drive.drive.identifyData.serialNumber == "own")
         #expect(
-            try ExportSettings(image: "null:1M").open(ordinal: 123_456).properties.serialNumber == "QM123456")
+            try ExportSettings(image: "null:1M").open(ordinal: 123_456).drive.drive.identifyData.serialNumber
+                == "QM123456")
         #expect(SerialNumber.lowestUnused([]) == 1)
         #expect(SerialNumber.lowestUnused([1, 2, 4]) == 3)
         #expect(SerialNumber.lowestUnused([2, 3]) == 1)

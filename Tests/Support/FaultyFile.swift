@@ -1,5 +1,6 @@
-// A file with sectors that cannot be read, for real: a file system of one file (FUSE, linux/fuse.h). What its reader gets is
-// an errno of the kernel, with the page cache and readahead in between.
+// A file with sectors that cannot be read, or that stops to answer, for real: a file system of one file (FUSE,
+// linux/fuse.h). What its user gets is an errno of the kernel, or nothing, with the page cache and readahead in
+// between.
 
 import Foundation
 import Glibc
@@ -17,7 +18,7 @@ public final class FaultyFile {
     }
 
     /// Mounts a file of which some sectors of 512 bytes are broken: a read of a range with one of them fails with EIO.
-    public init(content: [UInt8], brokenSectors: [Int]) throws {
+    public init(content: [UInt8], brokenSectors: [Int] = []) throws {
         folder = try TemporaryFolder()
         let mountPoint = folder.path + "/mnt"
         path = mountPoint + "/disk.img"
@@ -30,19 +31,32 @@ public final class FaultyFile {
         try program.wait("to mount \(mountPoint)") { FileManager.default.fileExists(atPath: path) }
     }
 
+    /// From now on nothing that is asked of the file system has an answer.
+    public func hang() {
+        program.signal(SIGSTOP)
+        // The signal takes its time.
+        try? waitUntil("the file system hangs") { isStopped(program.processIdentifier) }
+    }
+
+    /// What was asked meanwhile is answered, and all that comes.
+    public func goOn() {
+        program.signal(SIGCONT)
+    }
+
     deinit {
         umount2(folder.path + "/mnt", Int32(MNT_DETACH))
         _ = try? program.stop(signal: SIGKILL)
     }
 }
 
-/// MOUNTPOINT CONTENT SECTOR...: as few of FUSE's operations as a reader needs.
+/// MOUNTPOINT CONTENT SECTOR...: as few of FUSE's operations as a user needs. A file is written in memory only.
 private let fileSystem = """
     import ctypes, errno, os, stat, struct, sys
 
-    LOOKUP, FORGET, GETATTR, OPEN, READ, RELEASE, FLUSH, INIT, INTERRUPT, FORGET_MANY = 1, 2, 3, 14, 15, 18, 25, 26, 36, 42
+    LOOKUP, FORGET, GETATTR, OPEN, READ, WRITE, RELEASE, FSYNC = 1, 2, 3, 14, 15, 16, 18, 20
+    FLUSH, INIT, INTERRUPT, FORGET_MANY, LSEEK = 25, 26, 36, 42, 46
     mount_point, image, *numbers = sys.argv[1:]
-    content = open(image, "rb").read()
+    content = bytearray(open(image, "rb").read())
     broken = [int(number) for number in numbers]
 
     def attributes(node):
@@ -63,14 +77,23 @@ private let fileSystem = """
         if operation == GETATTR:
             return struct.pack("<Q2I", 1, 0, 0) + attributes(node)
         if operation == OPEN:
-            return bytes(16)
+            # FOPEN_NOFLUSH: who closes the file, or ends, does not wait for an answer, which could not be interrupted.
+            return struct.pack("<Q2I", 0, 1 << 5, 0)
         if operation == READ:
             offset, size = struct.unpack_from("<QI", body, 8)
             end = min(offset + size, len(content))
             if any(sector * 512 < end and (sector + 1) * 512 > offset for sector in broken):
                 return errno.EIO
-            return content[offset:end]
-        if operation in (RELEASE, FLUSH):
+            return bytes(content[offset:end])
+        if operation == WRITE:
+            offset, size = struct.unpack_from("<QI", body, 8)
+            content[offset:offset + size] = body[40:40 + size]
+            return struct.pack("<2I", size, 0)
+        if operation == LSEEK:
+            # There are no holes.
+            offset, whence = struct.unpack_from("<QI", body, 8)
+            return struct.pack("<Q", offset if whence == os.SEEK_DATA else len(content))
+        if operation in (RELEASE, FLUSH, FSYNC):
             return b""
         return errno.ENOSYS
 

@@ -36,6 +36,16 @@ public struct Program: Sendable {
     /// spindle as it was built with these tests: its product lies beside the test bundle.
     public static var spindle: Program { beside("spindle") }
 
+    /// A copy of the program in a folder that everybody may enter, for a test that runs it as another user: where it
+    /// was built may be somebody's home, which is closed to others.
+    public func copied(into folder: TemporaryFolder) throws -> Program {
+        let copy = URL(fileURLWithPath: folder.path + "/" + url.lastPathComponent)
+        try FileManager.default.copyItem(at: url, to: copy)
+        chmod(copy.path, 0o755)
+        chmod(folder.path, 0o777)
+        return Program(url: copy)
+    }
+
     /// A program that was built with these tests.
     public static func beside(_ name: String) -> Program {
         Program(
@@ -61,44 +71,30 @@ public struct Program: Sendable {
         let stem = folder.path + "/" + UUID().uuidString
         try Data(input).write(to: URL(fileURLWithPath: stem + ".in"))
         let process = try start(arguments, stem: stem)
-        let deadline = Date(timeIntervalSinceNow: limitSeconds)
-        while process.isRunning {
-            guard Date() < deadline else {
-                kill(process.processIdentifier, SIGKILL)
-                process.waitUntilExit()
-                let errors = try String(contentsOfFile: stem + ".err", encoding: .utf8)
-                throw ProgramFailure(
-                    "\(url.lastPathComponent) \(arguments) was still running after \(limitSeconds) s: \(errors)")
-            }
-            usleep(2000)
+        guard let status = process.waitForEnd(limitSeconds: limitSeconds) else {
+            process.end()
+            let errors = String(decoding: try Data(contentsOf: URL(fileURLWithPath: stem + ".err")), as: UTF8.self)
+            throw ProgramFailure(
+                "\(url.lastPathComponent) \(arguments) was still running after \(limitSeconds) s: \(errors)")
         }
-        process.waitUntilExit()
-        let signalled = process.terminationReason == .uncaughtSignal
         return ProgramResult(
-            status: process.terminationStatus + (signalled ? 128 : 0),
+            status: status,
             output: [UInt8](try Data(contentsOf: URL(fileURLWithPath: stem + ".out"))),
             errors: String(decoding: try Data(contentsOf: URL(fileURLWithPath: stem + ".err")), as: UTF8.self))
     }
 
     /// Starts the program with its standard streams in files that begin with `stem`.
-    func start(_ arguments: [String], stem: String) throws -> Process {
+    func start(_ arguments: [String], stem: String) throws -> BoundProcess {
         for suffix in [".out", ".err"] { try Data().write(to: URL(fileURLWithPath: stem + suffix)) }
-        let process = Process()
-        process.executableURL = url
-        process.arguments = arguments
-        process.environment = ["LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/"]
-        process.standardInput =
+        let input =
             FileManager.default.fileExists(atPath: stem + ".in")
             ? try FileHandle(forReadingFrom: URL(fileURLWithPath: stem + ".in")) : FileHandle.nullDevice
-        process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: stem + ".out"))
-        process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: stem + ".err"))
-        // A program inherits the signals that the thread which starts it blocks: from a shell it would be none.
-        var none = sigset_t()
-        var blocked = sigset_t()
-        sigemptyset(&none)
-        pthread_sigmask(SIG_SETMASK, &none, &blocked)
-        defer { pthread_sigmask(SIG_SETMASK, &blocked, nil) }
-        try process.run()
-        return process
+        let output = try FileHandle(forWritingTo: URL(fileURLWithPath: stem + ".out"))
+        let errors = try FileHandle(forWritingTo: URL(fileURLWithPath: stem + ".err"))
+        return try withExtendedLifetime((input, output, errors)) {
+            try BoundProcess(
+                url.path, arguments, environment: ["LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/"],
+                input: input.fileDescriptor, output: output.fileDescriptor, errors: errors.fileDescriptor)
+        }
     }
 }

@@ -1,5 +1,6 @@
 // A client that knows nothing: bytes out, bytes in.
 
+import Foundation
 import Glibc
 
 /// A blocking socket. Everything on it fails after ten seconds, so that a server that does not answer fails its test.
@@ -8,7 +9,7 @@ public final class RawConnection {
     public let descriptor: Int32
 
     /// The other end is gone, or silent.
-    public enum Failure: Error {
+    public enum Failure: Error, Equatable {
         case cannotConnect(Int32)
         /// The server closed; so many of the expected bytes had come.
         case closed(received: Int)
@@ -48,14 +49,21 @@ public final class RawConnection {
         guard result == 0 else { throw Failure.cannotConnect(errno) }
     }
 
-    /// The port at this end.
-    public var localPort: UInt16 {
-        var address = sockaddr_in()
+    /// The port at this end; of a Unix socket 0.
+    public var localPort: UInt16 { port(getsockname) }
+
+    /// The other end's port over TCP.
+    private var remotePort: UInt16 { port(getpeername) }
+
+    private func port(
+        _ address: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+    ) -> UInt16 {
+        var name = sockaddr_in()
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        withUnsafeMutablePointer(to: &address) {
-            _ = $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
+        withUnsafeMutablePointer(to: &name) {
+            _ = $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { address(descriptor, $0, &length) }
         }
-        return UInt16(bigEndian: address.sin_port)
+        return UInt16(bigEndian: name.sin_port)
     }
 
     /// Sends all bytes.
@@ -88,6 +96,18 @@ public final class RawConnection {
         return bytes
     }
 
+    /// All that comes until the server closes, as text.
+    public func receiveAll() -> String {
+        var bytes: [UInt8] = []
+        var part = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = recv(descriptor, &part, part.count, 0)
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
+            bytes += part[..<count]
+        }
+    }
+
     /// Whether the server closes without sending anything more.
     public func isClosedByServer() -> Bool {
         do {
@@ -106,6 +126,28 @@ public final class RawConnection {
         guard Glibc.send(descriptor, &byte, 1, Int32(MSG_OOB) | Int32(MSG_NOSIGNAL)) == 1 else {
             throw Failure.cannotSend(errno)
         }
+    }
+
+    /// The other end, a process of this machine, has received all that was sent.
+    public var isTaken: Bool {
+        // SIOCOUTQ: of a Unix socket what nobody has received, of TCP what the kernel has not taken.
+        var unsent: Int32 = 0
+        guard ioctl(descriptor, UInt(TIOCOUTQ), &unsent) == 0, unsent == 0 else { return false }
+        return localPort == 0 || unreadBytes == 0
+    }
+
+    /// What lies in the other end's socket, over TCP (proc_net_tcp(5)); nil: there is no such socket.
+    private var unreadBytes: Int? {
+        let ends = [remotePort, localPort].map { ":" + String($0, radix: 16, uppercase: true).paddedPort }
+        for line in (kernelFile("/proc/net/tcp") ?? "").split(separator: "\n") {
+            // sl local_address rem_address st tx_queue:rx_queue
+            let fields = line.split(separator: " ")
+            guard fields.count > 4, fields[1].hasSuffix(ends[0]), fields[2].hasSuffix(ends[1]),
+                let queues = fields[4].split(separator: ":").last
+            else { continue }
+            return Int(queues, radix: 16)
+        }
+        return nil
     }
 
     /// Sends no more.
@@ -127,4 +169,9 @@ public final class RawConnection {
     }
 
     deinit { Glibc.close(descriptor) }
+}
+
+extension String {
+    /// A port's hexadecimal digits, four of them.
+    fileprivate var paddedPort: String { String(repeating: "0", count: 4 - count) + self }
 }

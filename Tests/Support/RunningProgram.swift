@@ -4,7 +4,7 @@ import Foundation
 
 /// A program that was started and is stopped with this object.
 public final class RunningProgram {
-    private let process: Process
+    private let process: BoundProcess
     private let name: String
     private let stem: String
 
@@ -19,9 +19,9 @@ public final class RunningProgram {
     public var errors: String { (try? String(contentsOfFile: stem + ".err", encoding: .utf8)) ?? "" }
 
     /// Waits until something is so; that it ends before, or takes longer than `limitSeconds`, is a failure.
-    public func wait(_ purpose: String, limitSeconds: Double = 20, until condition: () -> Bool) throws {
+    public func wait(_ purpose: String, limitSeconds: Double = 20, until condition: () throws -> Bool) throws {
         let deadline = Date(timeIntervalSinceNow: limitSeconds)
-        while !condition() {
+        while try !condition() {
             guard process.isRunning, Date() < deadline else {
                 throw ProgramFailure("waited in vain for \(name) \(purpose): \(errors)")
             }
@@ -32,12 +32,25 @@ public final class RunningProgram {
     /// What it has written to standard output so far.
     public var output: String { (try? String(contentsOfFile: stem + ".out", encoding: .utf8)) ?? "" }
 
+    /// It has not ended.
+    public var isRunning: Bool { process.isRunning }
+
     /// Its process.
     public var processIdentifier: Int32 { process.processIdentifier }
 
     /// Sends it a signal.
     public func signal(_ number: Int32) {
-        kill(process.processIdentifier, number)
+        process.signal(number)
+    }
+
+    /// Presses Ctrl-C as somebody does who does not want to wait; that it takes longer than 10 seconds is a failure.
+    public func interruptUntilItEnds() throws {
+        let deadline = Date(timeIntervalSinceNow: 10)
+        while process.isRunning {
+            guard Date() < deadline else { throw ProgramFailure("\(name) ignores SIGINT: \(errors)") }
+            process.signal(SIGINT)
+            usleep(100_000)
+        }
     }
 
     /// Ends it and waits for its end.
@@ -46,22 +59,12 @@ public final class RunningProgram {
     /// - Returns: its exit status; that of a program ended by a signal is the signal's number plus 128.
     @discardableResult
     public func stop(signal: Int32 = SIGTERM, limitSeconds: Double = 15) throws -> Int32 {
-        kill(process.processIdentifier, signal)
-        let deadline = Date(timeIntervalSinceNow: limitSeconds)
-        while process.isRunning {
-            guard Date() < deadline else {
-                throw ProgramFailure("\(name) did not stop within \(limitSeconds) s of signal \(signal): \(errors)")
-            }
-            usleep(2000)
+        process.signal(signal)
+        guard let status = process.waitForEnd(limitSeconds: limitSeconds) else {
+            throw ProgramFailure("\(name) did not stop within \(limitSeconds) s of signal \(signal): \(errors)")
         }
-        process.waitUntilExit()
-        return process.terminationStatus + (process.terminationReason == .uncaughtSignal ? 128 : 0)
+        return status
     }
 
-    deinit {
-        if process.isRunning {
-            kill(process.processIdentifier, SIGKILL)
-            process.waitUntilExit()
-        }
-    }
+    deinit { process.end() }
 }

@@ -12,22 +12,26 @@ public final class RunningServer {
     public let folder: TemporaryFolder
     /// What it said on standard output when it began to serve.
     public let announcement: String
-    private let process: Process
+    private let process: BoundProcess
     private let stem: String
 
-    /// Starts a server that listens on a Unix socket of its own, with more arguments (images among them), and waits until it
-    /// says that it serves.
+    /// Starts a server that listens on a Unix socket of its own, with more arguments (images among them), and waits
+    /// until it says that it serves.
     ///
-    /// - Parameter limits: options of prlimit(1), for a server that shall run into a limit of its process.
-    public init(_ arguments: [String], limits: [String] = [], in folder: TemporaryFolder) throws {
+    /// - Parameters:
+    ///   - limits: options of prlimit(1), for a server that shall run into a limit of its process.
+    ///   - program: spindle, or a copy of it.
+    public init(
+        _ arguments: [String], limits: [String] = [], program: Program = .spindle, in folder: TemporaryFolder
+    ) throws {
         self.folder = folder
         socketPath = folder.path + "/" + UUID().uuidString.prefix(8)
         stem = folder.path + "/server-" + UUID().uuidString.prefix(8)
         let serve = ["serve", "--listen", "unix:" + socketPath] + arguments
         process =
             limits.isEmpty
-            ? try Program.spindle.start(serve, stem: stem)
-            : try Program.tool("prlimit").start(limits + [Program.spindle.url.path] + serve, stem: stem)
+            ? try program.start(serve, stem: stem)
+            : try Program.tool("prlimit").start(limits + [program.path] + serve, stem: stem)
         let deadline = Date(timeIntervalSinceNow: 20)
         while true {
             let said = try String(contentsOfFile: stem + ".out", encoding: .utf8)
@@ -37,7 +41,7 @@ public final class RunningServer {
             }
             guard process.isRunning, Date() < deadline else {
                 let errors = try String(contentsOfFile: stem + ".err", encoding: .utf8)
-                kill(process.processIdentifier, SIGKILL)
+                process.end()
                 throw ProgramFailure("spindle serve \(arguments) does not serve: \(errors)")
             }
             usleep(2000)
@@ -56,13 +60,13 @@ public final class RunningServer {
     public var peakResidentBytes: Int { memory("VmHWM:") }
 
     private func memory(_ field: String) -> Int {
-        let status = (try? String(contentsOfFile: "/proc/\(processIdentifier)/status", encoding: .utf8)) ?? ""
+        let status = kernelFile("/proc/\(processIdentifier)/status") ?? ""
         let line = status.split(separator: "\n").first { $0.hasPrefix(field) }
         return 1024 * (Int(line?.filter(\.isNumber) ?? "") ?? 0)
     }
     /// How long processors have worked for it (proc(5), /proc/pid/stat: utime and stime, in hundredths of a second).
     public var processorSeconds: Double {
-        let line = (try? String(contentsOfFile: "/proc/\(processIdentifier)/stat", encoding: .utf8)) ?? ""
+        let line = kernelFile("/proc/\(processIdentifier)/stat") ?? ""
         // The second field, the program's name, ends with the last parenthesis.
         let fields = line[(line.lastIndex(of: ")") ?? line.startIndex)...].split(separator: " ")
         guard fields.count > 13, let user = Double(fields[12]), let system = Double(fields[13]) else { return 0 }
@@ -80,23 +84,13 @@ public final class RunningServer {
     /// - Returns: its exit status, 0 if all is well.
     @discardableResult
     public func stop(signal: Int32 = SIGTERM, limitSeconds: Double = 15) throws -> Int32 {
-        kill(process.processIdentifier, signal)
-        let deadline = Date(timeIntervalSinceNow: limitSeconds)
-        while process.isRunning {
-            guard Date() < deadline else {
-                kill(process.processIdentifier, SIGKILL)
-                throw ProgramFailure("the server did not stop within \(limitSeconds) s of signal \(signal): \(log)")
-            }
-            usleep(2000)
+        process.signal(signal)
+        guard let status = process.waitForEnd(limitSeconds: limitSeconds) else {
+            process.end()
+            throw ProgramFailure("the server did not stop within \(limitSeconds) s of signal \(signal): \(log)")
         }
-        process.waitUntilExit()
-        return process.terminationStatus + (process.terminationReason == .uncaughtSignal ? 128 : 0)
+        return status
     }
 
-    deinit {
-        if process.isRunning {
-            kill(process.processIdentifier, SIGKILL)
-            process.waitUntilExit()
-        }
-    }
+    deinit { process.end() }
 }

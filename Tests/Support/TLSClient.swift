@@ -5,7 +5,7 @@ import Glibc
 
 /// How a client of a test presents itself.
 public struct TLSClientSettings {
-    /// What it offers, in the words of GnuTLS.
+    /// Its offer, in the words of GnuTLS.
     public var priority = "NORMAL:+ECDHE-PSK:+DHE-PSK:+PSK"
     /// A user and a key.
     public var preSharedKey: (user: String, key: [UInt8])?

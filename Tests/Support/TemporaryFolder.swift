@@ -6,18 +6,23 @@ import Foundation
 public final class TemporaryFolder: Sendable {
     /// Its path, short enough for a Unix socket in it.
     public let path: String
+    private let watch: Int
 
     /// Makes the folder.
     ///
-    /// - Parameter onDisk: files in it can be opened with O_DIRECT. /tmp is often a tmpfs, which does not know that on all
-    ///   kernels; /var/tmp outlives a restart, so it never is one.
+    /// - Parameter onDisk: files in it can be opened with O_DIRECT. /tmp is often a tmpfs, which does not know that on
+    ///   all kernels; /var/tmp outlives a restart, so it never is one.
     public init(onDisk: Bool = false) throws {
         let parent = onDisk ? "/var/tmp" : FileManager.default.temporaryDirectory.path
         path = parent + "/spindle-" + UUID().uuidString.prefix(13)
+        watch = TestWatch.begin("a folder")
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
 
-    deinit { try? FileManager.default.removeItem(atPath: path) }
+    deinit {
+        try? FileManager.default.removeItem(atPath: path)
+        TestWatch.end(watch)
+    }
 
     /// Makes a sparse file that begins with some bytes.
     public func file(_ name: String, sizeBytes: UInt64, beginning: [UInt8] = []) throws -> String {

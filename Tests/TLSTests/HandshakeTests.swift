@@ -215,7 +215,7 @@ import Testing
         #expect(taken == 0)
     }
 
-    /// Whatever comes, the session fails or waits; and what it says fits its output.
+    /// For any input the session fails or waits; and its answer fits its output.
     @Test func garbage() throws {
         let key = try TestKey()
         let credentials = try key.credentials

@@ -208,7 +208,7 @@ final class EchoServer: Sendable {
     @Test(arguments: [["--user", "a:b"], ["--user", ""], ["--host", String(repeating: "h", count: 65)]])
     func unsuitableNames(arguments: [String]) throws {
         let result = try make(arguments)
-        #expect(result.status == 1)
+        #expect(result.status == 64)
         #expect(result.errors.contains("cannot be used"), "\(result.errors)")
         #expect(!FileManager.default.fileExists(atPath: keys))
     }
@@ -267,37 +267,28 @@ final class EchoServer: Sendable {
 /// nbdkit with a megabyte of memory on a port of its own.
 final class NBDKit {
     let port: UInt16
-    private let process: Process
+    private let process: BoundProcess
     private let pidFile: String
 
     init(_ arguments: [String], in folder: TemporaryFolder) throws {
-        _ = try Program.tool("nbdkit")
         port = try Self.freePort()
         pidFile = folder.path + "/nbdkit.pid"
-        process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/nbdkit")
-        process.arguments =
+        let nothing = FileHandle.nullDevice.fileDescriptor
+        process = try BoundProcess(
+            Program.tool("nbdkit").path,
             ["-f", "--exit-with-parent", "-i", "127.0.0.1", "-p", "\(port)", "-P", pidFile] + arguments
-            + ["memory", "1M"]
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
+                + ["memory", "1M"],
+            input: nothing, output: nothing, errors: STDERR_FILENO)
         // The file appears when clients may connect.
-        let deadline = Date(timeIntervalSinceNow: 20)
-        while !FileManager.default.fileExists(atPath: pidFile) {
-            guard process.isRunning, Date() < deadline else {
-                throw ProgramFailure("nbdkit \(arguments) does not serve")
-            }
-            usleep(2000)
+        try waitUntil("nbdkit \(arguments) serves") {
+            try #require(process.isRunning)
+            return FileManager.default.fileExists(atPath: pidFile)
         }
     }
 
     /// It holds nothing that it would have to put away; and other signals may be blocked in it, as they are in the
     /// thread that started it.
-    func stop() {
-        guard process.isRunning else { return }
-        kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
-    }
+    func stop() { process.end() }
 
     deinit { stop() }
 

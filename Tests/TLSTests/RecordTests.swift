@@ -77,7 +77,7 @@ import Testing
         conversation.server.endRecord()
         conversation.client.incoming = conversation.takeOutput()
         let lengths = try #require(recordLengths(conversation.client.incoming))
-        // 100,000 bytes in pieces of 1,024, one of which the limit of TLS 1.3 counts for the content type; and a few
+        // 100,000 bytes in pieces of 1,024 (the limit of TLS 1.3 counts one byte for the content type); and a few
         // shorter ones, because the limit shows only in the first full record.
         #expect((98...100).contains(lengths.count), "\(lengths)")
         #expect(lengths.allSatisfy { $0 <= 1024 + 64 })
@@ -196,7 +196,7 @@ import Testing
         #expect(state == .closedByClient)
         conversation.client.outgoing = [9, 9, 9]
         #expect(conversation.decrypt().state == .closedByClient)
-        // What it has asked for is still answered.
+        // Its earlier requests are still answered.
         #expect(conversation.encrypt([2, 3]))
         conversation.server.close()
         conversation.client.incoming += conversation.takeOutput()

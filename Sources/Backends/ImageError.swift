@@ -1,0 +1,83 @@
+// Why an image cannot be served, in words that say what would be right.
+
+import Glibc
+import IOUring
+
+/// An image could not be opened.
+public enum ImageError: Error, Equatable, CustomStringConvertible {
+    /// open(2) and its relatives failed.
+    case cannotOpen(path: String, errno: Int32, readOnly: Bool)
+    /// A file that is open cannot be opened once more.
+    case cannotOpenAgain(errno: Int32)
+    /// The path is neither a regular file nor a block device.
+    case unsuitable(path: String, what: String)
+    /// The file system does not know O_DIRECT.
+    case noDirectAccess(path: String, mode: CacheMode)
+    /// Another process has the image open for writing (or, for a writer, at all).
+    case locked(path: String, holder: String)
+    /// The file system does not lock the image.
+    case cannotLock(path: String, errno: Int32)
+    /// No address space for an image in memory.
+    case tooLarge(sizeBytes: UInt64)
+    /// No block size up to a page lets O_DIRECT read the image.
+    case noAlignment(path: String)
+    /// The block device refuses to be written.
+    case readOnlyDevice(path: String)
+    /// The image cannot be made larger, and why.
+    case cannotGrow(String)
+    /// The image has no sectors.
+    case empty(image: String)
+    /// The path led to another file when it was looked at, or leads to a symbolic link.
+    case replaced(path: String)
+
+    /// What went wrong and what would be right.
+    public var description: String {
+        switch self {
+        case .cannotOpen(let path, let code, let readOnly):
+            return "cannot open image '\(path)': \(errorText(code))" + Self.hint(code, readOnly: readOnly)
+        case .cannotOpenAgain(let code):
+            return "an image cannot be opened once for each thread, by /proc/self/fd: \(errorText(code))"
+        case .unsuitable(let path, "a directory"):
+            return
+                "image '\(path)' is a directory; a regular file or a block device is needed; dir:\(path) is a drive for "
+                + "each file in it"
+        case .unsuitable(let path, let what):
+            return "image '\(path)' is \(what); a regular file or a block device is needed"
+        case .noDirectAccess(let path, let mode):
+            return "the file system of '\(path)' has no direct access (O_DIRECT), which cache mode '\(mode.rawValue)' "
+                + "needs; use --cache writeback"
+        case .locked(let path, let holder):
+            return
+                "image '\(path)' is in use by \(holder); two writers would destroy it: stop the other one, or serve a copy"
+        case .cannotLock(let path, let code):
+            return "image '\(path)' cannot be locked: \(errorText(code)); a second writer would destroy it, and "
+                + "nothing would keep one away; --locking off, or locking = \"off\", serves it without a lock"
+        case .tooLarge(let sizeBytes):
+            return "an image of \(sizeBytes) bytes does not fit in memory; 'null:SIZE' has no such limit"
+        case .noAlignment(let path):
+            return "'\(path)' cannot be read with direct access (O_DIRECT); use --cache writeback"
+        case .readOnlyDevice(let path):
+            return "block device '\(path)' is read-only; serve it with --read-only"
+        case .cannotGrow(let reason):
+            return "the image cannot be made larger: \(reason)"
+        case .replaced(let path):
+            return "image '\(path)' was replaced while it was opened"
+        case .empty(let image):
+            return "image '\(image)' is empty; a drive has at least one sector of 512 bytes"
+        }
+    }
+
+    private static func hint(_ code: Int32, readOnly: Bool) -> String {
+        switch code {
+        case ENOENT: return "; create it first, 'truncate -s 3G FILE' for instance"
+        case EACCES where !readOnly:
+            return "; this user needs the right to read and write it, or only to read it with --read-only"
+        case EACCES:
+            return "; this user needs the right to read it"
+        case EMFILE: return "; RLIMIT_NOFILE is the limit: LimitNOFILE= (systemd) or 'ulimit -n' raises it"
+        case EROFS where !readOnly, EPERM where !readOnly:
+            return "; with --read-only it need not be writable"
+        default: return ""
+        }
+    }
+}

@@ -1,0 +1,69 @@
+// What is asked of a backend in the end: bytes of an image.
+
+/// What a backend does with a range of its bytes.
+public enum BackendOperation: Equatable, Sendable {
+    /// Fill the buffer from the image; what lies beyond the end of a file reads as zeroes.
+    case read
+    /// Store the buffer.
+    case write
+    /// Store zeroes. With `mayDeallocate` the space may be given back, without it the range stays or becomes allocated.
+    case writeZeroes(mayDeallocate: Bool)
+    /// Make what was written stable; the range is empty.
+    case flush
+    /// Give back the space of the range.
+    case discard
+    /// Bring the range into the cache.
+    case prefetch
+}
+
+/// Work for a backend, or for the next layer above it. Offsets and lengths are in bytes, and multiples of the unit's
+/// logical block.
+public struct BackendRequest: Equatable, Sendable {
+    /// What is done.
+    public var operation: BackendOperation
+    /// The first byte of the image.
+    public var offset: UInt64
+    /// How many there are.
+    public var length: UInt64
+    /// Where the request's data begin in those of the drive's request.
+    public var dataOffset: UInt64
+
+    /// Describes work; nothing happens yet.
+    @inlinable
+    public init(_ operation: BackendOperation, offset: UInt64 = 0, length: UInt64 = 0, dataOffset: UInt64 = 0) {
+        self.operation = operation
+        self.offset = offset
+        self.length = length
+        self.dataOffset = dataOffset
+    }
+
+    /// What a unit wants, in bytes of its image.
+    ///
+    /// - Parameters:
+    ///   - blockSize: the unit's.
+    ///   - dataOffset: where the data of a read or a write begin.
+    @inlinable
+    public init(_ request: BlockRequest, blockSize: BlockSize, dataOffset: UInt64) {
+        switch request {
+        case .read(let lba, let count): self.init(.read, lba, count, blockSize, dataOffset)
+        case .write(let lba, let count): self.init(.write, lba, count, blockSize, dataOffset)
+        case .flush: self.init(.flush)
+        case .discard(let lba, let count): self.init(.discard, lba, count, blockSize, 0)
+        case .prefetch(let lba, let count): self.init(.prefetch, lba, count, blockSize, 0)
+        }
+    }
+
+    @inlinable
+    init(
+        _ operation: BackendOperation, _ lba: UInt64, _ count: UInt32, _ blockSize: BlockSize, _ dataOffset: UInt64
+    ) {
+        self.init(
+            operation, offset: blockSize.bytes(ofBlocks: lba), length: blockSize.bytes(ofBlocks: UInt64(count)),
+            dataOffset: dataOffset)
+    }
+
+    /// The part that begins `start` bytes further on and has `count` bytes.
+    func part(from start: UInt64, count: UInt64) -> BackendRequest {
+        BackendRequest(operation, offset: offset + start, length: count, dataOffset: dataOffset + start)
+    }
+}

@@ -1,0 +1,129 @@
+// What stands between a unit and its backend: layers, each a state machine that takes requests from above and makes
+// requests for what is below it. Sans-I/O: a value out for every event in.
+
+/// What a stack, or one of its layers, wants for a request now.
+public enum BlockStep: Equatable, Sendable {
+    /// Do this below, then resume with how it ended.
+    case io(BackendRequest)
+    /// Let so much time pass, then resume with ``BlockOutcome/done``.
+    case wait(milliseconds: UInt32)
+    /// The request is done.
+    case finished
+    /// It failed, after so many bytes had been read or written.
+    case failed(BlockFailure, afterBytes: UInt64)
+}
+
+/// The layers in the order in which a request passes them, from the unit down to the backend.
+enum BlockLayer: UInt8 {
+    /// Failures of the medium, as the unit meets them.
+    case faults
+    /// Failures of the image, as the layers above meet them.
+    case imageFaults
+}
+
+/// What has to be kept of a request while a stack works on it. The caller keeps it, and only one step is under way.
+public struct BlockTask: Sendable {
+    /// Who is resumed: whose request is under way below, or who lets time pass.
+    fileprivate var layer = BlockLayer.faults
+    fileprivate var faults = Faults.Task()
+    fileprivate var imageFaults = Faults.Task()
+
+    /// Nothing is under way.
+    public init() {}
+}
+
+/// The layers of one unit. The requests of a unit that has none go to its backend as they are.
+///
+/// A stack that remembers something belongs to one loop, its unit's home.
+public struct BlockStack: Sendable {
+    /// What is wrong with the medium; nil: nothing. Only tests set it.
+    public var faults: Faults?
+    /// What is wrong with the image, below all layers that keep something in it; nil: nothing. Only tests set it.
+    public var imageFaults: Faults?
+
+    /// No layer.
+    public init() {}
+
+    /// There is no layer.
+    public var isEmpty: Bool { layer(below: nil) == nil }
+
+    /// Begins a request; there is at least one layer.
+    public mutating func begin(_ request: BackendRequest, _ task: inout BlockTask) -> BlockStep {
+        guard let top = layer(below: nil) else { preconditionFailure("a stack without layers has nothing to do") }
+        return run(.begin(request), top, &task)
+    }
+
+    /// Goes on after what the last step asked for has ended.
+    public mutating func resume(_ outcome: BlockOutcome, _ task: inout BlockTask) -> BlockStep {
+        run(.resume(outcome), task.layer, &task)
+    }
+}
+
+extension BlockStack {
+    private enum Event {
+        case begin(BackendRequest)
+        case resume(BlockOutcome)
+    }
+
+    /// Goes down and up through the layers until there is something for the caller to do, or the top one has ended.
+    private mutating func run(_ event: Event, _ layer: BlockLayer, _ task: inout BlockTask) -> BlockStep {
+        var event = event
+        var layer = layer
+        while true {
+            let step = take(event, layer, &task)
+            switch step {
+            case .wait:
+                task.layer = layer
+                return step
+            case .io(let request):
+                guard let next = self.layer(below: layer) else {
+                    task.layer = layer
+                    return step
+                }
+                event = .begin(request)
+                layer = next
+            case .finished:
+                guard let next = self.layer(above: layer) else { return step }
+                event = .resume(.done)
+                layer = next
+            case .failed(let failure, let bytes):
+                guard let next = self.layer(above: layer) else { return step }
+                event = .resume(.failed(failure, afterBytes: bytes))
+                layer = next
+            }
+        }
+    }
+
+    private mutating func take(_ event: Event, _ layer: BlockLayer, _ task: inout BlockTask) -> BlockStep {
+        let step =
+            switch (layer, event) {
+            case (.faults, .begin(let request)): faults?.begin(request, &task.faults)
+            case (.faults, .resume(let outcome)): faults?.resume(outcome, &task.faults)
+            case (.imageFaults, .begin(let request)): imageFaults?.begin(request, &task.imageFaults)
+            case (.imageFaults, .resume(let outcome)): imageFaults?.resume(outcome, &task.imageFaults)
+            }
+        guard let step else { preconditionFailure("a request is in a layer that there is not") }
+        return step
+    }
+
+    private func has(_ layer: BlockLayer) -> Bool {
+        switch layer {
+        case .faults: faults != nil
+        case .imageFaults: imageFaults != nil
+        }
+    }
+
+    /// The next layer on the way down; nil: the backend.
+    private func layer(below layer: BlockLayer?) -> BlockLayer? {
+        var next = BlockLayer(rawValue: layer.map { $0.rawValue + 1 } ?? 0)
+        while let found = next, !has(found) { next = BlockLayer(rawValue: found.rawValue + 1) }
+        return next
+    }
+
+    /// The next layer on the way up; nil: the unit.
+    private func layer(above layer: BlockLayer) -> BlockLayer? {
+        var next = BlockLayer(rawValue: layer.rawValue &- 1)
+        while let found = next, !has(found) { next = BlockLayer(rawValue: found.rawValue &- 1) }
+        return next
+    }
+}

@@ -1,0 +1,50 @@
+// What a medium does wrong, and to which requests.
+
+/// One thing that is wrong with a range of bytes. It concerns requests that touch the range.
+public struct Fault: Equatable, Sendable {
+    /// What happens.
+    public enum Kind: Equatable, Sendable {
+        /// A read ends before the first block of the range.
+        case unreadable(BlockFailure)
+        /// So does a write, or a write of zeroes.
+        case unwritable(BlockFailure)
+        /// A read or a write moves at most so many bytes at a time, and goes on with the rest.
+        case short(bytes: UInt64)
+        /// A request begins this much later.
+        case delay(milliseconds: UInt32)
+        /// A write succeeds, and nothing is stored.
+        case lost
+        /// A write succeeds, and only so many of its first bytes are stored, in whole blocks.
+        case torn(afterBytes: UInt64)
+        /// A write succeeds, and is stored here, as far as there is a medium.
+        case misdirected(toOffset: UInt64)
+    }
+
+    /// What happens.
+    public var kind: Kind
+    /// The bytes that it happens to.
+    public var range: Range<UInt64>
+    /// To how many requests it happens, the first ones that come; nil: to all.
+    public var count: Int?
+
+    /// Describes a fault.
+    public init(_ kind: Kind, _ range: Range<UInt64>, count: Int? = nil) {
+        self.kind = kind
+        self.range = range
+        self.count = count
+    }
+
+    /// Whether it happens to a request. A flush has no range, and passes.
+    func concerns(_ request: BackendRequest) -> Bool {
+        guard count != 0, request.length > 0, range.lowerBound < request.offset + request.length,
+            request.offset < range.upperBound
+        else { return false }
+        switch (kind, request.operation) {
+        case (.delay, _), (.unreadable, .read), (.short, .read), (.short, .write): return true
+        case (.unwritable, .write), (.lost, .write), (.torn, .write), (.misdirected, .write): return true
+        case (.unwritable, .writeZeroes), (.lost, .writeZeroes), (.torn, .writeZeroes), (.misdirected, .writeZeroes):
+            return true
+        default: return false
+        }
+    }
+}

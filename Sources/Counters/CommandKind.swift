@@ -1,0 +1,77 @@
+// What requests are counted as: by what they ask for, and by the error that they are answered with.
+
+/// Kinds of requests in the counts.
+public enum CommandKind: Int, CaseIterable, Sendable {
+    /// Data are read.
+    case read
+    /// Data are written.
+    case write
+    /// A request that is none of these.
+    case unknown
+    /// What was written is made stable.
+    case flush
+    /// Data are not needed any more.
+    case trim
+    /// Data are fetched for later.
+    case cache
+    /// Zeroes are written.
+    case writeZeroes
+    /// The client asks what is stored.
+    case blockStatus
+
+    /// As metrics call it.
+    public var label: String {
+        switch self {
+        case .read: "read"
+        case .write: "write"
+        case .unknown: "unknown"
+        case .flush: "flush"
+        case .trim: "trim"
+        case .cache: "cache"
+        case .writeZeroes: "write_zeroes"
+        case .blockStatus: "block_status"
+        }
+    }
+
+    /// A request of this kind is about a range of bytes that something is done with.
+    var hasBytes: Bool {
+        switch self {
+        case .read, .write, .trim, .cache, .writeZeroes: true
+        case .flush, .blockStatus, .unknown: false
+        }
+    }
+}
+
+/// Errors in the counts.
+public enum ErrorKind: Int, CaseIterable, Sendable {
+    /// The medium cannot be written.
+    case notPermitted
+    /// The medium has failed.
+    case inputOutput
+    /// There is no memory.
+    case noMemory
+    /// The request makes no sense.
+    case invalidArgument
+    /// The medium is full.
+    case noSpace
+    /// The reply would be too long.
+    case overflow
+    /// That is not done here.
+    case notSupported
+    /// The server stops.
+    case shutdown
+
+    /// As metrics call it.
+    var label: String {
+        switch self {
+        case .notPermitted: "EPERM"
+        case .inputOutput: "EIO"
+        case .noMemory: "ENOMEM"
+        case .invalidArgument: "EINVAL"
+        case .noSpace: "ENOSPC"
+        case .overflow: "EOVERFLOW"
+        case .notSupported: "ENOTSUP"
+        case .shutdown: "ESHUTDOWN"
+        }
+    }
+}

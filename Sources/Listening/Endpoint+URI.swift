@@ -1,0 +1,38 @@
+// The NBD URI of an endpoint (doc/uri.md of the NBD project).
+
+extension Endpoint {
+    /// A client's URI for an export of this endpoint, in the clear or over TLS; the place of its keys has to be added.
+    public func uri(export: String, isEncrypted: Bool = false) -> String {
+        let name = Self.percentEncoded(export)
+        let scheme = isEncrypted ? "nbds" : "nbd"
+        switch self {
+        case .unix(let path, _):
+            return "\(scheme)+unix:///\(name)?socket=\(Self.percentEncoded(path))"
+        case .tcp(let host, let port):
+            let address = host.contains(":") ? "[\(Self.withEncodedZone(host))]" : host
+            return "\(scheme)://\(address)\(port == Self.standardPort ? "" : ":\(port)")/\(name)"
+        case .vsock(let port):
+            return "\(scheme)+vsock://2:\(port)/\(name)"
+        case .descriptor, .systemd, .standardInput:
+            return "\(self), export '\(export)'"
+        }
+    }
+
+    /// An IPv6 address as it stands in a URI: its zone begins with `%25`, and is percent-encoded itself (RFC 6874, 2).
+    private static func withEncodedZone(_ host: String) -> String {
+        guard let percent = host.firstIndex(of: "%") else { return host }
+        return "\(host[..<percent])%25" + percentEncoded(String(host[host.index(after: percent)...]))
+    }
+
+    /// Percent-encodes what may not stand in a URI as it is (RFC 3986, 2.3), but for slashes.
+    public static func percentEncoded(_ text: String) -> String {
+        let digits = Array("0123456789ABCDEF")
+        return text.utf8.map { byte -> String in
+            let character = Character(Unicode.Scalar(byte))
+            let isUnreserved =
+                character.isASCII && (character.isLetter || character.isNumber || "-._~".contains(character))
+            if isUnreserved || character == "/" { return String(character) }
+            return "%\(digits[Int(byte >> 4)])\(digits[Int(byte & 15)])"
+        }.joined()
+    }
+}

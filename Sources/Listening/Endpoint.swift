@@ -1,0 +1,120 @@
+// Where clients connect: the ENDPOINT of the command line.
+
+/// An address to listen on, or a client that is there already.
+public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
+    /// `unix:PATH[,mode=MODE][,owner=[USER][:GROUP]]`; a comma in the path is written twice.
+    case unix(path: String, permissions: SocketPermissions = SocketPermissions())
+    /// `tcp:HOST:PORT`, IPv6 addresses in brackets.
+    case tcp(host: String, port: UInt16)
+    /// `vsock:PORT`, any context.
+    case vsock(port: UInt32)
+    /// `fd:N`: a listening socket that the process was started with.
+    case descriptor(Int32)
+    /// `systemd:NAME`: the listening sockets that systemd has passed under this name.
+    case systemd(name: String)
+    /// `stdin`: one client, which standard input is connected to.
+    case standardInput
+
+    /// The port IANA has registered for NBD.
+    public static let standardPort: UInt16 = 10809
+    /// Where the server listens when nothing is said.
+    public static let standard = Endpoint.tcp(host: "127.0.0.1", port: standardPort)
+    /// The longest path that fits `sockaddr_un`, its terminating NUL excluded.
+    static let maximumPathBytes = 107
+
+    /// Reads an ENDPOINT.
+    public init(parsing text: String) throws(EndpointError) {
+        if text == "stdin" {
+            self = .standardInput
+            return
+        }
+        let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        guard parts.count == 2, !parts[1].isEmpty else { throw .malformed(text) }
+        let rest = parts[1]
+        switch parts[0] {
+        case "unix":
+            self = try Self.parseUnix(rest)
+        case "tcp":
+            self = try Self.parseTCP(rest)
+        case "vsock":
+            guard let port = UInt32(digits: rest), port < UInt32.max else {
+                throw .badPort(rest, maximum: UInt32.max - 1)
+            }
+            self = .vsock(port: port)
+        case "fd":
+            guard let number = Int32(digits: rest) else { throw .badDescriptor(rest) }
+            self = .descriptor(number)
+        case "systemd":
+            self = .systemd(name: rest)
+        default:
+            throw .malformed(text)
+        }
+    }
+
+    /// As in QEMU's options, a comma ends the path and two stand for one.
+    private static func parseUnix(_ text: String) throws(EndpointError) -> Endpoint {
+        var path = ""
+        var properties: [String] = []
+        var isEscaped = false
+        let parts = text.split(separator: ",", omittingEmptySubsequences: false)
+        for (number, part) in parts.enumerated() {
+            if number == 0 || isEscaped {
+                path += part
+                isEscaped = false
+            } else if part.isEmpty, properties.isEmpty, number + 1 < parts.count {
+                path += ","
+                isEscaped = true
+            } else {
+                properties.append(String(part))
+            }
+        }
+        guard !path.isEmpty else { throw .malformed("unix:\(text)") }
+        guard path.utf8.count <= maximumPathBytes else { throw .pathTooLong(path) }
+        var permissions = SocketPermissions()
+        for property in properties { try permissions.read(property) }
+        return .unix(path: path, permissions: permissions)
+    }
+
+    private static func parseTCP(_ text: String) throws(EndpointError) -> Endpoint {
+        guard let colon = text.lastIndex(of: ":"), !text.hasSuffix("]") else { throw .noPort(text) }
+        var host = String(text[..<colon])
+        let portText = String(text[text.index(after: colon)...])
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            host = String(host.dropFirst().dropLast())
+        } else if host.contains(":") {
+            throw .bareIPv6(text)
+        }
+        guard !host.isEmpty else { throw .noHost(text) }
+        guard let port = UInt16(digits: portText) else { throw .badPort(portText, maximum: 65535) }
+        return .tcp(host: host, port: port)
+    }
+
+    /// A link-local IPv6 address (RFC 4291, 2.5.6) that does not say on which link.
+    var lacksZone: Bool {
+        guard case .tcp(let host, _) = self, host.contains(":"), !host.contains("%") else { return false }
+        return InternetAddress(host)?.isLinkLocal == true
+    }
+
+    /// The endpoint as it is written on the command line.
+    public var description: String {
+        switch self {
+        case .unix(let path, let permissions):
+            "unix:"
+                + path.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
+                + permissions.properties
+        case .tcp(let host, let port): host.contains(":") ? "tcp:[\(host)]:\(port)" : "tcp:\(host):\(port)"
+        case .vsock(let port): "vsock:\(port)"
+        case .descriptor(let number): "fd:\(number)"
+        case .systemd(let name): "systemd:\(name)"
+        case .standardInput: "stdin"
+        }
+    }
+}
+
+extension FixedWidthInteger {
+    /// Reads digits and nothing else: no sign.
+    fileprivate init?(digits text: String) {
+        guard text.utf8.allSatisfy({ UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }) else { return nil }
+        self.init(text)
+    }
+}

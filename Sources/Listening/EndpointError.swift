@@ -1,0 +1,72 @@
+// Mistakes in an ENDPOINT, in words.
+
+/// Why a text is no ENDPOINT, or why nobody can listen there.
+public enum EndpointError: Error, Equatable, CustomStringConvertible {
+    /// None of the known forms.
+    case malformed(String)
+    /// `tcp:` without a port.
+    case noPort(String)
+    /// `tcp:` without a host.
+    case noHost(String)
+    /// An IPv6 address without brackets.
+    case bareIPv6(String)
+    /// A port that is no number or out of range.
+    case badPort(String, maximum: UInt32)
+    /// `fd:` without a number.
+    case badDescriptor(String)
+    /// A Unix socket's path longer than `sockaddr_un` holds.
+    case pathTooLong(String)
+    /// A Unix socket's property that is none.
+    case unknownProperty(String)
+    /// A Unix socket's mode that is none.
+    case badMode(String)
+    /// A Unix socket's owner that is none.
+    case badOwner(String)
+    /// systemd has passed no socket of this name.
+    case notPassed(name: String, passed: [String])
+    /// Standard input among other endpoints.
+    case notAlone
+    /// The host name has no address.
+    case unknownHost(String, reason: String)
+    /// socket, bind or listen failed.
+    case cannotListen(Endpoint, reason: String)
+
+    /// The mistake and the right way.
+    public var description: String {
+        switch self {
+        case .malformed(let text):
+            "'\(text)' is no endpoint; use unix:PATH, tcp:HOST:PORT, vsock:PORT, fd:N, systemd:NAME or stdin"
+        case .noPort(let text):
+            "endpoint 'tcp:\(text)' has no port; use tcp:\(text):\(Endpoint.standardPort)"
+        case .noHost(let text):
+            "endpoint 'tcp:\(text)' has no host; use 127.0.0.1 for this machine only, 0.0.0.0 for every interface"
+        case .bareIPv6(let text):
+            "endpoint 'tcp:\(text)' has an IPv6 address without brackets; use tcp:[ADDRESS]:PORT"
+        case .badPort(let text, let maximum):
+            "'\(text)' is no port; a number from 0 to \(maximum) is needed"
+        case .badDescriptor(let text):
+            "'\(text)' is no file descriptor; use fd:3, say"
+        case .pathTooLong(let path):
+            "the socket path '\(path)' has \(path.utf8.count) bytes, the system's limit is \(Endpoint.maximumPathBytes); "
+                + "use a shorter one"
+        case .unknownProperty(let text):
+            "'\(text)' is no property of a Unix socket: there are mode=0660 and owner=USER:GROUP; "
+                + "a comma of the path is written twice"
+        case .badMode(let text):
+            "'\(text)' is no mode of a socket; octal permissions are needed, as in mode=0660"
+        case .badOwner(let text):
+            "'\(text)' is no owner of a socket; use owner=USER, owner=USER:GROUP or owner=:GROUP"
+        case .notPassed(let name, let passed):
+            "systemd has passed no socket named '\(name)'"
+                + (passed.isEmpty
+                    ? ", and no other; 'systemctl start' its .socket unit"
+                    : ", but: \(passed.joined(separator: ", ")); FileDescriptorName= of the .socket unit is the name")
+        case .notAlone:
+            "stdin is one client's connection, with whose end the server ends; no other endpoint goes with it"
+        case .unknownHost(let host, let reason):
+            "host '\(host)' has no address to listen on: \(reason)"
+        case .cannotListen(let endpoint, let reason):
+            "cannot listen on \(endpoint): \(reason)"
+        }
+    }
+}

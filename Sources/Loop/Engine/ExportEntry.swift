@@ -1,0 +1,196 @@
+// One export of a running server: what all loops share of it, from its coming to its end.
+
+import Backends
+import Blocks
+import Counters
+import Export
+import IOUring
+import Logging
+import Synchronization
+
+/// One export of a running server, from its coming to its end.
+public final class ExportEntry: Sendable {
+    /// Its place in the loops' tables; another export may have it when this one has ended.
+    public let number: ExportNumber
+    /// The loop that changes its drive.
+    let homeLoop: Int
+    /// The only loop that may serve it; nil: any. What layers remember is in one place.
+    let onlyLoop: Int?
+    /// What is served.
+    public let definition: ServedExport
+    /// Where its writers meet.
+    let gate: WriteGate
+    /// What its clients have done.
+    public let counters: ExportCounters
+    /// How its image is made stable.
+    public let flushes: ImageFlushes
+    /// The image is closed.
+    public let ended: EventCounter
+    private let state: Mutex<State>
+    private let operation = Mutex<Void>(())
+    /// How many requests that may deallocate have begun, and how many have ended.
+    let deallocations = Atomic<Int>(0)
+
+    private struct State {
+        var drive: ExportedDrive
+        var blocks: BlockStack
+        var connectionCount = 0
+        /// Nobody may open it any more.
+        var isWithdrawn = false
+        var failure: String?
+    }
+
+    /// An export that nobody has opened.
+    public init(
+        number: ExportNumber, definition: ServedExport, drive: ExportedDrive, flushes: ImageFlushes, loopCount: Int
+    ) throws(RingError) {
+        self.number = number
+        homeLoop = number.number % loopCount
+        onlyLoop = definition.blocks.isEmpty ? nil : homeLoop
+        self.definition = definition
+        self.flushes = flushes
+        gate = try WriteGate(loopCount: loopCount)
+        counters = try ExportCounters(loopCount: loopCount)
+        ended = try EventCounter()
+        state = Mutex(State(drive: drive, blocks: definition.blocks))
+    }
+
+    deinit {
+        ended.close()
+    }
+
+    /// What clients ask for.
+    public var name: String { definition.name }
+
+    /// The drive as its home loop has published it last: every loop begins with it.
+    public var drive: ExportedDrive { state.withLock { $0.drive } }
+
+    /// How many connections have it open.
+    public var connectionCount: Int { state.withLock { $0.connectionCount } }
+
+    /// What came of opening an export.
+    enum Opening: Equatable {
+        /// It is open; so many other connections have it open, too.
+        case opened(others: Int)
+        /// As many connections as may be have it open.
+        case full(String)
+        /// Why it cannot be opened now.
+        case refused(String)
+    }
+
+    /// A connection opens the export.
+    func open() -> Opening {
+        state.withLock {
+            guard !$0.isWithdrawn else { return .refused("the export has just been removed") }
+            if let limit = definition.maximumConnections, $0.connectionCount >= limit {
+                return .full("the export has as many connections as it may have: \(limit)")
+            }
+            $0.connectionCount += 1
+            return .opened(others: $0.connectionCount - 1)
+        }
+    }
+
+    /// A connection that had the export open has ended, and everything of it.
+    ///
+    /// - Returns: whether nothing more will come.
+    func close() -> Bool {
+        state.withLock {
+            precondition($0.connectionCount > 0, "who closes an export has opened it")
+            $0.connectionCount -= 1
+            return $0.isWithdrawn && $0.connectionCount == 0
+        }
+    }
+
+    /// Nobody may open the export any more; with `onlyIfUnused` only when nobody has it open.
+    ///
+    /// - Returns: how many connections have it open.
+    public func withdraw(onlyIfUnused: Bool) -> Int {
+        state.withLock {
+            if !onlyIfUnused || $0.connectionCount == 0 { $0.isWithdrawn = true }
+            return $0.connectionCount
+        }
+    }
+
+    /// Why the image could not be made stable in the end; nil if it could.
+    public var failure: String? { state.withLock { $0.failure } }
+
+    /// Does something with the image for whoever operates the server: one thing at a time, and nothing after its end.
+    ///
+    /// - Returns: nil after its end.
+    public func operate<Result: Sendable, Failure: Error>(
+        _ body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result? {
+        try operation.withLock { _ throws(Failure) in
+            guard !state.withLock({ $0.isWithdrawn }) else { return nil }
+            return try body()
+        }
+    }
+
+    /// Makes the image stable and closes it, and tells what no client had flushed. Nobody has it open, and nobody will.
+    public func end(_ logger: Logger) {
+        let unflushed = unflushedBytes
+        // What an operator has begun with the image ends before it is closed.
+        let code = operation.withLock { _ in
+            let flushing = flushes.synchronize()
+            let closing = flushes.close(definition.backend)
+            return flushing != 0 ? flushing : closing
+        }
+        if code != 0 { state.withLock { $0.failure = errorText(code) } }
+        gate.close()
+        logEnd(logger, unflushed: unflushed)
+        ended.signal()
+    }
+
+    /// The layers, as they were when the last connection left them.
+    var blocks: BlockStack { state.withLock { $0.blocks } }
+
+    /// Keeps the layers while nobody has the export open.
+    func keep(_ blocks: BlockStack) {
+        state.withLock { $0.blocks = blocks }
+    }
+
+    /// Publishes the drive as its home loop has changed it (``Loop/change(_:_:_:)``).
+    func publish(_ drive: ExportedDrive) {
+        state.withLock {
+            precondition(drive.sectorCount >= $0.drive.sectorCount, "a drive never shrinks")
+            $0.drive = drive
+        }
+    }
+}
+
+extension ExportEntry {
+    /// Written and answered, but not made stable by a FLUSH since. Without a write cache every write is stable.
+    public var unflushedBytes: UInt64 {
+        drive.hasWriteCache ? counters.unflushedBytes : 0
+    }
+
+    /// Tells how an export has ended, and what has become of what no client had flushed.
+    private func logEnd(_ logger: Logger, unflushed: UInt64) {
+        if let failure {
+            logger.error(
+                "export closed, but its image could not be flushed: what clients have not flushed may be lost",
+                metadata: ["export": "\(name)", "unflushed": .stringConvertible(unflushed), "reason": "\(failure)"])
+        } else if unflushed > 0 {
+            logger.notice(
+                "export closed; what clients have not flushed is stable now",
+                metadata: ["export": "\(name)", "unflushed": .stringConvertible(unflushed)])
+        } else {
+            logger.info("export closed; clients have flushed everything", metadata: ["export": "\(name)"])
+        }
+    }
+
+    /// Tells that the first flush has failed.
+    func logFlushFailure(_ code: Int32, _ logger: Logger) {
+        logger.error(
+            "a flush has failed: what was written and not flushed before may be lost, and flushes fail from now on",
+            metadata: ["export": "\(name)", "reason": "\(errorText(code))"])
+    }
+
+    /// Tells, if so, that there are writes which no client has flushed, at an end that leaves no time for it.
+    public func logUnflushed(_ logger: Logger) {
+        guard unflushedBytes > 0 else { return }
+        logger.warning(
+            "export left as it is: what clients have not flushed may be lost",
+            metadata: ["export": "\(name)", "unflushed": .stringConvertible(unflushedBytes)])
+    }
+}

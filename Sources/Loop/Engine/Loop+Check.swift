@@ -1,0 +1,135 @@
+// What always holds between two turns of a loop, checked in debug builds.
+
+extension Loop {
+    /// At the end of a turn: traps when one count says something else than another. Release builds do not look. With
+    /// many connections not every turn looks, so that it takes as long for each as with a few.
+    func check() {
+        assert(!isCheckDue || violations().isEmpty, "counts disagree: \(violations().joined(separator: "; "))")
+    }
+
+    private var isCheckDue: Bool { counters[.turns].value % UInt64(1 + connectionSlots / 8) == 0 }
+
+    /// Counts of one thing that are kept in two places, and differ.
+    func violations() -> [String] {
+        var found: [String] = []
+        func expect(_ count: Int, _ other: Int, _ what: @autoclosure () -> String) {
+            if count != other { found.append("\(what()): \(count) and \(other)") }
+        }
+        var sums = Sums()
+        for slot in usedSlots where !isAtRest(slot) { add(slot, to: &sums, &found) }
+        expect(activeConnections, sums.connections, "connections")
+        expect(connectionSlots - freeConnections.count, sums.connections, "connections that are no free slots")
+        expect(requestsUnderWay, sums.busyRequests, "requests under way")
+        expect(sendsUnderWay, sums.sends, "sends under way")
+        expect(sendQueue.count, sums.queuedForSend, "connections that wait to be sent to")
+        expect(ownPagesInUse, sums.ownPages, "pages of connections")
+        expect(middle.pagesInUse, sums.middlePages, "pages of the middle stage")
+        expect(large.pagesInUse, sums.largePages, "pages of the large stage")
+        expect(extraPages, sums.extraPages, "pages of interrupted replies")
+        expect(mappedBytes, sums.mappedBytes, "mapped bytes")
+        expect(pipes.takenCount, sums.pipes, "pipes")
+        expect(ownLine.count, sums.ownLine, "connections that wait for their own pages")
+        expect(middle.line.count, sums.middleLine, "connections that wait for the middle stage")
+        expect(large.line.count, sums.largeLine, "connections that wait for the large stage")
+        for (number, writers) in sums.sharedWriters {
+            // Tests stand for other writers of a loop; with its last connection the export has none (`leave`).
+            let inside = exports[number].gate.sharedWriters(of: index)
+            expect(inside, max(inside, writers), "writers of export \(number.number)")
+        }
+        for (number, users) in sums.users {
+            expect(exports[number].users, users, "connections of export \(number.number)")
+        }
+        return found
+    }
+
+    private struct Sums {
+        var connections = 0
+        var busyRequests = 0
+        var sends = 0
+        var queuedForSend = 0
+        var ownPages = 0
+        /// Of these, those of requests that are no larger than a connection's share.
+        var smallPages = 0
+        var middlePages = 0
+        var largePages = 0
+        var extraPages = 0
+        var mappedBytes = 0
+        var pipes = 0
+        var ownLine = 0
+        var middleLine = 0
+        var largeLine = 0
+        var users: [ExportNumber: Int] = [:]
+        var sharedWriters: [ExportNumber: Int] = [:]
+    }
+
+    private func isAtRest(_ slot: ConnectionSlot) -> Bool {
+        connections[slot].phase == .free && connections[slot].requestsInUse == 0
+            && connections[slot].arena.pagesInUse == 0 && !connections[slot].isQueuedForSend
+            && connections[slot].line == .none
+    }
+
+    private func add(_ slot: ConnectionSlot, to sums: inout Sums, _ found: inout [String]) {
+        func expect(_ count: Int, _ other: Int, _ what: StaticString) {
+            guard count != other else { return }
+            found.append("\(what) of connection \(connections[slot].number): \(count) and \(other)")
+        }
+        if connections[slot].phase != .free { sums.connections += 1 }
+        expect(sessions.contains(slot) ? 1 : 0, connections[slot].phase == .free ? 0 : 1, "sessions")
+        if connections[slot].isSending { sums.sends += 1 }
+        if connections[slot].isQueuedForSend { sums.queuedForSend += 1 }
+        switch connections[slot].line {
+        case .none: break
+        case .own: sums.ownLine += 1
+        case .middle: sums.middleLine += 1
+        case .large: sums.largeLine += 1
+        }
+        if let entry = connections[slot].entry {
+            sums.users[entry.number, default: 0] += 1
+            sums.sharedWriters[entry.number, default: 0] += 0
+        }
+        sums.busyRequests += connections[slot].busyRequests
+        let before = sums
+        let requestCount = connections[slot].requestsInUse > 0 ? addRequests(of: slot, to: &sums) : 0
+        expect(connections[slot].requestsInUse, requestCount, "requests")
+        expect(connections[slot].arena.pagesInUse, sums.ownPages - before.ownPages, "pages")
+        expect(connections[slot].smallPages, sums.smallPages - before.smallPages, "pages of the share")
+        expect(connections[slot].middlePages, sums.middlePages - before.middlePages, "middle pages")
+        expect(connections[slot].largePages, sums.largePages - before.largePages, "large pages")
+        expect(max(connections[slot].busyRequests, requestCount), requestCount, "busy requests")
+        expect(max(connections[slot].replies.count, requestCount), requestCount, "replies")
+        expect(
+            max(connections[slot].repliesInSend, connections[slot].replies.count), connections[slot].replies.count,
+            "replies in the send")
+    }
+
+    /// - Returns: how many there are.
+    private func addRequests(of slot: ConnectionSlot, to sums: inout Sums) -> Int {
+        var count = 0
+        for place in slot.places where requests.contains(place) {
+            count += 1
+            switch requests[place].payload {
+            case .none, .spliced: break
+            case .pages(let run): add(run, to: &sums)
+            case .mapped(let byteCount): sums.mappedBytes += byteCount
+            case .piped(_, let run):
+                sums.pipes += 1
+                add(run, to: &sums)
+            }
+            if requests[place].gate == .shared {
+                sums.sharedWriters[requests[place].unit, default: 0] += 1
+            }
+        }
+        return count
+    }
+
+    private func add(_ run: PageRun, to sums: inout Sums) {
+        switch run.memory {
+        case .own:
+            sums.ownPages += run.count
+            if run.count <= Limits.sharePages { sums.smallPages += run.count }
+        case .middle: sums.middlePages += run.count
+        case .large: sums.largePages += run.count
+        case .extra: sums.extraPages += run.count
+        }
+    }
+}

@@ -1,0 +1,80 @@
+// What the log is told of connections: one line an event, with the same keys everywhere.
+
+import Backends
+import Blocks
+import Counters
+import Export
+import IOUring
+import Logging
+
+extension Loop {
+    /// Logs an event of a connection: which it is, who its client is, which export it has open, and what more there is.
+    func note(
+        _ level: Logger.Level, _ event: Logger.Message, _ slot: ConnectionSlot,
+        _ more: @autoclosure () -> Logger.Metadata = [:]
+    ) {
+        guard logger.logLevel <= level else { return }
+        var fields = more()
+        fields["connection"] = .stringConvertible(connections[slot].number)
+        fields["client"] = "\(connections[slot].peer)"
+        if let identity = connections[slot].identityName { fields["identity"] = "\(identity)" }
+        if let entry = connections[slot].entry { fields["export"] = "\(entry.name)" }
+        logger.log(level: level, event, metadata: fields)
+    }
+
+    /// A connection has ended. Who was connected when is what the log can always say; those who opened nothing are
+    /// many, and of interest only to who looks for a mistake.
+    func noteClosed(_ slot: ConnectionSlot) {
+        noteMuteTLS(slot)
+        note(
+            connections[slot].entry == nil ? .debug : .info, "connection closed", slot,
+            [
+                "seconds": .stringConvertible(now - connections[slot].startedAt),
+                "ending": "\(connections[slot].endReason?.label ?? "")",
+            ])
+    }
+
+    /// A client has left in the TLS handshake, or behind it before its first option: most do that without a word when
+    /// they do not like the server's certificate.
+    private func noteMuteTLS(_ slot: ConnectionSlot) {
+        guard connections[slot].isSecure, !connections[slot].link.hasHeardClient else { return }
+        switch connections[slot].endReason {
+        case .closed, .lost, .disconnect:
+            note(
+                .notice, "client left during TLS", slot,
+                ["reason": "it has closed before its first option; it may not trust the server's certificate"])
+        default: break
+        }
+    }
+
+    /// The socket has failed.
+    func noteLost(_ slot: ConnectionSlot, _ code: Int32) {
+        // To a client that has opened nothing, or said goodbye, it makes no difference.
+        note(
+            connections[slot].phase == .transmission ? .notice : .debug, "connection lost", slot,
+            ["reason": "\(errorText(code))"])
+    }
+
+    /// A request was refused. That zeroes are not fast here, or that the server stops, is not its client's mistake.
+    func noteRefusal(
+        of kind: CommandKind, offset: UInt64, length: UInt64, _ error: RequestError, _ reason: StaticString,
+        _ slot: ConnectionSlot
+    ) {
+        note(
+            error == .notSupported || error == .shutdown ? .debug : .notice, "request refused", slot,
+            [
+                "command": "\(kind.label)", "offset": .stringConvertible(offset), "length": .stringConvertible(length),
+                "reason": "\(reason)",
+            ])
+    }
+}
+
+extension EndReason {
+    /// How bad it is that a connection was ended for this.
+    var level: Logger.Level {
+        switch self {
+        case .stopped, .replaced: .notice
+        default: .warning
+        }
+    }
+}

@@ -1,0 +1,68 @@
+// A client opens an export, at once or when there is a place for it.
+
+/// The opening of an export that has as many connections as it may have. A client that closes its connection and comes
+/// straight back is here before the end of the old one is seen: it waits a moment for that.
+struct HeldOpening {
+    /// Nobody is held for longer, in seconds.
+    static let limitSeconds = 2
+
+    let entry: ExportEntry
+    /// In seconds since the loop began.
+    let since: Int
+}
+
+extension Loop {
+    /// Opens the export that the client has chosen. One that is held is tried again when a connection of the export has
+    /// ended, and for the last time after a moment.
+    ///
+    /// - Returns: false when it is held.
+    mutating func open(_ unit: Int, _ slot: ConnectionSlot) -> Bool {
+        let entry = connections[slot].choices[unit]
+        if let home = entry.onlyLoop, home != index {
+            leave(for: home, slot)
+            return false
+        }
+        let others: Int
+        switch entry.open() {
+        case .full where isHeld(slot):
+            return false
+        case .full where connections[slot].heldOpening == nil:
+            connections[slot].heldOpening = HeldOpening(entry: entry, since: now)
+            return false
+        case .full(let reason), .refused(let reason):
+            connections[slot].heldOpening = nil
+            note(.warning, "export not opened", slot, ["export": "\(entry.name)", "reason": "\(reason)"])
+            return refuseOpening(reason, slot)
+        case .opened(let count): others = count
+        }
+        connections[slot].heldOpening = nil
+        use(entry)
+        beginRequests(slot, to: entry.number)
+        connections[slot].phase = .transmission
+        connections[slot].entry = entry
+        connections[slot].choices = []
+        connections[slot].opening = shared.openings.add(1, ordering: .sequentiallyConsistent).newValue
+        note(.info, "export opened", slot)
+        if others > 0 { raiseFence(slot, entry) }
+        return true
+    }
+
+    private func isHeld(_ slot: ConnectionSlot) -> Bool {
+        guard let held = connections[slot].heldOpening else { return false }
+        return now - held.since < HeldOpening.limitSeconds
+    }
+
+    /// A connection of an export has ended, on whichever loop: another one may be opened.
+    mutating func retryOpenings(of entry: ExportEntry) {
+        for slot in usedSlots where connections[slot].heldOpening?.entry === entry {
+            retryOpening(slot)
+        }
+    }
+
+    /// Tries an opening again that is held.
+    mutating func retryOpening(_ slot: ConnectionSlot) {
+        guard connections[slot].heldOpening != nil, connections[slot].phase == .handshake else { return }
+        pump(slot)
+        finishIfIdle(slot)
+    }
+}

@@ -1,0 +1,301 @@
+// Requests: from their arrival through the drive and its medium to a reply.
+
+import Backends
+import Blocks
+import Counters
+import Export
+import IOUring
+
+extension Loop {
+    /// Finds a place for a request, and begins it unless its payload is still to come.
+    ///
+    /// - Returns: false when there is no place for it now; nothing has happened then.
+    mutating func prepare(_ request: Request, _ slot: ConnectionSlot) -> Bool {
+        let kind = CommandKind(request.command)
+        if request.flags.contains(.fastZero), !zeroesFast(request) {
+            return refuse(request, kind, .notSupported, Self.tooSlow, lengthBytes: request.lengthBytes, slot)
+        }
+        guard let place = connections[slot].freeRequests.pop() else { return false }
+        let blockSize = exports[ExportNumber(Int(request.unit))].served.blockSize
+        requests.insert(RequestSlot(request, kind, blockSize: blockSize), at: place)
+        let need = need(of: place)
+        let offer = offer(of: requests[place].unit)
+        guard placeData(of: place, need, offer) else {
+            forget(place)
+            return false
+        }
+        if connections[slot].receiving == .exactly || request.payloadBytes > 0 {
+            let expectsPipe = PayloadTable.expectsPipe(
+                need, connections[slot].crossing, offer, forced: forcedPayload)
+            chooseReceiving(expectsPipe: expectsPipe, slot)
+        }
+        if request.payloadBytes > 0 {
+            connections[slot].payloadRequest = place
+        } else {
+            start(place)
+        }
+        return true
+    }
+
+    fileprivate static var tooSlow: StaticString { "zeroes cannot be stored faster than they can be written" }
+
+    private func zeroesFast(_ request: Request) -> Bool {
+        let export = ExportNumber(Int(request.unit))
+        guard !exports[export].hasLayers else { return false }
+        let backend = exports[export].backend
+        return request.flags.contains(.noHole) ? backend.zeroesFastAllocated : backend.zeroesFastByDeallocating
+    }
+
+    /// A refused request is answered like a served one.
+    ///
+    /// - Returns: false when there is no place for it now; nothing has happened then.
+    mutating func refuse(
+        _ request: Request, _ kind: CommandKind, _ error: RequestError, _ message: StaticString, lengthBytes: UInt64,
+        _ slot: ConnectionSlot
+    ) -> Bool {
+        guard let place = connections[slot].freeRequests.pop() else { return false }
+        requests.insert(RequestSlot(request, kind, blockSize: .smallest), at: place)
+        noteRefusal(of: kind, offset: request.offsetBytes, length: lengthBytes, error, message, slot)
+        encodeReply(.failure(error, message), place)
+        queueReply(place)
+        return true
+    }
+}
+
+/// The way through the drive.
+extension Loop {
+    /// Begins a request whose data are complete.
+    mutating func start(_ place: RequestPlace) {
+        let slot = place.slot
+        arrive(place, slot)
+        if requests[place].served.writes {
+            noteDeallocation(place, slot)
+            guard enterGate(place, slot) else {
+                leavePipe(place)
+                park(place)
+                hasNewlyParked = true
+                return
+            }
+        }
+        begin(place)
+    }
+
+    /// A request counts as begun from now on, whether or not it has to wait.
+    mutating func arrive(_ place: RequestPlace, _ slot: ConnectionSlot) {
+        connections[slot].busyRequests += 1
+        requestsUnderWay += 1
+        requests[place].mark = connections[slot].currentMark
+        countArrival(place, slot)
+    }
+
+    mutating func begin(_ place: RequestPlace) {
+        let export = requests[place].unit
+        requests[place].hasBegun = true
+        let effect = step(place, export) { $0.begin(on: &$1, buffer: &$2) }
+        follow(effect, place)
+    }
+
+    /// The medium has done something for a request, or failed to.
+    mutating func backendCompleted(_ result: Int32, of place: RequestPlace) {
+        let export = requests[place].unit
+        let userData = Token(.backend, place).userData
+        let progress = exports[export].backend.resume(
+            &requests[place].task, result: result, ring: &ring, userData: userData)
+        resume(place, progress, export)
+    }
+
+    /// A step of a request has come so far.
+    mutating func resume(_ place: RequestPlace, _ progress: BackendProgress, _ export: ExportNumber) {
+        goOn(place, with: effect(of: progress, place, export))
+    }
+
+    /// Does what a request wants next, if it is not waiting for the medium.
+    mutating func goOn(_ place: RequestPlace, with effect: Effect?) {
+        if let effect { follow(effect, place) }
+        finishIfIdle(place.slot)
+    }
+
+    /// Does what the export wants until the medium has to be waited for, or the request is served.
+    mutating func follow(_ first: Effect, _ place: RequestPlace) {
+        let export = requests[place].unit
+        let blockSize = exports[export].served.blockSize
+        var next: Effect? = first
+        var commands = 0
+        while let effect = next {
+            let asked: BackendRequest
+            switch effect {
+            case .reply(let error):
+                finish(place, error)
+                return
+            case .perform(let request, let bufferOffset):
+                asked = BackendRequest(request, blockSize: blockSize, dataOffset: UInt64(bufferOffset))
+            case .performZeroes(let lba, let count, let mayDeallocate):
+                asked = BackendRequest(
+                    .writeZeroes(mayDeallocate: mayDeallocate), offset: blockSize.bytes(ofBlocks: lba),
+                    length: blockSize.bytes(ofBlocks: UInt64(count)))
+            case .lbaStatus(let lba, let limit):
+                next = answerLBAStatus(lba, limit, place)
+                continue
+            case .commandEnded:
+                commands += 1
+                next = nextCommand(of: place, after: commands)
+                continue
+            }
+            if exports[export].hasLayers {
+                next = beginInLayers(asked, place, export)
+                continue
+            }
+            requests[place].ask(asked)
+            next = self.effect(of: carryOut(place), place, export)
+        }
+    }
+
+    /// Begins what the backend is asked to do.
+    mutating func startAtBackend(_ place: RequestPlace, _ export: ExportNumber) -> BackendProgress {
+        guard requests[place].task.operation != .flush else { return flush(place, export) }
+        let backend = exports[export].backend
+        return backend.start(&requests[place].task, ring: &ring, userData: Token(.backend, place).userData)
+    }
+
+    /// What the export wants after the backend's last step; nil while that is still to come.
+    private mutating func effect(of progress: BackendProgress, _ place: RequestPlace, _ export: ExportNumber) -> Effect?
+    {
+        guard let outcome = outcome(of: progress, place) else { return nil }
+        guard !exports[export].hasLayers else { return resumeInLayers(outcome, place, export) }
+        return step(place, export) { $0.resume(outcome, on: &$1, buffer: &$2) }
+    }
+
+    /// How the backend's last step has ended; nil while that is still to come.
+    func outcome(of progress: BackendProgress, _ place: RequestPlace) -> BlockOutcome? {
+        switch progress {
+        case .pending: return nil
+        case .finished: return .done
+        case .failed(let code):
+            if !requests[place].task.wasTooSlow { noteBlockFailure(code, place) }
+            let failure = BlockFailure(errno: code, of: requests[place].task.operation)
+            return .failed(failure, afterBytes: requests[place].task.doneBytes)
+        }
+    }
+
+    /// A step of a request's way through its drive.
+    mutating func step(
+        _ place: RequestPlace, _ export: ExportNumber,
+        _ body: (inout ServedRequest, inout ExportedDrive, inout MutableRawSpan) -> Effect
+    ) -> Effect {
+        let bytes = requests[place].bytes
+        return bytes.withMutableBytes { body(&requests[place].served, &exports[export].served, &$0) }
+    }
+
+    /// The request has been served, or has failed: its reply goes to the queue.
+    private mutating func finish(_ place: RequestPlace, _ error: RequestError?) {
+        let slot = place.slot
+        if requests[place].served.writes {
+            leaveGate(place, slot)
+            noteDeallocation(place, slot)
+        }
+        connections[slot].busyRequests -= 1
+        requestsUnderWay -= 1
+        if requests[place].mark != connections[slot].currentMark { finishMarked(slot) }
+        if requests[place].isInterrupted { return resumeReply(place, error) }
+        encodeReply(ending(of: place, error), place)
+        queueReply(place)
+    }
+}
+
+/// What is counted and said of requests.
+extension Loop {
+    /// A request has arrived completely and begins.
+    private mutating func countArrival(_ place: RequestPlace, _ slot: ConnectionSlot) {
+        let export = requests[place].unit
+        requests[place].measure.arrival = clock.turnStart
+        if requests[place].served.command == .flush {
+            requests[place].measure.writtenBefore = exports[export].entry.counters.writtenBytes
+        }
+        let cells = exports[export].cells
+        cells.inFlight.add()
+        if cells.inFlight.value > cells.highestInFlight.value { cells.highestInFlight.set(cells.inFlight.value) }
+    }
+
+    /// A request has its answer. One that never began, because it is refused, was never in flight either.
+    mutating func countAnswer(_ place: RequestPlace, _ slot: ConnectionSlot) {
+        let measure = requests[place].measure
+        let bytes = requests[place].served.lengthBytes
+        let cells = exports[requests[place].unit].cells
+        if measure.arrival != 0 { cells.inFlight.subtract(1) }
+        if measure.error == nil {
+            switch requests[place].served.command {
+            case .write, .writeZeroes:
+                if !requests[place].served.flags.contains(.fua) { cells.written.add(bytes) }
+            case .flush:
+                // One that began later may have ended earlier.
+                if measure.writtenBefore > cells.stable.value { cells.stable.set(measure.writtenBefore) }
+            default:
+                break
+            }
+        }
+        // Of a connection that is lost what was left to do is given up, which is no error, and nobody reads the answer.
+        guard connections[slot].phase != .closing else { return }
+        guard !measure.isCounted else {
+            if let error = measure.error { cells.errors(measure.kind, error).add() }
+            return
+        }
+        requests[place].measure.isCounted = true
+        clock.answer(measure, bytes: bytes, cells)
+    }
+
+    /// A request that may deallocate begins, or ends: what was known to be stored before need not be so.
+    private func noteDeallocation(_ place: RequestPlace, _ slot: ConnectionSlot) {
+        switch requests[place].served.command {
+        case .trim, .writeZeroes:
+            _ = exports[requests[place].unit].entry.deallocations.add(1, ordering: .acquiringAndReleasing)
+        default: break
+        }
+    }
+
+    /// The medium has failed for a request.
+    private func noteBlockFailure(_ code: Int32, _ place: RequestPlace) {
+        note(
+            .error, "the medium failed", place.slot,
+            [
+                "command": "\(requests[place].measure.kind.label)",
+                "operation": "\(requests[place].task.operation.inWords)",
+                "offset": .stringConvertible(requests[place].task.offset), "reason": "\(errorText(code))",
+            ])
+    }
+}
+
+extension Loop {
+    private func ending(of place: RequestPlace, _ error: RequestError?) -> Ending {
+        guard let error else {
+            guard requests[place].served.command == .blockStatus else { return .success }
+            return .descriptors(Int(requests[place].served.descriptorCount))
+        }
+        if requests[place].task.wasTooSlow { return .failure(.notSupported, Self.tooSlow) }
+        return .failure(error, error.inWords, offsetBytes: requests[place].served.failedOffsetBytes)
+    }
+}
+
+extension RequestError {
+    /// Why a request that was sound failed.
+    fileprivate var inWords: StaticString {
+        switch self {
+        case .noSpace: "the image's file system is full"
+        case .notPermitted: "the medium is write-protected"
+        default: "the drive reports an error"
+        }
+    }
+}
+
+extension BackendOperation {
+    /// One word for it.
+    fileprivate var inWords: StaticString {
+        switch self {
+        case .read: "read"
+        case .write: "write"
+        case .writeZeroes: "zeroes"
+        case .flush: "flush"
+        case .discard: "discard"
+        case .prefetch: "prefetch"
+        }
+    }
+}

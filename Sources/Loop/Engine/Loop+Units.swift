@@ -1,0 +1,39 @@
+// A unit's state is changed by its home loop alone, which publishes what has become of it to all loops.
+
+import Export
+
+/// Something that changes the state of a unit for all who use it.
+public enum UnitChange: Sendable {
+    /// The medium has so many sectors; a drive never shrinks.
+    case size(sectors: UInt64)
+}
+
+extension Loop {
+    /// Changes the drive of an export whose home this loop is. The loops serve the drive as it was until they have read
+    /// their mail: each request meets one of the two.
+    ///
+    /// - Returns: the sectors that the drive has now.
+    mutating func change(_ entry: ExportEntry, _ change: UnitChange) -> UInt64 {
+        precondition(entry.homeLoop == index, "another loop is the unit's home")
+        var drive = entry.drive
+        switch change {
+        case .size(let sectors):
+            drive.resize(toSectors: max(sectors, drive.sectorCount))
+        }
+        entry.publish(drive)
+        shared.postToAll(.refresh(entry))
+        return drive.sectorCount
+    }
+
+    /// Takes over what the home loop has published. Whoever is connected was told the old size; but Linux's driver can
+    /// be told the new one while its device is in use, so that what lies beyond the old end is served on old
+    /// connections, too.
+    mutating func refresh(_ entry: ExportEntry) {
+        guard exports.contains(entry.number), exports[entry.number].entry === entry else { return }
+        let drive = entry.drive
+        exports[entry.number].served = drive
+        for slot in usedSlots where connections[slot].entry === entry {
+            resizeUnit(of: slot, to: drive.sizeBytes)
+        }
+    }
+}

@@ -1,0 +1,37 @@
+// Waiting for something to do.
+
+import IOUring
+
+extension Loop {
+    /// Hands everything prepared to the kernel and waits for completions: asleep, or looking for them (BusyPolling).
+    mutating func wait() throws(RingError) {
+        // With something left to send, what has arrived is looked at first, but not waited for.
+        guard sendQueue.count == 0 else {
+            try ring.submitAndWait(0)
+            clock.beginTurn()
+            return
+        }
+        let start = clock.now()
+        // Whoever works for this loop, or for its clients, may need the processor.
+        let jobs = workers.jobCount
+        if polling.expectsSoon, jobs <= 1, requestsUnderWay + sendsUnderWay <= jobs, activeConnections > 0,
+            shared.hasIdleProcessor
+        {
+            repeat {
+                try ring.submitAndWait(0)
+            } while ring.completionsReady == 0 && !workers.hasDone
+                && clock.now() - start < BusyPolling.limitNanoseconds
+        }
+        if ring.completionsReady == 0 && !workers.hasDone { try sleep(isBellExpected: jobs > 0) }
+        clock.beginTurn()
+        polling.learn(nanoseconds: clock.turnStart - start)
+    }
+
+    private mutating func sleep(isBellExpected: Bool) throws(RingError) {
+        guard isBellExpected else { return try ring.submitAndWait(1) }
+        workers.bell.expect()
+        // What was done before that has rung nothing.
+        try ring.submitAndWait(workers.hasDone ? 0 : 1)
+        workers.bell.ignore()
+    }
+}

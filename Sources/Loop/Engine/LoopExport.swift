@@ -1,0 +1,49 @@
+// An export as one loop has it.
+
+import Backends
+import Blocks
+import Counters
+import Export
+import IOUring
+
+/// A drive as one loop has it.
+struct LoopExport {
+    var served: ExportedDrive
+    let backend: Backend
+    /// What stands between the drive and the backend.
+    var blocks: BlockStack
+    let hasLayers: Bool
+    /// The backend's; nil with layers, which no request may pass by.
+    let pageCache: PageCache?
+    /// How many connections of this loop have it open.
+    var users = 0
+    /// This loop's way to make the image stable.
+    var flush: LoopFlush
+    /// Requests whose flush is under way, and those that wait for the next one.
+    var flushing = RequestList()
+    var waitingForFlush = RequestList()
+    /// The same for all loops.
+    let gate: WriteGate
+    let entry: ExportEntry
+    /// What this loop counts of it.
+    let cells: ExportCells
+    /// When it was last found that the kernel says what is in the page cache, in seconds since the loop began. A
+    /// process that becomes another user may no longer be told.
+    var toldAt = -1
+    /// Who does its small writes, and those that come through a pipe.
+    var smallWrites = WorkerWrites()
+    var largeWrites = WorkerWrites()
+    var stored = StoredExtent()
+
+    init(_ entry: ExportEntry, loop: Int) {
+        served = entry.drive
+        backend = entry.definition.backend
+        blocks = entry.blocks
+        hasLayers = !blocks.isEmpty
+        pageCache = hasLayers ? nil : backend.pageCache
+        flush = entry.flushes.flush(ofLoop: loop)
+        gate = entry.gate
+        self.entry = entry
+        cells = entry.counters.cells(of: loop)
+    }
+}

@@ -1,0 +1,151 @@
+// What other threads want of a loop.
+
+import Export
+import IOUring
+import Synchronization
+
+/// Something that a loop does between two turns.
+enum LoopCommand: Sendable {
+    /// Finish what is in flight, then end.
+    case stop
+    /// Change the drive of an export whose home this loop is, and tell all loops.
+    case change(ExportEntry, UnitChange, Gathered<UInt64>)
+    /// The home loop of an export has changed its drive.
+    case refresh(ExportEntry)
+    /// End the connections that have an export open, when what they have in flight is done.
+    case endConnections(ExportEntry)
+    /// End a connection, by its number.
+    case drop(UInt64, Gathered<Bool>)
+    /// Tell which connections there are.
+    case listConnections(Gathered<ConnectionStatus>)
+    /// A connection of an export with a limit has ended: open it for those that wait for that.
+    case retryOpenings(ExportEntry)
+    /// Let a fence wait for connections of this loop.
+    case fence(Fence)
+    /// A fence of a connection of this loop has nothing to wait for any more.
+    case fencePassed(Fence)
+    /// Go on with a connection that another loop has begun.
+    case takeOver(MovingConnection)
+}
+
+/// A connection as an operator sees it.
+public struct ConnectionStatus: Equatable, Sendable {
+    /// No other connection of this server has, had or will have it.
+    public var number: UInt64
+    /// Where the client is.
+    public var client: String
+    /// Who it has proved to be.
+    public var identity: String?
+    /// What it has open; nil in the handshake.
+    public var export: String?
+    /// It has begun TLS.
+    public var isEncrypted: Bool
+    /// Its age.
+    public var seconds: Int
+    /// Requests that have begun and are not answered.
+    public var requestsInFlight: Int
+    /// The loop that serves it.
+    public var loop: Int
+}
+
+/// Commands on their way to one loop, which reads them when the counter says so.
+final class Mailbox: Sendable {
+    /// The loop keeps a read of it in its ring.
+    let arrivals: EventCounter
+    private let commands = Mutex<[LoopCommand]>([])
+
+    init() throws(RingError) {
+        arrivals = try EventCounter()
+    }
+
+    func post(_ command: LoopCommand) {
+        commands.withLock { $0.append(command) }
+        arrivals.signal()
+    }
+
+    /// All commands, in their order.
+    func take() -> [LoopCommand] {
+        commands.withLock { commands in
+            let taken = commands
+            commands = []
+            return taken
+        }
+    }
+}
+
+/// Answers of all loops, which one thread waits for.
+final class Gathered<Value: Sendable>: Sendable {
+    private let state: Mutex<(values: [Value], missing: Int)>
+    private let isComplete: EventCounter
+
+    init(loops: Int) throws(RingError) {
+        state = Mutex(([], loops))
+        isComplete = try EventCounter()
+    }
+
+    deinit {
+        isComplete.close()
+    }
+
+    /// A loop has said all that it has to say.
+    func add(_ values: [Value]) {
+        let isLast = state.withLock {
+            precondition($0.missing > 0, "each loop answers once")
+            $0.values += values
+            $0.missing -= 1
+            return $0.missing == 0
+        }
+        if isLast { isComplete.signal() }
+    }
+
+    /// Waits for all loops; nil when they have ended instead.
+    func wait() -> [Value]? {
+        isComplete.wait(seconds: 10) ? state.withLock { $0.values } : nil
+    }
+}
+
+/// What other threads may ask of the loops. A question waits for the answers; they are nil when the loops have ended
+/// instead.
+extension SharedState {
+    /// Asks every loop for something.
+    func postToAll(_ command: LoopCommand) {
+        for mailbox in mailboxes { mailbox.post(command) }
+    }
+
+    /// Has all loops finish what is in flight, and then end.
+    public func stopLoops() {
+        postToAll(.stop)
+    }
+
+    /// Ends the connections that have an export open, when what they have in flight is done.
+    public func endConnections(of entry: ExportEntry) {
+        postToAll(.endConnections(entry))
+    }
+
+    /// Has a unit's home loop change it.
+    ///
+    /// - Returns: the sectors that its drive has then.
+    public func change(_ entry: ExportEntry, _ change: UnitChange) throws(RingError) -> UInt64? {
+        let answer = try Gathered<UInt64>(loops: 1)
+        mailboxes[entry.homeLoop].post(.change(entry, change, answer))
+        return answer.wait()?.first
+    }
+
+    /// All connections, in their order.
+    public func connections() throws(RingError) -> [ConnectionStatus]? {
+        try gather { .listConnections($0) }?.sorted { $0.number < $1.number }
+    }
+
+    /// Ends a connection at once.
+    ///
+    /// - Returns: whether there was one with this number.
+    public func drop(connection number: UInt64) throws(RingError) -> Bool? {
+        try gather { .drop(number, $0) }?.contains(true)
+    }
+
+    private func gather<Value>(_ command: (Gathered<Value>) -> LoopCommand) throws(RingError) -> [Value]? {
+        let gathered = try Gathered<Value>(loops: loopCount)
+        postToAll(command(gathered))
+        return gathered.wait()
+    }
+}

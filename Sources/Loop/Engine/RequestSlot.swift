@@ -1,0 +1,99 @@
+// A place for one request, from its header's arrival until its reply has been sent.
+
+import Backends
+import Blocks
+import Counters
+import Export
+import IOUring
+
+/// The state of one request. It belongs to its connection's free list, to the request, or (with its buffer) to the
+/// kernel, and goes back to the list when the reply has been sent.
+struct RequestSlot: ~Copyable {
+    private let inPlace = InPlace()
+    /// What the request is for.
+    let unit: ExportNumber
+    var served: ServedRequest
+    var task = BackendTask(.flush, offset: 0, length: 0)
+    var measure: RequestMeasure
+    /// Where the request's data are. Empty for a request without.
+    private(set) var bytes = MemoryRange.empty
+    /// What that place is.
+    var payload = Payload.none
+    /// Part of its reply has been sent, and the rest is to be read again.
+    var isInterrupted = false
+    /// How it is answered, once it is.
+    var reply = ReplyLayout()
+    /// The request has entered its drive's write gate, together with others or alone.
+    var gate = GateState.outside
+    /// It has not only arrived: its first command was sent.
+    var hasBegun = false
+    /// The mark of its connection when it began.
+    var mark = false
+    /// The next request in the list in which this one waits.
+    var next: RequestPlace?
+
+    /// A request whose data are nowhere yet.
+    @inline(__always)  // where it is to be
+    init(_ request: Request, _ kind: CommandKind, blockSize: BlockSize) {
+        unit = ExportNumber(Int(request.unit))
+        served = ServedRequest(request, blockSize: blockSize)
+        measure = RequestMeasure(kind: kind)
+    }
+
+    /// Its data are to be read once more, by its drive.
+    mutating func renew() {
+        served = ServedRequest(served.request, blockSize: served.blockSize)
+    }
+
+    /// Its data are here.
+    mutating func use(_ memory: MemoryRange) {
+        precondition(bytes.isEmpty || memory.isEmpty, "the request's last memory was not given back")
+        bytes = memory
+    }
+
+    /// The data of a part of the reply.
+    func data(of part: ReplyPart) -> MemoryRange {
+        bytes[part.dataOffset..<part.dataOffset + part.dataBytes]
+    }
+
+    /// Where what is left of a WRITE's payload belongs.
+    func payload(from filled: Int) -> MemoryRange {
+        let start = served.bufferNeeds.dataOffset + filled
+        let end = served.bufferNeeds.dataOffset + Int(served.lengthBytes)
+        precondition(start <= end, "no more of a payload comes than there is")
+        return bytes[start..<end]
+    }
+
+    /// The two pieces of a part of the reply: its header, which begins at `position` of all headers and ends there
+    /// afterwards, and its data, where they are.
+    func pieces(
+        ofPart number: Int, _ headers: MemoryRange, _ position: inout Int
+    ) -> (header: MemoryRange, data: MemoryRange) {
+        let part = reply.parts[number]
+        let start = position
+        position += part.headerBytes
+        // A hole has a place, but no data, and perhaps no buffer any more.
+        return (headers[start..<position], part.dataBytes > 0 ? data(of: part) : .empty)
+    }
+
+    /// What the backend is to do next.
+    mutating func ask(_ asked: BackendRequest) {
+        guard asked.operation == .read || asked.operation == .write else {
+            task = BackendTask(asked.operation, offset: asked.offset, length: asked.length)
+            if case .writeZeroes = asked.operation { task.hasToBeFast = served.flags.contains(.fastZero) }
+            return
+        }
+        let room = UInt64(bytes.count)
+        precondition(asked.length <= room && asked.dataOffset <= room - asked.length, "the data are in the buffer")
+        let start = Int(asked.dataOffset)
+        task = BackendTask(asked.operation, offset: asked.offset, data: bytes[start..<start + Int(asked.length)])
+    }
+
+    enum GateState {
+        case outside
+        case shared
+        /// It has claimed the gate and waits for others to leave.
+        case claiming
+        case alone
+    }
+}

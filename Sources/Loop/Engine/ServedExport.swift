@@ -1,0 +1,34 @@
+// An export as it is to be served.
+
+import Backends
+import Blocks
+import Export
+
+/// One drive to serve.
+public struct ServedExport: Sendable {
+    /// What clients ask for.
+    public var name: String
+    /// A text for people; nil: what the drive is.
+    public var description: String?
+    /// The drive at power-on, as large as its medium.
+    public var drive: ExportedDrive
+    /// Where its sectors live.
+    public var backend: Backend
+    /// What stands between the drive and the backend: as a rule nothing.
+    public var blocks = BlockStack()
+    /// Only clients that have begun TLS may open it.
+    public var requiresTLS = false
+    /// Who may open it: whom any rule lets in, or everybody when there is none.
+    public var access: [AccessRule] = []
+    /// How many connections may have it open at a time; nil: as many as the server takes.
+    public var maximumConnections: Int?
+    /// A client that opens it ends its own connections from earlier: see ``Fence``.
+    public var isTakenOver = false
+
+    /// Describes an export.
+    public init(name: String, drive: ExportedDrive, backend: Backend) {
+        self.name = name
+        self.drive = drive
+        self.backend = backend
+    }
+}

@@ -1,0 +1,122 @@
+// What the loops of a server have in common; nothing of it changes once they run, but for what is atomic or has a lock
+// that no request ever takes.
+
+import Backends
+import Counters
+import Glibc
+import IOUring
+import Listening
+import Logging
+import Synchronization
+
+/// Shared by all loops and the threads around them.
+public final class SharedState: Sendable {
+    let exports: any ExportSource
+    /// What the loops count.
+    public let loopCounters: LoopCounters
+    /// The bounds that they keep.
+    public let limits: Limits
+    /// Where they tell what happens.
+    public let logger: Logger
+    /// The sockets that clients connect to.
+    public let listeners: [Listener]
+    /// The only connection of a server that does not listen; it ends with it.
+    public let connection: InheritedConnection?
+    /// How many loops there are.
+    public let loopCount: Int
+    /// By loop.
+    let mailboxes: [Mailbox]
+    /// The rings' descriptors by loop, for messages between them.
+    private let rings: [RingCell]
+    private let processorCount: Int
+    /// Who is at the other end of a socket.
+    let peer: @Sendable (Int32) -> Peer
+    /// Connections that were accepted and have not ended.
+    let connectionCount = Atomic<Int>(0)
+    /// The number of the last connection that was accepted.
+    let lastConnection = Atomic<UInt64>(0)
+    private let currentTLS: Mutex<TLSSettings?>
+    /// How many times an export was opened.
+    let openings = Atomic<UInt64>(0)
+    /// Pages of memory for requests that the loops have taken into use.
+    let touchedPages = Atomic<Int>(0)
+    /// What is known of the images' page cache.
+    let residentChunks: ResidentChunks
+    /// So many bytes of one loop's replies may wait to be sent from mapped pages: 16 MiB of all loops, but enough for a
+    /// few connections' requests however many loops there are.
+    let mappedReplyBytes: Int
+
+    private final class RingCell: Sendable {
+        let descriptor = Atomic<Int32>(-1)
+    }
+
+    /// Of loops that serve these exports to those who come through these entrances. Tests say how many processors there
+    /// are, and who is at the other end.
+    public init(
+        exports: any ExportSource, entrances: Entrances, loopCount: Int, limits: Limits, tls: TLSSettings?,
+        logger: Logger,
+        processorCount: Int = LinuxProcess.processorCount,
+        peer: @escaping @Sendable (Int32) -> Peer = { Peer(of: $0) }
+    ) throws(RingError) {
+        self.processorCount = processorCount
+        self.peer = peer
+        self.exports = exports
+        listeners = entrances.listeners
+        connection = entrances.connection
+        self.limits = limits
+        currentTLS = Mutex(tls)
+        self.logger = logger
+        self.loopCount = loopCount
+        mappedReplyBytes = max((16 << 20) / loopCount, 4 << 20)
+        mailboxes = try (0..<loopCount).map { _ throws(RingError) in try Mailbox() }
+        loopCounters = try LoopCounters(loopCount: loopCount)
+        rings = (0..<loopCount).map { _ in RingCell() }
+        residentChunks = try ResidentChunks()
+    }
+
+    /// There are fewer connections than processors.
+    var hasIdleProcessor: Bool {
+        connectionCount.load(ordering: .relaxed) < processorCount
+    }
+
+    /// There is a processor for a loop's worker, beside one for the loop and one for each client.
+    var hasProcessorForWorker: Bool {
+        connectionCount.load(ordering: .relaxed) + 1 < processorCount
+    }
+
+    /// A loop has taken memory into use, which is the page cache's loss: all of it together is bounded.
+    func noteTouched(_ pages: Int) {
+        touchedPages.add(pages, ordering: .relaxed)
+        if residentChunks.lower(to: allowedChunks) { exports.dropMappedPages() }
+    }
+
+    /// How many chunks of the page cache may be mapped beside the memory in use. In steps, because fewer means that all
+    /// are dropped once.
+    var allowedChunks: Int {
+        let used = touchedPages.load(ordering: .relaxed) * PageArena.pageBytes / Int(ResidentChunks.chunkBytes)
+        return max(64, (ResidentChunks.capacity - used) / 64 * 64)
+    }
+
+    /// What connections that begin TLS now are given; nil: no TLS, for as long as the server runs.
+    public var tls: TLSSettings? {
+        get { currentTLS.withLock { $0 } }
+        set {
+            precondition((newValue == nil) == (tls == nil), "a running server keeps to having TLS or not")
+            currentTLS.withLock { $0 = newValue }
+        }
+    }
+
+    /// Tells the other loops where to send messages.
+    func publish(ring descriptor: Int32, of loop: Int) {
+        precondition(descriptor >= 0, "a ring has a descriptor")
+        rings[loop].descriptor.store(descriptor, ordering: .releasing)
+    }
+
+    /// The ring of a loop, which is ready before anybody has something for it: the first one, which accepts, begins
+    /// last.
+    func ring(of loop: Int) -> Int32 {
+        let descriptor = rings[loop].descriptor.load(ordering: .acquiring)
+        precondition(descriptor >= 0, "a message for a loop that has not begun")
+        return descriptor
+    }
+}

@@ -1,0 +1,32 @@
+// The exports as clients find them.
+
+import NBD
+
+/// The exports as a handshake sees them: a value that stays as it is.
+public struct ExportDirectory: Sendable {
+    /// In their order, the first of which answers to the empty name.
+    public var entries: [ExportEntry]
+    /// What clients are told of each.
+    public var information: [ExportInformation]
+
+    /// A directory of exports, or of none.
+    public init(entries: [ExportEntry] = [], information: [ExportInformation] = []) {
+        self.entries = entries
+        self.information = information
+    }
+
+    /// The export of a name.
+    public func entry(named name: String) -> ExportEntry? { entries.first { $0.name == name } }
+}
+
+/// Where the loops of a server find its exports. No request asks.
+public protocol ExportSource: AnyObject, Sendable {
+    /// The exports for a handshake that begins now.
+    var directory: ExportDirectory { get }
+
+    /// Pages of mapped images no longer count as memory of this process.
+    func dropMappedPages()
+
+    /// A withdrawn export has lost its last connection.
+    func noteEnd()
+}

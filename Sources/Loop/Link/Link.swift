@@ -1,0 +1,29 @@
+// How bytes cross between the server and a client, and what that allows.
+
+/// The way that a connection's bytes take.
+struct Link: Equatable, Sendable {
+    /// Who encrypts what is sent.
+    enum Encryption: Equatable, Sendable {
+        /// Nobody: there is no TLS.
+        case none
+        /// This process (GnuTLS).
+        case here
+        /// The kernel, on the way into the socket (TLS_TX). What is received is decrypted here.
+        case kernel
+    }
+
+    var encryption = Encryption.none
+    /// Over TCP, where receiving and sending cost the most.
+    var isRemote = false
+    /// Its kind of socket has refused splice(2).
+    var refusesSplice = false
+
+    /// Data can be sent from where only the kernel may look.
+    var sendsUnseen: Bool { encryption != .here }
+    /// Pages can be passed on to the socket.
+    var takesPages: Bool { encryption == .none && !refusesSplice }
+    /// What the socket has received can be passed on as it is.
+    var givesPages: Bool { encryption == .none }
+    /// The kernel may be asked to encrypt: over a Unix socket it cannot.
+    var mayAskKernel: Bool { encryption == .here && isRemote }
+}

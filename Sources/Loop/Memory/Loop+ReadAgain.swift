@@ -1,0 +1,102 @@
+// READs whose data could not be sent from the page cache: the file has shrunk, its medium fails, or the kernel has
+// thrown a page out. The request goes back to its drive, which reads into memory, and fails if that fails.
+
+import Counters
+import Export
+import Glibc
+import IOUring
+import Logging
+
+extension Loop {
+    /// What is left of the replies in a send cannot be sent from the page cache.
+    ///
+    /// Which page is missing nobody says, so all of them are read again. A reply of which nothing has been sent is
+    /// encoded anew, and may become an error.
+    ///
+    /// - Returns: false when there are no such replies.
+    mutating func readUnsentAgain(_ slot: ConnectionSlot) -> Bool {
+        guard connections[slot].phase != .closing else { return false }
+        var number = 0
+        var found = false
+        for _ in 0..<settleSend(slot) {
+            guard requests[connections[slot].replies[number]].payload.isPageCache else {
+                number += 1
+                continue
+            }
+            found = true
+            if !readAgain(replyAt: number, slot) { number += 1 }
+        }
+        return found
+    }
+
+    /// Sends the READ of a reply in the queue back to its drive.
+    ///
+    /// - Returns: whether the reply has left the queue. One that has begun keeps its place: the bytes that follow are
+    ///   its own, or the connection has to end.
+    mutating func readAgain(replyAt number: Int, _ slot: ConnectionSlot) -> Bool {
+        guard number == 0 && connections[slot].sentOfFirst > 0 else {
+            let place = connections[slot].replies.remove(at: number)
+            releasePayload(place)
+            requests[place].renew()
+            connections[slot].returned.append(place, &requests)
+            _ = serveReturned(slot)
+            return true
+        }
+        let place = connections[slot].replies[0]
+        releasePayload(place)
+        useExtraMemory(place)
+        requests[place].renew()
+        requests[place].isInterrupted = true
+        connections[slot].isSending = true
+        sendsUnderWay += 1
+        arrive(place, slot)
+        enter(place)
+        return false
+    }
+
+    /// Requests that are back at their drive begin when there is memory for them, before any new one of their
+    /// connection.
+    ///
+    /// - Returns: whether all have.
+    @inline(__always)  // nearly always there is none
+    mutating func serveReturned(_ slot: ConnectionSlot) -> Bool {
+        connections[slot].returned.isEmpty || serveAllReturned(slot)
+    }
+
+    private mutating func serveAllReturned(_ slot: ConnectionSlot) -> Bool {
+        while let place = connections[slot].returned.first {
+            guard placeInMemory(place) else { return false }
+            _ = connections[slot].returned.popFirst(&requests)
+            arrive(place, slot)
+            enter(place)
+        }
+        return true
+    }
+
+    /// The drive has read the data of a reply that was interrupted, or has failed to. Where the error would be said,
+    /// data are expected.
+    mutating func resumeReply(_ place: RequestPlace, _ error: RequestError?) {
+        let slot = place.slot
+        requests[place].isInterrupted = false
+        requests[place].measure.error = error.map(ErrorKind.init)
+        countAnswer(place, slot)
+        connections[slot].isSending = false
+        sendsUnderWay -= 1
+        if error != nil, connections[slot].phase != .closing {
+            note(
+                .error, "the medium failed in the middle of a reply", slot,
+                ["offset": .stringConvertible(requests[place].served.offsetBytes)])
+            abort(slot, .lost)
+        } else {
+            queueSend(slot)
+        }
+    }
+
+    /// Whether the data of a spliced reply are in the page cache still.
+    func isStillResident(_ place: RequestPlace) -> Bool {
+        let needs = requests[place].served.bufferNeeds
+        let start = requests[place].served.offsetBytes - UInt64(needs.dataOffset)
+        let cache = exports[requests[place].unit].pageCache
+        return cache?.residentBytes(at: start, count: UInt64(needs.byteCount)) != nil
+    }
+}

@@ -1,0 +1,122 @@
+// The workers of a loop (FileWorker): one that writes, and a few that look extents up.
+
+import Backends
+import IOUring
+
+/// Workers, each started when it is first needed.
+///
+/// There is one for writes, since a second one would only wait for the same file's lock. Look-ups of one export are
+/// done by one worker after another, so that an image with a slow file system takes one of the few, and leaves the
+/// others to the rest.
+struct FileWorkers: ~Copyable {
+    private static let writer = 0
+    private static let capacity = 5
+
+    let bell: LoopBell
+    private(set) var workers = FixedList<FileWorker>(capacity: capacity)
+    var count: Int { workers.count }
+    private let clock: MonotonicClock
+    private let hasThreads: Bool
+    /// The system has refused one.
+    private var isComplete = false
+
+    /// Workers of a loop with this clock; those without threads do nothing by themselves.
+    init(_ clock: MonotonicClock, hasThreads: Bool) throws(RingError) {
+        bell = try LoopBell()
+        self.clock = clock
+        self.hasThreads = hasThreads
+    }
+
+    /// Jobs that somebody has or has done, but for those that the loop has taken.
+    var jobCount: Int {
+        var jobs = 0
+        for number in 0..<count { jobs += workers[number].jobCount }
+        return jobs
+    }
+
+    /// There is a job to take.
+    var hasDone: Bool {
+        for number in 0..<count where workers[number].hasDone { return true }
+        return false
+    }
+
+    /// Writes are left to the worker: it is not stuck, and not far behind.
+    mutating func mayWrite() -> Bool {
+        if count == 0 { start() }
+        return count > 0 ? workers[Self.writer].hasRoom() : false
+    }
+
+    /// Gives a write to the worker, which may be given one.
+    ///
+    /// - Parameter mayLook: there is a processor for a worker that looks for the next one, too.
+    mutating func write(_ job: consuming FileJob, mayLook: Bool) {
+        workers[Self.writer].give(job, mayLook: mayLook)
+    }
+
+    /// Gives a look-up to a worker.
+    ///
+    /// - Returns: the job itself when there is none that could do it.
+    mutating func lookUp(_ job: consuming FileJob) -> FileJob? {
+        guard let number = worker(for: job.export) else { return job }
+        job.worker = number
+        workers[number].give(job)
+        return nil
+    }
+
+    /// What a look-up has found.
+    func extent(_ number: Int, of job: borrowing FileJob) -> BackendExtent {
+        workers[job.worker].queue.extent(number, of: job)
+    }
+
+    /// The worker that looks this export up, or else one that has nothing to do, or else one that gets on.
+    private mutating func worker(for export: ExportNumber) -> Int? {
+        var idle: Int?
+        var other: Int?
+        for number in Self.writer + 1..<max(count, Self.writer + 1) {
+            if workers[number].jobCount == 0 {
+                idle = idle ?? number
+            } else if workers[number].export == export {
+                return workers[number].hasRoomForSameExport() ? number : nil
+            } else if workers[number].hasRoom() {
+                other = other ?? number
+            }
+        }
+        if let idle { return idle }
+        let next = max(count, Self.writer + 1)
+        while count <= next, count < Self.capacity, !isComplete { start() }
+        return next < count ? next : other
+    }
+
+    private mutating func start() {
+        guard count < Self.capacity, !isComplete else { return }
+        do throws(RingError) {
+            workers.append(try FileWorker(bell, clock, hasThread: hasThreads))
+        } catch {
+            isComplete = true
+        }
+    }
+
+    /// Takes a job that is done; nil when there is none.
+    mutating func takeDone() -> FileJob? {
+        for number in 0..<count { if let job = workers[number].takeDone() { return job } }
+        return nil
+    }
+
+    /// Takes back what waits behind a call that lasts too long; nil when there is nothing of that kind.
+    mutating func takeBack() -> FileJob? {
+        for number in 0..<count where workers[number].isStuck {
+            if let job = workers[number].withdraw() { return job }
+        }
+        return nil
+    }
+
+    /// Notes how far all are.
+    mutating func notePositions() {
+        for number in 0..<count { workers[number].notePosition() }
+    }
+
+    /// Looks whether all have got on since then.
+    mutating func checkProgress() {
+        for number in 0..<count { workers[number].checkProgress() }
+    }
+}

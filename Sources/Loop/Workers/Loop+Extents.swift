@@ -1,0 +1,181 @@
+// What of an image is stored, as a loop knows it without asking the file: from look-ups that a worker does.
+
+import Backends
+import Export
+import IOUring
+import Synchronization
+
+/// A part of an image that is known to be stored. Holes are not remembered: somebody may have written there.
+struct StoredExtent {
+    /// A look-up for READs has to be good for so many of them, or for a second.
+    private static let usesPerLookUp = 8
+
+    private(set) var start: UInt64 = 0
+    private(set) var end: UInt64 = 0
+    /// What had been deallocated of the export before it was looked for.
+    private var deallocations = 0
+    /// READs that have been found inside.
+    private var uses = usesPerLookUp
+    private var lookedUpAt = -1
+    /// A look-up for READs is under way.
+    private(set) var isBeingLookedUp = false
+
+    /// How many bytes from `offset` on are known to be stored.
+    func length(from offset: UInt64, deallocations: Int) -> UInt64 {
+        guard deallocations == self.deallocations, start <= offset, offset < end else { return 0 }
+        return end - offset
+    }
+
+    mutating func noteUse() {
+        uses += 1
+    }
+
+    /// Whether the file should be asked for the sake of a READ that is not inside; if so, it is.
+    mutating func mayLookUp(now: Int) -> Bool {
+        guard !isBeingLookedUp, uses >= Self.usesPerLookUp || now != lookedUpAt else { return false }
+        isBeingLookedUp = true
+        uses = 0
+        lookedUpAt = now
+        return true
+    }
+
+    mutating func endLookUp() {
+        isBeingLookedUp = false
+    }
+
+    /// Something is stored here. Nothing had been deallocated meanwhile if `deallocations` says the same now.
+    mutating func learn(_ start: UInt64, lengthBytes: UInt64, deallocations: Int) {
+        self.start = start
+        end = start + lengthBytes
+        self.deallocations = deallocations
+    }
+}
+
+extension Loop {
+    /// Answers what a request asks of the medium's extents, or has a worker find it out.
+    ///
+    /// - Returns: what the request wants next; nil when it waits for the worker.
+    mutating func answerLBAStatus(_ lba: UInt64, _ limit: UInt32, _ place: RequestPlace) -> Effect? {
+        let export = requests[place].unit
+        let blockSize = exports[export].served.blockSize
+        let offset = blockSize.bytes(ofBlocks: lba)
+        let limitBytes = blockSize.bytes(ofBlocks: UInt64(limit))
+        let backend = exports[export].backend
+        let known = knownLength(offset, export)
+        if known > 0 {
+            return resumeLBAStatus(BackendExtent(isMapped: true, lengthBytes: known), limitBytes, place, export)
+        }
+        guard backend.looksUpByWaiting else {
+            return resumeLBAStatus(
+                backend.extent(at: offset, limit: limitBytes, blockSize: blockSize), limitBytes, place, export)
+        }
+        let isForOne = requests[place].served.flags.contains(.reqOne)
+        var job = FileJob(
+            .lookUp, backend, export: export, token: Token(.backend, place),
+            task: BackendTask(.prefetch, offset: offset, length: limitBytes))
+        job.limitBytes = limitBytes
+        job.blockSize = blockSize
+        job.maximumExtents = isForOne ? 1 : FileJobQueue.maximumExtents
+        job.deallocations = deallocations(export)
+        guard workers.lookUp(job) != nil else { return nil }
+        return resumeLBAStatus(BackendExtent(isMapped: true, lengthBytes: limitBytes), limitBytes, place, export)
+    }
+
+    private mutating func resumeLBAStatus(
+        _ extent: BackendExtent, _ limitBytes: UInt64, _ place: RequestPlace, _ export: ExportNumber
+    ) -> Effect {
+        let count = exports[export].served.blockSize.blocks(inBytes: min(extent.lengthBytes, limitBytes))
+        return step(place, export) {
+            $0.resumeLBAStatus(isMapped: extent.isMapped, count: UInt32(clamping: count), on: &$1, buffer: &$2)
+        }
+    }
+
+    /// A worker has looked extents up.
+    mutating func found(_ job: borrowing FileJob) {
+        precondition(job.extentCount > 0, "a look-up finds something")
+        remember(job)
+        guard isAwaited(job) else { return endUnawaited(job) }
+        let place = job.token.place
+        var offset = job.task.offset
+        var limitBytes = job.limitBytes
+        let blockSize = exports[job.export].served.blockSize
+        for number in 0..<job.extentCount {
+            let extent = workers.extent(number, of: job)
+            var effect: Effect? = resumeLBAStatus(extent, limitBytes, place, job.export)
+            if effect == .commandEnded { effect = nextCommand(of: place, after: number + 1) }
+            offset += min(extent.lengthBytes, limitBytes)
+            // The request goes on where the next extent begins, or it has had enough of them.
+            guard case .lbaStatus(let lba, let limit)? = effect, blockSize.bytes(ofBlocks: lba) == offset,
+                number + 1 < job.extentCount
+            else { return goOn(place, with: effect) }
+            limitBytes = blockSize.bytes(ofBlocks: UInt64(limit))
+        }
+    }
+
+    /// A request waits for what is found; otherwise it is only remembered.
+    private func isAwaited(_ job: borrowing FileJob) -> Bool { job.token.operation == .backend }
+
+    private mutating func endUnawaited(_ job: borrowing FileJob) {
+        exports[job.export].stored.endLookUp()
+        endLookUp(job.token.slot)
+    }
+
+    /// No worker has looked the extents up: without knowing better, all of the image is stored.
+    mutating func giveUpLookUp(_ job: borrowing FileJob) {
+        guard isAwaited(job) else { return endUnawaited(job) }
+        let extent = BackendExtent(isMapped: true, lengthBytes: job.limitBytes)
+        let effect = resumeLBAStatus(extent, job.limitBytes, job.token.place, job.export)
+        goOn(job.token.place, with: effect)
+    }
+
+    /// Whether all of a range is known to be stored. If not, a worker may be asked, for the next READs.
+    mutating func isKnownStored(
+        _ offset: UInt64, _ count: UInt64, _ export: ExportNumber, _ slot: ConnectionSlot
+    ) -> Bool {
+        let backend = exports[export].backend
+        if knownLength(offset, export) >= count {
+            exports[export].stored.noteUse()
+            return true
+        }
+        guard exports[export].stored.mayLookUp(now: now) else { return false }
+        var job = FileJob(
+            .lookUp, backend, export: export, token: Token(.lookUp, slot),
+            task: BackendTask(.prefetch, offset: offset, length: count))
+        job.limitBytes = 1
+        job.blockSize = exports[export].served.blockSize
+        job.maximumExtents = 1
+        job.deallocations = deallocations(export)
+        if workers.lookUp(job) == nil {
+            connections[slot].lookUpsUnderWay += 1
+        } else {
+            exports[export].stored.endLookUp()
+        }
+        return false
+    }
+
+    private mutating func endLookUp(_ slot: ConnectionSlot) {
+        connections[slot].lookUpsUnderWay -= 1
+        finishIfIdle(slot)
+    }
+
+    /// Remembers the last of the extents that is stored.
+    private mutating func remember(_ job: borrowing FileJob) {
+        var offset = job.task.offset
+        for number in 0..<job.extentCount {
+            let extent = workers.extent(number, of: job)
+            if extent.isMapped {
+                exports[job.export].stored.learn(
+                    offset, lengthBytes: extent.lengthBytes, deallocations: job.deallocations)
+            }
+            offset += extent.lengthBytes
+        }
+    }
+
+    private func knownLength(_ offset: UInt64, _ export: ExportNumber) -> UInt64 {
+        exports[export].stored.length(from: offset, deallocations: deallocations(export))
+    }
+
+    private func deallocations(_ export: ExportNumber) -> Int {
+        exports[export].entry.deallocations.load(ordering: .acquiring)
+    }
+}

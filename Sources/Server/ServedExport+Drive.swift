@@ -1,0 +1,30 @@
+// The drive of an export: made at power-on, and what clients are told of it.
+
+import ATA
+import Backends
+import Export
+import Loop
+import NBD
+
+extension ServedExport {
+    /// Describes an export of a drive that is made now, as large as its medium. A write cache that is `auto` is on.
+    ///
+    /// - Parameter controller: what the drive hangs on.
+    public init(name: String, properties: DriveProperties, controller: Controller, backend: Backend) {
+        let sectors = properties.logicalBlockSize.blocks(holdingBytes: backend.sizeBytes)
+        let bootSector = backend.beginning(byteCount: BootSectorGeometry.byteCount)
+        let geometry = unsafe BootSectorGeometry(bootSector: bootSector.span.bytes, sectors: sectors)
+        let drive = Drive(properties, sectors: sectors, bootSector: geometry, controller: controller)
+        self.init(name: name, drive: ExportedDrive(drive, controller: controller), backend: backend)
+    }
+
+    /// What clients are told.
+    func information(_ drive: ExportedDrive) throws(ExportInformationError) -> ExportInformation {
+        var information = try ExportInformation(
+            name: name, description: description, identifyData: drive.drive.identifyData,
+            blocks: BlockTraits(
+                isReadOnly: backend.isReadOnly, zeroesFast: blocks.isEmpty && backend.zeroesFastByDeallocating))
+        information.requiresTLS = requiresTLS
+        return information
+    }
+}

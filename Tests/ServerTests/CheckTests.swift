@@ -1,0 +1,100 @@
+// The loop's check finds counts that disagree. (That it finds none in a loop that works, every other test shows.)
+
+import Backends
+import Glibc
+import Listening
+import Logging
+import Support
+import Testing
+
+@testable import Export
+@testable import Loop
+@testable import NBD
+@testable import Server
+
+@Suite struct CheckTests {
+    /// A loop with one connection and one request of two pages, by hand.
+    private func withLoop(_ body: (inout Loop) throws -> Void) throws {
+        let folder = try TemporaryFolder()
+        let shared = try ServerState(
+            entrances: Entrances(listeners: try Listener.open(.unix(path: folder.path + "/s"))), loopCount: 1,
+            limits: Limits(), tls: nil, logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+        defer { for listener in shared.loops.listeners { listener.close() } }
+        var loop = try Loop(index: 0, shared: shared.loops)
+        let slot = ConnectionSlot(0)
+        loop.connections.insert(try Connection(ring: loop.ring, slot: slot, pageCount: 16), at: slot)
+        loop.connectionSlots = 1
+        loop.activeConnections = 1
+        loop.connections[slot].phase = .transmission
+        loop.sessions.insert(Session(), at: slot)
+        let flush = Request(RequestHeader(type: 3), as: .flush, unit: 0)
+        var request = RequestSlot(flush, .flush, blockSize: .smallest)
+        let page = loop.connections[slot].arena.allocate(2)
+        request.payload = .pages(PageRun(memory: .own, first: try #require(page), count: 2))
+        loop.connections[slot].smallPages = 2
+        loop.ownPagesInUse = 2
+        let free = loop.connections[slot].freeRequests.pop()
+        let place = try #require(free)
+        loop.requests.insert(request, at: place)
+        loop.connections[slot].busyRequests = 1
+        loop.requestsUnderWay = 1
+        try body(&loop)
+        // The slot ends as it would have.
+        loop.connections[slot].phase = .free
+    }
+
+    @Test func nothingIsFoundWhereAllAddsUp() throws {
+        try withLoop { loop in
+            let found = loop.violations()
+            #expect(found == [])
+        }
+    }
+
+    /// What is broken, and a word of what is found.
+    private static let breaks: [(String, @Sendable (inout Loop) -> Void)] = [
+        ("requests under way: 2 and 1", { $0.requestsUnderWay += 1 }),
+        ("sends under way: 1 and 0", { $0.sendsUnderWay += 1 }),
+        ("sends under way: 0 and 1", { $0.connections[ConnectionSlot(0)].isSending = true }),
+        ("mapped bytes: 4096 and 0", { $0.mappedBytes += 4096 }),
+        ("pages of interrupted replies: 1 and 0", { $0.extraPages += 1 }),
+        ("pages of connections: 1 and 2", { $0.ownPagesInUse -= 1 }),
+        ("pages of the share of connection 0: 3 and 2", { $0.connections[ConnectionSlot(0)].smallPages += 1 }),
+        ("middle pages of connection 0: 5 and 0", { $0.connections[ConnectionSlot(0)].middlePages = 5 }),
+        ("large pages of connection 0: 5 and 0", { $0.connections[ConnectionSlot(0)].largePages = 5 }),
+        ("wait to be sent to: 0 and 1", { $0.connections[ConnectionSlot(0)].isQueuedForSend = true }),
+        ("wait to be sent to: 1 and 0", { $0.sendQueue.append(ConnectionSlot(0)) }),
+        ("wait for their own pages: 0 and 1", { $0.connections[ConnectionSlot(0)].line = .own }),
+        ("wait for the middle stage: 0 and 1", { $0.connections[ConnectionSlot(0)].line = .middle }),
+        ("wait for the large stage: 0 and 1", { $0.connections[ConnectionSlot(0)].line = .large }),
+        ("connections: 0 and 1", { $0.activeConnections = 0 }),
+        ("that are no free slots: 0 and 1", { $0.freeConnections.push(ConnectionSlot(0)) }),
+        ("requests of connection 0: 2 and 1", { _ = $0.connections[ConnectionSlot(0)].freeRequests.pop() }),
+        ("busy requests of connection 0: 2 and 1", { $0.connections[ConnectionSlot(0)].busyRequests = 2 }),
+        ("replies in the send of connection 0: 1 and 0", { $0.connections[ConnectionSlot(0)].repliesInSend = 1 }),
+        ("pages of connection 0: 3 and 2", { _ = $0.connections[ConnectionSlot(0)].arena.allocate(1) }),
+        ("pages of the middle stage: 3 and 0", { _ = $0.middle.allocate(3, ConnectionSlot(0)) }),
+        ("pages of the large stage: 3 and 0", { _ = $0.large.allocate(3, ConnectionSlot(0)) }),
+        ("pipes: 1 and 0", { _ = $0.pipes.take() }),
+    ]
+
+    @Test(arguments: breaks.indices) func whatDoesNotAddUpIsFound(_ number: Int) throws {
+        let (expected, damage) = Self.breaks[number]
+        try withLoop { loop in
+            damage(&loop)
+            let found = loop.violations()
+            #expect(found.contains { $0.contains(expected) }, "\(found)")
+            if expected.hasPrefix("pipes") { loop.pipes.release(0) }
+        }
+    }
+
+    #if DEBUG
+        @Test func aLoopWhoseCountsDisagreeTraps() async {
+            await #expect(processExitsWith: .failure) {
+                try CheckTests().withLoop { loop in
+                    loop.requestsUnderWay += 1
+                    loop.check()
+                }
+            }
+        }
+    #endif
+}

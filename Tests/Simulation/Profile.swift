@@ -1,0 +1,173 @@
+// What kind of a run a seed makes. Runs differ in what is likely, so that rare things are usual in some of them.
+
+import Blocks
+import IOUring
+import Seeded
+import SimulatedKernel
+
+/// The chances of one run.
+struct Profile {
+    var loops = 1
+    var entries: UInt32 = 1024
+    var completions: UInt32 = 4096
+    var processors = 2
+    var imageBytes = 256 << 10
+    var cellBytes = 128
+    var images = 1
+    var writesThrough = false
+    /// Clients look as if they came over TCP, all from one host.
+    var areRemote = false
+    /// READs may be sent from the page cache.
+    var isMapped = true
+    /// What a socket holds of what is sent to it.
+    var sendBufferBytes: Int32 = 1 << 20
+    /// The file system is one that may wait where it is asked not to.
+    var needsThread = false
+    /// So many clients at a time, and requests of each.
+    var clients = 3
+    var depth = 8
+    var maximumConnections: Int?
+    /// Of a hundred requests.
+    var reads = 35
+    var writes = 40
+    /// The largest request in cells, and the most of them.
+    var largestCells = 64
+    /// So many clients in a million steps stall, vanish, finish.
+    var stalls = 0
+    var vanishings = 200
+    var finishes = 100
+    /// Things that an operator does.
+    var operations = 0
+    /// The clock jumps.
+    var jumps = 0
+    /// What is likely to come next.
+    var loopWeight = 4
+    var kernelWeight = 4
+    var clientWeight = 4
+    var workerWeight = 2
+    /// Steps until nothing new is begun.
+    var steps = 1500
+    /// How the lives of the server end, the last one well.
+    var endings: [Ending] = []
+    /// How long a worker takes.
+    var workerDelay: ClosedRange<UInt64> = 1000...20_000
+    var slowWorkers = 0
+    var behaviour = Behaviour()
+    /// What is wrong with the medium of each image.
+    var faults: [Fault] = []
+
+    enum Ending {
+        /// Clients finish, then the server stops.
+        case quiet
+        /// The server stops in the middle of everything.
+        case stop
+        /// The process is killed: what it had written is there.
+        case kill
+        /// The machine loses power: what was not flushed may be gone.
+        case powerFailure
+    }
+
+    init(_ numbers: inout SeededGenerator) {
+        func pick<Value>(_ values: [Value]) -> Value { values[Int.random(in: 0..<values.count, using: &numbers)] }
+        func often(_ millionths: Int) -> Bool { Int.random(in: 0..<1_000_000, using: &numbers) < millionths }
+        loops = pick([1, 1, 2, 2, 3])
+        entries = pick([8, 64, 1024, 1024])
+        completions = pick([16, 64, 4096, 4096])
+        processors = pick([1, 2, 4, 16])
+        images = pick([1, 1, 1, 2])
+        writesThrough = often(200_000)
+        needsThread = often(200_000)
+        areRemote = often(400_000)
+        isMapped = often(700_000)
+        sendBufferBytes = pick([4608, 16384, 1 << 20])
+        clients = pick([1, 2, 3, 4, 6])
+        depth = pick([1, 4, 16, 64])
+        maximumConnections = often(100_000) ? Int.random(in: 1...2, using: &numbers) : nil
+        reads = pick([10, 35, 60])
+        writes = pick([15, 30, 38])
+        largestCells = pick([4, 16, 64, 400, 2000])
+        if often(120_000) {
+            // Requests that need the loops' memory.
+            (imageBytes, cellBytes, largestCells, depth) = (6 << 20, 4096, 1500, 4)
+        } else {
+            imageBytes = pick([16 << 10, 64 << 10, 256 << 10])
+        }
+        stalls = pick([0, 0, 300, 2000])
+        vanishings = pick([0, 200, 3000])
+        finishes = pick([0, 100, 2000])
+        operations = pick([0, 0, 2000])
+        jumps = pick([0, 0, 500])
+        loopWeight = pick([1, 4, 10])
+        kernelWeight = pick([1, 4, 10])
+        clientWeight = pick([1, 4, 10])
+        workerWeight = pick([1, 4])
+        steps = pick([300, 1000, 2000])
+        let lives = pick([1, 2, 2, 3])
+        endings =
+            (1..<lives).map { _ in pick([.kill, .powerFailure, .powerFailure]) } + [pick([.quiet, .quiet, .stop])]
+        // After a slow one, the ring does the writes.
+        slowWorkers = pick([0, 20_000, 300_000])
+        behaviour = Self.behaviour(cellBytes, &numbers)
+    }
+
+    private static func behaviour(_ cellBytes: Int, _ numbers: inout SeededGenerator) -> Behaviour {
+        func pick<Value>(_ values: [Value]) -> Value { values[Int.random(in: 0..<values.count, using: &numbers)] }
+        var behaviour = Behaviour()
+        behaviour.transferUnitBytes = cellBytes
+        behaviour.shortFileTransfers = pick([0, 20_000, 200_000])
+        behaviour.shortSocketTransfers = pick([0, 50_000, 300_000])
+        behaviour.endedMultishots = pick([0, 20_000])
+        behaviour.failedAccepts = pick([0, 0, 100_000])
+        behaviour.lacksHoles = pick([false, false, true])
+        behaviour.lacksZeroRanges = pick([false, true])
+        behaviour.fileDelay = pick([0...0, 0...50_000, 0...1_000_000])
+        behaviour.otherDelay = pick([0...0, 0...20_000])
+        behaviour.slowFileOperations = pick([0, 10_000, 100_000])
+        behaviour.slowFileDelay = pick([1_000_000...50_000_000, 1_000_000...400_000_000])
+        if pick([false, false, true]) {
+            behaviour.failedReads = 5000
+            behaviour.failedWrites = 5000
+            behaviour.failedAllocations = 5000
+            behaviour.failedFlushes = pick([0, 0, 20_000])
+        }
+        behaviour.resets = pick([0, 0, 500])
+        return behaviour
+    }
+
+    /// Faults that a client may notice as errors, as short transfers or as time.
+    ///
+    /// - Parameter numbers: none of those that the rest of a run comes from.
+    mutating func chooseFaults(_ numbers: inout SeededGenerator) {
+        func number(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &numbers) }
+        guard number(1...4) == 1 else { return }
+        faults = (0..<number(1...4)).map { _ in
+            // A write that fails, or is done in pieces, ends between two cells.
+            let unit = max(512, cellBytes)
+            let start = UInt64(number(0...imageBytes / unit - 1) * unit)
+            let range = start..<start + UInt64(number(1...imageBytes))
+            return switch number(1...4) {
+            case 1: Fault(.unreadable(.unrecovered), range, count: number(1...40))
+            case 2: Fault(.unwritable(number(0...1) == 0 ? .unrecovered : .noSpace), range, count: number(1...40))
+            // All delays together are shorter than anybody may wait.
+            case 3: Fault(.delay(milliseconds: UInt32(number(1...10))), range, count: number(1...100))
+            default: Fault(.short(bytes: UInt64(number(1...8) * unit)), range)
+            }
+        }
+        // A request in a thousand pieces, each of which is slow, would take longer than a server takes to stop.
+        behaviour.slowFileOperations = 0
+        behaviour.fileDelay = 0...50_000
+    }
+
+    /// Requests may fail for reasons of the medium.
+    var mayFail: Bool {
+        let isFaulty = faults.contains {
+            switch $0.kind {
+            case .unreadable, .unwritable: true
+            default: false
+            }
+        }
+        return isFaulty
+            || behaviour.failedReads + behaviour.failedWrites + behaviour.failedAllocations + behaviour.failedFlushes
+                > 0
+    }
+}

@@ -1,0 +1,101 @@
+// An image that a simulated server serves, and what is known of its content.
+
+import Glibc
+import SimulatedKernel
+import Support
+
+@testable import Backends
+@testable import IOUring
+
+/// A file, which outlives the servers that serve it.
+final class SimulatedImage {
+    let name: String
+    let descriptor: Int32
+    let cellBytes: Int
+    let writesThrough: Bool
+    var model: BlockModel
+    /// Connections that were closed.
+    var closedConnections: Set<Int> = []
+    /// It is being removed, or its server ends: its clients are turned away.
+    var isEnding = false
+    /// Since when it is served, if it was removed before that.
+    var servedSince: UInt64 = 0
+    /// The sectors that its drive is to have, while it does not.
+    var growth: UInt64?
+    /// It takes only so many connections.
+    var isLimited = false
+
+    init(_ name: String, sizeBytes: Int, cellBytes: Int, writesThrough: Bool) throws {
+        self.name = name
+        self.cellBytes = cellBytes
+        self.writesThrough = writesThrough
+        descriptor = Self.namelessFile()
+        guard descriptor >= 0, ftruncate(descriptor, off_t(sizeBytes)) == 0 else {
+            throw Violation("there is no memory for an image: \(errorText(errno))")
+        }
+        model = BlockModel(
+            content: SimulatedDisk.content(of: descriptor), cellBytes: cellBytes, writesThrough: writesThrough,
+            firstNumber: 1)
+    }
+
+    deinit { Glibc.close(descriptor) }
+
+    /// A file that is gone when nobody has it open, in memory where there is a place for such files.
+    private static func namelessFile() -> Int32 {
+        for folder in ["/dev/shm", "/tmp"] {
+            var path = Array("\(folder)/spindle-simulation-XXXXXX".utf8CString)
+            let descriptor = mkstemp(&path)
+            guard descriptor >= 0 else { continue }
+            unlink(path)
+            return descriptor
+        }
+        return -1
+    }
+
+    /// The image as a server opens it.
+    ///
+    /// - Parameter place: where it is mapped. Which of its pages are looked at together depends on that.
+    func backend(needsThread: Bool, mappedAt place: UnsafeMutableRawPointer?) throws -> Backend {
+        let backend = try Backend(
+            path: "/proc/self/fd/\(descriptor)", cache: .writeback, readOnly: false, locking: .immediate)
+        guard case .file(var file) = backend.kind else { return backend }
+        file.mapping?.unmap()
+        file.mapping = place.flatMap { FileMapping(descriptor, sizeBytes: backend.sizeBytes, at: $0) }
+        file.needsThread = needsThread
+        return Backend(
+            kind: .file(file), sizeBytes: backend.sizeBytes, isReadOnly: false,
+            granularityBytes: backend.granularityBytes, zeroesFastByDeallocating: backend.zeroesFastByDeallocating,
+            zeroesFastAllocated: backend.zeroesFastAllocated)
+    }
+
+    /// Looks at the whole file when nothing is under way.
+    func checkContent(at time: Int) throws {
+        let content = SimulatedDisk.content(of: descriptor)
+        let reason = content.withUnsafeBytes { model.check($0, from: 0, .read(began: time, ended: time)) }
+        if let reason { throw Violation("the file of \(name) in the end: \(reason)") }
+    }
+
+    /// Looks at what a power failure leaves.
+    func check(afterPowerFailure content: [UInt8]) throws {
+        let reason = content.withUnsafeBytes { model.check($0, from: 0, .afterPowerFailure) }
+        if let reason { throw Violation("\(name) after a power failure: \(reason)") }
+    }
+
+    /// The machine has lost power, and this is what is left.
+    func lose(_ content: [UInt8]) throws {
+        try check(afterPowerFailure: content)
+        guard pwrite(descriptor, content, content.count, 0) == content.count else {
+            throw Violation("an image cannot be written: \(errorText(errno))")
+        }
+    }
+
+    /// Another server begins with what is there.
+    func beginAgain() {
+        model = BlockModel(
+            content: SimulatedDisk.content(of: descriptor), cellBytes: cellBytes, writesThrough: writesThrough,
+            firstNumber: model.endNumber)
+        closedConnections = []
+        isEnding = false
+        growth = nil
+    }
+}

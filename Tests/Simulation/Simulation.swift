@@ -1,0 +1,329 @@
+// A whole server, its clients and its kernel in one thread, from one seed.
+
+import Glibc
+import IOUring
+import Logging
+import Seeded
+import SimulatedKernel
+import Support
+
+@testable import Loop
+@testable import Server
+
+/// One run. The same seed makes the same run: all that happens is a step, and which one comes next is a number of the
+/// seed's.
+final class Simulation {
+    let seed: UInt64
+    var numbers: SeededGenerator
+    /// For what is only imagined: what happens does not depend on it.
+    private var imagined: SeededGenerator
+    let profile: Profile
+    let trace: Trace
+    let kernel: SimulatedKernel
+    let folder: String
+    var images: [SimulatedImage] = []
+    var server: SimulatedServer?
+    var clients: [SimulatedClient] = []
+    /// The server has been told to stop, or is dead.
+    private(set) var isStopping = false
+    /// An operator has ended connections.
+    var hasDropped = false
+    private var events = 0
+    private var clientCount = 0
+    private var lives = 0
+    private(set) var steps = 0
+
+    /// - Parameter folder: where the server's socket is.
+    init(seed: UInt64, folder: String, trace: Trace) throws {
+        self.seed = seed
+        self.folder = folder
+        self.trace = trace
+        numbers = SeededGenerator(seed: seed)
+        imagined = SeededGenerator(seed: ~seed)
+        var profile = Profile(&numbers)
+        profile.chooseFaults(&imagined)
+        self.profile = profile
+        kernel = try SimulatedKernel(seed: numbers.next())
+        kernel.behaviour = profile.behaviour
+        let clock = kernel.clock
+        kernel.tell = { trace.note(clock.now(), $0) }
+        kernel.describe = { user in
+            "\(Token(userData: user).operation) \(user >> 16 & 0xFFFF).\(user & 0xFFFF)"
+        }
+        for number in 0..<profile.images {
+            images.append(
+                try SimulatedImage(
+                    "disk\(number)", sizeBytes: profile.imageBytes, cellBytes: profile.cellBytes,
+                    writesThrough: profile.writesThrough))
+            images[number].isLimited = profile.maximumConnections != nil
+        }
+    }
+
+    // MARK: What clients ask
+
+    var now: UInt64 { kernel.now }
+    var mayFail: Bool { profile.mayFail || kernel.filesAreDead }
+    var mayEndConnections: Bool {
+        // Where the clock jumps, a client that has come back may be taken for one that had fallen silent.
+        isStopping || hasDropped || profile.behaviour.resets > 0 || profile.areRemote && profile.jumps > 0
+    }
+
+    /// The number of something that a client does or sees.
+    func event() -> Int {
+        events += 1
+        return events
+    }
+
+    func chance(_ millionths: Int) -> Bool {
+        millionths > 0 && Int.random(in: 0..<1_000_000, using: &numbers) < millionths
+    }
+
+    func note(_ text: String) { trace.note(now, text) }
+
+    /// The cells of a request.
+    func range(in cells: Int) -> Range<Int> {
+        let limit = min(profile.largestCells, cells)
+        let count =
+            chance(500_000)
+            ? Int.random(in: 1...min(8, limit), using: &numbers) : Int.random(in: 1...limit, using: &numbers)
+        // Many in the same place.
+        let span = chance(500_000) ? min(cells, max(32, count)) : cells
+        let start = Int.random(in: 0...span - count, using: &numbers)
+        return start..<start + count
+    }
+
+    // MARK: Lives
+
+    /// Runs until the last life has ended.
+    func run() throws {
+        for ending in profile.endings {
+            try begin()
+            for _ in 0..<profile.steps { try step(begins: true) }
+            switch ending {
+            case .quiet: try endQuietly()
+            case .stop: try endByStopping()
+            case .kill: try endSuddenly(losesPower: false)
+            case .powerFailure: try endSuddenly(losesPower: true)
+            }
+        }
+    }
+
+    private func begin() throws {
+        lives += 1
+        note("life \(lives) begins")
+        isStopping = false
+        hasDropped = false
+        kernel.filesAreDead = false
+        kernel.disks = images.map { SimulatedDisk($0.descriptor, sectorBytes: max(512, $0.cellBytes)) }
+        let trace = trace
+        let clock = kernel.clock
+        let logger = Logger(label: "simulation") { _ in TraceHandler(trace: trace, now: { clock.now() }) }
+        server = try SimulatedServer(
+            profile, images, kernel: kernel, path: "\(folder)/\(seed)-\(lives)", logger: logger)
+    }
+
+    /// Everybody is answered and leaves, then the server stops.
+    private func endQuietly() throws {
+        note("nobody asks any more")
+        for client in clients {
+            client.stalledUntil = min(client.stalledUntil, now)
+            // Megabytes in pieces of a few bytes would take more steps than anybody waits for.
+            client.pieceBytes = 1 << 18
+        }
+        try run(seconds: 120, "clients wait for answers") {
+            self.clients.allSatisfy { $0.phase == .closed || $0.outstanding.isEmpty && $0.outbox.isEmpty }
+        }
+        for client in clients { client.close() }
+        try run(seconds: 60, "connections do not end") { self.server?.hasConnections == false }
+        try server?.checkIdle()
+        try stop()
+        for image in images { try image.checkContent(at: event()) }
+    }
+
+    private func endByStopping() throws {
+        try stop()
+        for client in clients { client.close() }
+        for image in images { try image.checkContent(at: event()) }
+    }
+
+    private func endSuddenly(losesPower: Bool) throws {
+        note(losesPower ? "the power fails" : "the process is killed")
+        kernel.filesAreDead = true
+        let left = losesPower ? kernel.disks.map { $0.afterPowerFailure(&numbers) } : []
+        for client in clients { client.close() }
+        try stop()
+        for (number, image) in images.enumerated() {
+            if losesPower { try image.lose(left[number]) } else { try image.checkContent(at: event()) }
+            image.beginAgain()
+        }
+    }
+
+    private func stop() throws {
+        guard let server else { return }
+        note("the server stops")
+        isStopping = true
+        for image in images { image.isEnding = true }
+        server.shared.loops.postToAll(.stop)
+        try run(seconds: 30, "loops do not end") { server.areAllOver }
+        try server.close()
+        self.server = nil
+        clients.removeAll { $0.phase == .closed }
+    }
+
+    /// Takes steps until something is so.
+    private func run(seconds: UInt64, _ what: String, until isDone: () -> Bool) throws {
+        let limit = now + seconds * 1_000_000_000
+        let lastStep = steps + 300_000
+        while !isDone() {
+            guard now < limit, steps < lastStep else { throw Violation("\(what) for more than \(seconds) s") }
+            try step(begins: false)
+        }
+    }
+
+    /// A FLUSH has succeeded: if the power failed now, what would be left?
+    func imaginePowerFailure(of image: SimulatedImage) throws {
+        let chance = image.model.byteCount > 1 << 20 ? 20 : 2
+        guard !kernel.filesAreDead, Int.random(in: 1...chance, using: &imagined) == 1,
+            let number = images.firstIndex(where: { $0 === image })
+        else { return }
+        try image.check(afterPowerFailure: kernel.disks[number].afterPowerFailure(&imagined))
+    }
+
+    // MARK: Steps
+
+    private enum Step {
+        case turn(Int)
+        case operation(Int)
+        case work(Int, Int)
+        case receive(SimulatedClient)
+        case send(SimulatedClient)
+        case ask(SimulatedClient)
+    }
+
+    /// Does one thing that can be done.
+    private func step(begins: Bool) throws {
+        guard let server else { return }
+        steps += 1
+        kernel.advance(by: UInt64.random(in: 100...3000, using: &numbers))
+        if begins { try change(server) }
+        if begins, chance(profile.jumps) {
+            kernel.advance(by: UInt64.random(in: 1_000_000...1_200_000_000, using: &numbers))
+        }
+        let loops = (0..<server.loopCount).filter(server.isAwake).map(Step.turn)
+        let operations = kernel.performable().map(Step.operation)
+        let workers = server.busyWorkers().map { Step.work($0.loop, $0.worker) }
+        let people = clientSteps(begins: begins)
+        let kinds = [
+            (loops, profile.loopWeight), (operations, profile.kernelWeight), (workers, profile.workerWeight),
+            (people, profile.clientWeight),
+        ].filter { !$0.0.isEmpty }
+        let sum = kinds.reduce(0) { $0 + $1.1 }
+        guard sum > 0 else { return try waitForSomething(server) }
+        var roll = Int.random(in: 0..<sum, using: &numbers)
+        for (steps, weight) in kinds {
+            if roll < weight { return try perform(steps[Int.random(in: 0..<steps.count, using: &numbers)], server) }
+            roll -= weight
+        }
+    }
+
+    private func perform(_ step: Step, _ server: SimulatedServer) throws {
+        switch step {
+        case .turn(let loop):
+            note("loop \(loop) turns")
+            try server.turn(loop)
+        case .operation(let place): kernel.perform(place)
+        case .work(let loop, let worker):
+            let time =
+                chance(profile.slowWorkers) ? UInt64(30_000_000) : .random(in: profile.workerDelay, using: &numbers)
+            note("worker \(worker) of loop \(loop) \(server.work(loop, worker, lasting: time)) a job")
+        case .receive(let client): try client.receive()
+        case .send(let client): client.send()
+        case .ask(let client): client.ask()
+        }
+    }
+
+    private func clientSteps(begins: Bool) -> [Step] {
+        var steps: [Step] = []
+        var polls: [pollfd] = []
+        var polled: [SimulatedClient] = []
+        for client in clients where client.phase != .closed {
+            if begins, client.canAsk { steps.append(.ask(client)) }
+            guard client.events != 0 else { continue }
+            polls.append(pollfd(fd: client.descriptor, events: Int16(client.events), revents: 0))
+            polled.append(client)
+        }
+        guard !polls.isEmpty else { return steps }
+        poll(&polls, UInt(polls.count), 0)
+        for (number, client) in polled.enumerated() {
+            let events = Int32(polls[number].revents)
+            if events & (POLLIN | POLLHUP | POLLERR) != 0 { steps.append(.receive(client)) }
+            if events & POLLOUT != 0 { steps.append(.send(client)) }
+        }
+        return steps
+    }
+
+    /// Nothing can be done now: the clock goes on to when something can.
+    private func waitForSomething(_ server: SimulatedServer) throws {
+        let stalls = clients.filter { $0.isStalled }.map(\.stalledUntil)
+        let moments = [kernel.nextMoment(isTimer: false), server.nextMoment].compactMap(\.self) + stalls
+        if let moment = moments.min() {
+            return kernel.advance(to: min(moment, kernel.nextMoment(isTimer: true) ?? .max))
+        }
+        try checkQuiet()
+        guard let moment = kernel.nextMoment(isTimer: true) else {
+            throw Violation("nothing can happen any more, not even by waiting")
+        }
+        kernel.advance(to: moment)
+    }
+
+    /// Only timers are left: whoever waits now would wait for ever without them. Fences do wait for the clock, for two
+    /// seconds at most.
+    private func checkQuiet() throws {
+        let limit: UInt64 = 5_000_000_000
+        for client in clients where client.phase == .transmission && client.outbox.isEmpty {
+            for request in client.outstanding where now - max(request.sentAt, client.stalledUntil) > limit {
+                throw Violation(
+                    "client \(client.number) has waited for the answer to command \(request.type) for "
+                        + "\((now - request.sentAt) / 1_000_000) ms, and nothing is under way")
+            }
+        }
+    }
+
+    // MARK: Who comes and goes
+
+    private func change(_ server: SimulatedServer) throws {
+        if steps % 64 == 0 { clients.removeAll { $0.phase == .closed } }
+        let living = clients.filter { $0.phase != .closed }
+        if living.count < profile.clients, chance(50_000) || living.isEmpty { connect(server) }
+        guard !living.isEmpty else { return }
+        let client = living[Int.random(in: 0..<living.count, using: &numbers)]
+        if chance(profile.vanishings) {
+            client.close()
+        } else if chance(profile.finishes) {
+            client.finish()
+        } else if chance(profile.stalls) {
+            client.stalledUntil = now + UInt64.random(in: 1_000_000...30_000_000_000, using: &numbers)
+            note("client \(client.number) stalls")
+        } else if chance(profile.operations) {
+            try operate(server)
+        }
+        if profile.operations > 0 { try noteOperations(server) }
+        let open = clients.joined(\.outstanding).map(\.began).min()
+        for image in images { image.model.oldestOpen = open ?? .max }
+    }
+
+    private func connect(_ server: SimulatedServer) {
+        let image = images[Int.random(in: 0..<images.count, using: &numbers)]
+        guard !image.isEnding, let client = SimulatedClient(clientCount, self, image, path: server.path) else { return }
+        clientCount += 1
+        clients.append(client)
+        note("client \(client.number) comes, for \(image.name)")
+    }
+}
+
+extension Array where Element == SimulatedClient {
+    /// What all of them have.
+    fileprivate func joined<Value>(_ path: KeyPath<SimulatedClient, [Value]>) -> [Value] {
+        flatMap { $0[keyPath: path] }
+    }
+}
