@@ -109,7 +109,7 @@ public struct ServedRequest: Sendable {
         }
     }
 
-    /// No other write to the drive may be under way until the request is served or has come to ``Effect/commandEnded``:
+    /// No other write to the drive may be under way until the request is served or has come to ``Step/commandEnded``:
     /// it reads sectors to write them back, or writes a range that is no multiple of what the medium can write by
     /// itself. That is a power of two.
     @inlinable @inline(__always)  // who calls it would copy the request
@@ -126,26 +126,26 @@ public struct ServedRequest: Sendable {
     }
 
     /// Begins to serve the request.
-    public mutating func begin(on export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Effect {
+    public mutating func begin(on export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Step {
         export.requestsServed &+= 1
         return proceed(export: &export, buffer: &buffer)
     }
 
-    /// Goes on after the medium has done, or failed to do, what the last effect asked for.
+    /// Goes on after the medium has done, or failed to do, what the last step asked for.
     public mutating func resume(
         _ outcome: BlockOutcome, on export: inout ExportedDrive, buffer: inout MutableRawSpan
-    ) -> Effect {
+    ) -> Step {
         let step = export.translation.resume(&scsi, drive: &export.drive, outcome: outcome, data: &buffer)
         return follow(step, export: &export, buffer: &buffer)
     }
 
-    /// Goes on where ``Effect/commandEnded`` was the answer.
-    public mutating func goOn(on export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Effect {
+    /// Goes on where ``Step/commandEnded`` was the answer.
+    public mutating func goOn(on export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Step {
         proceed(export: &export, buffer: &buffer)
     }
 
     /// Sends the next SCSI command, or ends the request when there is none.
-    private mutating func proceed(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Effect {
+    private mutating func proceed(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Step {
         if headIsOpen { return readEdge(.head, export: &export, buffer: &buffer) }
         if tailIsOpen { return readEdge(.tail, export: &export, buffer: &buffer) }
         if command == .blockStatus, statusIsComplete { return .reply(nil) }
@@ -213,7 +213,7 @@ public struct ServedRequest: Sendable {
 extension ServedRequest {
     private mutating func send(
         _ cdb: CommandDescriptorBlock, export: inout ExportedDrive, buffer: inout MutableRawSpan
-    ) -> Effect {
+    ) -> Step {
         export.commandsSent &+= 1
         scsi.start(cdb, transferLength: Self.transferLength(of: cdb, blockSize))
         let step = export.translation.begin(&scsi, drive: &export.drive, data: &buffer)
@@ -224,7 +224,7 @@ extension ServedRequest {
     /// begins.
     mutating func follow(
         _ step: TranslationLayer.Step, export: inout ExportedDrive, buffer: inout MutableRawSpan
-    ) -> Effect {
+    ) -> Step {
         switch step {
         case .blocks(.write(let lba, let count), _, zeroes: true, let mayDeallocate):
             return .performZeroes(lba: lba, count: count, mayDeallocate: mayDeallocate)
@@ -250,7 +250,7 @@ extension ServedRequest {
         return max(blockSize.bytes(ofBlocks: block), offsetBytes)
     }
 
-    private mutating func finishCommand(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Effect {
+    private mutating func finishCommand(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Step {
         switch phase {
         case .whole, .edge:
             guard !mayPause else { return .commandEnded }
@@ -286,7 +286,7 @@ extension ServedRequest {
 
     private mutating func readEdge(
         _ edge: Phase, export: inout ExportedDrive, buffer: inout MutableRawSpan
-    ) -> Effect {
+    ) -> Step {
         phase = edge
         commandOffset = UInt32(scratchOffset)
         return send(.read16(logicalBlockAddress: sector(of: edge), transferLength: 1), export: &export, buffer: &buffer)
@@ -298,7 +298,7 @@ extension ServedRequest {
     }
 
     /// The sector around an end has been read: takes from it what the request does not cover.
-    private mutating func completeEdge(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Effect {
+    private mutating func completeEdge(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Step {
         let edge = phase
         let first = blockSize.bytes(ofBlocks: sector(of: edge))
         // The bytes of this sector that the request covers.

@@ -1,4 +1,4 @@
-// A drive as an export serves it, above a disk that is an array of bytes: the test does what each effect asks for.
+// A drive as an export serves it, above a disk that is an array of bytes: the test does what each step asks for.
 
 import ATA
 import Blocks
@@ -12,7 +12,7 @@ struct Served {
     /// The error in the reply; nil: success.
     var error: NBDError?
     /// What was asked of the medium, in order.
-    var effects: [Effect] = []
+    var steps: [ServedRequest.Step] = []
     /// How many times it could have been made to wait, or be ended.
     var pauses = 0
     /// The data of a READ.
@@ -27,15 +27,15 @@ struct Served {
     var taskfiles: UInt64 = 0
 }
 
-/// What a disk does with an effect before it is performed: nil lets it happen.
-typealias Fault = (_ step: Int, _ effect: Effect) -> BlockFailure?
+/// What a disk does with a step before it is performed: nil lets it happen.
+typealias Fault = (_ number: Int, _ step: ServedRequest.Step) -> BlockFailure?
 
 struct Bench {
     /// What a discarded sector holds afterwards: TRIM promises nothing, so that it should not look like data or zeroes.
     static let discarded: UInt8 = 0xDE
 
     var export: ExportedDrive
-    /// The disk; empty for one that is too large to have one, whose effects are only looked at.
+    /// The disk; empty for one that is too large to have one, whose steps are only looked at.
     var disk: [UInt8]
     /// A sector that cannot be read.
     var broken: UInt64?
@@ -95,38 +95,38 @@ struct Bench {
         }
         let before = (export.commandsSent, export.drive.taskfilesExecuted)
         var served = Served()
-        var effect = withBytes(of: &buffer) { request.begin(on: &export, buffer: &$0) }
+        var step = withBytes(of: &buffer) { request.begin(on: &export, buffer: &$0) }
         while true {
-            if case .reply(let error) = effect {
+            if case .reply(let error) = step {
                 served.error = error
                 break
             }
-            if effect == .commandEnded {
+            if step == .commandEnded {
                 served.pauses += 1
-                effect = withBytes(of: &buffer) { request.goOn(on: &export, buffer: &$0) }
+                step = withBytes(of: &buffer) { request.goOn(on: &export, buffer: &$0) }
                 continue
             }
-            if case .lbaStatus(let lba, let limit) = effect {
-                try #require(limit > 0 && lba + UInt64(limit) <= export.sectorCount, "\(effect) is not on the disk")
+            if case .lbaStatus(let lba, let limit) = step {
+                try #require(limit > 0 && lba + UInt64(limit) <= export.sectorCount, "\(step) is not on the disk")
                 let (isMapped, count) = lookUp(lba, limit: UInt64(limit))
-                served.effects.append(effect)
-                effect = withBytes(of: &buffer) {
+                served.steps.append(step)
+                step = withBytes(of: &buffer) {
                     request.resumeLBAStatus(isMapped: isMapped, count: UInt32(count), on: &export, buffer: &$0)
                 }
                 continue
             }
             let outcome: BlockOutcome
-            if let error = fault(served.effects.count, effect) {
+            if let error = fault(served.steps.count, step) {
                 outcome = .failed(error)
-            } else if let good = goodSectors(of: effect) {
-                try performGoodPart(of: effect, good, needs: needs, buffer: &buffer)
+            } else if let good = goodSectors(of: step) {
+                try performGoodPart(of: step, good, needs: needs, buffer: &buffer)
                 outcome = .failed(.unrecovered, afterBytes: export.blockSize.bytes(ofBlocks: UInt64(good)))
             } else {
-                try perform(effect, needs: needs, buffer: &buffer)
+                try perform(step, needs: needs, buffer: &buffer)
                 outcome = .done
             }
-            served.effects.append(effect)
-            effect = withBytes(of: &buffer) { request.resume(outcome, on: &export, buffer: &$0) }
+            served.steps.append(step)
+            step = withBytes(of: &buffer) { request.resume(outcome, on: &export, buffer: &$0) }
         }
         if command == .read && served.error == nil {
             served.data = Array(buffer[needs.dataOffset..<needs.dataOffset + Int(header.lengthBytes)])
@@ -154,31 +154,31 @@ struct Bench {
     }
 
     /// How many sectors of a read come before the broken one; nil if that is not in it.
-    private func goodSectors(of effect: Effect) -> UInt32? {
-        guard let broken, case .perform(.read(let lba, let count), _) = effect, lba <= broken,
+    private func goodSectors(of step: ServedRequest.Step) -> UInt32? {
+        guard let broken, case .perform(.read(let lba, let count), _) = step, lba <= broken,
             broken < lba + UInt64(count)
         else { return nil }
         return UInt32(broken - lba)
     }
 
     private mutating func performGoodPart(
-        of effect: Effect, _ count: UInt32, needs: BufferNeeds, buffer: inout [UInt8]
+        of step: ServedRequest.Step, _ count: UInt32, needs: BufferNeeds, buffer: inout [UInt8]
     ) throws {
-        guard count > 0, case .perform(.read(let lba, _), let offset) = effect else { return }
+        guard count > 0, case .perform(.read(let lba, _), let offset) = step else { return }
         try perform(.perform(.read(lba: lba, count: count), bufferOffset: offset), needs: needs, buffer: &buffer)
     }
 
     /// Does what the medium would do, after a look at whether it is asked for anything outside of disk and buffer.
-    private mutating func perform(_ effect: Effect, needs: BufferNeeds, buffer: inout [UInt8]) throws {
-        if let range = effect.sectors {
-            try #require(!range.isEmpty && range.upperBound <= export.drive.sectors, "\(effect) is not on the disk")
+    private mutating func perform(_ step: ServedRequest.Step, needs: BufferNeeds, buffer: inout [UInt8]) throws {
+        if let range = step.sectors {
+            try #require(!range.isEmpty && range.upperBound <= export.drive.sectors, "\(step) is not on the disk")
         }
-        if let range = effect.bufferBytes(blockBytes: blockBytes) {
-            try #require(range.upperBound <= needs.byteCount, "\(effect) needs more than \(needs)")
+        if let range = step.bufferBytes(blockBytes: blockBytes) {
+            try #require(range.upperBound <= needs.byteCount, "\(step) needs more than \(needs)")
         }
-        guard !disk.isEmpty, let range = effect.sectors else { return }
+        guard !disk.isEmpty, let range = step.sectors else { return }
         let bytes = Int(range.lowerBound) * blockBytes..<Int(range.upperBound) * blockBytes
-        switch effect {
+        switch step {
         case .perform(.read, let offset): copy(disk, bytes.lowerBound, to: &buffer, Int(offset), bytes.count)
         case .perform(.write, let offset): copy(buffer, Int(offset), to: &disk, bytes.lowerBound, bytes.count)
         case .perform(.discard, _): fill(&disk, bytes, with: Self.discarded)
@@ -188,7 +188,7 @@ struct Bench {
     }
 }
 
-extension Effect {
+extension ServedRequest.Step {
     /// The sectors that it touches; nil for a flush.
     var sectors: Range<UInt64>? {
         switch self {

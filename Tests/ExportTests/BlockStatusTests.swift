@@ -132,7 +132,7 @@ import Testing
             let served = try bench.serve(header, as: command)
             #expect(served.error == nil)
             // Partial sectors at the ends of a WRITE_ZEROES are read and written, those of a TRIM left alone.
-            let ranges = served.effects.filter { ["discard", "zeroes", "prefetch"].contains($0.kind) }
+            let ranges = served.steps.filter { ["discard", "zeroes", "prefetch"].contains($0.kind) }
                 .compactMap(\.sectors)
             let isInner = command != .cache
             #expect(ranges.first?.lowerBound == (isInner ? (offset + 511) / 512 : offset / 512))

@@ -46,13 +46,13 @@ import Testing
                     $0.writeCache = row.hasWriteCache ? .on : .off
                 }
                 let whole = try bench.serve(row.command, at: row.offset, row.length, payload: payload)
-                try #require(whole.effects.count == row.steps)
+                try #require(whole.steps.count == row.steps)
                 let served = try bench.serve(row.command, at: row.offset, row.length, payload: payload) { step, _ in
                     step == failing ? reason : nil
                 }
                 #expect(served.error == error, "\(reason) at step \(failing)")
                 // Nothing follows a failure: what could not be read is not written back.
-                #expect(served.effects == Array(whole.effects.prefix(failing + 1)))
+                #expect(served.steps == Array(whole.steps.prefix(failing + 1)))
                 // The drive has forgotten it.
                 #expect(try bench.serve(row.command, at: row.offset, row.length, payload: payload).error == nil)
             }
@@ -66,8 +66,8 @@ import Testing
         let before = bench.disk
         for command in [NBD.Command.write, .writeZeroes] {
             let payload = command == .write ? [UInt8](repeating: 1, count: Int(length)) : []
-            let served = try bench.serve(command, at: offset, length, payload: payload) { _, effect in
-                effect.kind == "read" ? .unrecovered : nil
+            let served = try bench.serve(command, at: offset, length, payload: payload) { _, step in
+                step.kind == "read" ? .unrecovered : nil
             }
             #expect(served.error == .inputOutput)
             #expect(bench.disk == before)
@@ -127,7 +127,7 @@ import Testing
         var bench = Bench(sectors: 1 << 20, hasDisk: false)
         let served = try bench.serve(.cache, at: 0, 65_529 * 512) { _, _ in .unrecovered }
         #expect(served.error == nil)
-        #expect(served.effects.count == 2)
+        #expect(served.steps.count == 2)
     }
 
     /// Sense data that this drive has no way to give belong into the table as well.

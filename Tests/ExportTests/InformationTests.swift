@@ -107,7 +107,7 @@ import Testing
         var command = CommandInProgress(Taskfile(command: 0xEF, feature: 0x82))
         #expect(bench.export.drive.begin(&command, data: RawSpan()) == .blocks(.flush))
         #expect(try !bench.information().flags.contains(.sendFlush))
-        #expect(try bench.serve(.write, at: 0, 512, payload: [UInt8](repeating: 1, count: 512)).effects.count == 2)
+        #expect(try bench.serve(.write, at: 0, 512, payload: [UInt8](repeating: 1, count: 512)).steps.count == 2)
     }
 
     @Test func aNameThatIsTooLongIsAnError() throws {

@@ -1,5 +1,5 @@
 // Random requests against an array of bytes that does what the NBD protocol says: after each, the disk that the drive's
-// effects were performed on holds the same bytes.
+// steps were performed on holds the same bytes.
 
 import ATA
 import Blocks
@@ -157,7 +157,7 @@ import Testing
             copy(model, range.lowerBound, to: &expected, 0, range.count)
             try #require(firstDifference(served.data, expected) == nil, "\(place): \(request) read other bytes")
         }
-        for case .performZeroes(_, _, let mayDeallocate) in served.effects {
+        for case .performZeroes(_, _, let mayDeallocate) in served.steps {
             try #require(mayDeallocate != request.flags.contains(.noHole), "\(place): \(request)")
         }
         // Nothing that has something to do gets around the drive.

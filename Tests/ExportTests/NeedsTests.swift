@@ -86,17 +86,17 @@ extension NeedsTests {
         var span = buffer.mutableSpan
         var bytes = span.mutableBytes
         alone.append(request.needsToBeAlone(granularityBytes: granularity))
-        var effect = request.begin(on: &bench.export, buffer: &bytes)
+        var step = request.begin(on: &bench.export, buffer: &bytes)
         while true {
-            if case .reply(let error) = effect {
+            if case .reply(let error) = step {
                 #expect(error == nil)
                 break
             }
-            if effect == .commandEnded {
+            if step == .commandEnded {
                 alone.append(request.needsToBeAlone(granularityBytes: granularity))
-                effect = request.goOn(on: &bench.export, buffer: &bytes)
+                step = request.goOn(on: &bench.export, buffer: &bytes)
             } else {
-                effect = request.resume(.done, on: &bench.export, buffer: &bytes)
+                step = request.resume(.done, on: &bench.export, buffer: &bytes)
             }
         }
         // Head, tail; sectors 2 to 196,608 in commands of 65,526, twice 65,528 and the rest.

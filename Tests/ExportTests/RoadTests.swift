@@ -67,23 +67,23 @@ import Testing
         #expect(served.error == nil)
         #expect(served.commands == row.commands)
         #expect(served.taskfiles == row.commands)
-        #expect(served.effects.map(\.kind) == row.kinds)
+        #expect(served.steps.map(\.kind) == row.kinds)
         #expect(bench.export.requestsServed == 1)
         try expectCovered(row, served)
     }
 
-    /// The effects cover the sectors of the request, each once, in order, and nothing else.
+    /// The steps cover the sectors of the request, each once, in order, and nothing else.
     private func expectCovered(_ row: Row, _ served: Served) throws {
         let end = row.offset + UInt64(row.length)
         switch row.command {
         case .read, .cache, .write:
             let kind = row.command == .write ? "write" : nil
-            let ranges = served.effects.filter { kind == nil || $0.kind == kind }.compactMap(\.sectors)
+            let ranges = served.steps.filter { kind == nil || $0.kind == kind }.compactMap(\.sectors)
             #expect(ranges.first?.lowerBound == row.offset / 512)
             #expect(ranges.last?.upperBound == (end + 511) / 512)
             for (one, next) in zip(ranges, ranges.dropFirst()) { #expect(one.upperBound == next.lowerBound) }
         case .trim, .writeZeroes:
-            let ranges = served.effects.filter { ["discard", "zeroes"].contains($0.kind) }.compactMap(\.sectors)
+            let ranges = served.steps.filter { ["discard", "zeroes"].contains($0.kind) }.compactMap(\.sectors)
             guard !ranges.isEmpty else { return }
             #expect(ranges.first?.lowerBound == (row.offset + 511) / 512)
             #expect(ranges.last?.upperBound == end / 512)
@@ -99,17 +99,17 @@ import Testing
         var bench = Bench(sectors: 100_000, controller: controller) { $0.writeCache = .off }
         let bytes = [UInt8](repeating: 7, count: 1000)
         #expect(
-            try bench.serve(.write, at: 0, 512, payload: Array(bytes.prefix(512))).effects.map(\.kind) == [
+            try bench.serve(.write, at: 0, 512, payload: Array(bytes.prefix(512))).steps.map(\.kind) == [
                 "write", "flush",
             ])
         #expect(
-            try bench.serve(.write, at: 24, 1000, payload: bytes).effects.map(\.kind) == ["read", "write", "flush"])
-        #expect(try bench.serve(.writeZeroes, at: 512, 1024).effects.map(\.kind) == ["zeroes", "flush"])
-        let pieces = try bench.serve(.writeZeroes, at: 0, 65_529 * 512).effects.map(\.kind)
+            try bench.serve(.write, at: 24, 1000, payload: bytes).steps.map(\.kind) == ["read", "write", "flush"])
+        #expect(try bench.serve(.writeZeroes, at: 512, 1024).steps.map(\.kind) == ["zeroes", "flush"])
+        let pieces = try bench.serve(.writeZeroes, at: 0, 65_529 * 512).steps.map(\.kind)
         #expect(pieces == ["zeroes", "flush", "zeroes", "flush"])
-        let edges = try bench.serve(.writeZeroes, at: 500, 24).effects.map(\.kind)
+        let edges = try bench.serve(.writeZeroes, at: 500, 24).steps.map(\.kind)
         #expect(edges == ["read", "write", "flush", "read", "write", "flush"])
-        #expect(try bench.serve(.read, at: 0, 512).effects.map(\.kind) == ["read"])
+        #expect(try bench.serve(.read, at: 0, 512).steps.map(\.kind) == ["read"])
     }
 
     /// The sizes around which the commands change: 28-bit addresses, and the last that 48 bits can name.
@@ -122,26 +122,26 @@ import Testing
         #expect(try bench.information().sizeBytes == size)
         let last = sectors - 1
         #expect(
-            try bench.serve(.read, at: size - 512, 512).effects == [
+            try bench.serve(.read, at: size - 512, 512).steps == [
                 .perform(.read(lba: last, count: 1), bufferOffset: 0)
             ])
         #expect(
-            try bench.serve(.read, at: size - 1, 1).effects == [.perform(.read(lba: last, count: 1), bufferOffset: 0)])
+            try bench.serve(.read, at: size - 1, 1).steps == [.perform(.read(lba: last, count: 1), bufferOffset: 0)])
         let written = try bench.serve(.write, at: size - 512, 512, payload: [UInt8](repeating: 1, count: 512))
-        #expect(written.effects == [.perform(.write(lba: last, count: 1), bufferOffset: 0)])
+        #expect(written.steps == [.perform(.write(lba: last, count: 1), bufferOffset: 0)])
         let completed = try bench.serve(.write, at: size - 1, 1, payload: [1])
-        #expect(completed.effects.compactMap(\.sectors) == [last..<sectors, last..<sectors])
-        #expect(try bench.serve(.writeZeroes, at: size - 512, 512).effects.compactMap(\.sectors) == [last..<sectors])
-        #expect(try bench.serve(.trim, at: size - 512, 512).effects.compactMap(\.sectors) == [last..<sectors])
-        #expect(try bench.serve(.cache, at: size - 512, 512).effects.compactMap(\.sectors) == [last..<sectors])
-        #expect(try bench.serve(.flush).effects == [.perform(.flush, bufferOffset: 0)])
+        #expect(completed.steps.compactMap(\.sectors) == [last..<sectors, last..<sectors])
+        #expect(try bench.serve(.writeZeroes, at: size - 512, 512).steps.compactMap(\.sectors) == [last..<sectors])
+        #expect(try bench.serve(.trim, at: size - 512, 512).steps.compactMap(\.sectors) == [last..<sectors])
+        #expect(try bench.serve(.cache, at: size - 512, 512).steps.compactMap(\.sectors) == [last..<sectors])
+        #expect(try bench.serve(.flush).steps == [.perform(.flush, bufferOffset: 0)])
         // As much as one request can have, up to the end.
         let length = UInt32(min(size, 0xFFFF_FE00))
         for command in [NBD.Command.trim, .writeZeroes, .cache] {
             let served = try bench.serve(command, at: size - UInt64(length), length)
             #expect(served.error == nil)
-            #expect(served.effects.compactMap(\.sectors).map { $0.count }.reduce(0, +) == Int(length / 512))
-            #expect(served.effects.last?.sectors?.upperBound == sectors)
+            #expect(served.steps.compactMap(\.sectors).map { $0.count }.reduce(0, +) == Int(length / 512))
+            #expect(served.steps.last?.sectors?.upperBound == sectors)
         }
     }
 

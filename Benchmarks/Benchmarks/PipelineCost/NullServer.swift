@@ -46,15 +46,15 @@ struct NullServer: ~Copyable {
         precondition(
             slot.pointee.bufferNeeds.byteCount <= buffer.count, "the buffer holds every request of a benchmark")
         var data = MutableRawSpan(_unsafeBytes: buffer)
-        var effect = slot.pointee.begin(on: &export, buffer: &data)
+        var step = slot.pointee.begin(on: &export, buffer: &data)
         while true {
-            switch effect {
+            switch step {
             case .perform, .performZeroes:
-                effect = slot.pointee.resume(.done, on: &export, buffer: &data)
+                step = slot.pointee.resume(.done, on: &export, buffer: &data)
             case .lbaStatus(_, let limit):
-                effect = slot.pointee.resumeLBAStatus(isMapped: true, count: limit, on: &export, buffer: &data)
+                step = slot.pointee.resumeLBAStatus(isMapped: true, count: limit, on: &export, buffer: &data)
             case .commandEnded:
-                effect = slot.pointee.goOn(on: &export, buffer: &data)
+                step = slot.pointee.goOn(on: &export, buffer: &data)
             case .reply(let error):
                 return reply(error)
             }

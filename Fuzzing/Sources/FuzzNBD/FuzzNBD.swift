@@ -87,21 +87,21 @@ struct Client: ~Copyable {
         var buffer = [UInt8](repeating: 0, count: needs.byteCount)
         var span = buffer.mutableSpan
         var bytes = span.mutableBytes
-        var effect = request.begin(on: &drive, buffer: &bytes)
+        var step = request.begin(on: &drive, buffer: &bytes)
         // Extended headers may ask for more steps than a fuzzer should wait for.
         for _ in 0..<4096 {
-            switch effect {
+            switch step {
             case .reply: return
-            case .commandEnded: effect = request.goOn(on: &drive, buffer: &bytes)
+            case .commandEnded: step = request.goOn(on: &drive, buffer: &bytes)
             case .lbaStatus(let lba, let limit):
                 check(lba, UInt64(limit))
-                effect = request.resumeLBAStatus(isMapped: lba % 2 == 0, count: 1, on: &drive, buffer: &bytes)
+                step = request.resumeLBAStatus(isMapped: lba % 2 == 0, count: 1, on: &drive, buffer: &bytes)
             case .performZeroes(let lba, let count, _):
                 check(lba, UInt64(count))
-                effect = request.resume(.done, on: &drive, buffer: &bytes)
+                step = request.resume(.done, on: &drive, buffer: &bytes)
             case .perform(let operation, let offset):
                 check(operation, needs.byteCount - Int(offset))
-                effect = request.resume(.done, on: &drive, buffer: &bytes)
+                step = request.resume(.done, on: &drive, buffer: &bytes)
             }
         }
     }

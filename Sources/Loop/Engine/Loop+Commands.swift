@@ -17,7 +17,7 @@ extension Loop {
     ///
     /// - Parameter count: how many have ended since others had their turn.
     /// - Returns: what the request wants next; nil when it has to wait for it.
-    mutating func nextCommand(of place: RequestPlace, after count: Int) -> Effect? {
+    mutating func nextCommand(of place: RequestPlace, after count: Int) -> ServedRequest.Step? {
         let slot = place.slot
         if isAbandoned(place, slot) { return giveUp(place, slot) }
         letFencesPass(place, slot)
@@ -51,7 +51,7 @@ extension Loop {
         }
     }
 
-    private mutating func proceed(_ place: RequestPlace) -> Effect {
+    private mutating func proceed(_ place: RequestPlace) -> ServedRequest.Step {
         step(place, requests[place].unit) { $0.goOn(on: &$1, buffer: &$2) }
     }
 
@@ -83,7 +83,7 @@ extension Loop {
         return false
     }
 
-    private func giveUp(_ place: RequestPlace, _ slot: ConnectionSlot) -> Effect {
+    private func giveUp(_ place: RequestPlace, _ slot: ConnectionSlot) -> ServedRequest.Step {
         note(
             connections[slot].phase == .closing ? .debug : .notice, "request given up", slot,
             [

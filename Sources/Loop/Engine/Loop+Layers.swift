@@ -22,14 +22,18 @@ extension Loop {
     /// Begins a request of the drive in the layers of its export.
     ///
     /// - Returns: what the request wants next; nil when something has to be waited for.
-    mutating func beginInLayers(_ asked: BackendRequest, _ place: RequestPlace, _ export: ExportNumber) -> Effect? {
+    mutating func beginInLayers(_ asked: BackendRequest, _ place: RequestPlace, _ export: ExportNumber) -> ServedRequest
+        .Step?
+    {
         // A place keeps its memory for the next request.
         if !layered.contains(place) { layered.insert(LayeredRequest(), at: place) }
         return follow(exports[export].blocks.begin(asked, &layered[place].task), place, export)
     }
 
     /// What a layer has asked of the backend has ended.
-    mutating func resumeInLayers(_ outcome: BlockOutcome, _ place: RequestPlace, _ export: ExportNumber) -> Effect? {
+    mutating func resumeInLayers(_ outcome: BlockOutcome, _ place: RequestPlace, _ export: ExportNumber)
+        -> ServedRequest.Step?
+    {
         follow(exports[export].blocks.resume(outcome, &layered[place].task), place, export)
     }
 
@@ -39,7 +43,9 @@ extension Loop {
     }
 
     /// Does what the layers want until something has to be waited for, or the drive gets its answer.
-    private mutating func follow(_ first: BlockStep, _ place: RequestPlace, _ export: ExportNumber) -> Effect? {
+    private mutating func follow(_ first: BlockStep, _ place: RequestPlace, _ export: ExportNumber) -> ServedRequest
+        .Step?
+    {
         var next = first
         while true {
             switch next {

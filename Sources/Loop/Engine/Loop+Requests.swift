@@ -91,8 +91,7 @@ extension Loop {
     mutating func begin(_ place: RequestPlace) {
         let export = requests[place].unit
         requests[place].hasBegun = true
-        let effect = step(place, export) { $0.begin(on: &$1, buffer: &$2) }
-        follow(effect, place)
+        follow(step(place, export) { $0.begin(on: &$1, buffer: &$2) }, place)
     }
 
     /// The medium has done something for a request, or failed to.
@@ -106,24 +105,24 @@ extension Loop {
 
     /// A step of a request has come so far.
     mutating func resume(_ place: RequestPlace, _ progress: BackendProgress, _ export: ExportNumber) {
-        goOn(place, with: effect(of: progress, place, export))
+        goOn(place, with: step(after: progress, place, export))
     }
 
     /// Does what a request wants next, if it is not waiting for the medium.
-    mutating func goOn(_ place: RequestPlace, with effect: Effect?) {
-        if let effect { follow(effect, place) }
+    mutating func goOn(_ place: RequestPlace, with step: ServedRequest.Step?) {
+        if let step { follow(step, place) }
         finishIfIdle(place.slot)
     }
 
     /// Does what the export wants until the medium has to be waited for, or the request is served.
-    mutating func follow(_ first: Effect, _ place: RequestPlace) {
+    mutating func follow(_ first: ServedRequest.Step, _ place: RequestPlace) {
         let export = requests[place].unit
         let blockSize = exports[export].served.blockSize
-        var next: Effect? = first
+        var next: ServedRequest.Step? = first
         var commands = 0
-        while let effect = next {
+        while let step = next {
             let asked: BackendRequest
-            switch effect {
+            switch step {
             case .reply(let error):
                 finish(place, error)
                 return
@@ -146,7 +145,7 @@ extension Loop {
                 continue
             }
             requests[place].ask(asked)
-            next = self.effect(of: carryOut(place), place, export)
+            next = self.step(after: carryOut(place), place, export)
         }
     }
 
@@ -158,8 +157,9 @@ extension Loop {
     }
 
     /// What the export wants after the backend's last step; nil while that is still to come.
-    private mutating func effect(of progress: BackendProgress, _ place: RequestPlace, _ export: ExportNumber) -> Effect?
-    {
+    private mutating func step(
+        after progress: BackendProgress, _ place: RequestPlace, _ export: ExportNumber
+    ) -> ServedRequest.Step? {
         guard let outcome = outcome(of: progress, place) else { return nil }
         guard !exports[export].hasLayers else { return resumeInLayers(outcome, place, export) }
         return step(place, export) { $0.resume(outcome, on: &$1, buffer: &$2) }
@@ -180,8 +180,8 @@ extension Loop {
     /// A step of a request's way through its drive.
     mutating func step(
         _ place: RequestPlace, _ export: ExportNumber,
-        _ body: (inout ServedRequest, inout ExportedDrive, inout MutableRawSpan) -> Effect
-    ) -> Effect {
+        _ body: (inout ServedRequest, inout ExportedDrive, inout MutableRawSpan) -> ServedRequest.Step
+    ) -> ServedRequest.Step {
         let bytes = requests[place].bytes
         return bytes.withMutableBytes { body(&requests[place].served, &exports[export].served, &$0) }
     }

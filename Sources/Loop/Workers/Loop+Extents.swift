@@ -55,7 +55,7 @@ extension Loop {
     /// Answers what a request asks of the medium's extents, or has a worker find it out.
     ///
     /// - Returns: what the request wants next; nil when it waits for the worker.
-    mutating func answerLBAStatus(_ lba: UInt64, _ limit: UInt32, _ place: RequestPlace) -> Effect? {
+    mutating func answerLBAStatus(_ lba: UInt64, _ limit: UInt32, _ place: RequestPlace) -> ServedRequest.Step? {
         let export = requests[place].unit
         let blockSize = exports[export].served.blockSize
         let offset = blockSize.bytes(ofBlocks: lba)
@@ -83,7 +83,7 @@ extension Loop {
 
     private mutating func resumeLBAStatus(
         _ extent: BackendExtent, _ limitBytes: UInt64, _ place: RequestPlace, _ export: ExportNumber
-    ) -> Effect {
+    ) -> ServedRequest.Step {
         let count = exports[export].served.blockSize.blocks(inBytes: min(extent.lengthBytes, limitBytes))
         return step(place, export) {
             $0.resumeLBAStatus(isMapped: extent.isMapped, count: UInt32(clamping: count), on: &$1, buffer: &$2)
@@ -101,13 +101,13 @@ extension Loop {
         let blockSize = exports[job.export].served.blockSize
         for number in 0..<job.extentCount {
             let extent = workers.extent(number, of: job)
-            var effect: Effect? = resumeLBAStatus(extent, limitBytes, place, job.export)
-            if effect == .commandEnded { effect = nextCommand(of: place, after: number + 1) }
+            var next: ServedRequest.Step? = resumeLBAStatus(extent, limitBytes, place, job.export)
+            if next == .commandEnded { next = nextCommand(of: place, after: number + 1) }
             offset += min(extent.lengthBytes, limitBytes)
             // The request goes on where the next extent begins, or it has had enough of them.
-            guard case .lbaStatus(let lba, let limit)? = effect, blockSize.bytes(ofBlocks: lba) == offset,
+            guard case .lbaStatus(let lba, let limit)? = next, blockSize.bytes(ofBlocks: lba) == offset,
                 number + 1 < job.extentCount
-            else { return goOn(place, with: effect) }
+            else { return goOn(place, with: next) }
             limitBytes = blockSize.bytes(ofBlocks: UInt64(limit))
         }
     }
@@ -124,8 +124,7 @@ extension Loop {
     mutating func giveUpLookUp(_ job: borrowing FileJob) {
         guard isAwaited(job) else { return endUnawaited(job) }
         let extent = BackendExtent(isMapped: true, lengthBytes: job.limitBytes)
-        let effect = resumeLBAStatus(extent, job.limitBytes, job.token.place, job.export)
-        goOn(job.token.place, with: effect)
+        goOn(job.token.place, with: resumeLBAStatus(extent, job.limitBytes, job.token.place, job.export))
     }
 
     /// Whether all of a range is known to be stored. If not, a worker may be asked, for the next READs.
