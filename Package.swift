@@ -109,12 +109,25 @@ let package = Package(
         tests("BackendsTests", ["Backends", "Blocks", "IOUring", "Seeded", "Support"]),
         tests("CountersTests", ["Counters", "Support"]),
         tests("ListeningTests", ["Listening", "Support"]),
+        .target(
+            name: "LoopSupport",
+            dependencies: [
+                "Server", "Loop", "Export", "Backends", "IOUring", "Listening", "ATA", "Threads", "Support",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/LoopSupport", swiftSettings: testing),
+        tests(
+            "LoopTests",
+            [
+                "Loop", "Export", "Backends", "Blocks", "IOUring", "Listening", "NBD", "TLS", "LoopSupport", "Seeded",
+                "Support",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
         tests(
             "ServerTests",
             [
-                "Server", "Loop", "Export", "Backends", "Blocks", "Counters", "IOUring", "Listening", "NBD", "ATA",
-                "TLS",
-                "Threads", "Seeded", "Support",
+                "Server", "Loop", "Export", "Backends", "Listening", "NBD", "ATA", "Threads", "LoopSupport", "Seeded",
+                "Support",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         tests(

@@ -6,6 +6,7 @@ import Support
 import Testing
 
 @testable import Loop
+@testable import LoopSupport
 @testable import Server
 
 @Suite struct WorkerWritesTests {

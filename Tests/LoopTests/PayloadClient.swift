@@ -5,7 +5,7 @@ import Support
 import Testing
 
 @testable import Loop
-@testable import Server
+@testable import LoopSupport
 
 /// The ways between a test's client and the loops.
 enum TestedLink: CaseIterable {

@@ -3,7 +3,6 @@
 import Testing
 
 @testable import Loop
-@testable import Server
 
 @Suite struct BusyPollingTests {
     private func waits(_ polling: inout BusyPolling, _ nanoseconds: UInt64, until expectsSoon: Bool) -> Int {

@@ -3,7 +3,6 @@
 import Testing
 
 @testable import Loop
-@testable import Server
 
 @Suite struct TokenTests {
     @Test func everyOperationComesBack() {

@@ -5,7 +5,6 @@ import Seeded
 import Testing
 
 @testable import Loop
-@testable import Server
 
 @Suite struct PageArenaTests {
     /// The lowest run of free pages, found page by page.

@@ -6,7 +6,7 @@ import Support
 import Testing
 
 @testable import Loop
-@testable import Server
+@testable import LoopSupport
 
 @Suite struct LayerTests {
     private let folder: TemporaryFolder

@@ -6,9 +6,9 @@ import Support
 import Testing
 
 @testable import Loop
-@testable import Server
+@testable import LoopSupport
 
-@Suite struct LoopTests {
+@Suite struct ConnectionTests {
     private let folder: TemporaryFolder
     private static let large: UInt32 = 1 << 25
 

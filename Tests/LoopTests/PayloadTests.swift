@@ -10,7 +10,7 @@ import Testing
 
 @testable import Backends
 @testable import Loop
-@testable import Server
+@testable import LoopSupport
 
 extension Backend {
     /// A backend whose page cache is sent from on any file system, also where a server would not, because it may wait.

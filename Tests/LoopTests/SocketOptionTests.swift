@@ -7,7 +7,7 @@ import Support
 import Testing
 
 @testable import Loop
-@testable import Server
+@testable import LoopSupport
 
 @Suite struct SocketOptionTests {
     /// The server's end of a connection to a port of this machine: a socket of this process whose peer is that port.

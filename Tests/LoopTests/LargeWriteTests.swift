@@ -8,7 +8,7 @@ import Support
 import Testing
 
 @testable import Loop
-@testable import Server
+@testable import LoopSupport
 
 @Suite struct LargeWriteTests {
     private static let size = 16 << 20

@@ -4,7 +4,6 @@ import NBD
 import Testing
 
 @testable import Loop
-@testable import Server
 
 @Suite struct PayloadTableTests {
     private static let clear = Link()

@@ -10,17 +10,24 @@ import Testing
 @testable import Export
 @testable import Loop
 @testable import NBD
-@testable import Server
+
+/// A server without exports.
+private final class NoExports: ExportSource {
+    let directory = ExportDirectory()
+    func dropMappedPages() {}
+    func noteEnd() {}
+}
 
 @Suite struct CheckTests {
     /// A loop with one connection and one request of two pages, by hand.
     private func withLoop(_ body: (inout Loop) throws -> Void) throws {
         let folder = try TemporaryFolder()
-        let shared = try ServerState(
-            entrances: Entrances(listeners: try Listener.open(.unix(path: folder.path + "/s"))), loopCount: 1,
-            limits: Limits(), tls: nil, logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
-        defer { for listener in shared.loops.listeners { listener.close() } }
-        var loop = try Loop(index: 0, shared: shared.loops)
+        let shared = try SharedState(
+            exports: NoExports(), entrances: Entrances(listeners: try Listener.open(.unix(path: folder.path + "/s"))),
+            loopCount: 1, limits: Limits(), tls: nil,
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+        defer { for listener in shared.listeners { listener.close() } }
+        var loop = try Loop(index: 0, shared: shared)
         let slot = ConnectionSlot(0)
         loop.connections.insert(try Connection(ring: loop.ring, slot: slot, pageCount: 16), at: slot)
         loop.connectionSlots = 1

@@ -7,7 +7,7 @@ import TLS
 import Testing
 
 @testable import Loop
-@testable import Server
+@testable import LoopSupport
 
 @Suite struct HandOverTests {
     private let folder: TemporaryFolder
@@ -50,7 +50,7 @@ import Testing
             }
             clients.append(try PayloadClient(loops, link, chunks: false, key: key, requests: requests))
         }
-        let status = try loops.control.connections()
+        let status = try loops.connections()
         #expect(status.map(\.loop) == Array(repeating: 0, count: 2 * Self.loopCount))
         #expect(status.map(\.number) == (1...UInt64(2 * Self.loopCount)).map { $0 })
         for (number, client) in clients.enumerated() {
@@ -72,7 +72,7 @@ import Testing
     @Test func withoutLayersEachLoopServesItsOwn() throws {
         let loops = try loops([])
         let clients = try (0..<Self.loopCount).map { _ in try PayloadClient(loops, .unix, chunks: false) }
-        #expect(Set(try loops.control.connections().map(\.loop)).count == Self.loopCount)
+        #expect(Set(try loops.connections().map(\.loop)).count == Self.loopCount)
         for client in clients { client.connection.close() }
         #expect(try loops.stop())
     }
@@ -86,7 +86,7 @@ import Testing
                 let client = try PayloadClient(loops, .unix, chunks: false)
                 if try client.read(at: 0, 512).error != 0 { failures += 1 }
                 client.connection.close()
-                try waitUntil("the client is gone") { try loops.control.connections().isEmpty }
+                try waitUntil("the client is gone") { try loops.connections().isEmpty }
             }
         }
         #expect(failures == 2 * Self.loopCount)

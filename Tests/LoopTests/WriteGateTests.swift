@@ -8,7 +8,7 @@ import Synchronization
 import Testing
 
 @testable import Loop
-@testable import Server
+@testable import LoopSupport
 
 @Suite struct WriteGateTests {
     @Test func manyShareOneIsAlone() throws {
@@ -153,10 +153,10 @@ import Testing
     @Test func whoWaitsBeforeAWriterThatWasAloneGoesOnWithIt() throws {
         let folder = try TemporaryFolder()
         let loops = try RunningLoops(try Backend(memoryOfSize: 1 << 20, readOnly: false), in: folder)
-        let gate = try #require(loops.shared.exports.directory.entries.first).gate
+        let gate = loops.entry.gate
         // This test stands for other writers of the loop. (With another loop there would be messages, which are turns.)
         let client = try Client(loops.path)
-        func settle() throws { for _ in 0..<3 { _ = try loops.control.connections() } }
+        func settle() throws { for _ in 0..<3 { _ = try loops.connections() } }
         var waited = 0.0
         for _ in 0..<6 {
             var hasClaim = false

@@ -6,7 +6,7 @@ import Support
 import Testing
 
 @testable import Loop
-@testable import Server
+@testable import LoopSupport
 
 @Suite struct FenceTests {
     private let folder: TemporaryFolder
@@ -28,20 +28,20 @@ import Testing
 
     /// Everything that was sent before has been received: each loop has had turns since.
     private func settle(_ loops: RunningLoops) throws {
-        for _ in 0..<3 { _ = try loops.control.connections() }
+        for _ in 0..<3 { _ = try loops.connections() }
     }
 
     /// A write that a slow disk holds up, its client killed meanwhile: whoever comes then sees it done.
     @Test(arguments: [1, 2], [false, true]) func aWriteInFlightIsDoneFirst(count: Int, isGone: Bool) throws {
         let loops = try loops(count)
         // The disk is slow: another writer has it for itself.
-        let gate = try #require(loops.shared.exports.directory.entries.first).gate
+        let gate = loops.entry.gate
         var hasClaim = false
         #expect(gate.enterAlone(loop: 0, hasClaim: &hasClaim) == .entered(.nobody))
         let before = try Client(loops.path)
         try before.write(old, at: 0)
         try settle(loops)
-        #expect(try loops.control.connections().map(\.requestsInFlight) == [1])
+        #expect(try loops.connections().map(\.requestsInFlight) == [1])
         if isGone { before.connection.close() }
         let after = try Client(loops.path)
         // Nothing keeps a READ out of the gate.
@@ -164,12 +164,12 @@ import Testing
                 #expect(try before.read(at: 0, 4096) == old)
                 end(before)
             }
-            try waitUntil("both have ended") { try loops.control.connections().isEmpty }
+            try waitUntil("both have ended") { try loops.connections().isEmpty }
             // Both of their slots.
             let next = try (0..<2).map { _ in try connect() }
             for client in next { #expect(try client.read(at: 8192, 512).count == 512) }
             for client in next { client.connection.close() }
-            try waitUntil("they have ended") { try loops.control.connections().isEmpty }
+            try waitUntil("they have ended") { try loops.connections().isEmpty }
         }
         #expect(try loops.stop())
     }
@@ -197,7 +197,7 @@ import Testing
         let before = try Client(try RawConnection(port: loops.port))
         let local = try Client(loops.path)
         // Older than a handshake can be.
-        try waitUntil("both are old") { try loops.control.connections().allSatisfy { $0.seconds >= 2 } }
+        try waitUntil("both are old") { try loops.connections().allSatisfy { $0.seconds >= 2 } }
         let after = try Client(try RawConnection(port: loops.port))
         let besides = try Client(try RawConnection(port: loops.port))
         #expect(try after.read(at: 0, 512).count == 512)

@@ -7,7 +7,7 @@ import Support
 import Testing
 
 @testable import Loop
-@testable import Server
+@testable import LoopSupport
 
 @Suite struct CachedReadTests {
     private let folder: TemporaryFolder

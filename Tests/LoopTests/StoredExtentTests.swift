@@ -3,7 +3,6 @@
 import Testing
 
 @testable import Loop
-@testable import Server
 
 @Suite struct StoredExtentTests {
     @Test func whatIsInsideIsKnownUntilSomethingIsDeallocated() {

@@ -4,7 +4,6 @@ import Seeded
 import Testing
 
 @testable import Loop
-@testable import Server
 
 @Suite struct SlotQueueTests {
     @Test func theOrderIsThatOfAnArray() throws {

@@ -1,4 +1,5 @@
-// Loops on threads of this process, with limits that a test chooses, and a client that speaks only what it needs.
+// Loops on threads of this process, with limits that a test chooses, and a client that speaks only what it needs: for
+// the tests of Loop and of Server. The exports are those of a real server.
 
 import ATA
 import Backends
@@ -24,9 +25,14 @@ final class RunningLoops: Sendable {
     let path: String
     /// Where it listens on 127.0.0.1.
     let port: UInt16
+    /// What all loops share of the drive.
+    let entry: ExportEntry
 
     /// For an operator.
     var control: ServerControl { ServerControl(shared) }
+
+    /// All connections.
+    func connections() throws -> [ConnectionStatus] { try #require(try shared.loops.connections()) }
 
     /// Starts loops that serve one drive, `disk`, on a Unix socket in `folder` and over TCP.
     init(
@@ -46,7 +52,7 @@ final class RunningLoops: Sendable {
         var export = ServedExport(
             name: "disk", properties: DriveProperties(), controller: .piix3IDE, backend: backend)
         change(&export)
-        try shared.exports.add(export)
+        entry = try shared.exports.add(export).0
         let shared = shared
         pthread_detach(startThread { closeEndedExports(shared) })
         // The first loop accepts for all.

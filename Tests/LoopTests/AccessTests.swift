@@ -5,7 +5,6 @@ import TLS
 import Testing
 
 @testable import Loop
-@testable import Server
 
 @Suite struct AccessTests {
     private func address(_ text: String) throws -> InternetAddress { try #require(InternetAddress(text)) }

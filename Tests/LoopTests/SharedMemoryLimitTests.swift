@@ -6,7 +6,7 @@ import Support
 import Testing
 
 @testable import Loop
-@testable import Server
+@testable import LoopSupport
 
 @Suite struct SharedMemoryLimitTests {
     private let folder: TemporaryFolder
@@ -42,8 +42,8 @@ import Testing
         let late = try Client(loops.path)
         try late.request(.read, at: 512, 1 << 20, cookie: 9)
         // All that was sent has been looked at.
-        for _ in 0..<3 { _ = try loops.control.connections() }
-        #expect(try loops.control.connections().last?.requestsInFlight == 0, "there is memory for three")
+        for _ in 0..<3 { _ = try loops.connections() }
+        #expect(try loops.connections().last?.requestsInFlight == 0, "there is memory for three")
         _ = try holders[0].connection.receive(1 << 20)
         for _ in 1..<4 { _ = try holders[0].data(1 << 20) }
         #expect(try late.reply(1 << 20) == 9)
@@ -58,7 +58,7 @@ import Testing
         let late = try Client(loops.path)
         try late.request(.read, at: 512, 1 << 20, cookie: 9)
         #expect(try late.reply(1 << 20) == 9)
-        #expect(try loops.control.connections().count < 3)
+        #expect(try loops.connections().count < 3)
         _ = holders
         #expect(try loops.stop())
     }
@@ -72,8 +72,8 @@ import Testing
         // None of these takes more than half, and none is taken by the client yet.
         for cookie in 0..<64 { try client.request(.read, at: 0, 1 << 18, cookie: UInt64(cookie)) }
         _ = try client.connection.receive(16)
-        for _ in 0..<3 { _ = try loops.control.connections() }
-        let held = try #require(try loops.control.connections().first).requestsInFlight
+        for _ in 0..<3 { _ = try loops.connections() }
+        let held = try #require(try loops.connections().first).requestsInFlight
         #expect((4 * megabytes - 4...4 * megabytes).contains(held), "\(held) of 256 KiB")
         _ = try client.connection.receive(1 << 18)
         for _ in 1..<64 { _ = try client.data(1 << 18) }

@@ -6,7 +6,6 @@ import Testing
 
 @testable import Export
 @testable import Loop
-@testable import Server
 
 @Suite struct RequestListTests {
     @Test func theOrderIsThatOfAnArray() throws {
