@@ -204,6 +204,48 @@ struct StuckFileTests {
         }
     }
 
+    /// io_uring's threads do the writes to one file one after the other, and to all files whose inodes fall into one of
+    /// its 64 classes: of so many others some fall into that of the image that is stuck.
+    @Test func noneOfManyOthersWaits() throws {
+        let image = try StuckImage(.frozen(.ext4))
+        defer { try? image.goOn() }
+        let folder = try TemporaryFolder(onDisk: true)
+        let others = try (0..<300).map { try folder.file("other\($0)", sizeBytes: 1 << 20) }
+        let server = try RunningServer(
+            ["--threads", "1", "--shutdown-seconds", "1", "stuck=\(image.path)"] + others + Transport.listen, in: folder)
+        let uris = try (["stuck"] + others.indices.map { "other\($0)" }).map { try server.uri(of: $0) }
+        try image.stop()
+        try nbdsh(
+            uris,
+            """
+            import time
+            def opened(name):
+                handle = nbd.NBD()
+                handle.connect_uri(name)
+                return handle
+            stuck = opened(uri[0])
+            # More than a worker has room for: the rest is with the ring.
+            for number in range(300):
+                stuck.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(1 << 15)), number << 15)
+                stuck.poll(0)
+            for number in range(50): stuck.poll(1)
+            for name in uri[1:]:
+                other = opened(name)
+                for send in (
+                    lambda: other.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(1 << 16)), 0),
+                    lambda: other.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(1 << 12)), 1 << 17),
+                    lambda: other.aio_zero(1 << 16, 1 << 18)):
+                    cookie = send()
+                    deadline = time.monotonic() + 20
+                    while not other.aio_command_completed(cookie):
+                        assert time.monotonic() < deadline, name
+                        other.poll(1000)
+                other.shutdown()
+            """, in: folder)
+        try image.goOn()
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
     /// SIGTERM ends the server in time: clients are let go, and others may listen where it has. A process with a thread
     /// that waits uninterruptibly stays in the kernel's list until the thaw; whoever waits for a FUSE is gone.
     @Test(arguments: Kind.allCases) func itEnds(_ kind: Kind) throws {

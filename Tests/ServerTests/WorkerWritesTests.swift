@@ -1,4 +1,4 @@
-// Small writes: who does them, and that what the loop's worker does is what was asked for.
+// Writes that a loop's worker does: they are what was asked for.
 
 import Backends
 import Seeded
@@ -10,28 +10,6 @@ import Testing
 @testable import Server
 
 @Suite struct WorkerWritesTests {
-    /// How many go to the ring until one is the worker's again.
-    private func skipped(_ writes: inout WorkerWrites) -> Int {
-        var count = 0
-        while !writes.mayGoToWorker() { count += 1 }
-        return count
-    }
-
-    @Test func slowOnesSendTheNextToTheRing() {
-        var writes = WorkerWrites()
-        var expected = WorkerWrites.firstPenalty
-        for _ in 0..<12 {
-            writes.learn(nanoseconds: WorkerWrites.slowNanoseconds + 1)
-            let count = skipped(&writes)
-            #expect(count == expected)
-            expected = min(2 * expected, WorkerWrites.largestPenalty)
-        }
-        for _ in 0..<WorkerWrites.largestPenalty { writes.learn(nanoseconds: 3000) }
-        writes.learn(nanoseconds: WorkerWrites.slowNanoseconds + 1)
-        let count = skipped(&writes)
-        #expect(count == WorkerWrites.firstPenalty)
-    }
-
     /// One client with a processor for itself, and two that share one loop: whole sectors, among writes that have to
     /// complete a sector and keep others out meanwhile; all sent at once, so that payloads lie across the pieces in
     /// which they arrive.

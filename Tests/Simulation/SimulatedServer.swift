@@ -172,7 +172,6 @@ final class SimulatedServer {
         if !isDead { queue.perform(position) }
         queue.jobs.work(at: position) { job in
             if isDead { job.progress = .failed(EIO) }
-            job.nanoseconds = nanoseconds
         }
         queue.pass(position, isDone: true)
         positions[loop][worker] += 1

@@ -30,9 +30,6 @@ struct LoopExport {
     /// When it was last found that the kernel says what is in the page cache, in seconds since the loop began. A
     /// process that becomes another user may no longer be told.
     var toldAt = -1
-    /// Who does its small writes, and those that come through a pipe.
-    var smallWrites = WorkerWrites()
-    var largeWrites = WorkerWrites()
     var stored = StoredExtent()
 
     init(_ entry: ExportEntry, loop: Int) {

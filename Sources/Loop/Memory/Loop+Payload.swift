@@ -193,7 +193,7 @@ extension Loop {
                 != nil
         case .hasPipe:
             return connections[slot].receiving == .exactly && connections[slot].receivedCount == 0
-                && exports[unit].largeWrites.mayGoToWorker() && workers.mayWrite()
+                && workers.mayWrite(unit)
         }
     }
 

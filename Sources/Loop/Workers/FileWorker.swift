@@ -197,16 +197,13 @@ struct FileJobQueue: Sendable {
     @discardableResult
     func perform(_ position: Int) -> UInt64 {
         let start = clock.now()
-        var end = start
         jobs.work(at: position) { job in
             switch job.kind {
             case .write, .pipedWrite: write(&job)
             case .lookUp: lookUp(&job, position, since: start)
             }
-            end = clock.now()
-            job.nanoseconds = end &- start
         }
-        return end &- start
+        return clock.now() &- start
     }
 
     private func write(_ job: inout FileJob) {
@@ -241,20 +238,20 @@ struct FileJobQueue: Sendable {
 
 /// A worker as its loop has it. The loop gives it jobs, and takes back what it has done, in the same order.
 struct FileWorker: ~Copyable {
-    private struct Subject {
-        var kind: FileJob.Kind
-        var export: ExportNumber
+    /// What a worker is there for.
+    enum Duty: CaseIterable {
+        case writes, lookUps
     }
 
     /// An extent is looked for this far: farther than any image reaches.
     static let unlimitedBytes: UInt64 = 1 << 60
 
+    let duty: Duty
     let queue: FileJobQueue
     /// Nil: a test does its jobs.
     private let thread: pthread_t?
-    /// What the jobs are about that were given: the worker has the jobs themselves.
-    private var subjects = FixedList<Subject>(
-        repeating: Subject(kind: .write, export: ExportNumber(0)), count: JobRing.capacity)
+    /// The exports of the jobs that were given: the worker has the jobs themselves.
+    private var subjects = FixedList<ExportNumber>(repeating: ExportNumber(0), count: JobRing.capacity)
     private var givenCount = 0
     private var takenCount = 0
     private var passedCount = 0
@@ -271,7 +268,8 @@ struct FileWorker: ~Copyable {
     private static let lookUpPatience = 50
 
     /// Starts a worker.
-    init(_ bell: LoopBell, _ clock: MonotonicClock, hasThread: Bool) throws(RingError) {
+    init(_ duty: Duty, _ bell: LoopBell, _ clock: MonotonicClock, hasThread: Bool) throws(RingError) {
+        self.duty = duty
         let queue = try FileJobQueue(bell, clock)
         guard hasThread else {
             self.queue = queue
@@ -290,6 +288,8 @@ struct FileWorker: ~Copyable {
     /// the process ends.
     deinit {
         queue.end()
+        // Whoever comes back from a call that was stuck does nothing more: there is no loop any more.
+        for position in takenCount..<givenCount { _ = queue.jobs.withdraw(position) }
         guard jobCount == 0 else {
             if let thread { pthread_detach(thread) }
             return
@@ -310,9 +310,13 @@ struct FileWorker: ~Copyable {
     /// Whether it can be given one more.
     mutating func hasRoom() -> Bool { !isStuck && hasPlace() }
 
-    /// Whether it can be given one more look-up of the export that it is busy with.
+    /// Whether it can be given one more job of the export that it is busy with. A write would wait for the same file
+    /// anywhere else.
     mutating func hasRoomForSameExport() -> Bool {
-        (!isStuck || !isLost && jobCount < Self.lookUpsInLine) && hasPlace()
+        switch duty {
+        case .writes: hasPlace()
+        case .lookUps: (!isStuck || !isLost && jobCount < Self.lookUpsInLine) && hasPlace()
+        }
     }
 
     private mutating func hasPlace() -> Bool {
@@ -326,7 +330,7 @@ struct FileWorker: ~Copyable {
         precondition(jobCount < JobRing.capacity, "there is no room for a job")
         export = job.export
         job.position = givenCount
-        subjects[givenCount % JobRing.capacity] = Subject(kind: job.kind, export: job.export)
+        subjects[givenCount % JobRing.capacity] = job.export
         queue.jobs.give(job, at: givenCount)
         givenCount += 1
         queue.publish(givenCount, mayLook: mayLook)
@@ -363,7 +367,7 @@ struct FileWorker: ~Copyable {
     mutating func checkProgress() {
         guard let call = callUnderWay, call == watchedCount else { return }
         timesStuck += 1
-        export = subjects[call % JobRing.capacity].export
+        export = subjects[call % JobRing.capacity]
     }
 
     /// The job that the worker has taken; nil when it is in none, also where it waits for a processor to begin the
@@ -379,10 +383,12 @@ struct FileWorker: ~Copyable {
         var inLine = 1
         for position in takenCount..<givenCount {
             guard queue.jobs.state(position) == .queued else { continue }
-            let subject = subjects[position % JobRing.capacity]
-            if subject.kind == .lookUp, subject.export == export, !isLost, inLine < Self.lookUpsInLine {
-                inLine += 1
-                continue
+            if subjects[position % JobRing.capacity] == export {
+                if duty == .writes { continue }
+                if !isLost, inLine < Self.lookUpsInLine {
+                    inLine += 1
+                    continue
+                }
             }
             if let job = queue.jobs.withdraw(position) { return job }
         }

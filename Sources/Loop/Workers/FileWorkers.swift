@@ -1,16 +1,15 @@
-// The workers of a loop (FileWorker): one that writes, and a few that look extents up.
+// The workers of a loop (FileWorker): some that write, and some that look extents up.
 
 import Backends
 import IOUring
 
 /// Workers, each started when it is first needed.
 ///
-/// There is one for writes, since a second one would only wait for the same file's lock. Look-ups of one export are
-/// done by one worker after another, so that an image with a slow file system takes one of the few, and leaves the
-/// others to the rest.
+/// What concerns one export is done by one worker of each duty at a time: a second one would only wait for the same
+/// file's lock, and an image with a slow file system takes one of the few, and leaves the others to the rest.
 struct FileWorkers: ~Copyable {
-    private static let writer = 0
-    private static let capacity = 5
+    private static let perDuty = 4
+    private static let capacity = FileWorker.Duty.allCases.count * perDuty
 
     let bell: LoopBell
     private(set) var workers = FixedList<FileWorker>(capacity: capacity)
@@ -40,24 +39,22 @@ struct FileWorkers: ~Copyable {
         return false
     }
 
-    /// Writes are left to the worker: it is not stuck, and not far behind.
-    mutating func mayWrite() -> Bool {
-        if count == 0 { start() }
-        return count > 0 ? workers[Self.writer].hasRoom() : false
-    }
+    /// A worker can be given a write to this export.
+    mutating func mayWrite(_ export: ExportNumber) -> Bool { worker(for: export, .writes) != nil }
 
-    /// Gives a write to the worker, which may be given one.
+    /// Gives a write to a worker, which may be given one.
     ///
     /// - Parameter mayLook: there is a processor for a worker that looks for the next one, too.
     mutating func write(_ job: consuming FileJob, mayLook: Bool) {
-        workers[Self.writer].give(job, mayLook: mayLook)
+        guard let number = worker(for: job.export, .writes) else { preconditionFailure("no worker may be given a write") }
+        workers[number].give(job, mayLook: mayLook)
     }
 
     /// Gives a look-up to a worker.
     ///
     /// - Returns: the job itself when there is none that could do it.
     mutating func lookUp(_ job: consuming FileJob) -> FileJob? {
-        guard let number = worker(for: job.export) else { return job }
+        guard let number = worker(for: job.export, .lookUps) else { return job }
         job.worker = number
         workers[number].give(job)
         return nil
@@ -68,11 +65,13 @@ struct FileWorkers: ~Copyable {
         workers[job.worker].queue.extent(number, of: job)
     }
 
-    /// The worker that looks this export up, or else one that has nothing to do, or else one that gets on.
-    private mutating func worker(for export: ExportNumber) -> Int? {
+    /// The worker that is busy with this export, or else one that has nothing to do, or else one that gets on.
+    private mutating func worker(for export: ExportNumber, _ duty: FileWorker.Duty) -> Int? {
         var idle: Int?
         var other: Int?
-        for number in Self.writer + 1..<max(count, Self.writer + 1) {
+        var onDuty = 0
+        for number in 0..<count where workers[number].duty == duty {
+            onDuty += 1
             if workers[number].jobCount == 0 {
                 idle = idle ?? number
             } else if workers[number].export == export {
@@ -82,18 +81,18 @@ struct FileWorkers: ~Copyable {
             }
         }
         if let idle { return idle }
-        let next = max(count, Self.writer + 1)
-        while count <= next, count < Self.capacity, !isComplete { start() }
-        return next < count ? next : other
+        return onDuty < Self.perDuty && start(duty) ? count - 1 : other
     }
 
-    private mutating func start() {
-        guard count < Self.capacity, !isComplete else { return }
+    /// - Returns: false when the system refuses.
+    private mutating func start(_ duty: FileWorker.Duty) -> Bool {
+        guard !isComplete else { return false }
         do throws(RingError) {
-            workers.append(try FileWorker(bell, clock, hasThread: hasThreads))
+            workers.append(try FileWorker(duty, bell, clock, hasThread: hasThreads))
         } catch {
             isComplete = true
         }
+        return !isComplete
     }
 
     /// Takes a job that is done; nil when there is none.

@@ -28,23 +28,19 @@ extension Loop {
         while let job = workers.takeBack() { takeBack(job) }
     }
 
-    /// Leaves a write to the worker, if it is one of those that are better done there than by the ring.
+    /// Leaves a write to the page cache to a worker. The ring would have a thread do it, too, and its threads do the
+    /// writes of one file one after the other: but also those of different files whose numbers happen to look alike, so
+    /// that one file system that does not answer would stop some of the others (docs/loop-system-calls.md).
     mutating func leaveToWriter(_ place: RequestPlace, pipe: Int?) -> Bool {
         let export = requests[place].unit
-        guard pipe != nil || isSmall(place, export), workers.mayWrite() else { return false }
+        guard requests[place].task.bytesToWrite != nil, exports[export].pageCache != nil, workers.mayWrite(export)
+        else { return false }
         var job = FileJob(
             pipe == nil ? .write : .pipedWrite, exports[export].backend, export: export,
             token: Token(.backend, place), task: requests[place].task)
         if let pipe { job.pipe = pipes.lend(pipe) }
         workers.write(job, mayLook: shared.hasProcessorForWorker)
         return true
-    }
-
-    private mutating func isSmall(_ place: RequestPlace, _ export: ExportNumber) -> Bool {
-        guard let count = requests[place].task.bytesToWrite, count <= WorkerWrites.largestBytes,
-            exports[export].pageCache != nil
-        else { return false }
-        return exports[export].smallWrites.mayGoToWorker()
     }
 
     /// Goes on with all that the workers have done.
@@ -59,10 +55,7 @@ extension Loop {
         let place = job.token.place
         let (export, progress) = (job.export, job.progress)
         requests[place].task = job.task
-        if job.kind == .write {
-            exports[export].smallWrites.learn(nanoseconds: job.nanoseconds)
-        } else {
-            exports[export].largeWrites.learn(nanoseconds: job.nanoseconds)
+        if job.kind == .pipedWrite {
             takePipeBack(from: job, place)
             releasePipe(place)
         }
@@ -80,13 +73,9 @@ extension Loop {
         let place = job.token.place
         switch job.kind {
         case .write, .pipedWrite:
-            let (backend, export, userData) = (job.backend, job.export, job.token.userData)
-            if job.kind == .pipedWrite {
-                takePipeBack(from: job, place)
-                leavePipe(place)
-            }
-            let progress = backend.start(&requests[place].task, ring: &ring, userData: userData)
-            resume(place, progress, export)
+            let export = job.export
+            if job.kind == .pipedWrite { takePipeBack(from: job, place) }
+            resume(place, carryOut(place), export)
         case .lookUp:
             if let refused = workers.lookUp(job) { giveUpLookUp(refused) }
         }
