@@ -61,8 +61,8 @@ struct FileJobQueue: Sendable {
     static let maximumExtents = 16
     /// So many jobs may be done before a loop that sleeps is woken for them, if more are waiting.
     private static let jobsPerRing = 8
-    /// After a job that took longer the loop is woken in any case.
-    private static let longNanoseconds: UInt64 = 100_000
+    /// When they took longer than this together, it is woken in any case.
+    private static let longNanoseconds: UInt64 = 30_000
 
     let jobs: JobRing
     /// What jobs have found: an extent's length, and whether it is stored. A job's are whose the job is.
@@ -137,25 +137,27 @@ struct FileJobQueue: Sendable {
     /// What the worker does until it is told to end.
     func work() {
         var position = 0
-        var unannounced = 0
+        var (unannounced, nanoseconds) = (0, UInt64(0))
         var polling = BusyPolling()
         while true {
             if !hasJob(at: position) {
                 if unannounced > 0 { bell.ring() }
-                unannounced = 0
+                (unannounced, nanoseconds) = (0, 0)
                 let start = clock.now()
                 if polling.expectsSoon { lookForJob(position, since: start) }
                 guard awaitJob(position) else { return }
                 polling.learn(nanoseconds: clock.now() &- start)
             }
             let isTaken = jobs.take(position)
-            let isLong = isTaken && perform(position) > Self.longNanoseconds
-            if isTaken { unannounced += 1 }
+            if isTaken {
+                nanoseconds += perform(position)
+                unannounced += 1
+            }
             pass(position, isDone: isTaken)
             position += 1
-            if isLong || unannounced >= Self.jobsPerRing {
+            if nanoseconds > Self.longNanoseconds || unannounced >= Self.jobsPerRing {
                 bell.ring()
-                unannounced = 0
+                (unannounced, nanoseconds) = (0, 0)
             }
         }
     }
