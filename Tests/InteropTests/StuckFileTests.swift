@@ -212,7 +212,8 @@ struct StuckFileTests {
         let folder = try TemporaryFolder(onDisk: true)
         let others = try (0..<300).map { try folder.file("other\($0)", sizeBytes: 1 << 20) }
         let server = try RunningServer(
-            ["--threads", "1", "--shutdown-seconds", "1", "stuck=\(image.path)"] + others + Transport.listen, in: folder)
+            ["--threads", "1", "--shutdown-seconds", "1", "stuck=\(image.path)"] + others + Transport.listen, in: folder
+        )
         let uris = try (["stuck"] + others.indices.map { "other\($0)" }).map { try server.uri(of: $0) }
         try image.stop()
         try nbdsh(

@@ -46,7 +46,9 @@ struct FileWorkers: ~Copyable {
     ///
     /// - Parameter mayLook: there is a processor for a worker that looks for the next one, too.
     mutating func write(_ job: consuming FileJob, mayLook: Bool) {
-        guard let number = worker(for: job.export, .writes) else { preconditionFailure("no worker may be given a write") }
+        guard let number = worker(for: job.export, .writes) else {
+            preconditionFailure("no worker has room for a write")
+        }
         workers[number].give(job, mayLook: mayLook)
     }
 
