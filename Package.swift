@@ -25,7 +25,7 @@ let package = Package(
     products: [
         .executable(name: "spindle", targets: ["spindle"]),
         // For Benchmarks/, a package of its own.
-        .library(name: "Pipeline", targets: ["NBD", "Blocks", "SCSI", "ATA", "SAT", "Export"]),
+        .library(name: "Pipeline", targets: ["Replies", "NBD", "Blocks", "SCSI", "ATA", "SAT", "Export"]),
         // With it, for Fuzzing/, another one.
         .library(name: "Texts", targets: ["Control", "Settings"]),
     ],
@@ -39,7 +39,8 @@ let package = Package(
         .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
 
         // Pure: no file descriptors, threads or clocks.
-        room("NBD", []),
+        room("Replies", []),
+        room("NBD", ["Replies"]),
         room("SCSI", []),
         room("Blocks", []),
         room("ATA", ["Blocks"]),
@@ -57,7 +58,7 @@ let package = Package(
         room(
             "Loop",
             [
-                "Export", "Backends", "Blocks", "Counters", "IOUring", "Listening", "TLS", "NBD", "Threads",
+                "Export", "Backends", "Blocks", "Counters", "IOUring", "Listening", "TLS", "NBD", "Replies", "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         room(
@@ -95,7 +96,7 @@ let package = Package(
             swiftSettings: strict),
 
         .target(name: "Seeded", path: "Tests/Seeded", swiftSettings: testing),
-        tests("NBDTests", ["NBD", "Seeded"]),
+        tests("NBDTests", ["NBD", "Replies", "Seeded"]),
         tests("SCSITests", ["SCSI"]),
         tests("BlocksTests", ["Blocks", "Seeded"]),
         tests("ATATests", ["ATA", "Blocks", "Seeded"], resources: [.copy("Golden")]),
@@ -119,8 +120,8 @@ let package = Package(
         tests(
             "LoopTests",
             [
-                "Loop", "Export", "Backends", "Blocks", "IOUring", "Listening", "NBD", "TLS", "LoopSupport", "Seeded",
-                "Support",
+                "Loop", "Export", "Backends", "Blocks", "Counters", "IOUring", "Listening", "NBD", "TLS", "LoopSupport",
+                "Seeded", "Support",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         tests(

@@ -1,8 +1,6 @@
 // What an export asks of whoever runs it: sans-I/O, a value out for every event in.
 
-import ATA
 import Blocks
-import NBD
 
 extension ServedRequest {
     /// What has to be done for a request now.
@@ -18,8 +16,8 @@ extension ServedRequest {
         /// A command of the request has ended, and others follow: here the request may be made to wait, or be ended.
         /// Else call ``ServedRequest/goOn(on:buffer:)``. In the middle of a WRITE there is no such place.
         case commandEnded
-        /// The request has been served; answer it. Nil: success.
-        case reply(NBDError?)
+        /// The request has been served, or has failed (``ServedRequest/error``): answer it.
+        case finished
     }
 }
 

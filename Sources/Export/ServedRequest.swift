@@ -44,6 +44,8 @@ public struct ServedRequest: Sendable {
     var statusCommands: UInt16 = 0
     /// Descriptors of a BLOCK_STATUS that are in the buffer.
     public internal(set) var descriptorCount: UInt16 = 0
+    /// Why it has failed; nil as long as it has not.
+    public private(set) var error: NBDError?
 
     /// A request that has not begun. The sectors are all that it touches, but for TRIM all that it covers: what is not
     /// covered must keep its content.
@@ -89,6 +91,12 @@ public struct ServedRequest: Sendable {
                 BufferNeeds(byteCount: 0, dataOffset: 0)
             }
         scsi = SCSICommandInProgress(cdb: .synchronizeCache10(), transferLength: 0, origin: .kernel)
+        error = nil
+    }
+
+    /// The same request once more, which has not begun.
+    public mutating func renew() {
+        self = ServedRequest(request, blockSize: blockSize)
     }
 
     /// The command; never DISC.
@@ -108,6 +116,15 @@ public struct ServedRequest: Sendable {
         default: false
         }
     }
+
+    /// What it writes is stable before it ends.
+    @inlinable public var forcesUnitAccess: Bool { flags.contains(.fua) }
+
+    /// It fails rather than store zeroes no faster than they can be written.
+    @inlinable public var hasToBeFast: Bool { flags.contains(.fastZero) }
+
+    /// The first answer is enough of a BLOCK_STATUS.
+    @inlinable public var asksForOneExtent: Bool { flags.contains(.reqOne) }
 
     /// No other write to the drive may be under way until the request is served or has come to ``Step/commandEnded``:
     /// it reads sectors to write them back, or writes a range that is no multiple of what the medium can write by
@@ -144,12 +161,18 @@ public struct ServedRequest: Sendable {
         proceed(export: &export, buffer: &buffer)
     }
 
+    /// Ends the request where ``Step/commandEnded`` was the answer: nobody waits for the rest of it.
+    public mutating func giveUp() -> Step {
+        error = .inputOutput
+        return .finished
+    }
+
     /// Sends the next SCSI command, or ends the request when there is none.
     private mutating func proceed(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Step {
         if headIsOpen { return readEdge(.head, export: &export, buffer: &buffer) }
         if tailIsOpen { return readEdge(.tail, export: &export, buffer: &buffer) }
-        if command == .blockStatus, statusIsComplete { return .reply(nil) }
-        guard let cdb = nextCommand() else { return .reply(nil) }
+        if command == .blockStatus, statusIsComplete { return .finished }
+        guard let cdb = nextCommand() else { return .finished }
         return send(cdb, export: &export, buffer: &buffer)
     }
 
@@ -235,7 +258,8 @@ extension ServedRequest {
         case .finished(.good, _):
             return finishCommand(export: &export, buffer: &buffer)
         case .finished:
-            return .reply(NBDError(scsi.sense))
+            error = NBDError(scsi.sense)
+            return .finished
         }
     }
 

@@ -97,8 +97,8 @@ struct Bench {
         var served = Served()
         var step = withBytes(of: &buffer) { request.begin(on: &export, buffer: &$0) }
         while true {
-            if case .reply(let error) = step {
-                served.error = error
+            if step == .finished {
+                served.error = request.error
                 break
             }
             if step == .commandEnded {
@@ -183,7 +183,7 @@ struct Bench {
         case .perform(.write, let offset): copy(buffer, Int(offset), to: &disk, bytes.lowerBound, bytes.count)
         case .perform(.discard, _): fill(&disk, bytes, with: Self.discarded)
         case .performZeroes: fill(&disk, bytes, with: 0)
-        case .perform(.prefetch, _), .perform(.flush, _), .lbaStatus, .commandEnded, .reply: break
+        case .perform(.prefetch, _), .perform(.flush, _), .lbaStatus, .commandEnded, .finished: break
         }
     }
 }
@@ -196,7 +196,7 @@ extension ServedRequest.Step {
             .perform(.discard(let lba, let count), _), .perform(.prefetch(let lba, let count), _),
             .performZeroes(let lba, let count, _):
             lba..<lba + UInt64(count)
-        case .perform(.flush, _), .lbaStatus, .commandEnded, .reply: nil
+        case .perform(.flush, _), .lbaStatus, .commandEnded, .finished: nil
         }
     }
 
@@ -205,7 +205,7 @@ extension ServedRequest.Step {
         switch self {
         case .perform(.read(_, let count), let offset), .perform(.write(_, let count), let offset):
             Int(offset)..<Int(offset) + Int(count) * blockBytes
-        case .perform, .performZeroes, .lbaStatus, .commandEnded, .reply: nil
+        case .perform, .performZeroes, .lbaStatus, .commandEnded, .finished: nil
         }
     }
 
@@ -220,7 +220,7 @@ extension ServedRequest.Step {
         case .performZeroes: "zeroes"
         case .lbaStatus: "status"
         case .commandEnded: "pause"
-        case .reply: "reply"
+        case .finished: "reply"
         }
     }
 }

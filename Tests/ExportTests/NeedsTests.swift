@@ -68,7 +68,8 @@ import Testing
         var bytes = span.mutableBytes
         _ = request.begin(on: &bench.export, buffer: &bytes)
         #expect(request.bufferNeeds == needs)
-        #expect(request.resume(.done, on: &bench.export, buffer: &bytes) == .reply(nil))
+        #expect(request.resume(.done, on: &bench.export, buffer: &bytes) == .finished)
+        #expect(request.error == nil)
         #expect(request.bufferNeeds == needs)
         #expect(request.offsetBytes == 700 && request.lengthBytes == 100)
         #expect(request.request.cookie == 7 && request.request.unit == 3)
@@ -88,8 +89,8 @@ extension NeedsTests {
         alone.append(request.needsToBeAlone(granularityBytes: granularity))
         var step = request.begin(on: &bench.export, buffer: &bytes)
         while true {
-            if case .reply(let error) = step {
-                #expect(error == nil)
+            if step == .finished {
+                #expect(request.error == nil)
                 break
             }
             if step == .commandEnded {

@@ -33,7 +33,7 @@ private final class NoExports: ExportSource {
         loop.connectionSlots = 1
         loop.activeConnections = 1
         loop.connections[slot].phase = .transmission
-        loop.sessions.insert(Session(), at: slot)
+        loop.sessions.insert(.nbd(Session()), at: slot)
         let flush = Request(RequestHeader(type: 3), as: .flush, unit: 0)
         var request = RequestSlot(flush, .flush, blockSize: .smallest)
         let page = loop.connections[slot].arena.allocate(2)

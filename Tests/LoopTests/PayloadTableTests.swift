@@ -1,6 +1,6 @@
 // The table of payloads, row by row and at the borders of each row, without I/O.
 
-import NBD
+import Counters
 import Testing
 
 @testable import Loop
@@ -15,12 +15,12 @@ import Testing
 
     private func read(_ length: UInt64, inOnePiece: Bool = true) -> PayloadNeed {
         PayloadNeed(
-            command: .read, lengthBytes: length, byteCount: Int(length), isInOnePiece: inOnePiece, isWhole: true)
+            kind: .read, lengthBytes: length, byteCount: Int(length), isInOnePiece: inOnePiece, isWhole: true)
     }
 
     private func write(_ length: UInt64, isWhole: Bool = true) -> PayloadNeed {
         PayloadNeed(
-            command: .write, lengthBytes: length, byteCount: Int(length), isInOnePiece: true, isWhole: isWhole)
+            kind: .write, lengthBytes: length, byteCount: Int(length), isInOnePiece: true, isWhole: isWhole)
     }
 
     /// A kind, and what was asked for it.
@@ -42,9 +42,9 @@ import Testing
     }
 
     @Test func requestsWithoutDataHaveNoPayload() {
-        for command in [NBD.Command.flush, .cache, .trim] {
+        for kind in [CommandKind.flush, .cache, .trim] {
             let need = PayloadNeed(
-                command: command, lengthBytes: 1 << 20, byteCount: 0, isInOnePiece: true, isWhole: true)
+                kind: kind, lengthBytes: 1 << 20, byteCount: 0, isInOnePiece: true, isWhole: true)
             for forced in [nil, Payload.Kind.pages, .spliced, .piped] {
                 #expect(choose(need, Self.clear, forced: forced) == Choice(kind: .none, asked: []))
             }
@@ -53,9 +53,9 @@ import Testing
 
     /// TRIM, WRITE_ZEROES and BLOCK_STATUS need a sector, whatever is forced.
     @Test func allOthersThanReadAndWriteHavePages() {
-        for command in [NBD.Command.trim, .writeZeroes, .blockStatus] {
+        for kind in [CommandKind.trim, .writeZeroes, .blockStatus] {
             let need = PayloadNeed(
-                command: command, lengthBytes: 1 << 18, byteCount: 512, isInOnePiece: true, isWhole: true)
+                kind: kind, lengthBytes: 1 << 18, byteCount: 512, isInOnePiece: true, isWhole: true)
             for forced in [nil] + Payload.Kind.allCases.filter({ $0 != .none }).map(Optional.init) {
                 let choice = choose(need, Self.remote, Self.cached, Set(PayloadFact.allCases), forced: forced)
                 #expect(choice == Choice(kind: .pages, asked: []))

@@ -1,6 +1,7 @@
 // Replies as a session lays them out: header bytes from the document, data where they are.
 
 import NBD
+import Replies
 import Testing
 
 /// A reply as it leaves: the headers, and where the data between them come from.

@@ -3,6 +3,7 @@
 import ATA
 import Export
 import NBD
+import Replies
 import SAT
 
 /// Serves requests as a loop does, from the bytes of a request's header to the bytes of its reply's. The medium is done
@@ -55,8 +56,8 @@ struct NullServer: ~Copyable {
                 step = slot.pointee.resumeLBAStatus(isMapped: true, count: limit, on: &export, buffer: &data)
             case .commandEnded:
                 step = slot.pointee.goOn(on: &export, buffer: &data)
-            case .reply(let error):
-                return reply(error)
+            case .finished:
+                return reply(slot.pointee.error)
             }
         }
     }

@@ -91,7 +91,7 @@ struct Client: ~Copyable {
         // Extended headers may ask for more steps than a fuzzer should wait for.
         for _ in 0..<4096 {
             switch step {
-            case .reply: return
+            case .finished: return
             case .commandEnded: step = request.goOn(on: &drive, buffer: &bytes)
             case .lbaStatus(let lba, let limit):
                 check(lba, UInt64(limit))

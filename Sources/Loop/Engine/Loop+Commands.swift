@@ -57,7 +57,7 @@ extension Loop {
 
     /// Nobody waits for the rest of the request. A WRITE whose payload has come is done all the same.
     private func isAbandoned(_ place: RequestPlace, _ slot: ConnectionSlot) -> Bool {
-        guard requests[place].served.command != .write else { return false }
+        guard requests[place].measure.kind != .write else { return false }
         return connections[slot].phase == .closing || connections[slot].isAbandoned
     }
 
@@ -83,13 +83,13 @@ extension Loop {
         return false
     }
 
-    private func giveUp(_ place: RequestPlace, _ slot: ConnectionSlot) -> ServedRequest.Step {
+    private mutating func giveUp(_ place: RequestPlace, _ slot: ConnectionSlot) -> ServedRequest.Step {
         note(
             connections[slot].phase == .closing ? .debug : .notice, "request given up", slot,
             [
                 "command": "\(requests[place].measure.kind.label)",
                 "reason": "its client has closed its side, and others wait or it has taken nothing for long",
             ])
-        return .reply(.inputOutput)
+        return requests[place].served.giveUp()
     }
 }

@@ -21,11 +21,11 @@ struct Passenger: ~Copyable, Sendable {
     let sentBytes: UInt64
     /// What was received and not parsed.
     let unparsed: [UInt8]
-    let session: Session
+    let session: MovingSession
     /// Of one owner, who may be any thread.
     nonisolated(unsafe) let secure: SecureLink?
 
-    init(_ connection: inout Connection, _ session: consuming Session, now: Int) {
+    init(_ connection: inout Connection, _ session: consuming MovingSession, now: Int) {
         descriptor = connection.descriptor
         number = connection.number
         peer = connection.peer

@@ -55,13 +55,13 @@ extension Loop {
             ["reason": "\(errorText(code))"])
     }
 
-    /// A request was refused. That zeroes are not fast here, or that the server stops, is not its client's mistake.
+    /// A request was refused, perhaps by no mistake of its client.
     func noteRefusal(
-        of kind: CommandKind, offset: UInt64, length: UInt64, _ error: RequestError, _ reason: StaticString,
+        of kind: CommandKind, offset: UInt64, length: UInt64, isMistake: Bool, _ reason: StaticString,
         _ slot: ConnectionSlot
     ) {
         note(
-            error == .notSupported || error == .shutdown ? .debug : .notice, "request refused", slot,
+            isMistake ? .notice : .debug, "request refused", slot,
             [
                 "command": "\(kind.label)", "offset": .stringConvertible(offset), "length": .stringConvertible(length),
                 "reason": "\(reason)",

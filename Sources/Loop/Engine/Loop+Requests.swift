@@ -7,29 +7,23 @@ import Export
 import IOUring
 
 extension Loop {
-    /// Finds a place for a request, and begins it unless its payload is still to come.
+    /// Finds a place for the data of a request that has arrived, and begins it unless its payload is still to come.
     ///
-    /// - Returns: false when there is no place for it now; nothing has happened then.
-    mutating func prepare(_ request: Request, _ slot: ConnectionSlot) -> Bool {
-        let kind = CommandKind(request.command)
-        if request.flags.contains(.fastZero), !zeroesFast(request) {
-            return refuse(request, kind, .notSupported, Self.tooSlow, lengthBytes: request.lengthBytes, slot)
-        }
-        guard let place = connections[slot].freeRequests.pop() else { return false }
-        let blockSize = exports[ExportNumber(Int(request.unit))].served.blockSize
-        requests.insert(RequestSlot(request, kind, blockSize: blockSize), at: place)
+    /// - Returns: false when there is no place for them now; nothing has happened then.
+    mutating func prepare(_ place: RequestPlace, payloadBytes: Int) -> Bool {
+        let slot = place.slot
         let need = need(of: place)
         let offer = offer(of: requests[place].unit)
         guard placeData(of: place, need, offer) else {
             forget(place)
             return false
         }
-        if connections[slot].receiving == .exactly || request.payloadBytes > 0 {
+        if connections[slot].receiving == .exactly || payloadBytes > 0 {
             let expectsPipe = PayloadTable.expectsPipe(
                 need, connections[slot].crossing, offer, forced: forcedPayload)
             chooseReceiving(expectsPipe: expectsPipe, slot)
         }
-        if request.payloadBytes > 0 {
+        if payloadBytes > 0 {
             connections[slot].payloadRequest = place
         } else {
             start(place)
@@ -37,28 +31,11 @@ extension Loop {
         return true
     }
 
-    fileprivate static var tooSlow: StaticString { "zeroes cannot be stored faster than they can be written" }
-
-    private func zeroesFast(_ request: Request) -> Bool {
-        let export = ExportNumber(Int(request.unit))
+    /// Whether zeroes can be stored faster than they can be written, and be allocated or not.
+    func zeroesFast(_ export: ExportNumber, allocated: Bool) -> Bool {
         guard !exports[export].hasLayers else { return false }
         let backend = exports[export].backend
-        return request.flags.contains(.noHole) ? backend.zeroesFastAllocated : backend.zeroesFastByDeallocating
-    }
-
-    /// A refused request is answered like a served one.
-    ///
-    /// - Returns: false when there is no place for it now; nothing has happened then.
-    mutating func refuse(
-        _ request: Request, _ kind: CommandKind, _ error: RequestError, _ message: StaticString, lengthBytes: UInt64,
-        _ slot: ConnectionSlot
-    ) -> Bool {
-        guard let place = connections[slot].freeRequests.pop() else { return false }
-        requests.insert(RequestSlot(request, kind, blockSize: .smallest), at: place)
-        noteRefusal(of: kind, offset: request.offsetBytes, length: lengthBytes, error, message, slot)
-        encodeReply(.failure(error, message), place)
-        queueReply(place)
-        return true
+        return allocated ? backend.zeroesFastAllocated : backend.zeroesFastByDeallocating
     }
 }
 
@@ -123,8 +100,8 @@ extension Loop {
         while let step = next {
             let asked: BackendRequest
             switch step {
-            case .reply(let error):
-                finish(place, error)
+            case .finished:
+                finish(place)
                 return
             case .perform(let request, let bufferOffset):
                 asked = BackendRequest(request, blockSize: blockSize, dataOffset: UInt64(bufferOffset))
@@ -187,7 +164,7 @@ extension Loop {
     }
 
     /// The request has been served, or has failed: its reply goes to the queue.
-    private mutating func finish(_ place: RequestPlace, _ error: RequestError?) {
+    private mutating func finish(_ place: RequestPlace) {
         let slot = place.slot
         if requests[place].served.writes {
             leaveGate(place, slot)
@@ -196,8 +173,8 @@ extension Loop {
         connections[slot].busyRequests -= 1
         requestsUnderWay -= 1
         if requests[place].mark != connections[slot].currentMark { finishMarked(slot) }
-        if requests[place].isInterrupted { return resumeReply(place, error) }
-        encodeReply(ending(of: place, error), place)
+        if requests[place].isInterrupted { return resumeReply(place) }
+        encodeReply(place)
         queueReply(place)
     }
 }
@@ -208,7 +185,7 @@ extension Loop {
     private mutating func countArrival(_ place: RequestPlace, _ slot: ConnectionSlot) {
         let export = requests[place].unit
         requests[place].measure.arrival = clock.turnStart
-        if requests[place].served.command == .flush {
+        if requests[place].measure.kind == .flush {
             requests[place].measure.writtenBefore = exports[export].entry.counters.writtenBytes
         }
         let cells = exports[export].cells
@@ -223,9 +200,9 @@ extension Loop {
         let cells = exports[requests[place].unit].cells
         if measure.arrival != 0 { cells.inFlight.subtract(1) }
         if measure.error == nil {
-            switch requests[place].served.command {
+            switch measure.kind {
             case .write, .writeZeroes:
-                if !requests[place].served.flags.contains(.fua) { cells.written.add(bytes) }
+                if !requests[place].served.forcesUnitAccess { cells.written.add(bytes) }
             case .flush:
                 // One that began later may have ended earlier.
                 if measure.writtenBefore > cells.stable.value { cells.stable.set(measure.writtenBefore) }
@@ -245,7 +222,7 @@ extension Loop {
 
     /// A request that may deallocate begins, or ends: what was known to be stored before need not be so.
     private func noteDeallocation(_ place: RequestPlace, _ slot: ConnectionSlot) {
-        switch requests[place].served.command {
+        switch requests[place].measure.kind {
         case .trim, .writeZeroes:
             _ = exports[requests[place].unit].entry.deallocations.add(1, ordering: .acquiringAndReleasing)
         default: break
@@ -261,28 +238,6 @@ extension Loop {
                 "operation": "\(requests[place].task.operation.inWords)",
                 "offset": .stringConvertible(requests[place].task.offset), "reason": "\(errorText(code))",
             ])
-    }
-}
-
-extension Loop {
-    private func ending(of place: RequestPlace, _ error: RequestError?) -> Ending {
-        guard let error else {
-            guard requests[place].served.command == .blockStatus else { return .success }
-            return .descriptors(Int(requests[place].served.descriptorCount))
-        }
-        if requests[place].task.wasTooSlow { return .failure(.notSupported, Self.tooSlow) }
-        return .failure(error, error.inWords, offsetBytes: requests[place].served.failedOffsetBytes)
-    }
-}
-
-extension RequestError {
-    /// Why a request that was sound failed.
-    fileprivate var inWords: StaticString {
-        switch self {
-        case .noSpace: "the image's file system is full"
-        case .notPermitted: "the medium is write-protected"
-        default: "the drive reports an error"
-        }
     }
 }
 

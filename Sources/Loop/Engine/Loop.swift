@@ -24,7 +24,7 @@ public struct Loop: ~Copyable {
     /// A slot is made when it is first needed.
     var connections: SlotTable<ConnectionSlot, Connection>
     /// What their protocol has come to.
-    var sessions: SlotTable<ConnectionSlot, Session>
+    var sessions: Sessions
     /// So many slots are made, the first ones of the table.
     var connectionSlots = 0
     /// Slots without a connection.
@@ -112,7 +112,7 @@ public struct Loop: ~Copyable {
         let pipe = try PagePipe()
         let workers = try FileWorkers(ring.clock, hasThreads: !ring.isScripted)
         let connections = try SlotTable<ConnectionSlot, Connection>(capacity: capacity)
-        let sessions = try SlotTable<ConnectionSlot, Session>(capacity: capacity)
+        let sessions = try Sessions(capacity: capacity)
         let requests = try SlotTable<RequestPlace, RequestSlot>(capacity: requestCapacity)
         let layered = try SlotTable<RequestPlace, LayeredRequest>(capacity: requestCapacity)
         let headers = try HeaderArea(capacity: requestCapacity)

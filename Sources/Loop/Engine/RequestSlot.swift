@@ -5,6 +5,7 @@ import Blocks
 import Counters
 import Export
 import IOUring
+import Replies
 
 /// The state of one request. It belongs to its connection's free list, to the request, or (with its buffer) to the
 /// kernel, and goes back to the list when the reply has been sent.
@@ -31,19 +32,6 @@ struct RequestSlot: ~Copyable {
     var mark = false
     /// The next request in the list in which this one waits.
     var next: RequestPlace?
-
-    /// A request whose data are nowhere yet.
-    @inline(__always)  // where it is to be
-    init(_ request: Request, _ kind: CommandKind, blockSize: BlockSize) {
-        unit = ExportNumber(Int(request.unit))
-        served = ServedRequest(request, blockSize: blockSize)
-        measure = RequestMeasure(kind: kind)
-    }
-
-    /// Its data are to be read once more, by its drive.
-    mutating func renew() {
-        served = ServedRequest(served.request, blockSize: served.blockSize)
-    }
 
     /// Its data are here.
     mutating func use(_ memory: MemoryRange) {
@@ -80,7 +68,7 @@ struct RequestSlot: ~Copyable {
     mutating func ask(_ asked: BackendRequest) {
         guard asked.operation == .read || asked.operation == .write else {
             task = BackendTask(asked.operation, offset: asked.offset, length: asked.length)
-            if case .writeZeroes = asked.operation { task.hasToBeFast = served.flags.contains(.fastZero) }
+            if case .writeZeroes = asked.operation { task.hasToBeFast = served.hasToBeFast }
             return
         }
         let room = UInt64(bytes.count)

@@ -1,34 +1,30 @@
-// The words of the front end, by the names that the rest of the loop has for them: NBD's. A second protocol, or words
-// that two share, changes this folder and no other.
+// How the words of a protocol, which is NBD, become those of the loop.
 
+import Blocks
 import Counters
+import Export
 import NBD
-
-/// The state machine of a connection.
-typealias Session = NBD.Session
-/// What a client asks for.
-typealias Request = NBD.Request
-/// What a request is about.
-typealias Command = NBD.Command
-/// Why a request has failed.
-typealias RequestError = NBD.NBDError
-/// How a request has ended, with all that its reply says.
-typealias Ending = NBD.Ending
-/// The headers of a reply, and where its data are.
-typealias ReplyLayout = NBD.ReplyLayout
-/// Headers, and data that follow them.
-typealias ReplyPart = NBD.ReplyPart
 
 extension Limits {
     /// So many options a handshake may have, beside those that every export adds.
     public static var standardHandshakeOptions: Int { Session.standardOptionLimit }
 }
 
+extension RequestSlot {
+    /// A request whose data are nowhere yet.
+    @inline(__always)  // where it is to be
+    init(_ request: NBD.Request, _ kind: CommandKind, blockSize: BlockSize) {
+        unit = ExportNumber(Int(request.unit))
+        served = ServedRequest(request, blockSize: blockSize)
+        measure = RequestMeasure(kind: kind)
+    }
+}
+
 // How requests and their errors are counted.
 
 extension CommandKind {
     /// The kind of a command that is served.
-    init(_ command: Command) {
+    init(_ command: NBD.Command) {
         self =
             switch command {
             case .read: .read
@@ -44,13 +40,13 @@ extension CommandKind {
 
     /// The kind of a request by its type, which may be anything.
     init(type: UInt16) {
-        self = Command(rawValue: type).map(CommandKind.init) ?? .unknown
+        self = NBD.Command(rawValue: type).map(CommandKind.init) ?? .unknown
     }
 }
 
 extension ErrorKind {
     /// The kind of an answer's error.
-    init(_ error: RequestError) {
+    init(_ error: NBDError) {
         self =
             switch error {
             case .notPermitted: .notPermitted

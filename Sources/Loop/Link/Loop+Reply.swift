@@ -2,6 +2,7 @@
 
 import Glibc
 import IOUring
+import Replies
 
 extension Loop {
     /// A reply is ready; it leaves with the others at the end of the turn.

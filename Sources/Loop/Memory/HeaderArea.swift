@@ -1,6 +1,7 @@
 // Memory for the headers of replies.
 
 import IOUring
+import Replies
 
 /// Room for the headers of each request's reply, which stay there until they are sent.
 struct HeaderArea: ~Copyable {

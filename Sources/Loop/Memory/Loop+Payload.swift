@@ -1,13 +1,14 @@
 // Where a request's data are (Payload): chosen by a table, taken, stored, given up.
 
 import Backends
+import Counters
 import Export
 import Glibc
 import IOUring
 
 /// What a request needs.
 struct PayloadNeed: Equatable {
-    var command: Command
+    var kind: CommandKind
     /// What the client asks for.
     var lengthBytes: UInt64
     /// The memory that this takes: all sectors touched, and more for ends inside sectors.
@@ -72,7 +73,7 @@ enum PayloadTable {
     ) -> Payload.Kind {
         guard need.byteCount > 0 else { return .none }
         if let forced { return choose(forced, need, link, offer, isTrue: isTrue) }
-        switch need.command {
+        switch need.kind {
         case .read:
             if need.lengthBytes >= smallestSpliced, need.isInOnePiece || !link.isRemote,
                 isPossible(.spliced, need, link, offer), isTrue(.isResident), need.isInOnePiece || isTrue(.isStored)
@@ -105,11 +106,11 @@ enum PayloadTable {
         case .none: need.byteCount == 0
         case .pages: need.byteCount > 0
         case .spliced:
-            need.command == .read && need.lengthBytes <= largestUnread && offer.isMapped && link.takesPages
+            need.kind == .read && need.lengthBytes <= largestUnread && offer.isMapped && link.takesPages
         case .mapped:
-            need.command == .read && need.lengthBytes <= largestUnread && offer.isMapped && link.sendsUnseen
+            need.kind == .read && need.lengthBytes <= largestUnread && offer.isMapped && link.sendsUnseen
         case .piped:
-            need.command == .write && need.lengthBytes <= largestPiped && need.isWhole && offer.writesToPageCache
+            need.kind == .write && need.lengthBytes <= largestPiped && need.isWhole && offer.writesToPageCache
                 && link.givesPages
         }
     }
@@ -164,9 +165,8 @@ extension Loop {
         let needs = requests[place].served.bufferNeeds
         let lengthBytes = requests[place].served.lengthBytes
         return PayloadNeed(
-            command: requests[place].served.command, lengthBytes: lengthBytes, byteCount: needs.byteCount,
-            isInOnePiece: requests[place].served.command == .read
-                && sendsInOnePiece(requests[place].served.request, place.slot),
+            kind: requests[place].measure.kind, lengthBytes: lengthBytes, byteCount: needs.byteCount,
+            isInOnePiece: requests[place].measure.kind == .read && sendsInOnePiece(place),
             isWhole: needs.dataOffset == 0 && needs.byteCount == Int(lengthBytes))
     }
 

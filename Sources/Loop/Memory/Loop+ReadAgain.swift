@@ -37,7 +37,7 @@ extension Loop {
         guard number == 0 && connections[slot].sentOfFirst > 0 else {
             let place = connections[slot].replies.remove(at: number)
             releasePayload(place)
-            requests[place].renew()
+            requests[place].served.renew()
             connections[slot].returned.append(place, &requests)
             _ = serveReturned(slot)
             return true
@@ -45,7 +45,7 @@ extension Loop {
         let place = connections[slot].replies[0]
         releasePayload(place)
         useExtraMemory(place)
-        requests[place].renew()
+        requests[place].served.renew()
         requests[place].isInterrupted = true
         connections[slot].isSending = true
         sendsUnderWay += 1
@@ -75,14 +75,14 @@ extension Loop {
 
     /// The drive has read the data of a reply that was interrupted, or has failed to. Where the error would be said,
     /// data are expected.
-    mutating func resumeReply(_ place: RequestPlace, _ error: RequestError?) {
+    mutating func resumeReply(_ place: RequestPlace) {
         let slot = place.slot
         requests[place].isInterrupted = false
-        requests[place].measure.error = error.map(ErrorKind.init)
+        requests[place].measure.error = errorKind(of: place)
         countAnswer(place, slot)
         connections[slot].isSending = false
         sendsUnderWay -= 1
-        if error != nil, connections[slot].phase != .closing {
+        if requests[place].measure.error != nil, connections[slot].phase != .closing {
             note(
                 .error, "the medium failed in the middle of a reply", slot,
                 ["offset": .stringConvertible(requests[place].served.offsetBytes)])

@@ -69,7 +69,7 @@ extension Loop {
             return resumeLBAStatus(
                 backend.extent(at: offset, limit: limitBytes, blockSize: blockSize), limitBytes, place, export)
         }
-        let isForOne = requests[place].served.flags.contains(.reqOne)
+        let isForOne = requests[place].served.asksForOneExtent
         var job = FileJob(
             .lookUp, backend, export: export, token: Token(.backend, place),
             task: BackendTask(.prefetch, offset: offset, length: limitBytes))

@@ -1,6 +1,18 @@
 // Replies: how a request ended, as the client has agreed to be told (NBD protocol, "Simple reply message", "Structured
 // reply chunk message", "Structured reply types").
 
+import Replies
+
+/// How a request ended.
+public enum Ending: Sendable {
+    /// It was done; the data of a READ are in its buffer.
+    case success
+    /// A BLOCK_STATUS was done; so many ``BlockStatusDescriptor`` are in its buffer.
+    case descriptors(Int)
+    /// It failed, and why. All data of a READ before the byte `offsetBytes` are good, if that is known.
+    case failure(NBDError, StaticString, offsetBytes: UInt64? = nil)
+}
+
 extension Session {
     /// Encodes the headers of a reply, and says where its data are. (Mutating as all that is said to a client, though
     /// NBD has nothing to count.)

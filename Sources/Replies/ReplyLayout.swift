@@ -1,4 +1,4 @@
-// How a reply is sent: header bytes, which a session encodes, and data, which stay where they are.
+// How a reply is sent: header bytes, which the session of a protocol encodes, and data, which stay where they are.
 
 /// A reply is header bytes and data by turns: one turn.
 public struct ReplyPart: Equatable, Sendable {
@@ -20,11 +20,11 @@ public struct ReplyPart: Equatable, Sendable {
 
 /// All turns of a reply.
 public struct ReplyLayout: Sendable {
-    /// The most turns: data and holes. Fewer when their headers are extended.
-    static let maximumParts = 8
-    /// Room for the headers of a reply: eight chunks of at most 32 bytes, or five extended ones of 44, or an error with
-    /// its message.
-    public static let headerAreaBytes = 256
+    /// The most turns.
+    @inlinable public static var maximumParts: Int { 8 }
+    /// Room for the headers of a reply. For NBD: eight chunks of at most 32 bytes, or five extended ones of 44, or an
+    /// error with its message.
+    @inlinable public static var headerAreaBytes: Int { 256 }
 
     // Without initial values here, which would be a call each: every request has one.
 
@@ -43,18 +43,10 @@ public struct ReplyLayout: Sendable {
     /// The reply is headers only.
     @inlinable public var hasNoData: Bool { count == 1 && parts[0].dataBytes == 0 }
 
-    mutating func append(_ part: ReplyPart) {
+    /// One more turn.
+    @inlinable
+    public mutating func append(_ part: ReplyPart) {
         parts[count] = part
         count += 1
     }
-}
-
-/// How a request ended.
-public enum Ending: Sendable {
-    /// It was done; the data of a READ are in its buffer.
-    case success
-    /// A BLOCK_STATUS was done; so many ``BlockStatusDescriptor`` are in its buffer.
-    case descriptors(Int)
-    /// It failed, and why. All data of a READ before the byte `offsetBytes` are good, if that is known.
-    case failure(NBDError, StaticString, offsetBytes: UInt64? = nil)
 }
