@@ -27,7 +27,7 @@ enum Style: CaseIterable {
 /// wrong.
 final class Client {
     /// How long the server may neither take nor send a byte.
-    var limitSeconds: Int32 = 10
+    var limitSeconds: Int32 = 60
     /// What was agreed on.
     var style = Style.simple
     /// The metadata contexts that were selected, by their ids.

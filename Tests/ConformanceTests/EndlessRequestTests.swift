@@ -36,9 +36,9 @@ import Testing
         #expect(other.request.type == CommandNumber.read && other.error == 0)
     }
 
-    private func expectIdle(limitSeconds: Double) throws {
+    private func expectIdle() throws {
         var before = server.processorSeconds
-        try waitUntil("the server has nothing to do", limitSeconds: limitSeconds) {
+        try waitUntil("the server has nothing to do") {
             usleep(500_000)
             let now = server.processorSeconds
             defer { before = now }
@@ -55,17 +55,17 @@ import Testing
         default: if tcp { gone.reset() } else { gone.close() }
         }
         let next = try open(tcp: tcp)
-        next.limitSeconds = 8
+        next.limitSeconds = 30
         #expect(try next.read(0, 512) == .zeroes(512))
         try next.performSuccessfully(.write(0, pattern(4096)))
-        try expectIdle(limitSeconds: 8)
+        try expectIdle()
         #expect(try server.stop() == 0)
     }
 
     /// Nobody comes: a closed socket is seen over a Unix socket, and after a reset; over TCP it is after some seconds.
     @Test(arguments: [false, true]) func nobodyWorksForNobody(tcp: Bool) throws {
         try beginner(tcp: tcp).close()
-        try expectIdle(limitSeconds: tcp ? 16 : 6)
+        try expectIdle()
         #expect(try server.stop() == 0)
     }
 
@@ -84,7 +84,7 @@ import Testing
     @Test(arguments: [false, true]) func aLivingClientGoesOn(tcp: Bool) throws {
         let old = try beginner(tcp: tcp)
         let next = try open(tcp: tcp)
-        next.limitSeconds = 8
+        next.limitSeconds = 30
         try next.performSuccessfully(.write(0, pattern(4096)))
         // Only this one is answered.
         #expect(try old.perform(.read(0, 512)).request.type == CommandNumber.read)
@@ -119,7 +119,7 @@ import Testing
         for client in clients { try begin(client) }
         let start = Date()
         for _ in 0..<100 { _ = try other.read(0, 4096) }
-        #expect(Date().timeIntervalSince(start) < 10)
+        #expect(Date().timeIntervalSince(start) < 30)
         for client in clients { client.close() }
         #expect(try server.stop() == 0)
     }

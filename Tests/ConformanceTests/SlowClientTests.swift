@@ -31,7 +31,7 @@ import Testing
         let image = try ServedImage(sizeBytes: 64 << 20)
         let large = try beginners(1, image.server, bytes: 32 << 20, sent: 100_000)[0]
         let client = try image.open()
-        client.limitSeconds = 5
+        client.limitSeconds = 8
         #expect(try client.read(0, 2 << 20) == .zeroes(2 << 20))
         #expect(try client.read(1, 4 << 20) == .zeroes(4 << 20))
         let middle = try beginners(2, image.server, bytes: 4 << 20, sent: 100_000)
@@ -47,7 +47,7 @@ import Testing
         let slow = try beginners(320, server, bytes: 1 << 20, sent: 5000, name: "slow")
         for _ in 0..<4 {
             let client = try server.open("fast")
-            client.limitSeconds = 5
+            client.limitSeconds = 8
             #expect(try client.read(0, 4096) == .zeroes(4096))
             try client.performSuccessfully(.write(0, .zeroes(16_384)))
             // More at a time than its share has room for.

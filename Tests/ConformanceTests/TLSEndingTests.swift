@@ -65,7 +65,6 @@ import Testing
     func goodbyeIsAnswered(place: Place) throws {
         let image = try ServedImage(tls: "require", key)
         let client = try client(image, at: place)
-        client.limitSeconds = 5
         try client.sayGoodbye()
         #expect(client.isToldGoodbyeAndClosed())
     }
@@ -89,7 +88,6 @@ import Testing
     func whatFollowsGoodbyeIsIgnored(place: Place) throws {
         let image = try ServedImage(tls: "require", key)
         let client = try client(image, at: place)
-        client.limitSeconds = 5
         let tls = try #require(client.tls)
         tls.sayGoodbye()
         try client.sendInTheClear(tls.takeOutgoing() + pattern(1000))
@@ -103,7 +101,6 @@ import Testing
         let content = pattern(1 << 20)
         let image = try ServedImage(tls: "require", key, content: content)
         let client = try image.open(key.settings)
-        client.limitSeconds = 5
         try client.send((0..<64).flatMap { client.register(.read($0 % 8 << 17, 1 << 17)).bytes })
         try client.sayGoodbye()
         for number in 0..<64 {
@@ -120,7 +117,6 @@ import Testing
     func aChangedRecordEndsTheSession(place: Place, more: Int) throws {
         let image = try ServedImage(tls: "require", key)
         let client = try client(image, at: place)
-        client.limitSeconds = 5
         let tls = try #require(client.tls)
         var record = client.encrypt(pattern(40), tls)
         record[record.count - 1] ^= 1
@@ -135,7 +131,6 @@ import Testing
     func aChangedRecordEndsASessionWithReplies(count: Int) throws {
         let image = try ServedImage(tls: "require", key, sizeBytes: 8 << 20)
         let client = try image.open(key.settings)
-        client.limitSeconds = 5
         let tls = try #require(client.tls)
         var records = client.encrypt((0..<count).flatMap { Request.read($0 << 20, 1 << 20).bytes }, tls)
         records += client.encrypt(pattern(40), tls)
@@ -152,7 +147,6 @@ import Testing
     func aClientIsHeardOut(isInHandshake: Bool) throws {
         let image = try ServedImage(tls: "require", key, options: ["--listen", "tcp:127.0.0.1:0"])
         let client = try image.server.negotiate(tcp: true)
-        client.limitSeconds = 5
         if isInHandshake {
             try client.send(option(OptionNumber.startTLS))
             try client.send(.zeroes(100))
@@ -182,7 +176,6 @@ import Testing
         // In the middle of a record, behind one, inside of a WRITE's payload.
         for (index, cut) in [0, 1, 5, 20, 1000].enumerated() {
             let client = try client(image, at: place)
-            client.limitSeconds = 5
             let tls = try #require(client.tls)
             if place == .transmission {
                 try client.sendInTheClear(client.encrypt(Array(Request.write(0, pattern(8192)).bytes.prefix(cut)), tls))
@@ -216,7 +209,6 @@ import Testing
         let image = try ServedImage(tls: "require", key)
         for cut in [0, 1, 5, 100, 1000] {
             let client = try image.negotiate()
-            client.limitSeconds = 5
             #expect(try client.askOnce(OptionNumber.startTLS).type == ReplyType.ack)
             let tls = TLSClient(key.settings)
             _ = tls.handshake()

@@ -60,11 +60,11 @@ import Testing
 
             start = time.monotonic()
             for number in range(10): reader.pread(65536, number << 20)
-            assert time.monotonic() - start < 1, time.monotonic() - start
+            assert time.monotonic() - start < 4, time.monotonic() - start
             for number in range(10):
                 start = time.monotonic()
                 other.pread(4096, 4096 * number)
-                assert time.monotonic() - start < 0.2, time.monotonic() - start
+                assert time.monotonic() - start < 2, time.monotonic() - start
             while not maps[0].aio_command_completed(first): maps[0].poll(100)
             assert extents[:4] == [65536, 0, (1 << 20) - 65536, 3], extents
             """, in: folder)

@@ -117,7 +117,7 @@ struct StuckFileTests {
             timed(lambda: other.flush())
             timed(lambda: other.block_status(1 << 20, 0, lambda *entries: 0))
             timed(lambda: opened(uri[2]).shutdown())
-        assert slowest < 5, slowest
+        assert slowest < 20, slowest
         # Whoever asks behind a question that has no answer is told what is always true.
         entries = []
         cookie = status.aio_block_status(1 << 20, 2 << 20, lambda name, offset, found, error: entries.extend(found) or 0)
@@ -195,7 +195,7 @@ struct StuckFileTests {
                 timed(lambda: other.flush())
                 timed(lambda: other.pwrite(bytearray(1 << 18), 2 << 20))
                 timed(lambda: other.zero(1 << 20, 4 << 20))
-            assert slowest < 5, slowest
+            assert slowest < 20, slowest
             """
         try withStuckImage(kind, script: script) { server, image, client, _ in
             #expect(try client.stop(signal: 0, limitSeconds: 40) == 0, "\(client.errors)")
@@ -329,7 +329,7 @@ struct LostPageTests {
             for number in range(100):
                 start = time.monotonic()
                 other.pread(4096, 4096 * number)
-                assert time.monotonic() - start < 1, time.monotonic() - start
+                assert time.monotonic() - start < 5, time.monotonic() - start
             """, in: folder)
         program.signal(SIGTERM)
         let late = "the image of export 'stuck' could not be flushed: its file system has not answered in time"

@@ -83,7 +83,7 @@ import Testing
         let begin = Date()
         let after = try Client(loops.path)
         #expect(try after.read(at: 0, 4096) == [UInt8](repeating: 0, count: 4096))
-        #expect(Date().timeIntervalSince(begin) < 8)
+        #expect(Date().timeIntervalSince(begin) < 20)
         // It is there all the same.
         for _ in 0..<4 { _ = try deaf.data(1 << 20) }
         try deaf.reply()

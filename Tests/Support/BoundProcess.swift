@@ -57,7 +57,7 @@ public final class BoundProcess: Sendable {
     public func end() {
         guard isRunning else { return }
         kill(-processIdentifier, SIGKILL)
-        _ = waitForEnd(limitSeconds: 20)
+        _ = waitForEnd(limitSeconds: 60)
     }
 
     /// Waits for its end.

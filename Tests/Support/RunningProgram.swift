@@ -19,7 +19,7 @@ public final class RunningProgram {
     public var errors: String { (try? String(contentsOfFile: stem + ".err", encoding: .utf8)) ?? "" }
 
     /// Waits until something is so; that it ends before, or takes longer than `limitSeconds`, is a failure.
-    public func wait(_ purpose: String, limitSeconds: Double = 20, until condition: () throws -> Bool) throws {
+    public func wait(_ purpose: String, limitSeconds: Double = 60, until condition: () throws -> Bool) throws {
         let deadline = Date(timeIntervalSinceNow: limitSeconds)
         while try !condition() {
             guard process.isRunning, Date() < deadline else {
@@ -58,7 +58,7 @@ public final class RunningProgram {
     /// - Parameter signal: what it is sent; 0 if it ends without that.
     /// - Returns: its exit status; that of a program ended by a signal is the signal's number plus 128.
     @discardableResult
-    public func stop(signal: Int32 = SIGTERM, limitSeconds: Double = 15) throws -> Int32 {
+    public func stop(signal: Int32 = SIGTERM, limitSeconds: Double = 60) throws -> Int32 {
         process.signal(signal)
         guard let status = process.waitForEnd(limitSeconds: limitSeconds) else {
             throw ProgramFailure("\(name) did not stop within \(limitSeconds) s of signal \(signal): \(errors)")

@@ -83,7 +83,7 @@ public final class RunningServer {
     ///
     /// - Returns: its exit status, 0 if all is well.
     @discardableResult
-    public func stop(signal: Int32 = SIGTERM, limitSeconds: Double = 15) throws -> Int32 {
+    public func stop(signal: Int32 = SIGTERM, limitSeconds: Double = 60) throws -> Int32 {
         process.signal(signal)
         guard let status = process.waitForEnd(limitSeconds: limitSeconds) else {
             process.end()

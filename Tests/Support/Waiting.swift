@@ -4,7 +4,7 @@ import Foundation
 
 /// Waits until something is so; `what` says what was waited for in vain.
 public func waitUntil(
-    _ what: @autoclosure () -> String, limitSeconds: Double = 20, _ condition: () throws -> Bool
+    _ what: @autoclosure () -> String, limitSeconds: Double = 60, _ condition: () throws -> Bool
 ) throws {
     let deadline = Date(timeIntervalSinceNow: limitSeconds)
     while try !condition() {
