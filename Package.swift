@@ -127,8 +127,7 @@ let package = Package(
         tests(
             "ServerTests",
             [
-                "Server", "Loop", "Export", "Backends", "Listening", "NBD", "ATA", "Threads", "LoopSupport", "Seeded",
-                "Support",
+                "Server", "Loop", "Backends", "Listening", "NBD", "ATA", "Threads", "LoopSupport", "Seeded", "Support",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         tests(

@@ -7,7 +7,6 @@ import Testing
 
 @testable import Loop
 @testable import LoopSupport
-@testable import Server
 
 @Suite struct WorkerWritesTests {
     /// One client with a processor for itself, and two that share one loop: whole sectors, among writes that have to
