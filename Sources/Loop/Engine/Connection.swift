@@ -1,4 +1,4 @@
-// One client: its socket, what has been received of it, its requests, what is to be sent to it.
+// One client: its socket, its received bytes, its requests, its replies.
 
 import Backends
 import Counters
@@ -8,7 +8,7 @@ import IOUring
 import Listening
 import TLS
 
-/// Received bytes that have not been parsed: the rest of a provided buffer, or of what another loop has received.
+/// Received bytes that have not been parsed: the rest of a provided buffer, or of bytes that another loop has received.
 struct ReceivedChunk {
     /// In place of a buffer's number.
     static let handedOver = UInt16.max
@@ -24,11 +24,11 @@ struct Connection: ~Copyable {
     enum Phase {
         /// The slot has no connection.
         case free
-        /// The options are being haggled over.
+        /// Client and session agree on options.
         case handshake
         /// Requests are read.
         case transmission
-        /// Nothing more is read (DISC, end of file, ABORT); what is in flight is finished and answered.
+        /// Nothing more is read (DISC, end of file, ABORT); requests in flight are finished and answered.
         case draining
         /// The socket is shut down; operations that the kernel still has come back.
         case closing
@@ -74,7 +74,7 @@ struct Connection: ~Copyable {
     var headersLeft = 0
     /// Requests since the last large WRITE.
     var othersInARow = 0
-    /// The client sends no more; what has been received of it is still parsed.
+    /// The client sends no more; its received bytes are still parsed.
     var isAtEndOfFile = false
     /// The client is to close first (ABORT, to read why its TLS has failed, or because its kind of socket wants it).
     var awaitsEndOfFile = false
@@ -181,7 +181,7 @@ struct Connection: ~Copyable {
         for place in slot.places { freeRequests.push(place) }
     }
 
-    /// A slot without a client, with the memory of one that had one. What has no value here has its first one again.
+    /// A slot without a client, with the memory of its last connection. All other fields have their first values again.
     private init(reusing old: consuming Connection) {
         group = old.group
         arena = old.arena
@@ -292,7 +292,7 @@ struct Connection: ~Copyable {
         if isSecure { link.consume(count) } else { consumeChunk(count) }
     }
 
-    /// Something was received that has not been parsed. What comes behind the end of TLS is nothing.
+    /// Some received bytes are not parsed. Bytes behind the end of TLS do not count.
     var hasUnparsed: Bool {
         guard isSecure else { return receivedCount > 0 }
         if link.hasUnparsed { return true }
@@ -395,7 +395,7 @@ struct Connection: ~Copyable {
         handshakeSent = consume bytes
     }
 
-    /// The send is over: what only it needed is given back.
+    /// The send is over: gives back the memory that only it needed.
     mutating func freeSent() {
         handshakeSent = nil
     }

@@ -1,4 +1,4 @@
-// One export of a running server: what all loops share of it, from its coming to its end.
+// All that loops share of an export, from its coming to its end.
 
 import Backends
 import Blocks
@@ -14,7 +14,7 @@ public final class ExportEntry: Sendable {
     public let number: ExportNumber
     /// The loop that changes its drive.
     let homeLoop: Int
-    /// The only loop that may serve it; nil: any. What layers remember is in one place.
+    /// The only loop that may serve it; nil: any. Layers remember things, and that in one place.
     let onlyLoop: Int?
     /// What is served.
     public let definition: ServedExport

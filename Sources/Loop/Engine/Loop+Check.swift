@@ -1,8 +1,8 @@
-// What always holds between two turns of a loop, checked in debug builds.
+// Counts that agree between any two turns of a loop. Debug builds check it.
 
 extension Loop {
-    /// At the end of a turn: traps when one count says something else than another. Release builds do not look. With
-    /// many connections not every turn looks, so that it takes as long for each as with a few.
+    /// Traps at the end of a turn when two counts of one thing differ. Release builds do not look. With many
+    /// connections only some turns look, so that the check takes as long for each turn as with a few.
     func check() {
         assert(!isCheckDue || violations().isEmpty, "counts disagree: \(violations().joined(separator: "; "))")
     }

@@ -6,9 +6,9 @@ import IOUring
 import Logging
 
 extension Loop {
-    /// Reads nothing more; what is in flight is finished and answered, then the connection ends.
+    /// Reads nothing more; finishes and answers requests in flight, then the connection ends.
     ///
-    /// Neither this nor ``abort(_:_:)`` frees the slot: whoever handles the event still uses it, and calls
+    /// Neither this nor ``abort(_:_:)`` frees the slot: the handler of the event still uses it, and calls
     /// ``finishIfIdle(_:)`` last of all.
     mutating func drain(_ slot: ConnectionSlot, _ reason: EndReason) {
         guard connections[slot].phase != .closing else { return }
@@ -28,7 +28,7 @@ extension Loop {
         dropReplies(slot)
     }
 
-    /// The first reason counts; what follows is only how it goes on.
+    /// The first reason counts; later ones only follow from it.
     private mutating func noteEnd(_ slot: ConnectionSlot, _ reason: EndReason) {
         if connections[slot].endReason == nil { connections[slot].endReason = reason }
     }
@@ -67,7 +67,8 @@ extension Loop {
         if isUnused(slot) { release(slot) }
     }
 
-    /// Nothing of the connection is with the kernel or in a queue of this loop; what takes it from there comes back.
+    /// Nothing of the connection is with the kernel or in a queue of this loop. Else somebody takes it from there, and
+    /// looks again.
     private func isUnused(_ slot: ConnectionSlot) -> Bool {
         return !connections[slot].isReceiving && !connections[slot].isSending
             && connections[slot].busyRequests == 0 && connections[slot].lookUpsUnderWay == 0
@@ -145,7 +146,7 @@ extension Loop {
         finishIfIdle(slot)
     }
 
-    /// The server stops: no new connections, no new requests; what is in flight is finished.
+    /// The server stops: no new connections, no new requests; those in flight are finished.
     mutating func stop() {
         guard !isStopping else { return }
         isStopping = true

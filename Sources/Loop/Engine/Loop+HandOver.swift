@@ -1,4 +1,4 @@
-// A connection changes to another loop: the home of the unit that its client has chosen, if only that one serves it.
+// A connection changes to another loop: to the home of the chosen unit, if only that one serves it.
 
 import Export
 import Glibc
@@ -6,7 +6,7 @@ import IOUring
 import Listening
 import Synchronization
 
-/// All there is of a connection that no loop has now. Its session waits for the unit to be opened.
+/// A whole connection that no loop has now. Its session waits for the unit to be opened.
 struct Passenger: ~Copyable, Sendable {
     let descriptor: Int32
     let number: UInt64
@@ -19,10 +19,10 @@ struct Passenger: ~Copyable, Sendable {
     /// All that was ever received and sent.
     let receivedBytes: UInt64
     let sentBytes: UInt64
-    /// What was received and not parsed.
+    /// Received bytes that are not parsed.
     let unparsed: [UInt8]
     let session: MovingSession
-    /// Of one owner, who may be any thread.
+    /// It has one owner, which may be any thread.
     nonisolated(unsafe) let secure: SecureLink?
 
     init(_ connection: inout Connection, _ session: consuming MovingSession, now: Int) {
@@ -61,7 +61,7 @@ final class MovingConnection: Sendable {
 }
 
 extension Loop {
-    /// The client's unit is served by another loop. What is with the kernel comes back first.
+    /// Another loop serves the client's unit. First the kernel gives back what it has of the connection.
     mutating func leave(for home: Int, _ slot: ConnectionSlot) {
         guard connections[slot].destination == nil else { return }
         connections[slot].destination = home

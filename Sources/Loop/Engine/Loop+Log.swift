@@ -22,8 +22,8 @@ extension Loop {
         logger.log(level: level, event, metadata: fields)
     }
 
-    /// A connection has ended. Who was connected when is what the log can always say; those who opened nothing are
-    /// many, and of interest only to who looks for a mistake.
+    /// A connection has ended. The log can always say who was connected when. Clients that opened nothing are many, and
+    /// interest only people who look for a mistake.
     func noteClosed(_ slot: ConnectionSlot) {
         noteMuteTLS(slot)
         note(

@@ -220,7 +220,7 @@ extension Loop {
         clock.answer(measure, bytes: bytes, cells)
     }
 
-    /// A request that may deallocate begins, or ends: what was known to be stored before need not be so.
+    /// A request that may deallocate begins, or ends: extents that were known to be stored may not be any more.
     private func noteDeallocation(_ place: RequestPlace, _ slot: ConnectionSlot) {
         switch requests[place].measure.kind {
         case .trim, .writeZeroes:

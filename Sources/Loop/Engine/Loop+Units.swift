@@ -1,4 +1,4 @@
-// A unit's state is changed by its home loop alone, which publishes what has become of it to all loops.
+// Only the home loop changes a unit's state, and publishes the new one to all loops.
 
 import Export
 
@@ -25,9 +25,8 @@ extension Loop {
         return drive.sectorCount
     }
 
-    /// Takes over what the home loop has published. Whoever is connected was told the old size; but Linux's driver can
-    /// be told the new one while its device is in use, so that what lies beyond the old end is served on old
-    /// connections, too.
+    /// Takes over the drive that the home loop has published. Connected clients know the old size. But one can tell
+    /// Linux's driver the new one while its device is in use, so old connections are served beyond the old end, too.
     mutating func refresh(_ entry: ExportEntry) {
         guard exports.contains(entry.number), exports[entry.number].entry === entry else { return }
         let drive = entry.drive

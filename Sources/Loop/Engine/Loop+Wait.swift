@@ -5,7 +5,7 @@ import IOUring
 extension Loop {
     /// Hands everything prepared to the kernel and waits for completions: asleep, or looking for them (BusyPolling).
     mutating func wait() throws(RingError) {
-        // With something left to send, what has arrived is looked at first, but not waited for.
+        // With something left to send, the loop takes the completions that are there, and waits for none.
         guard sendQueue.count == 0 else {
             try ring.submitAndWait(0)
             clock.beginTurn()

@@ -1,4 +1,4 @@
-// What other threads want of a loop.
+// Commands of other threads to a loop.
 
 import Export
 import IOUring
@@ -22,7 +22,7 @@ enum LoopCommand: Sendable {
     case retryOpenings(ExportEntry)
     /// Let a fence wait for connections of this loop.
     case fence(Fence)
-    /// A fence of a connection of this loop has nothing to wait for any more.
+    /// A fence of a connection of this loop need not wait any more.
     case fencePassed(Fence)
     /// Go on with a connection that another loop has begun.
     case takeOver(MovingConnection)

@@ -8,17 +8,17 @@ import Export
 public struct ServedExport: Sendable {
     /// What clients ask for.
     public var name: String
-    /// A text for people; nil: what the drive is.
+    /// A text for people; nil: the drive's description.
     public var description: String?
     /// The drive at power-on, as large as its medium.
     public var drive: ExportedDrive
     /// Where its sectors live.
     public var backend: Backend
-    /// What stands between the drive and the backend: as a rule nothing.
+    /// The layers between the drive and the backend: as a rule none.
     public var blocks = BlockStack()
     /// Only clients that have begun TLS may open it.
     public var requiresTLS = false
-    /// Who may open it: whom any rule lets in, or everybody when there is none.
+    /// Clients that any of these rules lets in may open it; without a rule everybody may.
     public var access: [AccessRule] = []
     /// How many connections may have it open at a time; nil: as many as the server takes.
     public var maximumConnections: Int?

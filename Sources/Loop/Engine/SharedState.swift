@@ -1,5 +1,5 @@
-// What the loops of a server have in common; nothing of it changes once they run, but for what is atomic or has a lock
-// that no request ever takes.
+// The common state of a server's loops. Once they run, only parts change that are atomic, or that have a lock which no
+// request ever takes.
 
 import Backends
 import Counters
@@ -97,7 +97,7 @@ public final class SharedState: Sendable {
         return max(64, (ResidentChunks.capacity - used) / 64 * 64)
     }
 
-    /// What connections that begin TLS now are given; nil: no TLS, for as long as the server runs.
+    /// The settings for connections that begin TLS now; nil: no TLS, for as long as the server runs.
     public var tls: TLSSettings? {
         get { currentTLS.withLock { $0 } }
         set {

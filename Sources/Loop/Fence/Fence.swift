@@ -1,24 +1,24 @@
-// What keeps a late write of an old connection from landing after a newer one.
+// The fence that keeps a late write of an old connection from landing after a newer one.
 
 import Listening
 import Synchronization
 
-/// Before the first request of a connection runs, what the server had begun for others that have the same export open
-/// is done; and what it had received, but not begun, from older connections of the same client.
+/// Before the first request of a connection runs, the server finishes all that it had begun for others with the same
+/// export open. Of older connections of the same client it also finishes all that it had received, but not begun.
 ///
 /// A client that lost its link comes back while requests of its old connection may still be under way: in a socket, in
 /// the ring, on a slow disk. It sends them again, and others after them; the old ones must not be the last to arrive.
-/// Who is whose successor NBD does not say: the same address, or the same user of a Unix socket, is taken for the same
-/// client.
+/// NBD does not say which connection succeeds which: the server takes the same address, or the same user of a Unix
+/// socket, for the same client.
 ///
-/// A client that is alive, but does not take its replies, may keep what it has sent from being begun for as long as it
-/// likes: nobody waits longer than ``patienceSeconds`` for that. Over TCP a client may also be gone without a word. So
-/// a connection that has been silent for that long in the middle of a request, or whose replies get through to nobody,
-/// is ended when its client has come back: the rest could arrive at any later time.
+/// A living client that does not take its replies may delay its own requests for as long as it likes: nobody waits
+/// longer than ``patienceSeconds`` for that. Over TCP a client may also be gone without a word. So when a client has
+/// come back, the server ends its old connection if that has been silent for so long in the middle of a request, or if
+/// its replies get through to nobody: the rest could arrive at any later time.
 ///
-/// Against requests that are still on the client's side of a broken link only this helps: an export may say that
-/// whoever opens it takes over (``ServedExport/isTakenOver``). All connections of that client over TCP are ended that
-/// were open before this handshake could have begun. Only a drive with one client can have it.
+/// Only one thing helps against requests that are still on the client's side of a broken link: opening an export may
+/// take it over (``ServedExport/isTakenOver``). This ends all connections of that client over TCP that were open before
+/// this handshake could have begun. Only a drive with one client can have it.
 final class Fence: Sendable {
     /// How long a connection is waited for that depends on its client.
     static let patienceSeconds = 2

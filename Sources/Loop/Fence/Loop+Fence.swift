@@ -57,7 +57,7 @@ extension Loop {
         advanceFences(slot)
     }
 
-    /// How many bytes have come so far; what the socket holds has come, too.
+    /// How many bytes have come so far, those in the socket among them.
     private func arrivedBytes(_ slot: ConnectionSlot) -> UInt64 {
         connections[slot].receivedBytes &+ UInt64(LinuxFile.receivedBytes(connections[slot].descriptor))
     }
@@ -141,8 +141,8 @@ extension Loop {
         end(slot, .replaced, "its client has come back on another connection, and cannot be reached on this one")
     }
 
-    /// Requests that have begun take longer than fences wait. What is with the kernel is waited for. Beyond that, of a
-    /// client that is there the next commands are as any that come at the same time; of others none may come later.
+    /// Requests that have begun take longer than fences wait. Fences wait for operations in the kernel. Beyond that,
+    /// the next commands of a present client are like any at the same time; those of an absent one must not come later.
     private mutating func limitRequests(_ slot: ConnectionSlot, since limit: Int) -> Bool {
         let overdue = connections[slot].awaited.filter { $0.isWaitingForRequests && $0.since <= limit }
         guard !overdue.isEmpty else { return false }

@@ -1,4 +1,4 @@
-// What keeps a read-modify-write alone with its drive, without a lock on the way of every other write.
+// The gate that keeps a read-modify-write alone with its drive, without a lock on the way of every other write.
 
 import IOUring
 import Synchronization
@@ -7,7 +7,8 @@ import Synchronization
 ///
 /// A write of whole sectors enters shared; one that first has to read what surrounds it enters alone, because a write
 /// that landed in between would be undone. Each loop counts its shared writers in a cell of its own, so that the usual
-/// case touches no memory that others write. Nothing ever waits here: who may not enter is told so, and is woken.
+/// case touches no memory that others write. Nothing ever waits here: a writer that may not enter is told so,
+/// and its loop is woken later.
 ///
 /// A copy is the same gate, until ``close()``.
 struct WriteGate: Sendable {
@@ -127,7 +128,7 @@ extension WriteGate {
         cells[ticket(of: loop)].store(number, ordering: .sequentiallyConsistent)
     }
 
-    /// A writer of the loop got in; who waited for that is woken.
+    /// A writer of the loop got in: wakes the loops that waited for it.
     private func giveUpTicket(_ loop: Int) -> Wake {
         guard cells[ticket(of: loop)].load(ordering: .sequentiallyConsistent) != 0 else { return .nobody }
         cells[ticket(of: loop)].store(0, ordering: .sequentiallyConsistent)

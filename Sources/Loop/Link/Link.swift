@@ -8,7 +8,7 @@ struct Link: Equatable, Sendable {
         case none
         /// This process (GnuTLS).
         case here
-        /// The kernel, on the way into the socket (TLS_TX). What is received is decrypted here.
+        /// The kernel, on the way into the socket (TLS_TX). This process decrypts received bytes.
         case kernel
     }
 
@@ -22,7 +22,7 @@ struct Link: Equatable, Sendable {
     var sendsUnseen: Bool { encryption != .here }
     /// Pages can be passed on to the socket.
     var takesPages: Bool { encryption == .none && !refusesSplice }
-    /// What the socket has received can be passed on as it is.
+    /// Received bytes can be passed on from the socket as they are.
     var givesPages: Bool { encryption == .none }
     /// The kernel may be asked to encrypt: over a Unix socket it cannot.
     var mayAskKernel: Bool { encryption == .here && isRemote }

@@ -57,7 +57,7 @@ extension Loop {
         }
     }
 
-    /// The client sends no more. What it has asked for completely is still done and answered.
+    /// The client sends no more. The loop still does and answers its complete requests.
     private mutating func endOfFile(_ slot: ConnectionSlot) {
         switch connections[slot].phase {
         case .handshake:

@@ -82,8 +82,8 @@ extension Loop {
         submitMessage(slot)
     }
 
-    /// Gathers the headers and data of as many replies as one send takes, always at least one. What is spliced is
-    /// gathered by itself, but for replies without data.
+    /// Gathers the headers and data of as many replies as one send takes, always at least one. A
+    /// spliced reply goes only together with spliced ones and with replies without data.
     mutating func gatherReplies(_ slot: ConnectionSlot) {
         var replyCount = 0
         connections[slot].message.clear()

@@ -50,8 +50,8 @@ extension Loop {
         connections[slot].awaitsEndOfFile = !connections[slot].isAtEndOfFile
     }
 
-    /// Looks whether the client's records have ended: well, which is like the end of file, or not. What was decrypted
-    /// before a good end is parsed first; after a bad one nobody could read the replies.
+    /// Looks whether the client's records have ended: well, which is like the end of file, or not. The session parses
+    /// all that was decrypted before a good end. After a bad one nobody could read the replies.
     mutating func noticeEndOfTLS(_ slot: ConnectionSlot) {
         guard connections[slot].isSecure, let end = connections[slot].link.end else { return }
         switch end {

@@ -9,7 +9,7 @@ struct HeaderArea: ~Copyable {
 
     private let memory: MappedRegion
 
-    /// Maps memory for so many requests: what is never used costs nothing.
+    /// Maps memory for so many requests: unused pages cost nothing.
     init(capacity: Int) throws(RingError) {
         memory = try MappedRegion(byteCount: capacity * Self.headerBytes)
     }

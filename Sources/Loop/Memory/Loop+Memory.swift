@@ -216,8 +216,8 @@ extension Loop {
             || connections[slot].phase == .transmission && connections[slot].lastProgress + Self.silentSeconds <= now
     }
 
-    /// The kernel receives only while this thread is in io_uring_enter(2): what it has not received yet needs no memory
-    /// now.
+    /// The kernel receives only while this thread is in io_uring_enter(2), so bytes that are still on their way need no
+    /// memory now.
     private mutating func giveBack(_ slot: ConnectionSlot) {
         connections[slot].hasReceivePages = false
         connections[slot].arena.trim()

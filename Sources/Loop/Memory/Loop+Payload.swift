@@ -197,9 +197,8 @@ extension Loop {
         }
     }
 
-    /// There may be more replies that wait to be sent from mapped pages. These come back to the page table after they
-    /// were dropped, whatever becomes of their chunks, so that there must not be many when other memory is taken into
-    /// use.
+    /// One more reply may wait to be sent from mapped pages. Such pages come back to the page table even after they
+    /// were dropped. So there must not be many of them when other memory is taken into use.
     private var hasRoomForMappedReply: Bool { mappedBytes < shared.mappedReplyBytes }
 
     private mutating func isTold(_ export: ExportNumber) -> Bool {

@@ -1,8 +1,8 @@
 // How fast a client moves data while it keeps memory from others.
 
-/// A client that holds memory for requests, with a payload of which it has not sent the rest or with replies that it
-/// has not taken, has to send and take a 32nd of it each second, on average over ``Limits/stallSeconds``: what it holds
-/// is somebody else's after half a minute. One that does not is disconnected when others wait for memory.
+/// A client may hold memory for requests: it has not sent all of a payload, or has not taken its replies. It then has
+/// to send and take a 32nd of that each second, on average over ``Limits/stallSeconds``, so that the memory is somebody
+/// else's after half a minute. A slower client is disconnected when others wait for memory.
 struct Pace {
     private static let leastPart = 32
 

@@ -69,7 +69,7 @@ struct WaitingLine: ~Copyable {
         return turn
     }
 
-    /// - Returns: whether there was not enough for it: the others need not be asked.
+    /// - Returns: whether there was not enough for it: then nobody need ask the others.
     mutating func endTurn() -> Bool {
         turn = nil
         return isFirstAgain

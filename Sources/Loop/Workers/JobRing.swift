@@ -1,10 +1,10 @@
-// The places in which jobs go from a loop to its worker and back: whose a place is, and who may do what with it.
+// The places in which jobs go from a loop to its worker and back. Each place has one owner at a time.
 
 import IOUring
 import Synchronization
 
 /// Jobs in places that go round. Only the loop gives, takes back and takes away; only the worker takes, and says that a
-/// job is done. Each checks the place's state: what is the other's is not touched.
+/// job is done. Each checks the place's state, and touches only its own places.
 @safe
 struct JobRing: Sendable {
     /// Whose a place is.
