@@ -49,11 +49,17 @@ public struct Listener: Sendable {
         Glibc.close(descriptor)
     }
 
-    /// Turns away whoever comes from now on, while the descriptor may still be in use.
+    /// Turns away whoever comes from now on, or waits to be accepted, while the descriptor may still be in use.
     public func refuse() {
         guard !isInherited else { return }
         ownedFile?.remove()
-        shutdown(descriptor, Int32(SHUT_RDWR))
+        guard shutdown(descriptor, Int32(SHUT_RDWR)) == 0 else { return }
+        // A socket that is shut down waits for nobody, but keeps those that have come before.
+        while true {
+            let waiting = accept(descriptor, nil, nil)
+            guard waiting >= 0 || errno == EINTR || errno == ECONNABORTED else { return }
+            if waiting >= 0 { Glibc.close(waiting) }
+        }
     }
 
     /// Calls bind(2), by way of a function that returns its errno, until the address is free, for a second at the most.

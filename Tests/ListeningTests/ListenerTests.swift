@@ -36,6 +36,22 @@ import Testing
         #expect(!exists(path))
     }
 
+    /// Who came before it was over, and was not accepted, is let go: nobody will ever answer him.
+    @Test(arguments: [false, true]) func whoWaitsIsTurnedAway(tcp: Bool) throws {
+        let path = folder.path + "/s"
+        let listener = try Listener.open(tcp ? .tcp(host: "127.0.0.1", port: 0) : .unix(path: path))[0]
+        defer { listener.close() }
+        var port: UInt16 = 0
+        if case .tcp(_, let chosen) = listener.endpoint { port = chosen }
+        let waiting = try (0..<3).map { _ in try tcp ? RawConnection(port: port) : RawConnection(unix: path) }
+        listener.refuse()
+        for connection in waiting {
+            var state = pollfd(fd: connection.descriptor, events: Int16(POLLIN), revents: 0)
+            #expect(poll(&state, 1, 60_000) == 1)
+        }
+        #expect(throws: (any Error).self) { try tcp ? RawConnection(port: port) : RawConnection(unix: path) }
+    }
+
     /// The socket of a killed server is in nobody's way.
     @Test func aStaleSocketIsReplaced() throws {
         let path = folder.path + "/s"
