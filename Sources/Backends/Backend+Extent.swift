@@ -4,20 +4,6 @@
 import Blocks
 import IOUring
 
-/// Sectors in a row of which something is stored, or of which nothing is and which read as zeroes.
-public struct BackendExtent: Equatable, Sendable {
-    /// Something is stored. A medium that cannot tell says so of everything.
-    public var isMapped: Bool
-    /// How many bytes it has, at least a logical block.
-    public var lengthBytes: UInt64
-
-    /// An extent.
-    public init(isMapped: Bool, lengthBytes: UInt64) {
-        self.isMapped = isMapped
-        self.lengthBytes = lengthBytes
-    }
-}
-
 extension Backend {
     /// The extent that begins at `offset`, as far as it is looked for. Both numbers are whole blocks, and so is the
     /// extent; `limit` is above zero. What a writer does at the same time may show or not.

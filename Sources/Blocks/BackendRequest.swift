@@ -14,6 +14,9 @@ public enum BackendOperation: Equatable, Sendable {
     case discard
     /// Bring the range into the cache.
     case prefetch
+    /// Find the extent that begins where the range does. A stack ends it with ``BlockStep/found(_:)``; the loop asks a
+    /// backend's `extent`, since that may have to wait in a call.
+    case lookUp
 }
 
 /// Work for a backend, or for the next layer above it. Offsets and lengths are in bytes, and multiples of the unit's

@@ -7,8 +7,14 @@ public enum BlockStep: Equatable, Sendable {
     case io(BackendRequest)
     /// Let so much time pass, then resume with ``BlockOutcome/done``.
     case wait(milliseconds: UInt32)
+    /// Another request, which is in the layer now, has to come further first: resume with ``BlockOutcome/done`` after
+    /// the layer has said that somebody has (``BlockStack/takeWake()``). It may not be the one that this request waits
+    /// for; then the answer is the same again.
+    case waitForOthers
     /// The request is done.
     case finished
+    /// A ``BackendOperation/lookUp`` is done. The extent has at least a block, and no more than was asked about.
+    case found(BackendExtent)
     /// It failed, after so many bytes had been read or written.
     case failed(BlockFailure, afterBytes: UInt64)
 }
@@ -23,7 +29,7 @@ enum BlockLayer: UInt8 {
 
 /// What has to be kept of a request while a stack works on it. The caller keeps it, and only one step is under way.
 public struct BlockTask: Sendable {
-    /// Who is resumed: whose request is under way below, or who lets time pass.
+    /// Who is resumed: whose request is under way below, or who waits.
     fileprivate var layer = BlockLayer.faults
     fileprivate var faults = Faults.Task()
     fileprivate var imageFaults = Faults.Task()
@@ -57,12 +63,27 @@ public struct BlockStack: Sendable {
     public mutating func resume(_ outcome: BlockOutcome, _ task: inout BlockTask) -> BlockStep {
         run(.resume(outcome), task.layer, &task)
     }
+
+    /// Goes on after the backend was asked for an extent.
+    public mutating func resume(_ extent: BackendExtent, _ task: inout BlockTask) -> BlockStep {
+        run(.found(extent), task.layer, &task)
+    }
+
+    /// Whether a step since the last question may let requests go on that wait for others. All of them are resumed
+    /// then, in the order in which they began to wait, before any other request begins.
+    public mutating func takeWake() -> Bool {
+        // Each is asked.
+        let above = faults?.takeWake() ?? false
+        let below = imageFaults?.takeWake() ?? false
+        return above || below
+    }
 }
 
 extension BlockStack {
     private enum Event {
         case begin(BackendRequest)
         case resume(BlockOutcome)
+        case found(BackendExtent)
     }
 
     /// Goes down and up through the layers until there is something for the caller to do, or the top one has ended.
@@ -72,7 +93,7 @@ extension BlockStack {
         while true {
             let step = take(event, layer, &task)
             switch step {
-            case .wait:
+            case .wait, .waitForOthers:
                 task.layer = layer
                 return step
             case .io(let request):
@@ -85,6 +106,10 @@ extension BlockStack {
             case .finished:
                 guard let next = self.layer(above: layer) else { return step }
                 event = .resume(.done)
+                layer = next
+            case .found(let extent):
+                guard let next = self.layer(above: layer) else { return step }
+                event = .found(extent)
                 layer = next
             case .failed(let failure, let bytes):
                 guard let next = self.layer(above: layer) else { return step }
@@ -99,8 +124,10 @@ extension BlockStack {
             switch (layer, event) {
             case (.faults, .begin(let request)): faults?.begin(request, &task.faults)
             case (.faults, .resume(let outcome)): faults?.resume(outcome, &task.faults)
+            case (.faults, .found(let extent)): faults?.resume(extent, &task.faults)
             case (.imageFaults, .begin(let request)): imageFaults?.begin(request, &task.imageFaults)
             case (.imageFaults, .resume(let outcome)): imageFaults?.resume(outcome, &task.imageFaults)
+            case (.imageFaults, .found(let extent)): imageFaults?.resume(extent, &task.imageFaults)
             }
         guard let step else { preconditionFailure("a request is in a layer that there is not") }
         return step

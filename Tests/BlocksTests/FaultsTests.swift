@@ -85,6 +85,27 @@ import Testing
         #expect(medium.requestCount == 1 && medium.milliseconds == 0)
     }
 
+    /// What comes before a block that nothing can be said of is known.
+    @Test func whatIsStoredALayerMayKnowBetter() {
+        var medium = medium([
+            Fault(.extent(isMapped: true), sectors(4..<8)), Fault(.extent(isMapped: false), sectors(8..<10)),
+            Fault(.unreadable(.unrecovered), sectors(20..<21)),
+        ])
+        medium.stored = (0..<Self.sectors).map { $0 < 2 || $0 >= 9 }
+        var found: [BackendExtent?] = []
+        var place: UInt64 = 0
+        while place < Self.sectors {
+            let extent = medium.lookUp(sectors(place..<Self.sectors))
+            found.append(extent)
+            place += (extent?.lengthBytes ?? 512) / 512
+        }
+        let stored = { BackendExtent(isMapped: true, lengthBytes: $0 * 512) }
+        let hole = { BackendExtent(isMapped: false, lengthBytes: $0 * 512) }
+        #expect(found == [stored(2), hole(2), stored(4), hole(2), stored(10), nil, stored(3)])
+        #expect(medium.lookUp(sectors(5..<6)) == stored(1))
+        #expect(medium.requestCount == 4, "nobody is asked about what is known")
+    }
+
     /// A layer that changes nothing gives every request and every failure on.
     @Test func aStackWithoutLayersIsEmpty() {
         var stack = BlockStack()
@@ -135,6 +156,7 @@ import Testing
             .unreadable(failure), .unwritable(failure), .short(bytes: bytes),
             .delay(milliseconds: .random(in: 0...50, using: &generator)), .lost, .torn(afterBytes: bytes),
             .misdirected(toOffset: .random(in: 0..<sizeBytes + 2048, using: &generator)),
+            .inTurn, .extent(isMapped: .random(using: &generator)), .extent(isMapped: .random(using: &generator)),
         ]
         let counts = [nil, 0, 1, 2, 9]
         return Fault(kinds.randomElement(using: &generator)!, range, count: counts.randomElement(using: &generator)!)
@@ -153,7 +175,8 @@ import Testing
             let content = generator.bytes(Int(Self.sizeBytes))
             var medium = medium(levels[0], image: levels[1])
             medium.bytes = content
-            var model = ReferenceMedium(bytes: content, levels: levels)
+            medium.stored = (0..<Self.sectors).map { _ in Bool.random(using: &generator) }
+            var model = ReferenceMedium(bytes: content, stored: medium.stored, levels: levels)
             if Bool.random(using: &generator) {
                 let bad = UInt64.random(in: 0..<Self.sectors, using: &generator)
                 medium.broken = sectors(bad..<bad + 1)
@@ -176,6 +199,8 @@ import Testing
                 let outcome = medium.perform(request, &data)
                 let expected = model.perform(request, &modelData)
                 let place: Comment = "seed \(seed &+ UInt64(round)), step \(step): \(request), \(levels)"
+                let range = request.offset..<request.offset + max(request.length, 512)
+                try #require(medium.lookUp(range) == model.lookUp(range), place)
                 try #require(outcome == expected, place)
                 try #require(data == modelData && medium.bytes == model.bytes, place)
                 try #require(medium.milliseconds == model.milliseconds, place)

@@ -7,6 +7,8 @@ import Testing
 /// An array of bytes behind a stack. It performs what the stack asks for, and fails where it is told.
 struct StackedMedium {
     var bytes: [UInt8]
+    /// By block: whether the backend has something stored there.
+    var stored: [Bool] = []
     var stack = BlockStack()
     /// The blocks that the backend itself cannot read or write.
     var broken: Range<UInt64>?
@@ -16,20 +18,52 @@ struct StackedMedium {
 
     /// Performs a request to its end; `data` are the request's.
     mutating func perform(_ request: BackendRequest, _ data: inout [UInt8]) -> BlockOutcome {
+        switch lastStep(request, &data) {
+        case .finished: return .done
+        case .failed(let failure, let bytes): return .failed(failure, afterBytes: bytes)
+        case let step:
+            Issue.record("\(request) has come to \(step), alone in its stack")
+            return .failed(.unrecovered)
+        }
+    }
+
+    /// Looks an extent up; nil if that fails.
+    mutating func lookUp(_ range: Range<UInt64>) -> BackendExtent? {
+        var data: [UInt8] = []
+        let request = BackendRequest(
+            .lookUp, offset: range.lowerBound, length: range.upperBound - range.lowerBound)
+        switch lastStep(request, &data) {
+        case .found(let extent): return extent
+        case .failed(_, afterBytes: 0): return nil
+        case let step:
+            Issue.record("\(request) has come to \(step), alone in its stack")
+            return nil
+        }
+    }
+
+    private mutating func lastStep(_ request: BackendRequest, _ data: inout [UInt8]) -> BlockStep {
         var task = BlockTask()
         var step = stack.begin(request, &task)
         while true {
             switch step {
-            case .finished: return .done
-            case .failed(let failure, let bytes): return .failed(failure, afterBytes: bytes)
+            case .finished, .failed, .found, .waitForOthers: return step
             case .wait(let time):
                 milliseconds += Int(time)
                 step = stack.resume(.done, &task)
+            case .io(let below) where below.operation == .lookUp:
+                requestCount += 1
+                step = stack.resume(extent(below), &task)
             case .io(let below):
                 requestCount += 1
                 step = stack.resume(performNow(below, &data), &task)
             }
         }
+    }
+
+    private func extent(_ request: BackendRequest) -> BackendExtent {
+        let blocks = stored[Int(request.offset / 512)..<Int((request.offset + request.length) / 512)]
+        let isMapped = blocks[blocks.startIndex]
+        return BackendExtent(isMapped: isMapped, lengthBytes: UInt64(blocks.prefix { $0 == isMapped }.count) * 512)
     }
 
     private mutating func performNow(_ request: BackendRequest, _ data: inout [UInt8]) -> BlockOutcome {
@@ -45,7 +79,7 @@ struct StackedMedium {
         case .read: data.replaceSubrange(part, with: bytes[place])
         case .write: bytes.replaceSubrange(place, with: data[part])
         case .writeZeroes: bytes.replaceSubrange(place, with: repeatElement(0, count: Int(count)))
-        case .flush, .discard, .prefetch: break
+        case .flush, .discard, .prefetch, .lookUp: break
         }
         return outcome
     }
@@ -54,6 +88,7 @@ struct StackedMedium {
 /// The same, as a call that ends when all is done, and moves one byte after the other.
 struct ReferenceMedium {
     var bytes: [UInt8]
+    var stored: [Bool] = []
     /// From the unit down.
     var levels: [[Fault]]
     var broken: Range<UInt64>?
@@ -83,7 +118,7 @@ struct ReferenceMedium {
             case .lost: stored = 0
             case .torn(let bytes): stored = min(stored, bytes / Self.blockBytes * Self.blockBytes)
             case .misdirected(let offset): start = offset / Self.blockBytes * Self.blockBytes
-            case .delay: continue
+            case .delay, .inTurn, .extent: continue
             }
         }
         if let failing { stored = min(stored, failing.place - request.offset) }
@@ -102,6 +137,40 @@ struct ReferenceMedium {
         return .done
     }
 
+    /// What is said of a range's beginning, found by looking at each block; nil if that fails.
+    mutating func lookUp(_ range: Range<UInt64>, level: Int = 0) -> BackendExtent? {
+        let blocks = range.lowerBound / Self.blockBytes..<range.upperBound / Self.blockBytes
+        guard level < levels.count else {
+            let isMapped = stored[Int(blocks.lowerBound)]
+            let count = blocks.prefix { stored[Int($0)] == isMapped }.count
+            return BackendExtent(isMapped: isMapped, lengthBytes: UInt64(count) * Self.blockBytes)
+        }
+        let length = range.upperBound - range.lowerBound
+        let met = meet(BackendRequest(.lookUp, offset: range.lowerBound, length: length), level)
+        var said: [(fault: Fault, isMapped: Bool?)] = []
+        for fault in met {
+            switch fault.kind {
+            case .delay(let time): milliseconds += Int(time)
+            case .unreadable: said.append((fault, nil))
+            case .extent(let isMapped): said.append((fault, isMapped))
+            default: continue
+            }
+        }
+        func covers(_ fault: Fault, _ block: UInt64) -> Bool {
+            fault.range.overlaps(block * Self.blockBytes..<(block + 1) * Self.blockBytes)
+        }
+        let here = said.filter { covers($0.fault, blocks.lowerBound) }
+        if here.contains(where: { $0.isMapped == nil }) { return nil }
+        // Another thing that is said ends what was.
+        let others = said.filter { !covers($0.fault, blocks.lowerBound) }
+        let end = blocks.first { block in others.contains { covers($0.fault, block) } } ?? blocks.upperBound
+        guard let first = here.first, let isMapped = first.isMapped else {
+            return lookUp(range.lowerBound..<end * Self.blockBytes, level: level + 1)
+        }
+        let count = (blocks.lowerBound..<end).prefix { covers(first.fault, $0) }.count
+        return BackendExtent(isMapped: isMapped, lengthBytes: UInt64(count) * Self.blockBytes)
+    }
+
     /// The faults that a request meets; each is met once more.
     private mutating func meet(_ request: BackendRequest, _ level: Int) -> [Fault] {
         var met: [Fault] = []
@@ -114,10 +183,11 @@ struct ReferenceMedium {
                 }
             let fits =
                 switch fault.kind {
-                case .unreadable: request.operation == .read
+                case .unreadable: request.operation == .read || request.operation == .lookUp
+                case .extent: request.operation == .lookUp
                 case .unwritable, .lost, .torn, .misdirected: writes
                 case .short: request.operation == .read || request.operation == .write
-                case .delay: true
+                case .delay, .inTurn: true
                 }
             guard touches && fits && fault.count != 0 else { continue }
             levels[level][index].count = fault.count.map { $0 - 1 }
@@ -134,7 +204,7 @@ struct ReferenceMedium {
             case .read: data[Int(request.dataOffset + number)] = bytes[Int(place)]
             case .write: bytes[Int(place)] = data[Int(request.dataOffset + number)]
             case .writeZeroes: bytes[Int(place)] = 0
-            case .flush, .discard, .prefetch: continue
+            case .flush, .discard, .prefetch, .lookUp: continue
             }
         }
         return .done

@@ -78,11 +78,14 @@ final class RunningLoops: Sendable {
         if let error = started.wait() { throw error }
     }
 
+    /// Tells the loops to stop.
+    func beginToStop() { shared.loops.stopLoops() }
+
     /// Stops the loops as a server does.
     ///
     /// - Returns: whether all have ended within a time that is longer than the server grants its clients.
     func stop() throws -> Bool {
-        shared.loops.stopLoops()
+        beginToStop()
         let deadline = DispatchTime.now() + .seconds(shared.loops.limits.shutdownSeconds + 10)
         for _ in 0..<shared.loops.loopCount {
             while ended.wait(timeout: .now() + .milliseconds(100)) != .success {
@@ -97,6 +100,14 @@ final class RunningLoops: Sendable {
     }
 }
 
+/// An export of nothing, for a loop that a test makes by hand.
+func entryOfNothing() throws -> ExportEntry {
+    let export = ServedExport(
+        name: "nothing", properties: DriveProperties(), controller: .piix3IDE,
+        backend: Backend(nullOfSize: 1 << 20, readOnly: false))
+    return try ExportTable(loopCount: 1).add(export).0
+}
+
 /// A client with simple replies.
 struct Client {
     enum Command: UInt16 {
@@ -104,6 +115,7 @@ struct Client {
         case write = 1
         case disconnect = 2
         case flush = 3
+        case blockStatus = 7
     }
 
     let connection: RawConnection

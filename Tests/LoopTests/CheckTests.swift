@@ -9,6 +9,7 @@ import Testing
 
 @testable import Export
 @testable import Loop
+@testable import LoopSupport
 @testable import NBD
 
 /// A server without exports.
@@ -34,6 +35,9 @@ private final class NoExports: ExportSource {
         loop.activeConnections = 1
         loop.connections[slot].phase = .transmission
         loop.sessions.insert(.nbd(Session()), at: slot)
+        let entry = try entryOfNothing()
+        loop.use(entry)
+        loop.connections[slot].entry = entry
         let flush = Request(RequestHeader(type: 3), as: .flush, unit: 0)
         var request = RequestSlot(flush, .flush, blockSize: .smallest)
         let page = loop.connections[slot].arena.allocate(2)
@@ -82,6 +86,9 @@ private final class NoExports: ExportSource {
         ("pages of the middle stage: 3 and 0", { _ = $0.middle.allocate(3, ConnectionSlot(0)) }),
         ("pages of the large stage: 3 and 0", { _ = $0.large.allocate(3, ConnectionSlot(0)) }),
         ("pipes: 1 and 0", { _ = $0.pipes.take() }),
+        ("connections of export 0: 2 and 1", { $0.exports[ExportNumber(0)].users += 1 }),
+        ("that wait for others in layers: 0 and 1", { $0.letRequestWait() }),
+        ("that wait for nobody in layers: 1 and 0", { $0.letRequestWait() }),
     ]
 
     @Test(arguments: breaks.indices) func whatDoesNotAddUpIsFound(_ number: Int) throws {
@@ -104,4 +111,14 @@ private final class NoExports: ExportSource {
             }
         }
     #endif
+}
+
+extension Loop {
+    /// The request says that it waits for another in layers.
+    fileprivate mutating func letRequestWait() {
+        for place in ConnectionSlot(0).places where requests.contains(place) {
+            layered.insert(LayeredRequest(), at: place)
+            layered[place].stage = .waitingForOthers
+        }
+    }
 }

@@ -48,7 +48,7 @@ import Testing
         return header[7]
     }
 
-    /// A connection with structured replies.
+    /// A connection with structured replies, to which extents can be told (`base:allocation`).
     private func structured(_ path: String) throws -> RawConnection {
         let connection = try RawConnection(unix: path)
         _ = try connection.receive(18)
@@ -57,9 +57,33 @@ import Testing
         try connection.send([0, 0, 0, 3] + option + [0, 0, 0, 8, 0, 0, 0, 0])
         let reply = try connection.receive(20)
         try #require(Array(reply[12..<16]) == [0, 0, 0, 1], "NBD_REP_ACK")
+        // NBD_OPT_SET_META_CONTEXT: one query, for the default export.
+        let query = Array("base:allocation".utf8)
+        try connection.send(
+            option + [0, 0, 0, 10, 0, 0, 0, 27, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, UInt8(query.count)] + query)
+        // NBD_REP_META_CONTEXT with its number, then NBD_REP_ACK.
+        _ = try connection.receive(20 + 4 + query.count + 20)
         try connection.send(option + [0, 0, 0, 1, 0, 0, 0, 0])
         _ = try connection.receive(10)
         return connection
+    }
+
+    /// What a range is said to be, asked for as often as it takes: for each block, whether something is stored.
+    private func map(_ connection: RawConnection, _ range: Range<UInt64>) throws -> [Bool] {
+        var stored: [Bool] = []
+        while stored.count < range.count / 512 {
+            let start = range.lowerBound + UInt64(stored.count) * 512
+            try connection.send(Client.header(.blockStatus, at: start, UInt32(range.upperBound - start)))
+            let header = try connection.receive(20)
+            // NBD_REPLY_TYPE_BLOCK_STATUS
+            try #require(number(header[6..<8]) == 5)
+            let payload = try connection.receive(Int(number(header[16...])))
+            for place in stride(from: 4, to: payload.count, by: 8) {
+                let isMapped = number(payload[place + 4..<place + 8]) == 0
+                stored += Array(repeating: isMapped, count: Int(number(payload[place..<place + 4])) / 512)
+            }
+        }
+        return stored
     }
 
     private func number(_ bytes: some Sequence<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
@@ -149,6 +173,84 @@ import Testing
         try client.request(.flush)
         try client.reply()
         client.connection.close()
+        #expect(try loops.stop())
+    }
+
+    /// A layer is asked before its backend: what it says is not asked below, and what a loop has learnt of the file
+    /// does not come between. Where it cannot say, everything is stored.
+    @Test(arguments: Place.allCases)
+    func aLayerSaysWhatIsStored(place: Place) throws {
+        let loops = try loops(
+            place,
+            [
+                Fault(.extent(isMapped: true), 4096..<8192), Fault(.extent(isMapped: false), 8192..<9000),
+                Fault(.unreadable(.unrecovered), 1 << 19..<1 << 19 + 512),
+            ])
+        let connection = try structured(loops.path)
+        let below = place == .file
+        for _ in 0..<3 {
+            var expected = Array(repeating: below, count: Int(Self.sizeBytes / 512))
+            for block in 8..<16 { expected[block] = true }
+            for block in 16..<18 { expected[block] = false }
+            for block in 1024..<2048 { expected[block] = true }
+            #expect(try map(connection, Self.everything) == expected)
+            #expect(try map(connection, 4608..<8704) == Array(expected[9..<17]))
+            #expect(try map(connection, 9216..<16384) == Array(expected[18..<32]))
+        }
+        connection.close()
+        #expect(try loops.stop())
+    }
+
+    /// Requests that a layer lets wait begin in their order, and only they wait.
+    @Test(arguments: Place.allCases)
+    func oneRequestWaitsForAnother(place: Place) throws {
+        let loops = try loops(
+            place, [Fault(.inTurn, 0..<4096), Fault(.delay(milliseconds: 300), 0..<4096, count: 1)])
+        let client = try Client(loops.path)
+        var requests: [UInt8] = []
+        for cookie in UInt64(1)...40 { requests += Client.header(.read, at: 512 * (cookie % 8), 512, cookie: cookie) }
+        try client.connection.send(requests + Client.header(.read, at: 8192, 4096, cookie: 41))
+        #expect(try client.reply(4096) == 41)
+        for cookie in UInt64(1)...40 { #expect(try client.reply(512) == cookie) }
+        client.connection.close()
+        #expect(try loops.stop())
+    }
+
+    /// A WRITE that waits is done when its client has gone, and the turn goes on to the next client's.
+    @Test(arguments: Place.allCases)
+    func aRequestThatWaitsOutlivesItsClient(place: Place) throws {
+        let loops = try loops(
+            place, [Fault(.inTurn, 0..<4096), Fault(.delay(milliseconds: 500), 0..<512, count: 1)])
+        let first = try Client(loops.path)
+        let second = try Client(loops.path)
+        try first.request(.read, at: 0, 512)
+        try first.request(.read, at: 8192, 512)
+        try first.reply(512)
+        // Now the first one has its turn.
+        try second.write([UInt8](repeating: 0xEE, count: 4096), at: 0)
+        try second.request(.read, at: 8192, 512)
+        try second.reply(512)
+        second.connection.close()
+        let third = try Client(loops.path)
+        #expect(try third.read(at: 0, 4096) == [UInt8](repeating: 0xEE, count: 4096))
+        try first.reply(512)
+        first.connection.close()
+        third.connection.close()
+        try waitUntil("nobody is there") { try loops.connections().isEmpty }
+        #expect(try loops.stop())
+    }
+
+    /// A loop that stops finishes what waits.
+    @Test(arguments: Place.allCases)
+    func aLoopThatStopsWaitsForThoseThatWait(place: Place) throws {
+        let loops = try loops(
+            place, [Fault(.inTurn, 0..<4096), Fault(.delay(milliseconds: 50), 0..<4096, count: 8)])
+        let client = try Client(loops.path)
+        for cookie in UInt64(1)...8 { try client.request(.read, at: 0, 512, cookie: cookie) }
+        try client.request(.read, at: 8192, 512, cookie: 9)
+        try #require(client.reply(512) == 9)
+        loops.beginToStop()
+        for cookie in UInt64(1)...8 { #expect(try client.reply(512) == cookie) }
         #expect(try loops.stop())
     }
 

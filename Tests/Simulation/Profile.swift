@@ -55,6 +55,8 @@ struct Profile {
     var behaviour = Behaviour()
     /// What is wrong with the medium of each image.
     var faults: [Fault] = []
+    /// The same, below all layers that keep something.
+    var imageFaults: [Fault] = []
 
     enum Ending {
         /// Clients finish, then the server stops.
@@ -156,6 +158,25 @@ struct Profile {
         // A request in a thousand pieces, each of which is slow, would take longer than a server takes to stop.
         behaviour.slowFileOperations = 0
         behaviour.fileDelay = 0...50_000
+        chooseTurns(&numbers)
+    }
+
+    /// Requests that wait for each other in layers, and layers that say what is stored.
+    private mutating func chooseTurns(_ numbers: inout SeededGenerator) {
+        func number(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &numbers) }
+        for _ in 0..<number(0...3) {
+            let start = UInt64(number(0...imageBytes - 1))
+            let range = start..<start + UInt64(number(1...imageBytes))
+            let fault = Fault(number(0...2) == 0 ? .extent(isMapped: true) : .inTurn, range)
+            if number(0...1) == 0 { faults.append(fault) } else { imageFaults.append(fault) }
+        }
+        // What is done one after the other takes as long as all of it.
+        if (faults + imageFaults).contains(where: { $0.kind == .inTurn }) { behaviour.fileDelay = 0...2000 }
+    }
+
+    /// Bytes of which a layer says that they are stored.
+    func isSaidToBeStored(_ range: Range<UInt64>) -> Bool {
+        (faults + imageFaults).contains { $0.kind == .extent(isMapped: true) && $0.range.overlaps(range) }
     }
 
     /// Requests may fail for reasons of the medium.

@@ -205,6 +205,9 @@ extension SimulatedClient {
                 isExtended ? number(at: place + 8, as: UInt64.self) : UInt64(number(at: place + 4, as: UInt32.self))
             let end = min(offset + length, Int(request.offset + request.length))
             guard length > 0, offset < end else { throw Violation("client \(number): an extent of \(length) bytes") }
+            if state & 1 != 0, world.profile.isSaidToBeStored(UInt64(offset)..<UInt64(end)) {
+                throw Violation("client \(number): a hole at \(offset) where a layer says that something is stored")
+            }
             if state & 2 != 0 {
                 try check(
                     [UInt8](repeating: 0, count: end - offset), at: offset, request.began, now, "an extent of zeroes")

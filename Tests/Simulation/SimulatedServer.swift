@@ -82,6 +82,9 @@ final class SimulatedServer {
         if !profile.faults.isEmpty {
             let size = UInt64(image.model.byteCount)
             export.blocks.faults = Faults(profile.faults, sizeBytes: size, blockSize: .smallest)
+            if !profile.imageFaults.isEmpty {
+                export.blocks.imageFaults = Faults(profile.imageFaults, sizeBytes: size, blockSize: .smallest)
+            }
         }
         try shared.exports.add(export)
     }

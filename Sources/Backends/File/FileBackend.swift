@@ -50,6 +50,8 @@ struct FileBackend: Sendable {
             guard descriptor == bufferedDescriptor else { return .finished }
             let length = UInt32(clamping: task.remaining)
             ring.adviseWillNeed(descriptor, offset: task.offset, length: length, userData: userData)
+        case .lookUp:
+            preconditionFailure("an extent is a value, which a task does not have (Backend.extent)")
         }
         return .pending
     }
@@ -69,8 +71,8 @@ struct FileBackend: Sendable {
             return result < 0 && !isUnsupported(result) ? .failed(-result) : .finished
         case .prefetch:
             return .finished
-        case .flush:
-            preconditionFailure("a flush is no task of its own")
+        case .flush, .lookUp:
+            preconditionFailure("neither is a task of its own")
         }
     }
 

@@ -1,5 +1,6 @@
 // An image in the memory of the process, sparse as memory is: pages that were never written do not exist.
 
+import Blocks
 import Glibc
 import IOUring
 
@@ -39,6 +40,8 @@ struct MemoryBackend: Sendable {
             clear(from: task.offset, to: task.offset + task.remaining)
         case .flush, .prefetch:
             break
+        case .lookUp:
+            preconditionFailure("an extent is a value, which a task does not have (Backend.extent)")
         }
         return .finished
     }

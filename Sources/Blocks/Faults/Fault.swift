@@ -4,7 +4,7 @@
 public struct Fault: Equatable, Sendable {
     /// What happens.
     public enum Kind: Equatable, Sendable {
-        /// A read ends before the first block of the range.
+        /// A read ends before the first block of the range, and what is stored there nobody can say.
         case unreadable(BlockFailure)
         /// So does a write, or a write of zeroes.
         case unwritable(BlockFailure)
@@ -12,6 +12,11 @@ public struct Fault: Equatable, Sendable {
         case short(bytes: UInt64)
         /// A request begins this much later.
         case delay(milliseconds: UInt32)
+        /// One request begins when the one before it has ended, in the order of their coming. Of several such faults a
+        /// request meets the first.
+        case inTurn
+        /// Something is stored there, or nothing is, whatever the medium below says.
+        case extent(isMapped: Bool)
         /// A write succeeds, and nothing is stored.
         case lost
         /// A write succeeds, and only so many of its first bytes are stored, in whole blocks.
@@ -40,7 +45,8 @@ public struct Fault: Equatable, Sendable {
             request.offset < range.upperBound
         else { return false }
         switch (kind, request.operation) {
-        case (.delay, _), (.unreadable, .read), (.short, .read), (.short, .write): return true
+        case (.delay, _), (.inTurn, _), (.unreadable, .read), (.short, .read), (.short, .write): return true
+        case (.unreadable, .lookUp), (.extent, .lookUp): return true
         case (.unwritable, .write), (.lost, .write), (.torn, .write), (.misdirected, .write): return true
         case (.unwritable, .writeZeroes), (.lost, .writeZeroes), (.torn, .writeZeroes), (.misdirected, .writeZeroes):
             return true

@@ -39,6 +39,14 @@ extension Loop {
         for (number, users) in sums.users {
             expect(exports[number].users, users, "connections of export \(number.number)")
         }
+        for number in sums.users.keys {
+            let waiting = sums.waitingForOthers[number, default: 0]
+            let listed = exports[number].waitingForOthers.count(requests)
+            expect(listed, waiting, "requests of export \(number.number) that wait for others in layers")
+            // Nobody would ever wake them.
+            let orphans = sums.insideLayers[number, default: 0] == 0 ? waiting : 0
+            expect(orphans, 0, "requests of export \(number.number) that wait for nobody in layers")
+        }
         return found
     }
 
@@ -60,6 +68,8 @@ extension Loop {
         var largeLine = 0
         var users: [ExportNumber: Int] = [:]
         var sharedWriters: [ExportNumber: Int] = [:]
+        var insideLayers: [ExportNumber: Int] = [:]
+        var waitingForOthers: [ExportNumber: Int] = [:]
     }
 
     private func isAtRest(_ slot: ConnectionSlot) -> Bool {
@@ -118,8 +128,17 @@ extension Loop {
             if requests[place].gate == .shared {
                 sums.sharedWriters[requests[place].unit, default: 0] += 1
             }
+            if layered.contains(place) { addStage(of: place, to: &sums) }
         }
         return count
+    }
+
+    private func addStage(of place: RequestPlace, to sums: inout Sums) {
+        switch layered[place].stage {
+        case .outside: break
+        case .inside: sums.insideLayers[requests[place].unit, default: 0] += 1
+        case .waitingForOthers: sums.waitingForOthers[requests[place].unit, default: 0] += 1
+        }
     }
 
     private func add(_ run: PageRun, to sums: inout Sums) {

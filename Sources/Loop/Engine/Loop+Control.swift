@@ -83,6 +83,7 @@ extension Loop {
             if exports[number].hasLayers { entry.keep(exports[number].blocks) }
             precondition(exports[number].gate.sharedWriters(of: index) == 0, "a writer has not left its gate")
             precondition(exports[number].flushing.isEmpty, "a request waits for a flush")
+            precondition(exports[number].waitingForOthers.isEmpty, "a request waits for another")
             exports.remove(at: number)
         }
         if entry.close() { shared.exports.noteEnd() }

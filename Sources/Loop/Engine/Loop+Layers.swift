@@ -7,7 +7,20 @@ import IOUring
 
 /// What a loop keeps of a request on its way through layers.
 struct LayeredRequest: ~Copyable {
+    /// Where it is.
+    enum Stage {
+        /// In no layer.
+        case outside
+        /// In one, with something under way, or time passing.
+        case inside
+        /// In one, until another request of its unit has come further.
+        case waitingForOthers
+    }
+
     var task = BlockTask()
+    var stage = Stage.outside
+    /// How many bytes it is looking up; 0: it does something else.
+    var lookUpBytes: UInt64 = 0
     /// How long a layer waits.
     private let delay = Duration(milliseconds: 0)
 
@@ -21,25 +34,50 @@ struct LayeredRequest: ~Copyable {
 extension Loop {
     /// Begins a request of the drive in the layers of its export.
     ///
-    /// - Returns: what the request wants next; nil when something has to be waited for.
+    /// - Returns: what the request wants next; nil when something has to be waited for, or when it was answered.
     mutating func beginInLayers(_ asked: BackendRequest, _ place: RequestPlace, _ export: ExportNumber) -> ServedRequest
         .Step?
     {
         // A place keeps its memory for the next request.
         if !layered.contains(place) { layered.insert(LayeredRequest(), at: place) }
-        return follow(exports[export].blocks.begin(asked, &layered[place].task), place, export)
+        layered[place].lookUpBytes = asked.operation == .lookUp ? asked.length : 0
+        return take(exports[export].blocks.begin(asked, &layered[place].task), place, export)
     }
 
     /// What a layer has asked of the backend has ended.
     mutating func resumeInLayers(_ outcome: BlockOutcome, _ place: RequestPlace, _ export: ExportNumber)
         -> ServedRequest.Step?
     {
-        follow(exports[export].blocks.resume(outcome, &layered[place].task), place, export)
+        take(exports[export].blocks.resume(outcome, &layered[place].task), place, export)
+    }
+
+    /// The backend has said what a layer has asked about.
+    mutating func resumeInLayers(_ extent: BackendExtent, _ place: RequestPlace, _ export: ExportNumber)
+        -> ServedRequest.Step?
+    {
+        take(exports[export].blocks.resume(extent, &layered[place].task), place, export)
     }
 
     /// The time that a layer lets pass is over.
     mutating func delayEnded(_ place: RequestPlace) {
         goOn(place, with: resumeInLayers(.done, place, requests[place].unit))
+    }
+
+    /// Does what the layers want, and lets those go on that have waited for it: behind this request's answer, but
+    /// before its next command and before any other request begins, so that nobody overtakes them.
+    ///
+    /// - Returns: what the request wants next; nil when it has to wait, or was answered.
+    private mutating func take(_ step: BlockStep, _ place: RequestPlace, _ export: ExportNumber) -> ServedRequest.Step?
+    {
+        layered[place].stage = .inside
+        var next = follow(step, place, export)
+        if next == .finished {
+            // Its connection is now to be sent to, and stays until then; so does the export.
+            finish(place)
+            next = nil
+        }
+        wakeOthers(export)
+        return next
     }
 
     /// Does what the layers want until something has to be waited for, or the drive gets its answer.
@@ -49,6 +87,10 @@ extension Loop {
         var next = first
         while true {
             switch next {
+            case .io(let request) where request.operation == .lookUp:
+                let found = lookUpAtBackend(request, place, export, maximumExtents: 1)
+                guard let found else { return nil }
+                next = exports[export].blocks.resume(found, &layered[place].task)
             case .io(let request):
                 requests[place].ask(request)
                 guard let outcome = outcome(of: startAtBackend(place, export), place) else { return nil }
@@ -56,11 +98,49 @@ extension Loop {
             case .wait(let milliseconds):
                 layered[place].wait(Int64(milliseconds), ring: &ring, userData: Token(.delay, place).userData)
                 return nil
-            case .finished:
-                return step(place, export) { $0.resume(.done, on: &$1, buffer: &$2) }
-            case .failed(let failure, let bytes):
-                return step(place, export) { $0.resume(.failed(failure, afterBytes: bytes), on: &$1, buffer: &$2) }
+            case .waitForOthers:
+                layered[place].stage = .waitingForOthers
+                exports[export].waitingForOthers.append(place, &requests)
+                return nil
+            case .finished, .failed, .found:
+                layered[place].stage = .outside
+                return answer(next, place, export)
             }
         }
+    }
+
+    /// Tells the drive how its request has ended in the layers.
+    private mutating func answer(_ last: BlockStep, _ place: RequestPlace, _ export: ExportNumber) -> ServedRequest.Step
+    {
+        let limitBytes = layered[place].lookUpBytes
+        switch last {
+        case .found(let extent):
+            return resumeLBAStatus(extent, limitBytes, place, export)
+        case .failed where limitBytes > 0:
+            // Without knowing better, all of it is stored; who reads it meets the failure.
+            return resumeLBAStatus(
+                BackendExtent(isMapped: true, lengthBytes: limitBytes), limitBytes, place, export)
+        case .failed(let failure, let bytes):
+            return step(place, export) { $0.resume(.failed(failure, afterBytes: bytes), on: &$1, buffer: &$2) }
+        case .finished:
+            return step(place, export) { $0.resume(.done, on: &$1, buffer: &$2) }
+        case .io, .wait, .waitForOthers:
+            preconditionFailure("the request is still in its layers")
+        }
+    }
+
+    /// Resumes the requests that wait for others in layers, in the order of their coming, if a layer has said that some
+    /// may go on; and again, if what they did lets others go on.
+    private mutating func wakeOthers(_ export: ExportNumber) {
+        guard !exports[export].isWaking else { return }
+        exports[export].isWaking = true
+        while exports[export].blocks.takeWake() {
+            var woken = exports[export].waitingForOthers
+            exports[export].waitingForOthers = RequestList()
+            while let place = woken.popFirst(&requests) {
+                goOn(place, with: resumeInLayers(.done, place, export))
+            }
+        }
+        exports[export].isWaking = false
     }
 }

@@ -164,7 +164,7 @@ extension Loop {
     }
 
     /// The request has been served, or has failed: its reply goes to the queue.
-    private mutating func finish(_ place: RequestPlace) {
+    mutating func finish(_ place: RequestPlace) {
         let slot = place.slot
         if requests[place].served.writes {
             leaveGate(place, slot)
@@ -251,6 +251,7 @@ extension BackendOperation {
         case .flush: "flush"
         case .discard: "discard"
         case .prefetch: "prefetch"
+        case .lookUp: "look-up"
         }
     }
 }

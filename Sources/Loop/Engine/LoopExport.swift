@@ -22,6 +22,10 @@ struct LoopExport {
     /// Requests whose flush is under way, and those that wait for the next one.
     var flushing = RequestList()
     var waitingForFlush = RequestList()
+    /// Requests that layers let wait for others.
+    var waitingForOthers = RequestList()
+    /// These are being resumed now.
+    var isWaking = false
     /// The same for all loops.
     let gate: WriteGate
     let entry: ExportEntry

@@ -1,4 +1,4 @@
-// Lists of requests that wait, linked through their places: before a write gate, or for a flush.
+// Lists of requests that wait, linked through their places: before a write gate, for a flush, for others in layers.
 
 /// Requests in the order of their coming. A request is in one list at a time.
 struct RequestList {
@@ -11,6 +11,17 @@ struct RequestList {
         requests[place].next = nil
         if let last { requests[last].next = place } else { first = place }
         last = place
+    }
+
+    /// How many there are, by going through all of them.
+    func count(_ requests: borrowing SlotTable<RequestPlace, RequestSlot>) -> Int {
+        var count = 0
+        var next = first
+        while let place = next {
+            count += 1
+            next = requests[place].next
+        }
+        return count
     }
 
     /// Takes the first request off.

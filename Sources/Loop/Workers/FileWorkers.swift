@@ -1,6 +1,7 @@
 // The workers of a loop (FileWorker): some that write, and some that look extents up.
 
 import Backends
+import Blocks
 import IOUring
 
 /// Workers, each started when it is first needed.

@@ -1,6 +1,7 @@
 // What of an image is stored, as a loop knows it without asking the file: from look-ups that a worker does.
 
 import Backends
+import Blocks
 import Export
 import IOUring
 import Synchronization
@@ -52,36 +53,49 @@ struct StoredExtent {
 }
 
 extension Loop {
-    /// Answers what a request asks of the medium's extents, or has a worker find it out.
+    /// Answers what a request asks of the medium's extents, or has its layers or a worker find it out.
     ///
-    /// - Returns: what the request wants next; nil when it waits for the worker.
+    /// - Returns: what the request wants next; nil when it waits for them.
     mutating func answerLBAStatus(_ lba: UInt64, _ limit: UInt32, _ place: RequestPlace) -> ServedRequest.Step? {
         let export = requests[place].unit
         let blockSize = exports[export].served.blockSize
-        let offset = blockSize.bytes(ofBlocks: lba)
-        let limitBytes = blockSize.bytes(ofBlocks: UInt64(limit))
-        let backend = exports[export].backend
-        let known = knownLength(offset, export)
+        let asked = BackendRequest(
+            .lookUp, offset: blockSize.bytes(ofBlocks: lba), length: blockSize.bytes(ofBlocks: UInt64(limit)))
+        guard !exports[export].hasLayers else { return beginInLayers(asked, place, export) }
+        let known = knownLength(asked.offset, export)
         if known > 0 {
-            return resumeLBAStatus(BackendExtent(isMapped: true, lengthBytes: known), limitBytes, place, export)
-        }
-        guard backend.looksUpByWaiting else {
-            return resumeLBAStatus(
-                backend.extent(at: offset, limit: limitBytes, blockSize: blockSize), limitBytes, place, export)
+            return resumeLBAStatus(BackendExtent(isMapped: true, lengthBytes: known), asked.length, place, export)
         }
         let isForOne = requests[place].served.asksForOneExtent
-        var job = FileJob(
-            .lookUp, backend, export: export, token: Token(.backend, place),
-            task: BackendTask(.prefetch, offset: offset, length: limitBytes))
-        job.limitBytes = limitBytes
-        job.blockSize = blockSize
-        job.maximumExtents = isForOne ? 1 : FileJobQueue.maximumExtents
-        job.deallocations = deallocations(export)
-        guard workers.lookUp(job) != nil else { return nil }
-        return resumeLBAStatus(BackendExtent(isMapped: true, lengthBytes: limitBytes), limitBytes, place, export)
+        let count = isForOne ? 1 : FileJobQueue.maximumExtents
+        guard let extent = lookUpAtBackend(asked, place, export, maximumExtents: count) else { return nil }
+        return resumeLBAStatus(extent, asked.length, place, export)
     }
 
-    private mutating func resumeLBAStatus(
+    /// Asks the backend for the extent that begins with a range.
+    ///
+    /// - Parameter count: how many a worker finds, if there are more of them.
+    /// - Returns: nil when the request waits for a worker.
+    mutating func lookUpAtBackend(
+        _ asked: BackendRequest, _ place: RequestPlace, _ export: ExportNumber, maximumExtents count: Int
+    ) -> BackendExtent? {
+        let backend = exports[export].backend
+        let blockSize = exports[export].served.blockSize
+        guard backend.looksUpByWaiting else {
+            return backend.extent(at: asked.offset, limit: asked.length, blockSize: blockSize)
+        }
+        var job = FileJob(
+            .lookUp, backend, export: export, token: Token(.backend, place),
+            task: BackendTask(.lookUp, offset: asked.offset, length: asked.length))
+        job.limitBytes = asked.length
+        job.blockSize = blockSize
+        job.maximumExtents = count
+        job.deallocations = deallocations(export)
+        return workers.lookUp(job) == nil ? nil : BackendExtent(isMapped: true, lengthBytes: asked.length)
+    }
+
+    /// Tells a request's drive what was found.
+    mutating func resumeLBAStatus(
         _ extent: BackendExtent, _ limitBytes: UInt64, _ place: RequestPlace, _ export: ExportNumber
     ) -> ServedRequest.Step {
         let count = exports[export].served.blockSize.blocks(inBytes: min(extent.lengthBytes, limitBytes))
@@ -93,6 +107,7 @@ extension Loop {
     /// A worker has looked extents up.
     mutating func found(_ job: borrowing FileJob) {
         precondition(job.extentCount > 0, "a look-up finds something")
+        guard !exports[job.export].hasLayers else { return foundBelow(workers.extent(0, of: job), job) }
         remember(job)
         guard isAwaited(job) else { return endUnawaited(job) }
         let place = job.token.place
@@ -112,6 +127,15 @@ extension Loop {
         }
     }
 
+    /// A layer's look-up has been done. What it is good for the layer knows: nothing is remembered, and the layer is
+    /// told of no more than it has asked about.
+    private mutating func foundBelow(_ extent: BackendExtent, _ job: borrowing FileJob) {
+        let place = job.token.place
+        let asked = BackendExtent(
+            isMapped: extent.isMapped, lengthBytes: min(extent.lengthBytes, job.limitBytes))
+        goOn(place, with: resumeInLayers(asked, place, job.export))
+    }
+
     /// A request waits for what is found; otherwise it is only remembered.
     private func isAwaited(_ job: borrowing FileJob) -> Bool { job.token.operation == .backend }
 
@@ -124,13 +148,16 @@ extension Loop {
     mutating func giveUpLookUp(_ job: borrowing FileJob) {
         guard isAwaited(job) else { return endUnawaited(job) }
         let extent = BackendExtent(isMapped: true, lengthBytes: job.limitBytes)
+        guard !exports[job.export].hasLayers else { return foundBelow(extent, job) }
         goOn(job.token.place, with: resumeLBAStatus(extent, job.limitBytes, job.token.place, job.export))
     }
 
-    /// Whether all of a range is known to be stored. If not, a worker may be asked, for the next READs.
+    /// Whether all of a range is known to be stored. If not, a worker may be asked, for the next READs. That is about
+    /// data in the page cache, which no request of an export with layers has.
     mutating func isKnownStored(
         _ offset: UInt64, _ count: UInt64, _ export: ExportNumber, _ slot: ConnectionSlot
     ) -> Bool {
+        precondition(!exports[export].hasLayers, "a request would pass its layers by")
         let backend = exports[export].backend
         if knownLength(offset, export) >= count {
             exports[export].stored.noteUse()
@@ -139,7 +166,7 @@ extension Loop {
         guard exports[export].stored.mayLookUp(now: now) else { return false }
         var job = FileJob(
             .lookUp, backend, export: export, token: Token(.lookUp, slot),
-            task: BackendTask(.prefetch, offset: offset, length: count))
+            task: BackendTask(.lookUp, offset: offset, length: count))
         job.limitBytes = 1
         job.blockSize = exports[export].served.blockSize
         job.maximumExtents = 1
