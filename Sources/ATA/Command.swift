@@ -1,9 +1,10 @@
 // The command codes that the drive knows, by the names and in the order of the standards.
 
 /// The command register's content (ACS-4 annex "Command set summary"; the obsolete ones ATA/ATAPI-5 and ATA-3). A QEMU
-/// HARDDISK aborts all other codes.
+/// HARDDISK aborts all other codes, and those of the PACKET feature set.
 public enum Command: UInt8, CaseIterable, Sendable {
     case dataSetManagement = 0x06
+    case deviceReset = 0x08
     case recalibrate = 0x10
     case readSectors = 0x20
     case readSectorsWithoutRetry = 0x21
@@ -31,6 +32,8 @@ public enum Command: UInt8, CaseIterable, Sendable {
     case idleATA3 = 0x97
     case checkPowerModeATA3 = 0x98
     case sleepATA3 = 0x99
+    case packet = 0xA0
+    case identifyPacketDevice = 0xA1
     case smart = 0xB0
     case readMultiple = 0xC4
     case writeMultiple = 0xC5

@@ -9,6 +9,8 @@ extension Drive {
         case finished(TaskfileResult)
         /// The drive supplies this page (``Drive/copy(_:into:)``) and the command ends with this result.
         case dataIn(DataPage, TaskfileResult)
+        /// PACKET has ended with this result. So many bytes are in the reply, or were read from the medium.
+        case packetEnded(byteCount: UInt32, TaskfileResult)
         /// Perform this, then call ``Drive/resume(_:_:data:)`` with how it ended.
         case blocks(BlockRequest)
     }
@@ -16,7 +18,7 @@ extension Drive {
 
 /// The 512-byte pages that the drive itself supplies.
 public enum DataPage: Equatable, Sendable {
-    /// IDENTIFY DEVICE (ACS-4).
+    /// IDENTIFY DEVICE, or IDENTIFY PACKET DEVICE (ACS-4).
     case identifyDevice
     /// SMART READ DATA (ATA8-ACS).
     case smartData
@@ -44,6 +46,8 @@ public struct CommandInProgress: Sendable {
         case trimming
         /// READ VERIFY, whose outcome does not count.
         case verifying
+        /// Data from the medium, block by block, each with its header and error correction (READ CD).
+        case readingRaw
     }
 
     // Inlinable, and without initial values here, which would be a call each: a command is made for every request.

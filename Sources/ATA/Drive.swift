@@ -1,5 +1,5 @@
-// The drive: a QEMU 7.2 `ide-hd` as its registers show it (command set: ACS-4 clause 7; the obsolete commands
-// ATA/ATAPI-5 clause 8). It checks commands and keeps state; sectors are the medium's business.
+// The drive: a QEMU 7.2 `ide-hd` or `ide-cd` as its registers show it (command set: ACS-4 clause 7; the obsolete
+// commands ATA/ATAPI-5 clause 8). It checks commands and keeps state; sectors are the medium's business.
 
 import Blocks
 
@@ -8,9 +8,11 @@ import Blocks
 /// The handlers of commands are mutating even where they change nothing: a non-mutating method that is called from a
 /// mutating one gets a copy, and a drive is more than 600 bytes.
 public struct Drive: Sendable {
+    /// Which commands it has.
+    public let kind: DriveKind
     /// The medium's size.
     public private(set) var sectors: UInt64
-    /// The size of a logical sector, as the IDENTIFY DEVICE data say.
+    /// The size of a logical sector, as the IDENTIFY DEVICE data say, or of a disc's block.
     public let blockSize: BlockSize
     let controller: Controller
     /// The bits of the device register that the drive supplies itself, whatever the host wrote.
@@ -28,13 +30,15 @@ public struct Drive: Sendable {
     /// Sectors that READ and WRITE MULTIPLE move in a block; 0: those are aborted.
     var multiple = IdentifyData.maximumMultiple
     var smart = SMART()
+    /// What a device with the PACKET feature set remembers.
+    var packetDevice = PacketDevice()
 
     /// How many commands the drive was given, aborted ones included.
-    public private(set) var taskfilesExecuted: UInt64 = 0
+    public internal(set) var taskfilesExecuted: UInt64 = 0
 
     /// A drive at power-on.
     /// - Parameters:
-    ///   - properties: what `-device ide-hd,...` says; a write cache that is `auto` is on.
+    ///   - properties: what `-device` says; a write cache that is `auto` is on.
     ///   - sectors: the medium's size in logical sectors.
     ///   - bootSector: the geometry that the medium's first sector implies, if any.
     ///   - controller: what the drive hangs on.
@@ -42,23 +46,33 @@ public struct Drive: Sendable {
         _ properties: DriveProperties, sectors: UInt64, bootSector: BootSectorGeometry?, controller: Controller
     ) {
         let geometry = Geometry(properties, sectors: sectors, bootSector: bootSector)
+        kind = properties.kind
         self.sectors = sectors
         self.controller = controller
         // On a parallel bus bits 7 and 5 read as ones and DEV tells which drive answers; AHCI gives back what it got.
         deviceBits = controller == .piix3IDE ? 0xA0 | (properties.unit & 1) << 4 : 0
-        identifyData = IdentifyData(properties, sectors: sectors, geometry: geometry, controller: controller)
-        guard let blockSize = BlockSize(bytes: identifyData.logicalSectorBytes) else {
-            preconditionFailure("a drive says how large its sectors are")
+        switch kind {
+        case .disk:
+            identifyData = IdentifyData(properties, sectors: sectors, geometry: geometry, controller: controller)
+            guard let blockSize = BlockSize(bytes: identifyData.logicalSectorBytes) else {
+                preconditionFailure("a drive says how large its sectors are")
+            }
+            self.blockSize = blockSize
+        case .dvdROM:
+            identifyData = IdentifyData(packetDevice: properties, controller: controller)
+            blockSize = .disc
         }
-        self.blockSize = blockSize
         chsTranslation = CHSTranslation(heads: geometry.heads, sectorsPerTrack: geometry.sectorsPerTrack)
     }
 
-    /// The medium has another size. Everything else stays as it is, the geometry and what the host has set included
-    /// (QEMU's `block_resize`).
+    /// The medium has another size. Of a disk, everything else stays as it is, the geometry and what the host has set
+    /// included (QEMU's `block_resize`). To a DVD-ROM it is another disc, and 0 is none (`blockdev-change-medium`).
     public mutating func resize(toSectors sectors: UInt64) {
         self.sectors = sectors
-        identifyData.store(sectors: sectors)
+        switch kind {
+        case .disk: identifyData.store(sectors: sectors)
+        case .dvdROM: packetDevice.mediumHasChanged(isThere: sectors != 0)
+        }
     }
 
     /// Whether the volatile write cache is on. Off: a write is stable when it is answered.
@@ -72,8 +86,10 @@ public struct Drive: Sendable {
     public mutating func begin(_ command: inout CommandInProgress, data: RawSpan) -> Step {
         taskfilesExecuted &+= 1
         guard let code = Command(rawValue: command.taskfile.command) else { return aborted(command) }
+        guard kind == .disk else { return beginOnPacketDevice(&command, code) }
         return switch code {
         case .dataSetManagement: dataSetManagement(&command, data)
+        case .deviceReset, .packet, .identifyPacketDevice: aborted(command)
         case .recalibrate, .seek: done(command)
         case .readSectors, .readSectorsWithoutRetry: read(&command, .lba28, block: 1)
         case .readSectorsEXT: read(&command, .lba48, block: 1)
@@ -123,7 +139,7 @@ public struct Drive: Sendable {
                 : aborted(command, error)
         }
         switch phase {
-        case .none: preconditionFailure("no medium operation of this command was under way")
+        case .none, .readingRaw: preconditionFailure("no medium operation of this command was under way")
         case .reading: return transferred(&command)
         case .writing: return writeCacheEnabled ? transferred(&command) : flush(&command)
         case .flushing: return transferred(&command)

@@ -1,11 +1,12 @@
-// QEMU's `-device ide-hd,...` syntax: name=value pairs between commas, a doubled comma standing for one inside a value.
+// QEMU's syntax of `-device ide-hd,...` and `-device ide-cd,...`: name=value pairs between commas, a doubled comma
+// standing for one inside a value.
 
 /// A mistake in a `-device` text: the property, its value, and the right way.
 public enum DevicePropertyError: Error, Equatable, CustomStringConvertible {
-    /// The text names another device than `ide-hd`, or none: an empty string.
+    /// The text names an unknown device, or none: an empty string.
     case unknownDevice(String)
-    /// `ide-hd` has no such property; `nearest` is the one whose name looks most like it.
-    case unknownProperty(String, nearest: String?)
+    /// The device has no such property; `nearest` is the one whose name looks most like it.
+    case unknownProperty(String, of: DriveKind, nearest: String?)
     /// The property exists, but not with this value.
     case badValue(property: String, value: String, expected: String)
     /// `cyls`, `heads` and `secs` come together or not at all.
@@ -17,13 +18,14 @@ public enum DevicePropertyError: Error, Equatable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .unknownDevice(""):
-            "no device is named: the only one is ide-hd, as in ide-hd,serial=918a6997-1928-38a1-9"
+            "no device is named: there are ide-hd and ide-cd, as in ide-hd,serial=918a6997-1928-38a1-9"
         case .unknownDevice(let name):
-            "unknown device '\(name)': the only device is ide-hd, as in ide-hd,serial=918a6997-1928-38a1-9"
-        case .unknownProperty(let name, let nearest?):
-            "ide-hd has no property '\(name)': did you mean '\(nearest)'?"
-        case .unknownProperty(let name, nil):
-            "ide-hd has no property '\(name)': it has \(DriveProperties.names.joined(separator: ", "))"
+            "unknown device '\(name)': there are ide-hd and ide-cd, as in ide-hd,serial=918a6997-1928-38a1-9"
+        case .unknownProperty(let name, let kind, let nearest?):
+            "\(kind.rawValue) has no property '\(name)': did you mean '\(nearest)'?"
+        case .unknownProperty(let name, let kind, nil):
+            "\(kind.rawValue) has no property '\(name)': it has "
+                + DriveProperties.names(of: kind).joined(separator: ", ")
         case .badValue(let property, let value, let expected):
             "\(property)=\(value): \(property) must be \(expected)"
         case .incompleteGeometry(let missing):
@@ -48,23 +50,30 @@ extension DriveProperties {
         "backend_defaults", "bios-chs-trans", "lcyls", "lheads", "lsecs", "min_io_size", "opt_io_size",
     ]
 
+    /// Properties of a disk that `ide-cd` does not have.
+    private static let diskNames: Set = [
+        "rotation_rate", "cyls", "heads", "secs", "bios-chs-trans", "lcyls", "lheads", "lsecs",
+    ]
+
+    /// Those of ``names`` that the device has.
+    static func names(of kind: DriveKind) -> [String] {
+        kind == .disk ? names : names.filter { !diskNames.contains($0) }
+    }
+
     fileprivate static func isKnown(_ name: String) -> Bool { names.contains(name) || ignoredNames.contains(name) }
 
     /// Parses QEMU's `-device` syntax, `ide-hd,serial=...,write-cache=on`.
     public init(parsing text: String) throws(DevicePropertyError) {
-        self.init()
         var parser = OptionTextParser(text)
-        var given = GivenGeometry()
         var device = ""
+        var options: [OptionText] = []
         while let option = parser.next() {
-            if option.name == "driver" {
-                device = option.value
-                guard device == "ide-hd" else { break }
-            } else {
-                try set(option, &given)
-            }
+            if option.name == "driver" { device = option.value } else { options.append(option) }
         }
-        guard device == "ide-hd" else { throw .unknownDevice(device) }
+        guard let kind = DriveKind(rawValue: device) else { throw .unknownDevice(device) }
+        self.init(kind)
+        var given = GivenGeometry()
+        for option in options { try set(option, &given) }
         geometry = try given.checked()
     }
 
@@ -72,6 +81,8 @@ extension DriveProperties {
     private mutating func set(_ option: OptionText, _ given: inout GivenGeometry) throws(DevicePropertyError) {
         let value = option.value
         switch option.name {
+        case let name where kind == .dvdROM && Self.diskNames.contains(name):
+            throw .unknownProperty(name, of: kind, nearest: nil)
         case "serial": serialNumber = value
         case "model": modelNumber = value
         case "ver": firmwareRevision = value
@@ -96,7 +107,9 @@ extension DriveProperties {
         case "unit": unit = UInt8(try option.number(upTo: 1, "0 (master) or 1 (slave)"))
         case let name where Self.ignoredNames.contains(name): break
         case let name:
-            throw .unknownProperty(name, nearest: nearestName(to: name, among: Self.names + Self.ignoredNames))
+            let ignored = Self.ignoredNames.filter { kind == .disk || !Self.diskNames.contains($0) }
+            let names = Self.names(of: kind) + ignored
+            throw .unknownProperty(name, of: kind, nearest: nearestName(to: name, among: names))
         }
     }
 

@@ -1,8 +1,8 @@
-// The differences between drives: the properties of QEMU's `ide-hd` device.
+// The differences between drives: the properties of QEMU's `ide-hd` and `ide-cd` devices.
 
 import Blocks
 
-/// The properties of an `ide-hd` device, with QEMU 7.2's names in the comments and its defaults.
+/// The properties of an `ide-hd` or `ide-cd` device, with QEMU 7.2's names in the comments and its defaults.
 public struct DriveProperties: Equatable, Sendable {
     /// `write-cache`.
     public enum WriteCache: Equatable, Sendable {
@@ -12,10 +12,12 @@ public struct DriveProperties: Equatable, Sendable {
         case off
     }
 
+    /// `driver`.
+    public let kind: DriveKind
     /// `serial`, at most 20 characters count. Nil: QEMU's own numbering, `QM00001` for the first channel's master.
     public var serialNumber: String?
     /// `model`, at most 40 characters count.
-    public var modelNumber = "QEMU HARDDISK"
+    public var modelNumber: String
     /// `ver`, at most 8 characters count.
     public var firmwareRevision = "2.5+"
     /// `write-cache`.
@@ -26,8 +28,9 @@ public struct DriveProperties: Equatable, Sendable {
     public var rotationRate: UInt16 = 0
     /// `physical_block_size`, a power of two from 512 to 2 MiB.
     public var physicalBlockBytes: UInt32 = 512
-    /// `logical_block_size`: 512 for an IDE drive, of which the standard has others, too.
-    public var logicalBlockSize = BlockSize.smallest
+    /// `logical_block_size`: 512 for an IDE disk, of which the standard has others, too. A disc has blocks of 2048
+    /// bytes, whatever the property says.
+    public var logicalBlockSize: BlockSize
     /// `discard_granularity` is not 0: the drive announces TRIM.
     public var supportsTrim = true
     /// `cyls`, `heads` and `secs` together; nil: from the boot sector or the size.
@@ -39,6 +42,16 @@ public struct DriveProperties: Equatable, Sendable {
     /// `unit`: 0 for the master, 1 for the slave.
     public var unit: UInt8 = 0
 
-    /// A QEMU HARDDISK without any property given.
-    public init() {}
+    /// A drive without any property given.
+    public init(_ kind: DriveKind = .disk) {
+        self.kind = kind
+        switch kind {
+        case .disk:
+            modelNumber = "QEMU HARDDISK"
+            logicalBlockSize = .smallest
+        case .dvdROM:
+            modelNumber = "QEMU DVD-ROM"
+            logicalBlockSize = .disc
+        }
+    }
 }

@@ -56,6 +56,40 @@ extension IdentifyData {
         storeOptional(properties)
     }
 
+    /// The power-on data of a QEMU 7.2 `ide-cd` (IDENTIFY PACKET DEVICE, ATA/ATAPI-4).
+    init(packetDevice properties: DriveProperties, controller: Controller) {
+        self.init()
+        // A removable CD-ROM device with packets of 12 bytes, which takes them within 50 us.
+        self[word: 0] = 0x85C0
+        store(properties.serialNumber ?? Self.defaultSerialNumber(properties), in: 10...19)
+        self[word: 20] = 3
+        self[word: 21] = 512
+        self[word: 22] = 4
+        store(properties.firmwareRevision, in: 23...26)
+        store(properties.modelNumber, in: 27...46)
+        self[word: 48] = 1
+        self[word: 49] = 0x0300
+        self[word: 53] = 0x0007
+        _ = setTransferMode(0x45)
+        self[word: 64] = 0x0003
+        self[word: 65] = 180
+        self[word: 66] = 180
+        self[word: 67] = 300
+        self[word: 68] = 180
+        self[word: 71] = 30
+        self[word: 72] = 30
+        if controller == .ich9AHCI {
+            self[word: 75] = 31
+            self[word: 76] = 0x0100
+        }
+        self[word: 80] = 0x001E
+        if properties.worldWideName != 0 {
+            self[word: 84] = 0x0100
+            self[word: 87] = 0x0100
+            store(worldWideName: properties.worldWideName)
+        }
+    }
+
     /// Words 60 and 61, and 100 to 103: how many sectors there are.
     mutating func store(sectors: UInt64) {
         store(min(sectors, 0x0FFF_FFFF), in: 60...61)
@@ -82,15 +116,20 @@ extension IdentifyData {
         if properties.worldWideName != 0 {
             self[word: 84] |= 0x0100
             self[word: 87] |= 0x0100
-            for number in 0..<4 {
-                self[word: 111 - number] = UInt16(truncatingIfNeeded: properties.worldWideName >> (16 * UInt64(number)))
-            }
+            store(worldWideName: properties.worldWideName)
         }
         if properties.supportsTrim {
             self[word: 69] = 0x4000
             self[word: 169] = 0x0001
         }
         self[word: 217] = properties.rotationRate
+    }
+
+    /// Words 108 to 111, the most significant first.
+    private mutating func store(worldWideName: UInt64) {
+        for number in 0..<4 {
+            self[word: 111 - number] = UInt16(truncatingIfNeeded: worldWideName >> (16 * UInt64(number)))
+        }
     }
 
     /// `QM` and five digits: QEMU counts the units of all channels, two to a channel or AHCI port, from one on.

@@ -29,6 +29,15 @@ public enum ImageReference: Equatable, Sendable {
         }
     }
 
+    /// What it is called in messages.
+    public var name: String {
+        switch self {
+        case .file(let path): path
+        case .memory(let sizeBytes): "memory:\(sizeBytes)"
+        case .null(let sizeBytes): "null:\(sizeBytes)"
+        }
+    }
+
     /// A size behind a prefix: bytes, sectors with `s`, or a power of 1024 with K, M, G, T or P.
     public static func sizeBytes(_ text: String, prefix: String = "") throws(ImageReferenceError) -> UInt64 {
         let units: [Character: UInt64] = [
@@ -52,6 +61,8 @@ public enum ImageReferenceError: Error, Equatable, CustomStringConvertible {
     case badSize(String, prefix: String)
     /// The size is beyond the last sector that an ATA drive can address.
     case tooLarge(String)
+    /// The size is beyond the last block that a DVD-ROM can address.
+    case tooLargeForDisc(String)
 
     /// What is wrong and what would be right.
     public var description: String {
@@ -63,6 +74,8 @@ public enum ImageReferenceError: Error, Equatable, CustomStringConvertible {
                 + (prefix.isEmpty ? "" : "; a file of that name is ./\(text)")
         case .tooLarge(let text):
             "'\(text)' is too large: an ATA drive has at most 2^48 sectors of 512 bytes, 128P"
+        case .tooLargeForDisc(let text):
+            "'\(text)' is too large: an ide-cd has at most 2^32 blocks of 2048 bytes, 8T"
         }
     }
 }

@@ -6,6 +6,8 @@ public struct BlockSize: Equatable, Sendable {
 
     /// 512 bytes, which most disks have.
     public static let smallest = BlockSize(exponent: 9)
+    /// 2048 bytes, the user data of a sector of a CD or DVD (MMC-6).
+    public static let disc = BlockSize(exponent: 11)
     /// A page: what lies behind the end of an image in memory is no more than that.
     private static let largestExponent = 12
 

@@ -21,6 +21,23 @@ extension ExportInformation {
     /// Describes the export of a drive; without a `description` by what the drive is. Throws when the protocol does not
     /// allow such a name or description.
     public init(
+        name: String, description: String? = nil, drive: Drive, blocks: BlockTraits
+    ) throws(ExportInformationError) {
+        switch drive.kind {
+        case .disk:
+            try self.init(name: name, description: description, identifyData: drive.identifyData, blocks: blocks)
+        case .dvdROM:
+            // Read-only, and without a command that brings blocks closer.
+            try self.init(
+                name: name, description: description ?? Self.describe(drive.identifyData, sectors: drive.sectors),
+                sizeBytes: drive.blockSize.bytes(ofBlocks: drive.sectors),
+                flags: [.hasFlags, .readOnly, .rotational, .sendDF, .canMultiConn],
+                blockSizes: try BlockSizes(minimumBytes: UInt32(drive.blockSize.bytes), preferredBytes: 4096))
+        }
+    }
+
+    /// Describes the export of a disk by its data.
+    public init(
         name: String, description: String? = nil, identifyData: IdentifyData, blocks: BlockTraits
     ) throws(ExportInformationError) {
         var flags: TransmissionFlags = [.hasFlags, .sendDF, .sendCache, .canMultiConn]
@@ -37,16 +54,16 @@ extension ExportInformation {
         }
         let logical = identifyData.logicalSectorBytes
         try self.init(
-            name: name, description: description ?? Self.describe(identifyData),
+            name: name, description: description ?? Self.describe(identifyData, sectors: identifyData.sectors),
             sizeBytes: identifyData.sectors * UInt64(logical), flags: flags,
             blockSizes: try BlockSizes(
                 minimumBytes: logical, preferredBytes: max(identifyData.physicalSectorBytes, 4096)))
     }
 
     /// The drive in one line for people.
-    static func describe(_ identifyData: IdentifyData) -> String {
+    static func describe(_ identifyData: IdentifyData, sectors: UInt64) -> String {
         let identity = "\(identifyData.modelNumber) \(identifyData.firmwareRevision)"
-        let size = identifyData.sectors == 1 ? "1 sector" : "\(identifyData.sectors) sectors"
+        let size = sectors == 1 ? "1 sector" : "\(sectors) sectors"
         return "\(identity), serial \(identifyData.serialNumber), \(size)"
     }
 }

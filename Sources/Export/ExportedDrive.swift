@@ -6,7 +6,7 @@ import Blocks
 import NBD
 import SAT
 
-/// One drive of one loop. Everything that NBD says of it comes from its IDENTIFY DEVICE data.
+/// One drive of one loop. Everything that NBD says of it comes from its IDENTIFY DEVICE data, but the size of a disc.
 public struct ExportedDrive: Sendable {
     /// The emulated drive.
     public var drive: Drive
@@ -36,9 +36,7 @@ public struct ExportedDrive: Sendable {
     public var hasWriteCache: Bool { drive.identifyData.writeCacheEnabled }
 
     /// The accessible sectors.
-    public var sectorCount: UInt64 {
-        drive.identifyData.sectors
-    }
+    public var sectorCount: UInt64 { drive.sectors }
 
     /// Their bytes.
     public var sizeBytes: UInt64 { blockSize.bytes(ofBlocks: sectorCount) }

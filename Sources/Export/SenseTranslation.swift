@@ -1,11 +1,12 @@
 // From SCSI sense data to NBD's error values: the one table (SPC-5 4.4.2 sense keys; NBD protocol, "Error values").
 
+import ATA
 import NBD
 import SCSI
 
 extension NBDError {
     /// The error that a client is told for a command that ended with CHECK CONDITION.
-    init(_ sense: SenseData?) {
+    init(_ sense: SenseData?, from kind: DriveKind = .disk) {
         guard let sense else {
             self = .inputOutput
             return
@@ -15,6 +16,9 @@ extension NBDError {
             self = .noSpace
         case .dataProtect:
             self = .notPermitted
+        case .illegalRequest where kind == .dvdROM && sense.additionalSenseCode == .logicalBlockAddressOutOfRange:
+            // A DVD-ROM says so of blocks that cannot be read. No request beyond its end comes this far.
+            self = .inputOutput
         case .illegalRequest:
             self = .invalidArgument
         default:

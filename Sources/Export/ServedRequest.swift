@@ -172,12 +172,12 @@ public struct ServedRequest: Sendable {
         if headIsOpen { return readEdge(.head, export: &export, buffer: &buffer) }
         if tailIsOpen { return readEdge(.tail, export: &export, buffer: &buffer) }
         if command == .blockStatus, statusIsComplete { return .finished }
-        guard let cdb = nextCommand() else { return .finished }
+        guard let cdb = nextCommand(for: export.drive.kind) else { return .finished }
         return send(cdb, export: &export, buffer: &buffer)
     }
 
     /// The SCSI command for the next sectors of the request.
-    private mutating func nextCommand() -> CommandDescriptorBlock? {
+    private mutating func nextCommand(for kind: DriveKind) -> CommandDescriptorBlock? {
         if command == .flush {
             guard phase == .whole, nextSector == 0 else { return nil }
             nextSector = 1
@@ -193,6 +193,11 @@ public struct ServedRequest: Sendable {
             commandOffset = UInt32(blockSize.bytes(ofBlocks: first - blockSize.blocks(inBytes: offsetBytes)))
         }
         switch command {
+        case .read where kind == .dvdROM:
+            // Neither the address nor the length of a command for a disc is larger.
+            return .read10(
+                logicalBlockAddress: UInt32(truncatingIfNeeded: first),
+                transferLength: UInt16(truncatingIfNeeded: count))
         case .read:
             return .read16(logicalBlockAddress: first, transferLength: count)
         case .write:
@@ -258,7 +263,7 @@ extension ServedRequest {
         case .finished(.good, _):
             return finishCommand(export: &export, buffer: &buffer)
         case .finished:
-            error = NBDError(scsi.sense)
+            error = NBDError(scsi.sense, from: export.drive.kind)
             return .finished
         }
     }
@@ -269,7 +274,7 @@ extension ServedRequest {
     /// one of the blocks that the command was for.
     public var failedOffsetBytes: UInt64? {
         guard command == .read, let block = scsi.sense?.information, block < nextSector,
-            block >= nextSector - UInt64(scsi.cdb.transferLength16)
+            block >= nextSector - blockSize.blocks(inBytes: UInt64(scsi.transferLength))
         else { return nil }
         return max(blockSize.bytes(ofBlocks: block), offsetBytes)
     }
@@ -294,6 +299,7 @@ extension ServedRequest {
     private static func transferLength(of cdb: CommandDescriptorBlock, _ blockSize: BlockSize) -> UInt32 {
         switch cdb.operationCode {
         case OperationCode.read16, OperationCode.write16: cdb.transferLength16 * UInt32(blockSize.bytes)
+        case OperationCode.read10: cdb.transferLength10 * UInt32(blockSize.bytes)
         case OperationCode.writeSame16 where !cdb.noDataOutBuffer: UInt32(blockSize.bytes)
         case OperationCode.serviceActionIn16: UInt32(LBAStatusData.byteCount)
         default: 0

@@ -4,8 +4,8 @@ import ATA
 import SAT
 import SCSI
 
-/// Reports on one drive. All of them come from the drive itself: from its IDENTIFY DEVICE data, or from what the
-/// translation layer above it answers to SCSI commands.
+/// Reports on one drive. All of them come from the drive itself: from its IDENTIFY DEVICE or IDENTIFY PACKET DEVICE
+/// data, or from what it answers to SCSI commands, itself or by the translation layer above it.
 public struct DriveReport: Sendable {
     let drive: Drive
     let placement: Placement
@@ -30,14 +30,42 @@ public struct DriveReport: Sendable {
     public func bytes(_ format: ReportFormat) throws(PageRefused) -> [UInt8] {
         switch format {
         case .binary: identifyData.bytes
-        case .summary: Array(SummaryText(identify: identifyData, placement: placement).text.utf8)
+        case .summary: Array(SummaryText(drive: drive, identify: identifyData, placement: placement).text.utf8)
         case .words: Array(identifyData.wordsText.utf8)
-        case .hdparm: Array(HdparmText(identify: identifyData, placement: placement).text.utf8)
+        case .hdparm: Array(hdparm.utf8)
         case .json: Array((json.text() + "\n").utf8)
-        case .kernel: Array(try kernelLog().lines.map { $0 + "\n" }.joined().utf8)
-        case .lshw: Array(try lshw().text.utf8)
+        case .kernel: Array(try kernelLines().map { $0 + "\n" }.joined().utf8)
+        case .lshw: Array(try lshw().utf8)
         case .scsi(let page): Array(hexDump(try answer(to: page)).utf8)
         }
+    }
+
+    private var hdparm: String {
+        switch drive.kind {
+        case .disk: HdparmText(identify: identifyData, placement: placement).text
+        case .dvdROM: HdparmText.ofDVD(placement)
+        }
+    }
+
+    private func kernelLines() throws(PageRefused) -> [String] {
+        switch drive.kind {
+        case .disk: try kernelLog().lines
+        case .dvdROM: try dvdText().kernelLines
+        }
+    }
+
+    private func lshw() throws(PageRefused) -> String {
+        switch drive.kind {
+        case .disk: try lshwDisk().text
+        case .dvdROM: try dvdText().lshwText
+        }
+    }
+
+    private func dvdText() throws(PageRefused) -> DVDText {
+        DVDText(
+            identify: identifyData, inquiry: try answer(to: .inquiry),
+            capabilities: Array(try answer(to: .mode(0x2A, .current)).dropFirst(8)),
+            isReady: (try? answer(to: .readCapacity10)) != nil, placement: placement)
     }
 
     private func kernelLog() throws(PageRefused) -> KernelLog {
@@ -48,7 +76,7 @@ public struct DriveReport: Sendable {
         return KernelLog(identify: identifyData, pages: pages, placement: placement)
     }
 
-    private func lshw() throws(PageRefused) -> LshwText {
+    private func lshwDisk() throws(PageRefused) -> LshwText {
         LshwText(
             inquiry: try answer(to: .inquiry), serialNumberPage: try answer(to: .vitalProductData(0x80)),
             readCapacity16: try answer(to: .readCapacity16), placement: placement)

@@ -17,6 +17,36 @@ struct HdparmText {
         return "\n/dev/\(placement.diskName):\n\n" + sections.joined().map { $0 + "\n" }.joined()
     }
 
+    /// What hdparm says of a DVD-ROM, whatever it is: through Linux it gets zeroes instead of IDENTIFY PACKET DEVICE
+    /// data, and takes these for a disk's.
+    static func ofDVD(_ placement: Placement) -> String {
+        """
+
+        /dev/\(placement.discName):
+
+        ATA device, with non-removable media
+        Standards:
+        \tLikely used: 1
+        Configuration:
+        \tLogical\t\tmax\tcurrent
+        \tcylinders\t0\t0
+        \theads\t\t0\t0
+        \tsectors/track\t0\t0
+        \t--
+        \tLogical/Physical Sector size:           512 bytes
+        \tdevice size with M = 1024*1024:           0 MBytes
+        \tdevice size with M = 1000*1000:           0 MBytes\u{20}
+        \tcache/buffer size  = unknown
+        Capabilities:
+        \tIORDY not likely
+        \tCannot perform double-word IO
+        \tR/W multiple sector transfer: not supported
+        \tDMA: not supported
+        \tPIO: pio0\u{20}
+
+        """
+    }
+
     private func word(_ number: Int) -> UInt16 { identify[word: number] }
 
     private var header: [String] {

@@ -42,6 +42,35 @@ indirect enum JSONValue {
 extension DriveReport {
     /// The drive as an object. Members that a drive may lack are null then.
     var json: JSONValue {
+        switch drive.kind {
+        case .disk: jsonOfDisk
+        case .dvdROM: jsonOfDVD
+        }
+    }
+
+    private var jsonOfDVD: JSONValue {
+        let identify = identifyData
+        let profile: JSONValue = drive.sectors == 0 ? .null : .string(drive.mediumIsCD ? "CD-ROM" : "DVD-ROM")
+        return .object([
+            ("model", .string(identify.modelNumber)), ("firmware", .string(identify.firmwareRevision)),
+            ("serial", .string(identify.serialNumber)), ("profile", profile),
+            ("sectors", .number(drive.sectors)), ("bytes", .number(drive.blockSize.bytes(ofBlocks: drive.sectors))),
+            ("logicalSectorBytes", .number(drive.blockSize.bytes)),
+            ("transferMode", .string(identify.selectedTransferMode)),
+            ("fastestTransferMode", .string(identify.fastestTransferMode)),
+            ("controller", .string(placement.controller.rawValue)),
+            (
+                "linux",
+                .object([
+                    ("ata", .string(placement.ataName)), ("scsi", .string(placement.scsiAddress)),
+                    ("disc", .string(placement.discName)),
+                ])
+            ),
+            ("identify", .array((0..<256).map { .number(UInt64(identify[word: $0])) })),
+        ])
+    }
+
+    private var jsonOfDisk: JSONValue {
         let identify = identifyData
         let geometry = identify.defaultGeometry
         return .object([

@@ -28,6 +28,8 @@ public struct Placement: Equatable, Sendable {
     public var scsiAddress: String { "\(bus):0:\(unit):0" }
     /// The name of the disk. It is the first: whatever hangs before it is no disk.
     public var diskName: String { "sda" }
+    /// The name of the DVD-ROM, the first as well.
+    public var discName: String { "sr0" }
     /// The name of the SCSI generic device.
     public var genericName: String { "sg\(devicesBefore)" }
 }

@@ -57,8 +57,9 @@ public enum SCSIPage: Equatable, Sendable {
 }
 
 extension SCSIPage {
-    /// Room for the longest page, ATA Information (572 bytes).
-    static let allocationLength: UInt16 = 1024
+    /// Room for the longest page, ATA Information (572 bytes). A DVD-ROM looks only at the low byte of it in INQUIRY,
+    /// FCh, which is enough for its pages.
+    static let allocationLength: UInt16 = 0x3FC
 
     /// The page's name in a report's format.
     public var name: String {

@@ -4,15 +4,36 @@ import ATA
 
 /// The facts of a drive in words.
 struct SummaryText {
+    let drive: Drive
     let identify: IdentifyData
     let placement: Placement
 
     /// A line each, the names in a column.
     var text: String {
-        facts.map { name, value in (name + ":").leftAligned(18) + value + "\n" }.joined()
+        let facts = drive.kind == .disk ? factsOfDisk : factsOfDVD
+        return facts.map { name, value in (name + ":").leftAligned(18) + value + "\n" }.joined()
     }
 
-    private var facts: [(String, String)] {
+    private var factsOfDVD: [(String, String)] {
+        [
+            ("Model", identify.modelNumber), ("Firmware", identify.firmwareRevision),
+            ("Serial number", identify.serialNumber), ("Medium", medium),
+            ("Transfer mode", "\(identify.selectedTransferMode), up to \(identify.fastestTransferMode)"),
+            ("Controller", placement.controller.rawValue),
+            ("Linux calls it", "\(placement.ataName), \(placement.scsiAddress), /dev/\(placement.discName)"),
+        ]
+    }
+
+    private var medium: String {
+        guard drive.sectors != 0 else { return "none" }
+        let bytes = UInt32(drive.blockSize.bytes)
+        let decimal = CapacityUnits.decimal.text(blocks: drive.sectors, blockBytes: bytes)
+        let binary = CapacityUnits.binary.text(blocks: drive.sectors, blockBytes: bytes)
+        let blocks = drive.sectors == 1 ? "1 block" : "\(drive.sectors) blocks"
+        return "\(drive.mediumIsCD ? "CD" : "DVD")-ROM, \(blocks) of \(bytes) bytes (\(decimal), \(binary))"
+    }
+
+    private var factsOfDisk: [(String, String)] {
         [
             ("Model", identify.modelNumber), ("Firmware", identify.firmwareRevision),
             ("Serial number", identify.serialNumber),

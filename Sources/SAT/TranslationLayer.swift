@@ -8,11 +8,13 @@ import SCSI
 /// The layer above one drive, with what it learnt of the drive when it found it. Its methods come in two families:
 /// *translate* makes taskfiles, *simulate* answers from what the layer knows.
 public struct TranslationLayer: Sendable {
-    /// IDENTIFY DEVICE data as they were when the layer last asked.
+    /// IDENTIFY DEVICE, or IDENTIFY PACKET DEVICE, data as they were when the layer last asked.
     public private(set) var identifyData: IdentifyData
     /// D_SENSE of the control mode page: sense data come in descriptor format.
     public internal(set) var descriptorSense = false
 
+    /// The drive has the PACKET feature set: commands go through as they are.
+    private let isPacketDevice: Bool
     /// Sectors of the drive.
     private(set) var sectors: UInt64 = 0
     /// Their size.
@@ -26,6 +28,7 @@ public struct TranslationLayer: Sendable {
     /// controller have, IDENTIFY DEVICE again.
     public init(drive: inout Drive, controller: Controller) {
         identifyData = drive.identifyData
+        isPacketDevice = drive.kind == .dvdROM
         readIdentifyData(from: &drive)
         // Multiword DMA 2 is what a PIIX3 can do without help from its firmware, Ultra DMA 5 what the drive can.
         let mode: UInt16 = controller == .piix3IDE ? 0x22 : 0x45
@@ -39,14 +42,16 @@ public struct TranslationLayer: Sendable {
     /// has set stays.
     public mutating func revalidate(_ drive: inout Drive) {
         readIdentifyData(from: &drive)
+        if isPacketDevice { fetchMediumChange(&drive) }
     }
 
-    /// IDENTIFY DEVICE (ACS-4 7.13).
+    /// IDENTIFY DEVICE (ACS-4 7.13), or IDENTIFY PACKET DEVICE. Those of a packet device do not know the medium.
     mutating func readIdentifyData(from drive: inout Drive) {
-        var identify = CommandInProgress(Taskfile(command: Command.identifyDevice.rawValue))
+        let code = isPacketDevice ? Command.identifyPacketDevice : .identifyDevice
+        var identify = CommandInProgress(Taskfile(command: code.rawValue))
         _ = drive.begin(&identify, data: RawSpan())
         identifyData = drive.identifyData
-        sectors = identifyData.sectors
+        sectors = isPacketDevice ? drive.sectors : identifyData.sectors
         blockSize = drive.blockSize
         supportsLBA48 = identifyData.supportsLBA48 && sectors != 0
         usesFPDMA = identifyData.supportsNCQ
@@ -65,6 +70,7 @@ public struct TranslationLayer: Sendable {
     public mutating func begin(
         _ command: inout SCSICommandInProgress, drive: inout Drive, data: inout MutableRawSpan
     ) -> Step {
+        guard !isPacketDevice else { return beginPacket(&command, drive: &drive, data: &data) }
         switch translate(&command, &data) {
         case .taskfile(let taskfile, let isExtended):
             command.taskfile.start(taskfile)
@@ -90,6 +96,9 @@ public struct TranslationLayer: Sendable {
     public mutating func resume(
         _ command: inout SCSICommandInProgress, drive: inout Drive, outcome: BlockOutcome, data: inout MutableRawSpan
     ) -> Step {
+        guard !isPacketDevice else {
+            return resumePacket(&command, drive: &drive, outcome: outcome, data: &data)
+        }
         let step = drive.resume(&command.taskfile, outcome, data: data.bytes)
         return proceed(&command, step, drive: &drive, data: &data)
     }
@@ -109,6 +118,8 @@ public struct TranslationLayer: Sendable {
                 result = end
             case .finished(let end):
                 result = end
+            case .packetEnded:
+                preconditionFailure("no disk has packets")
             }
             guard result.succeeded else { return failed(&command, result) }
             guard let next = nextTaskfile(of: &command) else {

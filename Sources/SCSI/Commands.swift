@@ -16,6 +16,13 @@ extension CommandDescriptorBlock {
         Self(OperationCode.read16, 0, address: logicalBlockAddress, length: transferLength)
     }
 
+    /// READ (10), SBC-4 and MMC-6.
+    public static func read10(logicalBlockAddress: UInt32, transferLength: UInt16) -> Self {
+        Self(
+            high: UInt64(OperationCode.read10) << 56 | UInt64(logicalBlockAddress) << 16 | UInt64(transferLength >> 8),
+            low: UInt64(transferLength & 0xFF) << 56)
+    }
+
     /// WRITE (16), SBC-4.
     @inlinable
     public static func write16(
@@ -53,6 +60,11 @@ extension CommandDescriptorBlock {
         Self(
             OperationCode.serviceActionIn16, ServiceAction.getLBAStatus16, address: startingLogicalBlockAddress,
             length: allocationLength)
+    }
+
+    /// TEST UNIT READY (SPC-5).
+    public static func testUnitReady() -> Self {
+        Self(high: 0, low: 0)
     }
 
     /// INQUIRY for the standard data (SPC-5).

@@ -1,6 +1,6 @@
 // Sense data: why a command ended with CHECK CONDITION (SPC-5 4.4, in fixed and in descriptor format).
 
-/// Sense data as a value, with only the parts that a translated ATA drive ever reports.
+/// Sense data as a value, with only the parts that a drive behind a translation layer ever reports.
 public struct SenseData: Equatable, Sendable {
     /// How the data are laid out (SPC-5 4.4.2, 4.4.3). The D_SENSE bit of the control mode page chooses.
     public enum Format: Equatable, Sendable {
@@ -32,6 +32,23 @@ public struct SenseData: Equatable, Sendable {
         self.information = nil
         self.fieldPointer = nil
         self.ataStatusReturn = nil
+    }
+
+    /// Reads what a device itself reports in fixed format (SPC-5 4.4.3), as far as it is kept here; nil if it is
+    /// something else.
+    public init?(parsingFixed bytes: RawSpan) {
+        // The count makes all offsets below sound, and every bit pattern is a UInt8.
+        guard bytes.byteCount >= 14, unsafe bytes.unsafeLoad(as: UInt8.self) & 0x7F == 0x70,
+            let senseKey = SenseKey(rawValue: unsafe bytes.unsafeLoad(fromByteOffset: 2, as: UInt8.self) & 0x0F)
+        else { return nil }
+        let code = unsafe bytes.unsafeLoad(fromByteOffset: 12, as: UInt8.self)
+        let qualifier = unsafe bytes.unsafeLoad(fromByteOffset: 13, as: UInt8.self)
+        self.init(senseKey, AdditionalSenseCode(code, qualifier), format: .fixed)
+        // VALID: the information means something.
+        guard unsafe bytes.unsafeLoad(as: UInt8.self) & 0x80 != 0 else { return }
+        information = (3..<7).reduce(0) { number, offset in
+            number << 8 | UInt64(unsafe bytes.unsafeLoad(fromByteOffset: offset, as: UInt8.self))
+        }
     }
 
     /// Room that is enough for any sense data here.

@@ -21,7 +21,7 @@ extension ServedExport {
     /// What clients are told.
     func information(_ drive: ExportedDrive) throws(ExportInformationError) -> ExportInformation {
         var information = try ExportInformation(
-            name: name, description: description, identifyData: drive.drive.identifyData,
+            name: name, description: description, drive: drive.drive,
             blocks: BlockTraits(
                 isReadOnly: backend.isReadOnly, zeroesFast: blocks.isEmpty && backend.zeroesFastByDeallocating))
         information.requiresTLS = requiresTLS

@@ -134,7 +134,7 @@ public final class ServerControl: Sendable {
             // Before the image is touched: it may have been made shorter than the drive, or be asked to be too large
             // for one.
             if let sizeBytes {
-                try Self.check(entry.drive.blockSize.blocks(holdingBytes: sizeBytes), present, name, "asked for")
+                try Self.check(entry.drive.blockSize.blocks(holdingBytes: sizeBytes), present, entry, "asked for")
             }
             let image: UInt64
             do {
@@ -143,9 +143,9 @@ public final class ServerControl: Sendable {
                 throw .cannotGrow(name, reason: "\(error)")
             }
             let sectors = entry.drive.blockSize.blocks(holdingBytes: image)
-            try Self.check(sectors, present, name, "of its image")
+            try Self.check(sectors, present, entry, "of its image")
             let grown = try ask { () throws(RingError) in try loops.change(entry, .size(sectors: sectors)) }
-            try Self.check(sectors, grown, name, "of its image")
+            try Self.check(sectors, grown, entry, "of its image")
             try shared.exports.refresh(entry)
             loops.logger.notice(
                 "export grown", metadata: ["export": "\(name)", "sectors": .stringConvertible(sectors)])
@@ -185,14 +185,15 @@ public final class ServerControl: Sendable {
     }
 
     private static func check(
-        _ sectors: UInt64, _ present: UInt64, _ name: String, _ whose: String
+        _ sectors: UInt64, _ present: UInt64, _ entry: ExportEntry, _ whose: String
     ) throws(ServerError) {
-        guard sectors >= present, sectors <= ImageReference.maximumSectors else {
+        let most = entry.drive.drive.kind.maximumSectors
+        guard sectors >= present, sectors <= most else {
             throw .cannotGrow(
-                name,
+                entry.name,
                 reason:
                     "it has \(present) sectors, and the \(sectors) \(whose) cannot be its size: a drive never shrinks,"
-                    + " and has at most \(ImageReference.maximumSectors)")
+                    + " and has at most \(most)")
         }
     }
 

@@ -13,8 +13,12 @@ public struct DriveSettings: Equatable, Sendable {
     public var controller = Controller.piix3IDE
     /// How the image is cached.
     public var cache = CacheMode.writeback
-    /// The image is opened for reading only.
-    public var readOnly = false
+    /// The image is opened for reading only: its user says so, or the drive cannot write.
+    public var readOnly: Bool {
+        get { isToldToOnlyRead || device.kind == .dvdROM }
+        set { isToldToOnlyRead = newValue }
+    }
+    private var isToldToOnlyRead = false
     /// The image is locked against a second writer.
     public var isLocked = true
     /// The description for clients; nil: the drive's own.
@@ -40,7 +44,13 @@ public struct DriveSettings: Equatable, Sendable {
         let line = reader.line(of: "device")
         if let device = reader.parsed("device", DriveProperties.init(parsing:)) { self.device = device }
         if let cache = reader.parsed("cache", parseCacheMode) { self.cache = cache }
-        if let readOnly = reader.boolean("read-only") { self.readOnly = readOnly }
+        let lineOfReadOnly = reader.line(of: "read-only")
+        if let readOnly = reader.boolean("read-only") {
+            self.readOnly = readOnly
+            if !readOnly, device.kind == .dvdROM {
+                reader.add("read-only", line: lineOfReadOnly, "an ide-cd only reads: leave read-only out, or say true")
+            }
+        }
         if let isLocked = reader.parsed("locking", parseLocking) { self.isLocked = isLocked }
         description = reader.parsed("description") { try ExportSettings.checked($0, "description") }
         if let requiresTLS = reader.boolean("tls-only") { self.requiresTLS = requiresTLS }

@@ -42,7 +42,7 @@ extension ExportSettings {
 
     /// The drive that a look at the image promises: the file is read, but neither locked nor kept open.
     public func preview(ordinal: Int, expected: FileNumber? = nil) throws -> Drive {
-        let facts = try ImageFacts(reference, blockSize: drive.device.logicalBlockSize, expected: expected)
+        let facts = try ImageFacts(reference, device: drive.device, expected: expected)
         return Drive(
             properties(ordinal: ordinal), sectors: try checked(sectors: facts.sectors),
             bootSector: facts.bootSector, controller: drive.controller)
@@ -50,7 +50,7 @@ extension ExportSettings {
 
     private func checked(sectors: UInt64) throws -> UInt64 {
         guard sectors > 0 else { throw ImageError.empty(image: image) }
-        guard sectors <= ImageReference.maximumSectors else { throw ImageReferenceError.tooLarge(image) }
+        guard sectors <= drive.device.kind.maximumSectors else { throw drive.device.kind.tooLarge(image) }
         return sectors
     }
 

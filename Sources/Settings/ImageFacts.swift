@@ -2,7 +2,6 @@
 
 import ATA
 import Backends
-import Blocks
 import Glibc
 
 /// The facts of an image that make a difference to the drive.
@@ -15,9 +14,10 @@ public struct ImageFacts: Sendable {
     /// Looks at an image. A file is only read, and not locked: it may be in use meanwhile.
     ///
     /// - Parameters:
-    ///   - blockSize: the size of the drive's logical sectors.
+    ///   - device: the drive, which decides how large sectors are, and how many there can be.
     ///   - expected: see ``Backend/init(path:cache:readOnly:locking:expected:)``.
-    public init(_ image: ImageReference, blockSize: BlockSize, expected: FileNumber? = nil) throws {
+    public init(_ image: ImageReference, device: DriveProperties, expected: FileNumber? = nil) throws {
+        let blockSize = device.logicalBlockSize
         switch image {
         case .memory(let sizeBytes), .null(let sizeBytes):
             sectors = blockSize.blocks(holdingBytes: sizeBytes)
@@ -34,7 +34,6 @@ public struct ImageFacts: Sendable {
                 }
             }
             let sectors = blockSize.blocks(holdingBytes: try Self.sizeBytes(descriptor, path))
-            guard sectors <= ImageReference.maximumSectors else { throw ImageReferenceError.tooLarge(path) }
             // Bytes beyond the end of a short image read as zeroes.
             var first = [UInt8](repeating: 0, count: BootSectorGeometry.byteCount)
             guard unsafe pread(descriptor, &first, first.count, 0) >= 0 else {
@@ -43,6 +42,7 @@ public struct ImageFacts: Sendable {
             self.sectors = sectors
             bootSector = unsafe BootSectorGeometry(bootSector: first.span.bytes, sectors: sectors)
         }
+        guard sectors <= device.kind.maximumSectors else { throw device.kind.tooLarge(image.name) }
     }
 
     private static func sizeBytes(_ descriptor: Int32, _ path: String) throws(ImageError) -> UInt64 {
@@ -59,6 +59,16 @@ public struct ImageFacts: Sendable {
             return UInt64(end)
         case S_IFDIR: throw .unsuitable(path: path, what: "a directory")
         default: throw .unsuitable(path: path, what: "a special file")
+        }
+    }
+}
+
+extension DriveKind {
+    /// The error for an image that such a drive cannot address.
+    func tooLarge(_ image: String) -> ImageReferenceError {
+        switch self {
+        case .disk: .tooLarge(image)
+        case .dvdROM: .tooLargeForDisc(image)
         }
     }
 }

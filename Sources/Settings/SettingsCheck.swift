@@ -73,7 +73,7 @@ public struct SettingsCheck: Sendable {
         let words = drive.identifyData
         var text = "'\(export.name)': \(words.modelNumber) \(words.firmwareRevision), serial \(words.serialNumber), "
         text +=
-            "\(words.sectors) sector\(words.sectors == 1 ? "" : "s"), \(export.drive.controller.rawValue), \(export.drive.cache.rawValue)"
+            "\(drive.sectors) sector\(drive.sectors == 1 ? "" : "s"), \(export.drive.controller.rawValue), \(export.drive.cache.rawValue)"
         if export.drive.readOnly { text += ", read-only" }
         return text + ": \(export.image)"
     }

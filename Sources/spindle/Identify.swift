@@ -54,7 +54,7 @@ struct Identify: ParsableCommand {
     }
 
     func run() throws {
-        let facts = try ImageFacts(image, blockSize: device.logicalBlockSize)
+        let facts = try ImageFacts(image, device: device)
         if case .file(let path) = image, let format = ImageFormat(path: path) {
             writeToStandardError("warning: '\(path.visible)' begins like \(format); it is served as the raw file\n")
         }

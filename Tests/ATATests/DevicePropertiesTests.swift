@@ -43,7 +43,7 @@ import Testing
     }
 
     @Test func aCommaIsSeenBesideACombiningCharacter() {
-        #expect(throws: DevicePropertyError.unknownProperty("\u{301}b", nearest: nil)) {
+        #expect(throws: DevicePropertyError.unknownProperty("\u{301}b", of: .disk, nearest: nil)) {
             try DriveProperties(parsing: "ide-hd,serial=a,\u{301}b")
         }
     }
@@ -110,14 +110,14 @@ import Testing
         ("physical_block", "physical_block_size"), ("drives", "drive"), ("nonsense", nil), ("colour", nil), ("", nil),
     ])
     func anUnknownPropertyIsNamed(name: String, nearest: String?) {
-        #expect(throws: DevicePropertyError.unknownProperty(name, nearest: nearest)) {
+        #expect(throws: DevicePropertyError.unknownProperty(name, of: .disk, nearest: nearest)) {
             try DriveProperties(parsing: "ide-hd,\(name)=1")
         }
     }
 
     @Test(arguments: [
-        ("ide-cd", "ide-cd"), ("", ""), ("serial=1", ""), ("scsi-hd,serial=1", "scsi-hd"), ("ide-hd,,x", "ide-hd,x"),
-        ("ide-hd,driver=ide-cd", "ide-cd"), ("IDE-HD", "IDE-HD"),
+        ("ide-cf", "ide-cf"), ("", ""), ("serial=1", ""), ("scsi-hd,serial=1", "scsi-hd"), ("ide-hd,,x", "ide-hd,x"),
+        ("ide-hd,driver=ide-cf", "ide-cf"), ("IDE-HD", "IDE-HD"),
     ])
     func otherDevicesAreRefused(text: String, name: String) {
         #expect(throws: DevicePropertyError.unknownDevice(name)) { try DriveProperties(parsing: text) }
@@ -125,7 +125,10 @@ import Testing
 
     @Test func messagesSayWhatIsWrongAndWhatWouldBeRight() {
         let messages: [(DevicePropertyError, String)] = [
-            (.unknownProperty("serail", nearest: "serial"), "ide-hd has no property 'serail': did you mean 'serial'?"),
+            (
+                .unknownProperty("serail", of: .disk, nearest: "serial"),
+                "ide-hd has no property 'serail': did you mean 'serial'?"
+            ),
             (
                 .badValue(property: "heads", value: "17", expected: "between 1 and 16"),
                 "heads=17: heads must be between 1 and 16"
@@ -136,8 +139,8 @@ import Testing
             ),
         ]
         for (error, text) in messages { #expect("\(error)" == text) }
-        #expect("\(DevicePropertyError.unknownProperty("x", nearest: nil))".contains("write-cache"))
-        #expect("\(DevicePropertyError.unknownDevice("ide-cd"))".contains("ide-hd"))
+        #expect("\(DevicePropertyError.unknownProperty("x", of: .disk, nearest: nil))".contains("write-cache"))
+        #expect("\(DevicePropertyError.unknownDevice("ide-cf"))".contains("ide-cd"))
         #expect("\(DevicePropertyError.unknownDevice(""))".contains("ide-hd"))
     }
 

@@ -41,7 +41,7 @@ extension Drive {
         var step = begin(&command, data: data.span.bytes)
         while true {
             switch step {
-            case .finished(let result), .dataIn(_, let result):
+            case .finished(let result), .dataIn(_, let result), .packetEnded(_, let result):
                 return (result, asked)
             case .blocks(let operation):
                 asked.append(operation)

@@ -44,10 +44,10 @@ struct Bench {
 
     /// A drive on a controller, with sectors that tests can tell apart.
     init(
-        sectors: UInt64, controller: Controller = .piix3IDE, hasDisk: Bool = true,
+        sectors: UInt64, kind: DriveKind = .disk, controller: Controller = .piix3IDE, hasDisk: Bool = true,
         change: (inout DriveProperties) -> Void = { _ in }
     ) {
-        var properties = DriveProperties()
+        var properties = DriveProperties(kind)
         change(&properties)
         let drive = Drive(properties, sectors: sectors, bootSector: nil, controller: controller)
         export = ExportedDrive(drive, controller: controller)
@@ -68,7 +68,7 @@ struct Bench {
     /// What a client of this drive was told.
     func information(isReadOnly: Bool = false, zeroesFast: Bool = true) throws -> ExportInformation {
         try ExportInformation(
-            name: "disk", identifyData: export.drive.identifyData,
+            name: "disk", drive: export.drive,
             blocks: BlockTraits(isReadOnly: isReadOnly, zeroesFast: zeroesFast))
     }
 

@@ -74,6 +74,7 @@ struct Host {
                 var raw = span.mutableBytes
                 drive.copy(page, into: &raw)
                 return check(result, command.taskfile, asked)
+            case .packetEnded: preconditionFailure("no disk has packets")
             }
         }
         preconditionFailure("a command does not end")

@@ -1,0 +1,18 @@
+// The kinds of drives.
+
+/// The kinds of drives, by the names of QEMU's devices.
+public enum DriveKind: String, CaseIterable, Sendable {
+    /// A QEMU HARDDISK: an ATA device.
+    case disk = "ide-hd"
+    /// A QEMU DVD-ROM: a device with the PACKET feature set (ACS-3 4.18), which speaks MMC.
+    case dvdROM = "ide-cd"
+
+    /// The most blocks that a host can address: 48 bits of LBA for a disk (ACS-4 4.1.1), the 32 bits of READ CAPACITY
+    /// and READ (12) for a DVD-ROM (MMC-6).
+    public var maximumSectors: UInt64 {
+        switch self {
+        case .disk: 1 << 48
+        case .dvdROM: 1 << 32
+        }
+    }
+}

@@ -1,0 +1,61 @@
+// What a DVD-ROM remembers between two commands: its sense data, its tray, and that the medium has changed.
+
+/// A sense key and an additional sense code, with the qualifier 00h that a QEMU DVD-ROM always reports (SPC-5 annex F).
+struct PacketSense: Equatable, Sendable {
+    let key: UInt8
+    let code: UInt8
+
+    /// NO SENSE.
+    static let none = Self(key: 0x0, code: 0x00)
+    /// NOT READY, MEDIUM NOT PRESENT.
+    static let mediumNotPresent = Self(key: 0x2, code: 0x3A)
+    /// NOT READY, MEDIUM REMOVAL PREVENTED.
+    static let mediumRemovalPrevented = Self(key: 0x2, code: 0x53)
+    /// ILLEGAL REQUEST, MEDIUM REMOVAL PREVENTED: the tray is locked with nothing in it.
+    static let emptyTrayLocked = Self(key: 0x5, code: 0x53)
+    /// ILLEGAL REQUEST, INVALID COMMAND OPERATION CODE.
+    static let invalidCommandOperationCode = Self(key: 0x5, code: 0x20)
+    /// ILLEGAL REQUEST, LOGICAL BLOCK ADDRESS OUT OF RANGE. A QEMU DVD-ROM says so of blocks that cannot be read, too.
+    static let logicalBlockAddressOutOfRange = Self(key: 0x5, code: 0x21)
+    /// ILLEGAL REQUEST, INVALID FIELD IN CDB.
+    static let invalidFieldInCDB = Self(key: 0x5, code: 0x24)
+    /// ILLEGAL REQUEST, CANNOT READ MEDIUM - INCOMPATIBLE FORMAT.
+    static let incompatibleFormat = Self(key: 0x5, code: 0x30)
+    /// ILLEGAL REQUEST, SAVING PARAMETERS NOT SUPPORTED.
+    static let savingParametersNotSupported = Self(key: 0x5, code: 0x39)
+    /// ILLEGAL REQUEST, DATA PHASE ERROR.
+    static let dataPhaseError = Self(key: 0x5, code: 0x4B)
+    /// UNIT ATTENTION, NOT READY TO READY CHANGE, MEDIUM MAY HAVE CHANGED.
+    static let mediumMayHaveChanged = Self(key: 0x6, code: 0x28)
+
+    var isUnitAttention: Bool { key == Self.mediumMayHaveChanged.key }
+}
+
+/// The memory of a DVD-ROM.
+struct PacketDevice: Sendable {
+    /// How much of a change of the medium hosts were told.
+    enum MediumChange: Sendable {
+        /// All of it.
+        case told
+        /// Nothing: the next command ends with NOT READY, as if there were no medium.
+        case untold
+        /// That: the next command ends with UNIT ATTENTION.
+        case toldAsRemoved
+    }
+
+    /// What REQUEST SENSE tells: why the last command failed that did.
+    var sense = PacketSense.none
+    var mediumChange = MediumChange.told
+    /// GET EVENT STATUS NOTIFICATION has to tell of the medium.
+    var hasNewMedium = false
+    var trayIsOpen = false
+    /// PREVENT ALLOW MEDIUM REMOVAL: START STOP UNIT does not open the tray.
+    var trayIsLocked = false
+
+    /// Somebody has opened the tray, and closed it over another medium or left it open and empty.
+    mutating func mediumHasChanged(isThere: Bool) {
+        mediumChange = .untold
+        hasNewMedium = true
+        trayIsOpen = !isThere
+    }
+}

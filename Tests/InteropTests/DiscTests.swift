@@ -1,0 +1,114 @@
+// A disc that mkisofs has made, on a DVD-ROM: what clients see of it, and that its files come out whole.
+
+import Foundation
+import Support
+import Testing
+
+@Suite struct DiscTests {
+    /// A folder with a disc of one large file, and the file.
+    private func disc(in folder: TemporaryFolder) throws -> (disc: String, file: String) {
+        let source = folder.path + "/source"
+        try FileManager.default.createDirectory(atPath: source, withIntermediateDirectories: false)
+        let file = try folder.randomFile("source/payload.bin", sizeBytes: 3_000_001)
+        let disc = folder.path + "/disc.iso"
+        try run("genisoimage", ["-quiet", "-R", "-J", "-V", "SPINDLE", "-o", disc, source], in: folder)
+        return (disc, file)
+    }
+
+    @Test(arguments: Transport.allCases)
+    func aDiscIsReadOverNBD(transport: Transport) throws {
+        let folder = try TemporaryFolder()
+        let (disc, file) = try disc(in: folder)
+        try serving(Transport.listen + ["--device", "ide-cd", disc], in: folder) { server in
+            let uri = try server.uri(of: "disc", over: transport)
+            let text = try run("qemu-img", ["compare", "-f", "raw", "-F", "raw", uri, disc], in: folder)
+            #expect(text == "Images are identical.\n")
+            try run("nbdcopy", [uri, folder.path + "/copy.iso"], in: folder)
+        }
+        try folder.expectSame(disc, folder.path + "/copy.iso")
+        let list = try run("isoinfo", ["-R", "-f", "-i", folder.path + "/copy.iso"], in: folder)
+        #expect(list == "/payload.bin\n")
+        let extracted = try Program.tool("isoinfo").run(
+            ["-R", "-x", "/payload.bin", "-i", folder.path + "/copy.iso"], in: folder)
+        #expect(try extracted.output == [UInt8](Data(contentsOf: URL(fileURLWithPath: file))))
+    }
+
+    @Test func clientsSeeADiscThatOnlyReads() throws {
+        struct Answer: Decodable {
+            var exports: [Export]
+            struct Export: Decodable {
+                let description: String
+                let isReadOnly: Bool
+                let isRotational: Bool
+                let canFlush: Bool
+                let canTrim: Bool
+                let canZero: Bool
+                let canCache: Bool
+                let minimumBytes: Int
+                let sizeBytes: Int
+                enum CodingKeys: String, CodingKey {
+                    case description
+                    case isReadOnly = "is_read_only"
+                    case isRotational = "is_rotational"
+                    case canFlush = "can_flush"
+                    case canTrim = "can_trim"
+                    case canZero = "can_zero"
+                    case canCache = "can_cache"
+                    case minimumBytes = "block_size_minimum"
+                    case sizeBytes = "export-size"
+                }
+            }
+        }
+        let folder = try TemporaryFolder()
+        // A disc on a read-only file: the server asks for no more than it needs.
+        let disc = try folder.randomFile("disc.iso", sizeBytes: 1 << 20)
+        try FileManager.default.setAttributes([.posixPermissions: 0o444], ofItemAtPath: disc)
+        try serving(["--device", "ide-cd,serial=42", disc], in: folder) { server in
+            let json = try run("nbdinfo", ["--json", server.uri], in: folder)
+            let export = try #require(JSONDecoder().decode(Answer.self, from: Data(json.utf8)).exports.first)
+            #expect(export.description == "QEMU DVD-ROM 2.5+, serial 42, 512 sectors")
+            #expect(export.isReadOnly && export.isRotational)
+            #expect(!export.canFlush && !export.canTrim && !export.canZero && !export.canCache)
+            #expect(export.minimumBytes == 2048 && export.sizeBytes == 1 << 20)
+            let script = """
+                h.set_strict_mode(0)
+                h.connect_uri(uri[0])
+                refused('EPERM', lambda: h.pwrite(bytearray(2048), 0))
+                refused('EINVAL', lambda: h.pread(512, 0))
+                refused('EINVAL', lambda: h.pread(2048, 1 << 20))
+                assert len(h.pread(2048, (1 << 20) - 2048)) == 2048
+                """
+            try nbdsh([server.uri], script, in: folder)
+        }
+    }
+
+    @Test func aConfigurationFileHasDiscs() throws {
+        let folder = try TemporaryFolder()
+        _ = try folder.randomFile("disc.iso", sizeBytes: 1 << 20)
+        let text = "[[export]]\nimage = 'disc.iso'\ndevice = 'ide-cd'\n"
+        let file = folder.path + "/spindle.toml"
+        try text.write(toFile: file, atomically: true, encoding: .utf8)
+        let check = try Program.spindle.run(["check", file], in: folder)
+        #expect(check.status == 0, "\(check.errors)")
+        let expected = "'disc': QEMU DVD-ROM 2.5+, serial QM00001, 512 sectors, piix3-ide, writeback, read-only: "
+        #expect(check.text.contains(expected), "\(check.text)")
+        try serving(["--config", file], in: folder) { server in
+            try expectSize(1 << 20, server.uri, in: folder)
+        }
+        try (text + "read-only = false\n").write(toFile: file, atomically: true, encoding: .utf8)
+        let wrong = try Program.spindle.run(["check", file], in: folder)
+        #expect(wrong.status == 1)
+        #expect(wrong.errors.contains("an ide-cd only reads: leave read-only out, or say true"), "\(wrong.errors)")
+        #expect(wrong.errors.contains(":4"), "\(wrong.errors)")
+    }
+
+    @Test func aDiscHasAtMost8TiB() throws {
+        let folder = try TemporaryFolder()
+        for command in ["identify", "serve"] {
+            let result = try Program.spindle.run([command, "--device", "ide-cd", "null:9T"], in: folder)
+            #expect(result.status == 1)
+            #expect(result.errors.contains("is too large: an ide-cd has at most 2^32 blocks of 2048 bytes, 8T"))
+        }
+        #expect(try Program.spindle.run(["identify", "--device", "ide-cd", "null:8T"], in: folder).status == 0)
+    }
+}
