@@ -75,15 +75,19 @@ struct StuckFileTests {
 
     static let sizeBytes = 16 << 20
 
-    /// For nbdsh: requests of all kinds to the image that is stuck, by connections of their own, and how long others
-    /// wait.
-    private static let script = """
+    private static let opened = """
         import os, signal, sys, time
         def opened(uri):
             handle = nbd.NBD()
             handle.add_meta_context('base:allocation')
             handle.connect_uri(uri)
             return handle
+
+        """
+
+    /// For nbdsh: requests of all kinds to the image that is stuck, by connections of their own, and how long others
+    /// wait.
+    private static let script = """
         # Large WRITEs over TCP are spliced from the second on.
         tcp = opened(uri[1])
         for number in range(4): tcp.pwrite(bytearray(1 << 18), 1 << 18)
@@ -129,9 +133,9 @@ struct StuckFileTests {
         """
 
     /// Serves an image that gets stuck and one that does not, while a script of nbdsh runs; `body` comes once it has
-    /// asked the former for something in vain.
+    /// asked the former for something in vain. `opening` comes before that: who opens the image later has to wait.
     private func withStuckImage(
-        _ kind: Kind, script: String,
+        _ kind: Kind, opening: String = "", script: String,
         _ body: (RunningServer, StuckImage, RunningProgram, TemporaryFolder) throws -> Void
     ) throws {
         let image = try StuckImage(kind)
@@ -146,7 +150,7 @@ struct StuckFileTests {
             in: folder)
         let uris = try [server.uri(of: "stuck"), server.uri(of: "stuck", over: .tcp), server.uri(of: "other")]
         let prelude = "import nbd\nuri = \(uris)\n"
-        try (prelude + Self.script + "\n" + script).write(
+        try (prelude + Self.opened + opening + "\n" + Self.script + "\n" + script).write(
             toFile: folder.path + "/script.py", atomically: true, encoding: .utf8)
         let client = try RunningProgram(
             Program.tool("env"), ["-C", folder.path, "python3", "script.py"], in: folder)
@@ -186,8 +190,11 @@ struct StuckFileTests {
     /// More requests than io_uring has threads for a file system by default, or a disk has places for: there are some
     /// left for others.
     @Test(arguments: [Kind.hanging, .disk]) func manyRequestsThatWait(_ kind: Kind) throws {
-        let script = """
+        let opening = """
             flood = [opened(uri[0]) for number in range(3)]
+            for handle in flood: handle.pread(512, 0)
+            """
+        let script = """
             for index, handle in enumerate(flood):
                 for number in range(100): handle.aio_pread(nbd.Buffer(4096), (100 * index + number + 1) * 49152)
                 for number in range(20): handle.poll(10)
@@ -197,9 +204,46 @@ struct StuckFileTests {
                 timed(lambda: other.zero(1 << 20, 4 << 20))
             assert slowest < 20, slowest
             """
-        try withStuckImage(kind, script: script) { server, image, client, _ in
+        try withStuckImage(kind, opening: opening, script: script) { server, image, client, _ in
             #expect(try client.stop(signal: 0, limitSeconds: 40) == 0, "\(client.errors)")
             try image.goOn()
+            #expect(try server.stop() == 0, "\(server.log)")
+        }
+    }
+
+    /// More requests than a ring may have threads: an export has its share of them. All have their turn when the file
+    /// system goes on.
+    @Test(arguments: [Kind.frozen(.ext4), .frozenBelow(.ext4)])
+    func moreRequestsThanThreads(_ kind: Kind) throws {
+        let opening = """
+            flood = [opened(uri[0]) for number in range(40)]
+            for handle in flood: handle.pread(512, 0)
+            """
+        let script = """
+            late = []
+            for handle in flood:
+                for number in range(128): late.append((handle, handle.aio_zero(4096, number * 65536)))
+                for number in range(20): handle.poll(5)
+            for number in range(3):
+                timed(lambda: other.flush())
+                timed(lambda: other.pwrite(bytearray(1 << 18), 2 << 20))
+                timed(lambda: other.pread(1 << 16, 8 << 20))
+                timed(lambda: other.zero(1 << 20, 4 << 20))
+                timed(lambda: other.trim(1 << 20, 4 << 20))
+            assert slowest < 20, slowest
+            open('served', 'w')
+            deadline = time.monotonic() + 60
+            for handle, cookie in late:
+                while not handle.aio_command_completed(cookie):
+                    assert time.monotonic() < deadline
+                    handle.poll(50)
+            """
+        try withStuckImage(kind, opening: opening, script: script) { server, image, client, folder in
+            try client.wait("to see others served", limitSeconds: 60) {
+                FileManager.default.fileExists(atPath: folder.path + "/served")
+            }
+            try image.goOn()
+            #expect(try client.stop(signal: 0, limitSeconds: 60) == 0, "\(client.errors)")
             #expect(try server.stop() == 0, "\(server.log)")
         }
     }

@@ -71,15 +71,6 @@ extension Loop {
         follow(step(place, export) { $0.begin(on: &$1, buffer: &$2) }, place)
     }
 
-    /// The medium has done something for a request, or failed to.
-    mutating func backendCompleted(_ result: Int32, of place: RequestPlace) {
-        let export = requests[place].unit
-        let userData = Token(.backend, place).userData
-        let progress = exports[export].backend.resume(
-            &requests[place].task, result: result, ring: &ring, userData: userData)
-        resume(place, progress, export)
-    }
-
     /// A step of a request has come so far.
     mutating func resume(_ place: RequestPlace, _ progress: BackendProgress, _ export: ExportNumber) {
         goOn(place, with: step(after: progress, place, export))
@@ -124,13 +115,6 @@ extension Loop {
             requests[place].ask(asked)
             next = self.step(after: carryOut(place), place, export)
         }
-    }
-
-    /// Begins what the backend is asked to do.
-    mutating func startAtBackend(_ place: RequestPlace, _ export: ExportNumber) -> BackendProgress {
-        guard requests[place].task.operation != .flush else { return flush(place, export) }
-        let backend = exports[export].backend
-        return backend.start(&requests[place].task, ring: &ring, userData: Token(.backend, place).userData)
     }
 
     /// What the export wants after the backend's last step; nil while that is still to come.

@@ -26,6 +26,7 @@ struct LoopExport {
     var waitingForOthers = RequestList()
     /// These are being resumed now.
     var isWaking = false
+    var ringShare = RingShare()
     /// The same for all loops.
     let gate: WriteGate
     let entry: ExportEntry
