@@ -101,18 +101,24 @@ import Testing
                     return handle
                 other = opened(uri[1])
                 maps = [opened(uri[0]) for number in range(4)]
-                asked = []
-                for handle in maps:
-                    for number in range(16):
-                        asked.append((handle, handle.aio_block_status(160 << 20, 0, lambda *entries: 0)))
-                    handle.poll(0)
-                answers = 0
-                while asked:
-                    other.pread(4096, 0)
-                    answers += 1
-                    for handle in maps: handle.poll(0)
-                    asked = [(handle, cookie) for handle, cookie in asked if not handle.aio_command_completed(cookie)]
-                assert answers > 72, answers
+                def answers():
+                    asked = []
+                    for handle in maps:
+                        for number in range(16):
+                            asked.append((handle, handle.aio_block_status(160 << 20, 0, lambda *entries: 0)))
+                        handle.poll(0)
+                    count = 0
+                    while asked:
+                        other.pread(4096, 0)
+                        count += 1
+                        for handle in maps: handle.poll(0)
+                        asked = [(handle, cookie) for handle, cookie in asked if not handle.aio_command_completed(cookie)]
+                    return count
+                # A loop that waits never gives more; one that does not may give fewer where others need the processors.
+                counts = []
+                while not counts or counts[-1] <= 72:
+                    counts.append(answers())
+                    assert len(counts) < 20, counts
                 extents = []
                 maps[0].block_status(160 << 20, 0, lambda name, offset, entries, error: extents.extend(entries) or 0)
                 assert extents == [128 << 20, 0, 32 << 20, 3], extents
