@@ -45,7 +45,7 @@ extension Backend {
                 ignoresFlushes: cache.ignoresFlushes,
                 abilities: try fileAbilities(), zeroes: try zeroMemory(),
                 mapping: direct != buffered || !isPrompt ? nil : FileMapping(buffered, sizeBytes: sizeBytes),
-                needsThread: !isPrompt)
+                needsThread: !isPrompt, allocatesWholePages: LinuxFile.zeroesWholePages(buffered))
             // A block device's own zeroing may be plain writing, done by the kernel: not known to be fast.
             let isFast = isBlockDevice || readOnly ? (false, false) : LinuxFile.zeroesFast(buffered)
             self.init(

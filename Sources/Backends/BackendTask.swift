@@ -19,8 +19,11 @@ public struct BackendTask {
     public private(set) var doneBytes: UInt64 = 0
     /// The most that the next operation reads: less than all while the place of an error is looked for.
     var pieceBytes = UInt64.max
-    /// A file system without the wanted fallocate(2) mode gets plain writes of zeroes.
+    /// A file system without the wanted fallocate(2) mode gets plain writes of zeroes. So do the ends of a range that
+    /// are no whole pages.
     var writesZeroesByHand = false
+    /// What fallocate(2) has filled with zeroes.
+    var allocatedZeroes: Range<UInt64> = 0..<0
     /// Zeroes are to be stored without writing them, or not at all.
     public var hasToBeFast = false
     /// That was not possible: nothing has been done.

@@ -19,6 +19,8 @@ struct FileBackend: Sendable {
     var mapping: FileMapping?
     /// The file system may wait where it is asked not to: a thread of io_uring does each read and write.
     var needsThread = false
+    /// fallocate(2) is asked for whole pages only (``LinuxFile/zeroesWholePages(_:)``).
+    var allocatesWholePages = false
 
     /// What all accesses go through; nil with O_DIRECT.
     var pageCache: PageCache? {
@@ -41,8 +43,8 @@ struct FileBackend: Sendable {
             return startZeroes(&task, mayDeallocate: mayDeallocate, ring: &ring, userData: userData)
         case .discard:
             // A file system that cannot punch holes keeps the data: TRIM is allowed to do nothing.
-            guard abilities.has(.punchHole) else { return .finished }
-            punchHole(task, ring: &ring, userData: userData)
+            guard abilities.has(.punchHole), let range = allocatable(task) else { return .finished }
+            allocate(range, mode: LinuxFile.punchHole, ring: &ring, userData: userData)
         case .flush:
             preconditionFailure("a loop has one flush at a time under way (LoopFlush)")
         case .prefetch:
@@ -148,17 +150,35 @@ struct FileBackend: Sendable {
         result == -EOPNOTSUPP || result == -EINVAL
     }
 
+    /// The part of a task's range that fallocate(2) may change; nil if there is none.
+    private func allocatable(_ task: BackendTask) -> Range<UInt64>? {
+        let end = task.offset + task.remaining
+        guard allocatesWholePages && mapping != nil else { return task.offset..<end }
+        let page = FileMapping.pageBytes
+        let (first, last) = ((task.offset + page - 1) / page * page, end / page * page)
+        return first < last ? first..<last : nil
+    }
+
+    private func allocate(_ range: Range<UInt64>, mode: Int32, ring: inout Ring, userData: UInt64) {
+        ring.allocate(
+            descriptor, mode: mode, offset: range.lowerBound, length: range.upperBound - range.lowerBound,
+            userData: userData)
+    }
+
     private func startZeroes(
         _ task: inout BackendTask, mayDeallocate: Bool, ring: inout Ring, userData: UInt64
     ) -> BackendProgress {
-        if mayDeallocate && abilities.has(.punchHole) {
-            punchHole(task, ring: &ring, userData: userData)
-        } else if !mayDeallocate && abilities.has(.zeroRange) {
-            ring.allocate(
-                descriptor, mode: LinuxFile.zeroRange, offset: task.offset, length: task.remaining, userData: userData)
-        } else {
+        guard !task.writesZeroesByHand else { return writeZeroes(&task, ring: &ring, userData: userData) }
+        guard abilities.has(mayDeallocate ? .punchHole : .zeroRange) else {
             return beginWritingZeroes(&task, ring: &ring, userData: userData)
         }
+        guard let range = allocatable(task) else {
+            // Less than two pages: nothing is faster.
+            task.writesZeroesByHand = true
+            return writeZeroes(&task, ring: &ring, userData: userData)
+        }
+        allocate(
+            range, mode: mayDeallocate ? LinuxFile.punchHole : LinuxFile.zeroRange, ring: &ring, userData: userData)
         return .pending
     }
 
@@ -168,11 +188,14 @@ struct FileBackend: Sendable {
         if task.writesZeroesByHand {
             guard result > 0 else { return .failed(result == 0 ? ENOSPC : -result) }
             task.advance(UInt64(result))
-            guard task.remaining > 0 else { return .finished }
-            writeZeroes(task, ring: &ring, userData: userData)
-            return .pending
+            return writeZeroes(&task, ring: &ring, userData: userData)
         }
-        guard isUnsupported(result) else { return result < 0 ? .failed(-result) : .finished }
+        guard isUnsupported(result) else {
+            guard result >= 0, let range = allocatable(task) else { return .failed(-result) }
+            task.allocatedZeroes = range
+            task.writesZeroesByHand = true
+            return writeZeroes(&task, ring: &ring, userData: userData)
+        }
         if result == -EOPNOTSUPP {
             abilities.lacks(task.operation == .writeZeroes(mayDeallocate: true) ? .punchHole : .zeroRange)
         }
@@ -185,20 +208,20 @@ struct FileBackend: Sendable {
             return .failed(EOPNOTSUPP)
         }
         task.writesZeroesByHand = true
-        writeZeroes(task, ring: &ring, userData: userData)
-        return .pending
+        return writeZeroes(&task, ring: &ring, userData: userData)
     }
 
-    private func writeZeroes(_ task: BackendTask, ring: inout Ring, userData: UInt64) {
-        let count = UInt32(min(task.remaining, Self.zeroesByteCount))
+    /// Writes what fallocate(2) has not done already.
+    private func writeZeroes(_ task: inout BackendTask, ring: inout Ring, userData: UInt64) -> BackendProgress {
+        let done = task.allocatedZeroes
+        if !done.isEmpty && task.offset == done.lowerBound { task.advance(done.upperBound - done.lowerBound) }
+        guard task.remaining > 0 else { return .finished }
+        let limit = task.offset < done.lowerBound ? done.lowerBound - task.offset : task.remaining
+        let count = UInt32(min(task.remaining, limit, Self.zeroesByteCount))
         unsafe ring.write(
             suitableDescriptor(task), from: UnsafeRawPointer(zeroes.base), count: count, offset: task.offset,
             byThread: needsThread, userData: userData)
-    }
-
-    private func punchHole(_ task: BackendTask, ring: inout Ring, userData: UInt64) {
-        ring.allocate(
-            descriptor, mode: LinuxFile.punchHole, offset: task.offset, length: task.remaining, userData: userData)
+        return .pending
     }
 
     /// Reads from the beginning, waiting for it; what is not there stays as it is.
