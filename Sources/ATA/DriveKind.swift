@@ -4,7 +4,7 @@
 public enum DriveKind: String, CaseIterable, Sendable {
     /// A QEMU HARDDISK: an ATA device.
     case disk = "ide-hd"
-    /// A QEMU DVD-ROM: a device with the PACKET feature set (ACS-3 4.18), which speaks MMC.
+    /// A QEMU DVD-ROM: a device with the PACKET feature set (ACS-3), which speaks MMC.
     case dvdROM = "ide-cd"
 
     /// The most blocks that a host can address: 48 bits of LBA for a disk (ACS-4 4.1.1), the 32 bits of READ CAPACITY

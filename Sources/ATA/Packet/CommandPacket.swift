@@ -51,7 +51,7 @@ public enum PacketCommand: UInt8, CaseIterable, Sendable {
         }
     }
 
-    /// Without a medium it ends with NOT READY (MMC-6 4.1.8).
+    /// Without a medium it ends with NOT READY (MMC-6 F.3.3, "Readiness Errors").
     var needsMedium: Bool {
         switch self {
         case .testUnitReady, .readCapacity, .read10, .seek10, .readTOCPMAATIP, .readDiscInformation, .read12,

@@ -1,4 +1,4 @@
-// A device with the PACKET feature set: its ATA commands, and PACKET (ACS-3 4.18 and clause 7, ATA/ATAPI-4 9.12).
+// A device with the PACKET feature set: its ATA commands, and PACKET (ACS-3 clause 7 and ATA/ATAPI-4, by this name).
 
 import Blocks
 
@@ -90,7 +90,7 @@ extension Drive {
         var result = result(command.taskfile, status: Status.done)
         result.count = Self.interruptReason
         if !command.movesDataByDMA, byteCount != 0 {
-            // The byte count of the last data block (ATA/ATAPI-4 9.12).
+            // The byte count of the last data block (ATA/ATAPI-4, PACKET).
             let limit = command.byteCountLimit
             let block = limit >= byteCount ? byteCount : limit & ~1
             let last = block == 0 ? byteCount : (byteCount - 1) % block + 1
@@ -155,7 +155,7 @@ extension Drive {
 
 /// Blocks of the medium.
 extension Drive {
-    /// The bytes of a whole sector of a CD: sync, header, user data, error correction (MMC-6 4.2.3.8, Mode 1).
+    /// The bytes of a whole sector of a CD: sync, header, user data, error correction (MMC-6 clause 4, Mode 1).
     static let rawBlockBytes: UInt32 = 2352
 
     /// READ (10), READ (12), and READ CD of user data alone.
@@ -220,7 +220,7 @@ extension CommandInProgress {
 }
 
 /// The address of a block in minutes, seconds and frames, of which there are 75 a second; block 0 comes after 2 seconds
-/// (MMC-6 4.2.3.7).
+/// (MMC-6 clause 4).
 func minuteSecondFrame(_ lba: UInt32) -> [UInt8] {
     let frames = UInt64(lba) + 150
     return [
