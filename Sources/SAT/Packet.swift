@@ -1,5 +1,4 @@
-// Commands for a device with the PACKET feature set: they go through as they are, as libata of Linux 6.1 does it
-// (SAT-5 does not describe these devices).
+// Commands for a device with the PACKET feature set: they go through as they are, as libata of Linux 6.1 does it.
 
 import ATA
 import Blocks
