@@ -17,8 +17,8 @@ struct HdparmText {
         return "\n/dev/\(placement.diskName):\n\n" + sections.joined().map { $0 + "\n" }.joined()
     }
 
-    /// What hdparm says of a DVD-ROM, whatever it is: through Linux it gets zeroes instead of IDENTIFY PACKET DEVICE
-    /// data, and takes these for a disk's.
+    /// What hdparm says of a DVD-ROM, whatever it is. The capture is what hdparm makes of zeroes, as if a disk had sent
+    /// them, and not of IDENTIFY PACKET DEVICE data. Why is not known.
     static func ofDVD(_ placement: Placement) -> String {
         """
 
