@@ -106,7 +106,7 @@ let package = Package(
         .target(
             name: "SimulatedKernel", dependencies: ["IOUring", "CLibURing", "Seeded"], path: "Tests/SimulatedKernel",
             swiftSettings: testing),
-        tests("IOUringTests", ["IOUring", "SimulatedKernel"]),
+        tests("IOUringTests", ["IOUring", "SimulatedKernel", "Support"]),
         tests("BackendsTests", ["Backends", "Blocks", "IOUring", "Seeded", "Support"]),
         tests("CountersTests", ["Counters", "Support"]),
         tests("ListeningTests", ["Listening", "Support"]),

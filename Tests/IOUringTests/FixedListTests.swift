@@ -1,32 +1,15 @@
 // A list in memory of a fixed size keeps its elements, ends them once, and lets nobody out of its bounds.
 
 import IOUring
+import Support
 import Testing
 
 @Suite struct FixedListTests {
-    /// Counts how many of it there are.
-    private final class Living {
-        var count = 0
-    }
-
-    private struct Element: ~Copyable {
-        let living: Living
-        var value: Int
-
-        init(_ living: Living, _ value: Int) {
-            self.living = living
-            self.value = value
-            living.count += 1
-        }
-
-        deinit { living.count -= 1 }
-    }
-
     @Test func elementsEndOnce() {
         let living = Living()
         do {
-            var list = FixedList<Element>(capacity: 4)
-            for number in 0..<4 { list.append(Element(living, number)) }
+            var list = FixedList<CountedElement>(capacity: 4)
+            for number in 0..<4 { list.append(CountedElement(living, number)) }
             list[2].value += 10
             let values = (list[0].value, list[2].value, list[3].value, list.isFull)
             #expect(values == (0, 12, 3, true))
@@ -36,7 +19,7 @@ import Testing
             list.removeAll()
             let isEmpty = list.isEmpty
             #expect(isEmpty && living.count == 0)
-            list.append(Element(living, 7))
+            list.append(CountedElement(living, 7))
         }
         // What is left ends with the list.
         #expect(living.count == 0)

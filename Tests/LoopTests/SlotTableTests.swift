@@ -1,35 +1,18 @@
 // Tables keep their elements, end them once, and let nobody out of their bounds.
 
+import Support
 import Testing
 
 @testable import Loop
 
 @Suite struct SlotTableTests {
-    /// Counts how many of it there are.
-    private final class Living {
-        var count = 0
-    }
-
-    private struct Element: ~Copyable {
-        let living: Living
-        var value: Int
-
-        init(_ living: Living, _ value: Int) {
-            self.living = living
-            self.value = value
-            living.count += 1
-        }
-
-        deinit { living.count -= 1 }
-    }
-
     @Test func anElementStaysUntilItIsTakenOut() throws {
         let living = Living()
         do {
-            var table = try SlotTable<ConnectionSlot, Element>(capacity: 130)
+            var table = try SlotTable<ConnectionSlot, CountedElement>(capacity: 130)
             for number in [0, 63, 64, 129] {
                 let before = table.contains(ConnectionSlot(number))
-                table.insert(Element(living, number), at: ConnectionSlot(number))
+                table.insert(CountedElement(living, number), at: ConnectionSlot(number))
                 let after = table.contains(ConnectionSlot(number))
                 #expect(!before && after)
             }
@@ -40,7 +23,7 @@ import Testing
             table.remove(at: ConnectionSlot(63))
             let isThere = table.contains(ConnectionSlot(63))
             #expect(living.count == 3 && !isThere)
-            table.insert(Element(living, 7), at: ConnectionSlot(63))
+            table.insert(CountedElement(living, 7), at: ConnectionSlot(63))
             let value = table[ConnectionSlot(63)].value
             #expect(value == 7)
         }

@@ -43,9 +43,9 @@ public final class RunningProgram {
         process.signal(number)
     }
 
-    /// Presses Ctrl-C as somebody does who does not want to wait; that it takes longer than 10 seconds is a failure.
+    /// Presses Ctrl-C as somebody does who does not want to wait; that it takes longer than a minute is a failure.
     public func interruptUntilItEnds() throws {
-        let deadline = Date(timeIntervalSinceNow: 10)
+        let deadline = Date(timeIntervalSinceNow: 60)
         while process.isRunning {
             guard Date() < deadline else { throw ProgramFailure("\(name) ignores SIGINT: \(errors)") }
             process.signal(SIGINT)
