@@ -22,6 +22,13 @@ import Threads
         try waitUntil("the thread has stopped") { guarded.signal.load(ordering: .sequentiallyConsistent) == signal }
     }
 
+    /// The first test that needs it makes it, and does not hang because the others take long.
+    @Test func aFolderOfAllTestsMayBeThereForLong() throws {
+        let folders = [try TemporaryFolder(), try TemporaryFolder.ofAllTests()]
+        #expect(folders.map { FileManager.default.fileExists(atPath: $0.path) } == [true, true])
+        #expect(folders.map { TestWatch.isWatched($0.path) } == [true, false])
+    }
+
     /// PR_GET_PDEATHSIG (prctl(2)), seen from a program that a test has started.
     @Test func aProgramOfATestEndsWithTheTests() throws {
         let script = "import ctypes; n = ctypes.c_int(); ctypes.CDLL(None).prctl(2, ctypes.byref(n)); print(n.value)"

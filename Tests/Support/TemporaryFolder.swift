@@ -1,27 +1,51 @@
 // A folder for a test's files.
 
 import Foundation
+import Glibc
+import Synchronization
 
 /// A folder that disappears, with all that is in it, when this object does.
 public final class TemporaryFolder: Sendable {
     /// Its path, short enough for a Unix socket in it.
     public let path: String
-    private let watch: Int
+    /// Nil if the folder is there for as long as the process.
+    private let watch: Int?
 
     /// Makes the folder.
     ///
     /// - Parameter onDisk: files in it can be opened with O_DIRECT. /tmp is often a tmpfs, which does not know that on
     ///   all kernels; /var/tmp outlives a restart, so it never is one.
-    public init(onDisk: Bool = false) throws {
-        let parent = onDisk ? "/var/tmp" : FileManager.default.temporaryDirectory.path
+    public convenience init(onDisk: Bool = false) throws {
+        try self.init(in: onDisk ? "/var/tmp" : Self.usualParent, isWatched: true)
+    }
+
+    /// Makes a folder for all tests of the process, which takes it along when it ends.
+    public static func ofAllTests() throws -> TemporaryFolder {
+        let folder = try TemporaryFolder(in: usualParent, isWatched: false)
+        let isFirst = shared.withLock { shared in
+            shared.append(folder)
+            return shared.count == 1
+        }
+        if isFirst { atexit { TemporaryFolder.shared.withLock { $0.forEach { $0.remove() } } } }
+        return folder
+    }
+
+    private static let shared = Mutex<[TemporaryFolder]>([])
+    private static var usualParent: String { FileManager.default.temporaryDirectory.path }
+
+    private init(in parent: String, isWatched: Bool) throws {
         path = parent + "/spindle-" + UUID().uuidString.prefix(13)
-        watch = TestWatch.begin("a folder")
+        watch = isWatched ? TestWatch.begin(path) : nil
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
 
     deinit {
+        remove()
+        if let watch { TestWatch.end(watch) }
+    }
+
+    private func remove() {
         try? FileManager.default.removeItem(atPath: path)
-        TestWatch.end(watch)
     }
 
     /// Makes a sparse file that begins with some bytes.

@@ -54,6 +54,15 @@ public enum TestWatch {
         }
     }
 
+    /// Whether the run ends when this takes too long.
+    public static func isWatched(_ what: String) -> Bool {
+        state.withLock { state in
+            UnsafeBufferPointer(start: state.places, count: capacity).contains { place in
+                place.name.map { String(cString: $0).hasSuffix(" (\(what))") } ?? false
+            }
+        }
+    }
+
     /// The calling test, and where it stands.
     public static var testName: String {
         guard let test = Test.current else { return "a test" }

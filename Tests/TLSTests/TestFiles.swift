@@ -14,7 +14,7 @@ final class TestFiles: Sendable {
     static let shared = Result { try TestFiles() }
 
     private init() throws {
-        folder = try TemporaryFolder()
+        folder = try TemporaryFolder.ofAllTests()
         try makeAuthority("ca")
         try makeAuthority("other-ca")
         let server = "cn = localhost\ndns_name = localhost\nip_address = 127.0.0.1\ntls_www_server\nsigning_key\n"
