@@ -42,6 +42,12 @@ extension CompletionKind {
     static var controllers: CompletionKind { .list(Controller.allCases.map(\.rawValue)) }
     /// The names of cache modes.
     static var cacheModes: CompletionKind { .list(CacheMode.allCases.map(\.rawValue)) }
+    /// The devices of `--device`, whose properties stand behind them.
+    static var devices: CompletionKind { .list(DriveKind.allCases.map(\.rawValue)) }
+    /// The ways of locking.
+    static var waysOfLocking: CompletionKind { .list(["on", "off"]) }
+    /// How URIs of NBD servers begin.
+    static var servers: CompletionKind { .list(["nbd://", "nbds://", "nbd+unix:///", "nbds+unix:///"]) }
     /// The names of levels of the log.
     static var logLevels: CompletionKind { .list(Logger.Level.allCases.map(\.rawValue)) }
     /// Users of this system.

@@ -65,7 +65,8 @@ struct BenchCommand: ParsableCommand {
     @Flag(help: "Let an operation overwrite the export.")
     var destroyData = false
 
-    @Argument(help: "The server and the export.", transform: { ($0, try ServerAddress(parsing: $0)) })
+    @Argument(
+        help: "The server and the export.", completion: .servers, transform: { ($0, try ServerAddress(parsing: $0)) })
     var uri: (text: String, address: ServerAddress)
 
     func validate() throws {

@@ -41,7 +41,7 @@ extension Ctl {
         var controller: String?
         @Option(
             help: ArgumentHelp("The drive, in the words of QEMU's -device option.", valueName: "spec"),
-            transform: checked(DriveProperties.init(parsing:)))
+            completion: .devices, transform: checked(DriveProperties.init(parsing:)))
         var device: String?
         @Option(
             help: ArgumentHelp(
@@ -49,7 +49,9 @@ extension Ctl {
             completion: .cacheModes, transform: checked(parseCacheMode))
         var cache: String?
         @Flag(help: "Open the image for reading only.") var readOnly = false
-        @Option(help: ArgumentHelp("Whether the image is locked against a second writer.", valueName: "on|off"))
+        @Option(
+            help: ArgumentHelp("Whether the image is locked against a second writer.", valueName: "on|off"),
+            completion: .waysOfLocking, transform: checked(parseLocking))
         var locking: String?
         @Argument(
             help: ArgumentHelp("An image to serve.", valueName: "[name=]image"), completion: .file(),

@@ -26,7 +26,7 @@ struct Identify: ParsableCommand {
 
     @Option(
         help: ArgumentHelp("The drive, in the words of QEMU's -device option.", valueName: "spec"),
-        transform: DriveProperties.init(parsing:))
+        completion: .devices, transform: DriveProperties.init(parsing:))
     var device = DriveProperties()
 
     @Option(

@@ -55,7 +55,7 @@ struct Serve: ParsableCommand {
 
     @Option(
         help: ArgumentHelp("The drives, in the words of QEMU's -device option: ide-hd,serial=...", valueName: "spec"),
-        transform: DriveProperties.init(parsing:))
+        completion: .devices, transform: DriveProperties.init(parsing:))
     var device: DriveProperties?
 
     @Option(
@@ -71,7 +71,7 @@ struct Serve: ParsableCommand {
         help: ArgumentHelp(
             "Whether the images are locked against a second writer: on (default) or off, for file systems without locks.",
             valueName: "on|off"),
-        transform: parseLocking)
+        completion: .waysOfLocking, transform: parseLocking)
     var locking: Bool?
 
     @OptionGroup(title: "TLS")

@@ -15,6 +15,7 @@ import Testing
         (["tls-keys", "--days", "0", "k"], "a number from 1 to 36500 is needed"),
         (["serve", "--control", "tcp:127.0.0.1:1", "null:1M"], "it has to be a Unix socket"),
         (["serve", "--metrics", "stdin", "null:1M"], "use tcp:127.0.0.1:9464"),
+        (["ctl", "add", "--locking", "maybe", "null:1M"], "'maybe' is no way of locking: it is one of on, off"),
         (["serve", "--connections", "0", "null:1M"], "a number from 1 to 1000000 is needed"),
         (["serve", "--stall-seconds", "soon", "null:1M"], "a number from 1 to 3600 is needed"),
     ])
@@ -55,6 +56,28 @@ import Testing
         ] {
             #expect(try completions(words, in: folder) == ["disk.img"], "\(words)")
         }
+    }
+
+    /// Every value that is no number, and no name or text that somebody makes up, has something to complete it with.
+    @Test func everyValueIsCompleted() throws {
+        let madeUp: Set<String> = [
+            "number", "threads", "seconds", "mib", "days", "size", "depth", "connections", "requests", "mix", "n",
+            "name", "command", "subcommands",
+        ]
+        let dump = try Program.spindle.run(["--experimental-dump-help"], in: TemporaryFolder())
+        let document = try #require(try JSONSerialization.jsonObject(with: Data(dump.output)) as? [String: Any])
+        var commands = [try #require(document["command"] as? [String: Any])]
+        var completed = 0
+        while let command = commands.popLast() {
+            commands += command["subcommands"] as? [[String: Any]] ?? []
+            for argument in command["arguments"] as? [[String: Any]] ?? [] where argument["kind"] as? String != "flag" {
+                let value = try #require(argument["valueName"] as? String)
+                let isCompleted = argument["completionKind"] != nil
+                #expect(isCompleted || madeUp.contains(value), "\(command["commandName"] ?? ""): \(value)")
+                completed += isCompleted ? 1 : 0
+            }
+        }
+        #expect(completed > 30)
     }
 
     /// Keys, names and images in one round.
