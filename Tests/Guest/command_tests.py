@@ -68,6 +68,7 @@ run() {
 
 def run(context):
     context.outcomes.run("documents: every command line is run as printed", commands, context)
+    context.outcomes.run("documents: the packages of the programs that they run are named", packages, context)
     context.outcomes.run("documents: the least Swift is that of Package.swift", versions, context)
 
 
@@ -147,6 +148,34 @@ def commands(context):
         if wanted[-1] == "...":
             wanted, out = wanted[:-1], out[:len(wanted) - 1]
         assert out == wanted, f"'{command}' printed {out}, and the documents have {wanted}"
+
+
+def programs(page):
+    """The programs that a page's commands run."""
+    for blocks in sections(page).values():
+        for language, text in blocks:
+            for command, _ in lines_of(language, text):
+                for part in re.split("[|;&]+", re.sub(r"\s#.*", "", command)):
+                    yield re.match(r"\s*(?:\w+=\S+ )*(?:sudo (?:-u \S+ )?)?(\S*)", part)[1]
+
+
+def packages(context):
+    """Nobody guesses where a program comes from: README or the page names its package, unless every Debian has it."""
+    readme = (context.project / "README.md").read_text()
+    missing, known = [], set()
+    for page in PAGES:
+        text = (context.project / page).read_text()
+        prose = re.sub("^```.*?^```", "", readme + text, flags=re.MULTILINE | re.DOTALL)
+        for program in sorted(set(programs(text)) - {"", "spindle"}):
+            found = subprocess.run(["dpkg", "-S", f"*bin/{program}"], capture_output=True, text=True).stdout
+            package = found.split(":")[0]
+            assert package, f"'{program}' of {page} is in no installed package"
+            known.add(package)
+            priority = subprocess.run(["dpkg-query", "-W", "-f", "${Priority}", package], capture_output=True, text=True).stdout
+            if priority not in ("required", "important") and not re.search(rf"(?<![\w-]){re.escape(package)}(?![\w-])", prose):
+                missing.append(f"{page}: {program} of {package}")
+    assert {"libnbd-bin", "nbd-client", "qemu-system-x86"} <= known, known
+    assert not missing, missing
 
 
 def links(document, text):
