@@ -215,6 +215,6 @@ def free_port():
 
 
 def first_line(command):
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = subprocess.run(command, capture_output=True, errors="replace")
     lines = (result.stdout or result.stderr).strip().splitlines()
     return lines[0] if result.returncode == 0 and lines else "unknown"

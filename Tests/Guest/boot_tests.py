@@ -75,7 +75,7 @@ def domain_file(context):
 
 
 def valid_domain(context):
-    checked = subprocess.run(["virt-xml-validate", domain_file(context), "domain"], capture_output=True, text=True,
+    checked = subprocess.run(["virt-xml-validate", domain_file(context), "domain"], capture_output=True, errors="replace",
                              timeout=60)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -127,7 +127,7 @@ class Session:
             self._daemon = subprocess.Popen(["libvirtd"], stdout=log, stderr=log, **self._options)
         deadline = time.monotonic() + 60
         while self._virsh("version").returncode != 0:
-            assert self._daemon.poll() is None and time.monotonic() < deadline, self._log.read_text()
+            assert self._daemon.poll() is None and time.monotonic() < deadline, self._log.read_text(errors="replace")
             time.sleep(0.1)
         return self
 
@@ -136,13 +136,13 @@ class Session:
         self._daemon.wait()
 
     def _virsh(self, *arguments):
-        return subprocess.run(["virsh", "--connect", "qemu:///session", *map(str, arguments)], timeout=60, text=True,
+        return subprocess.run(["virsh", "--connect", "qemu:///session", *map(str, arguments)], timeout=60, errors="replace",
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **self._options)
 
     def virsh(self, *arguments):
         """Runs a command that has to succeed."""
         done = self._virsh(*arguments)
-        assert done.returncode == 0, f"virsh {arguments}: {done.stdout}\n{self._log.read_text()}"
+        assert done.returncode == 0, f"virsh {arguments}: {done.stdout}\n{self._log.read_text(errors="replace")}"
 
     def wait_until_gone(self, domain, console):
         """A domain that was created and not defined is gone once it is off."""
@@ -157,5 +157,5 @@ class Session:
 def image_boots(image):
     """How often the installed system has booted: as its own file says."""
     dumped = subprocess.run(["debugfs", "-R", "cat /srv/boots", f"{image}?offset={2048 * 512}"], capture_output=True,
-                            text=True, timeout=60)
+                            errors="replace", timeout=60)
     return int(dumped.stdout or 0)

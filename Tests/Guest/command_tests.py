@@ -137,7 +137,7 @@ def commands(context):
     script.write_text(PRELUDE + "\n".join(all_of_them) + "\n")
     spaces = ["unshare", "--net", "--mount"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
     done = subprocess.run([*spaces, "bash", script], env={**os.environ, "PROGRAM": str(context.program)}, capture_output=True,
-                          text=True, timeout=300)
+                          errors="replace", timeout=300)
     said = done.stdout + done.stderr
     assert "FAILED" not in said and done.returncode == 0, said
     for command, printed in expected:
@@ -167,11 +167,11 @@ def packages(context):
         text = (context.project / page).read_text()
         prose = re.sub("^```.*?^```", "", readme + text, flags=re.MULTILINE | re.DOTALL)
         for program in sorted(set(programs(text)) - {"", "spindle"}):
-            found = subprocess.run(["dpkg", "-S", f"*bin/{program}"], capture_output=True, text=True).stdout
+            found = subprocess.run(["dpkg", "-S", f"*bin/{program}"], capture_output=True, errors="replace").stdout
             package = found.split(":")[0]
             assert package, f"'{program}' of {page} is in no installed package"
             known.add(package)
-            priority = subprocess.run(["dpkg-query", "-W", "-f", "${Priority}", package], capture_output=True, text=True).stdout
+            priority = subprocess.run(["dpkg-query", "-W", "-f", "${Priority}", package], capture_output=True, errors="replace").stdout
             if priority not in ("required", "important") and not re.search(rf"(?<![\w-]){re.escape(package)}(?![\w-])", prose):
                 missing.append(f"{page}: {program} of {package}")
     assert {"libnbd-bin", "nbd-client", "qemu-system-x86"} <= known, known

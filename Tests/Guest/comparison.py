@@ -173,7 +173,7 @@ class Comparison:
 
 def decode(command, hexadecimal) -> str:
     """What a tool of sg3-utils prints for data that it is given."""
-    return subprocess.run(command, input=hexadecimal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    return subprocess.run(command, input=hexadecimal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace",
                           timeout=30).stdout
 
 

@@ -179,7 +179,7 @@ def assignments(variables) -> bytes:
 
 def program(path, name=None) -> dict[str, bytes]:
     """A program of this machine and the libraries that it is linked with, as files for a guest."""
-    linked = subprocess.run(["ldd", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    linked = subprocess.run(["ldd", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, errors="replace").stdout
     libraries = [word for word in linked.split() if word.startswith("/")]
     files = {library: pathlib.Path(library).read_bytes() for library in libraries}
     files[str(name or path)] = pathlib.Path(path).read_bytes()

@@ -18,7 +18,7 @@ def run(context):
 
 def call(context, script, *arguments):
     done = subprocess.run([context.project / "Scripts" / script, *map(str, arguments)], cwd=context.project,
-                          capture_output=True, text=True, timeout=120)
+                          capture_output=True, errors="replace", timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -34,7 +34,7 @@ def install(context):
     below = root / prefix[1:]
     program = below / "bin/spindle"
     assert program.stat().st_size <= MOST_BYTES, f"{program.stat().st_size} bytes, more than {MOST_BYTES}"
-    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    version = subprocess.run([program, "--version"], capture_output=True, errors="replace", check=True).stdout
     assert re.match(r"\d+\.\d+\.\d+\n", version), version
     unit = (below / "lib/systemd/system/spindle@.service").read_text()
     assert f'ExecStart="{prefix}/bin/spindle" serve' in unit and "/usr/bin/spindle" not in unit, unit
@@ -53,7 +53,7 @@ def install(context):
     folder.mkdir()
     (folder / "disk.img").write_bytes(bytes(4096))
     configuration.write_text(text.replace("/var/lib/spindle", str(folder)))
-    checked = subprocess.run([program, "check", configuration], capture_output=True, text=True)
+    checked = subprocess.run([program, "check", configuration], capture_output=True, errors="replace")
     assert checked.returncode == 0 and "disk.img" in checked.stdout, checked.stdout + checked.stderr
     configuration.write_text(text)
     call(context, "uninstall", root, prefix)
@@ -72,6 +72,6 @@ def changed(context):
     said = call(context, "uninstall", root, "/usr/local")
     assert "default.env was changed and stays" in said and files(root) == {"etc/spindle/default.env"}, (said, files(root))
     # Nothing else is touched where nothing was installed.
-    done = subprocess.run([context.project / "Scripts/uninstall", root, "/usr"], capture_output=True, text=True,
+    done = subprocess.run([context.project / "Scripts/uninstall", root, "/usr"], capture_output=True, errors="replace",
                           env=dict(os.environ))
     assert done.returncode == 1 and "nothing was installed" in done.stderr, done.stderr

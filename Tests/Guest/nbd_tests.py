@@ -102,7 +102,7 @@ def grow(context, kind, options):
     image = sparse(context.folder / f"grow-{kind}.img", 32 << 20)
     control = context.folder / f"grow-{kind}.control"
     strict = subprocess.run(["perl", "-Mstrict", "-e", "print $INC{'strict.pm'}"], check=True, stdout=subprocess.PIPE,
-                            text=True).stdout
+                            errors="replace").stdout
     files = {"job/nbd-resize": (context.project / "contrib/linux/nbd-resize").read_bytes(),
              strict.lstrip("/"): pathlib.Path(strict).read_bytes(),
              **program("/usr/bin/perl"), **program("/sbin/resize2fs", "/usr/bin/resize2fs")}

@@ -36,7 +36,7 @@ def verify(context):
     # The empty name at the end of the path stands for the folders where systemd looks otherwise: nbd@.service is there.
     path = f"{installed(context)}:"
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *UNITS], timeout=60,
-                          env={**os.environ, "SYSTEMD_UNIT_PATH": path}, capture_output=True, text=True, cwd="/")
+                          env={**os.environ, "SYSTEMD_UNIT_PATH": path}, capture_output=True, errors="replace", cwd="/")
     assert done.returncode == 0 and not done.stderr, done.stderr
 
 
@@ -45,7 +45,7 @@ def security(context):
     folder.mkdir()
     shutil.copy(installed(context) / "spindle@.service", folder / "spindle@default.service")
     done = subprocess.run(["systemd-analyze", "security", "--offline=yes", f"--threshold={EXPOSURE}", "--no-pager",
-                           folder / "spindle@default.service"], timeout=60, capture_output=True, text=True)
+                           folder / "spindle@default.service"], timeout=60, capture_output=True, errors="replace")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"Overall exposure level .*: \d", done.stdout), done.stdout
 
