@@ -127,13 +127,16 @@ class Session:
             self._daemon = subprocess.Popen(["libvirtd"], stdout=log, stderr=log, **self._options)
         deadline = time.monotonic() + 60
         while self._virsh("version").returncode != 0:
-            assert self._daemon.poll() is None and time.monotonic() < deadline, self._log.read_text(errors="replace")
+            assert self._daemon.poll() is None and time.monotonic() < deadline, self._said()
             time.sleep(0.1)
         return self
 
     def __exit__(self, *_):
         self._daemon.terminate()
         self._daemon.wait()
+
+    def _said(self):
+        return self._log.read_text(errors="replace")
 
     def _virsh(self, *arguments):
         return subprocess.run(["virsh", "--connect", "qemu:///session", *map(str, arguments)], timeout=60, errors="replace",
@@ -142,7 +145,7 @@ class Session:
     def virsh(self, *arguments):
         """Runs a command that has to succeed."""
         done = self._virsh(*arguments)
-        assert done.returncode == 0, f"virsh {arguments}: {done.stdout}\n{self._log.read_text(errors="replace")}"
+        assert done.returncode == 0, f"virsh {arguments}: {done.stdout}\n{self._said()}"
 
     def wait_until_gone(self, domain, console):
         """A domain that was created and not defined is gone once it is off."""
