@@ -4,6 +4,7 @@ import io
 import os
 import pathlib
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -116,15 +117,17 @@ class Session:
         self._log = folder / "libvirtd.log"
         names = ("HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
         self._options = {"env": {**os.environ, **dict.fromkeys(names, str(folder)), "LIBVIRT_AUTOSTART": "0"}, "stdin": subprocess.DEVNULL}
+        self._become = []
         (folder / "libvirt").mkdir()
         (folder / "libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
         if os.geteuid() == 0:
-            self._options |= {"user": "nobody", "group": "nogroup", "extra_groups": []}
+            self._become = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
             subprocess.run(["chown", "-R", "nobody:nogroup", folder], check=True)
 
     def __enter__(self):
         with self._log.open("wb") as log:
-            self._daemon = subprocess.Popen(["libvirtd"], stdout=log, stderr=log, **self._options)
+            self._daemon = subprocess.Popen([sys.executable, pathlib.Path(__file__).with_name("reaper.py"), *self._become, "libvirtd"],
+                                            stdout=log, stderr=log, **self._options)
         deadline = time.monotonic() + 60
         while self._virsh("version").returncode != 0:
             assert self._daemon.poll() is None and time.monotonic() < deadline, self._said()
@@ -139,7 +142,7 @@ class Session:
         return self._log.read_text(errors="replace")
 
     def _virsh(self, *arguments):
-        return subprocess.run(["virsh", "--connect", "qemu:///session", *map(str, arguments)], timeout=60, errors="replace",
+        return subprocess.run([*self._become, "virsh", "--connect", "qemu:///session", *map(str, arguments)], timeout=60, errors="replace",
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **self._options)
 
     def virsh(self, *arguments):
