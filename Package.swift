@@ -25,7 +25,7 @@ let package = Package(
     products: [
         .executable(name: "spindle", targets: ["spindle"]),
         // For Benchmarks/, a package of its own.
-        .library(name: "Pipeline", targets: ["Replies", "NBD", "Blocks", "SCSI", "ATA", "SAT", "Export"]),
+        .library(name: "Pipeline", targets: ["Replies", "NBD", "ISCSI", "Blocks", "SCSI", "ATA", "SAT", "Export"]),
         // With it, for Fuzzing/, another one.
         .library(name: "Texts", targets: ["Control", "Settings"]),
     ],
@@ -36,12 +36,15 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLibURing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
         .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
+        // Headers of our own: what Swift has no word for.
+        .systemLibrary(name: "CCRC32C"),
         .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
 
         // Pure: no file descriptors, threads or clocks.
         room("Replies", []),
         room("NBD", ["Replies"]),
         room("SCSI", []),
+        room("ISCSI", ["CCRC32C", "Replies", "SCSI"]),
         room("Blocks", []),
         room("ATA", ["Blocks"]),
         room("SAT", ["SCSI", "ATA", "Blocks"]),
@@ -98,6 +101,7 @@ let package = Package(
         .target(name: "Seeded", path: "Tests/Seeded", swiftSettings: testing),
         tests("NBDTests", ["NBD", "Replies", "Seeded"]),
         tests("SCSITests", ["SCSI"]),
+        tests("ISCSITests", ["CGnuTLS", "ISCSI", "Replies", "SCSI", "Seeded"]),
         tests("BlocksTests", ["Blocks", "Seeded"]),
         tests("ATATests", ["ATA", "Blocks", "Seeded"], resources: [.copy("Golden")]),
         tests("SATTests", ["SAT", "SCSI", "ATA", "Blocks", "Seeded"], resources: [.copy("Golden")]),

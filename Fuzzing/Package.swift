@@ -5,6 +5,7 @@ import PackageDescription
 
 let targets: [(name: String, dependencies: [Target.Dependency])] = [
     ("FuzzNBD", [.product(name: "Pipeline", package: "spindle")]),
+    ("FuzzISCSI", [.product(name: "Pipeline", package: "spindle")]),
     ("FuzzATA", [.product(name: "Pipeline", package: "spindle")]),
     ("FuzzSCSI", [.product(name: "Pipeline", package: "spindle")]),
     ("FuzzHTTP", [.product(name: "Texts", package: "spindle")]),

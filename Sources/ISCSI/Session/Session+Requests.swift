@@ -1,0 +1,211 @@
+// Requests that are no commands: text, NOP, logout, task management (RFC 7143, 11.5, 11.10, 11.14, 11.18).
+
+extension Session {
+    // MARK: Task management
+
+    mutating func manage(_ request: TaskManagementRequestPDU) -> Event? {
+        guard sessionType == .normal else {
+            reject(.protocolError)
+            return nil
+        }
+        received(isImmediate: request.isImmediate)
+        managementRequest = request
+        let function = TaskManagementFunction(rawValue: request.function)
+        var task: TaskNumber?
+        switch function {
+        case .abortTask:
+            task = tasks.find(request.referencedTaskTag)
+            // Commands come in order, so one that is not there has ended or never was (11.6.1).
+            guard task != nil else { return respond(.taskDoesNotExist) }
+        case .abortTaskSet, .clearTaskSet, .logicalUnitReset, .targetWarmReset, .targetColdReset: break
+        case .taskReassign: return respond(.reassignmentNotSupported)
+        case .clearACA, nil: return respond(.functionNotSupported)
+        }
+        guard let function else { return nil }
+        let event = Event.manage(
+            TaskManagement(function: function, logicalUnit: request.logicalUnit, task: task))
+        phase = .waiting(event)
+        return event
+    }
+
+    /// Whether a task ends with a function.
+    public func affects(_ management: TaskManagement, _ number: TaskNumber) -> Bool {
+        guard tasks[number].isActive else { return false }
+        return switch management.function {
+        case .abortTask: number == management.task
+        case .targetWarmReset, .targetColdReset: true
+        default: tasks[number].logicalUnit == management.logicalUnit
+        }
+    }
+
+    /// The function of the last event was done, or could not be.
+    public mutating func managed(_ response: TaskManagementResponse) {
+        guard case .waiting(.manage) = phase else { preconditionFailure("no function was to be done") }
+        phase = .header
+        _ = respond(response)
+    }
+
+    private mutating func respond(_ response: TaskManagementResponse) -> Event? {
+        var pdu = TaskManagementResponsePDU()
+        pdu.response = response
+        pdu.initiatorTaskTag = managementRequest.initiatorTaskTag
+        pdu.statusSN = takeStatusSN()
+        pdu.expectedCommandSN = expectedCommandSN
+        pdu.maximumCommandSN = maximumCommandSN
+        say(pdu)
+        return nil
+    }
+
+    // MARK: NOP
+
+    mutating func answer(_ request: NOPOutPDU) -> Event? {
+        if request.targetTransferTag != reservedTag {
+            guard isPinged, request.targetTransferTag == pingTag else {
+                reject(.invalidPDUField)
+                return nil
+            }
+            isPinged = false
+        }
+        received(isImmediate: request.isImmediate)
+        // Without a tag nobody waits for an answer.
+        guard request.initiatorTaskTag != reservedTag else { return nil }
+        var pdu = NOPInPDU()
+        pdu.initiatorTaskTag = request.initiatorTaskTag
+        pdu.logicalUnit = request.logicalUnit
+        pdu.statusSN = takeStatusSN()
+        pdu.expectedCommandSN = expectedCommandSN
+        pdu.maximumCommandSN = maximumCommandSN
+        // The same data, as far as the initiator receives them (11.19.3).
+        say(pdu, segment.prefix(Int(parameters.maxRecvDataSegmentLength)))
+        return nil
+    }
+
+    /// Asks whether the initiator is there: ``isPinged`` until it answers. Send ``takeWords()`` before anything is
+    /// encoded.
+    public mutating func ping() {
+        precondition(isFullFeature, "who has not logged in is asked nothing")
+        pingTag = pingTag == reservedTag - 1 ? 0 : pingTag + 1
+        isPinged = true
+        var pdu = NOPInPDU()
+        pdu.targetTransferTag = pingTag
+        pdu.statusSN = statusSN
+        pdu.expectedCommandSN = expectedCommandSN
+        pdu.maximumCommandSN = maximumCommandSN
+        say(pdu)
+    }
+
+    // MARK: Logout
+
+    mutating func answer(_ request: LogoutRequestPDU) -> Event? {
+        received(isImmediate: request.isImmediate)
+        let response: LogoutResponse
+        switch LogoutReason(rawValue: request.reason) {
+        case .closeSession: response = .closed
+        case .closeConnection:
+            response = request.connectionID == login.connectionID ? .closed : .connectionIDNotFound
+        case .removeConnectionForRecovery: response = .recoveryNotSupported
+        case nil:
+            reject(.invalidPDUField)
+            return nil
+        }
+        var pdu = LogoutResponsePDU()
+        pdu.response = response
+        pdu.initiatorTaskTag = request.initiatorTaskTag
+        pdu.statusSN = takeStatusSN()
+        pdu.expectedCommandSN = expectedCommandSN
+        pdu.maximumCommandSN = maximumCommandSN
+        pdu.time2Wait = UInt16(clamping: parameters.defaultTime2Wait)
+        pdu.time2Retain = UInt16(clamping: parameters.defaultTime2Retain)
+        say(pdu)
+        return response == .closed ? end(.loggedOut) : nil
+    }
+
+    // MARK: Text
+
+    mutating func answer(_ request: TextRequestPDU) -> Event? {
+        let isNew = request.targetTransferTag == reservedTag
+        guard request.initiatorTaskTag != reservedTag, !(request.isFinal && request.continues),
+            isNew || isInText && request.targetTransferTag == textTag
+        else {
+            endText()
+            reject(.invalidPDUField)
+            return nil
+        }
+        if isNew { endText() }
+        guard text.count + segment.count <= Self.maximumSegmentBytes else {
+            endText()
+            reject(.longOperationReject)
+            return nil
+        }
+        text += segment
+        if !request.continues, textAnswer.isEmpty {
+            guard let pairs = try? Text.parse(text) else {
+                endText()
+                reject(.protocolError)
+                return nil
+            }
+            text = []
+            textAnswer = Text.compose(pairs.flatMap { answer($0) })[...]
+        }
+        received(isImmediate: request.isImmediate)
+        say(request)
+        return nil
+    }
+
+    private mutating func endText() {
+        text = []
+        textAnswer = []
+        isInText = false
+    }
+
+    /// As much of the answer as one PDU has room for.
+    private mutating func say(_ request: TextRequestPDU) {
+        let limit = min(Int(parameters.maxRecvDataSegmentLength), Self.maximumSegmentBytes)
+        let piece = textAnswer.prefix(limit)
+        textAnswer = textAnswer.dropFirst(limit)
+        var pdu = TextResponsePDU()
+        pdu.isFinal = request.isFinal && textAnswer.isEmpty
+        pdu.continues = !textAnswer.isEmpty
+        if pdu.isFinal {
+            endText()
+        } else {
+            isInText = true
+            textTag = textTag == reservedTag - 1 ? 0 : textTag + 1
+            pdu.targetTransferTag = textTag
+        }
+        pdu.initiatorTaskTag = request.initiatorTaskTag
+        pdu.statusSN = takeStatusSN()
+        pdu.expectedCommandSN = expectedCommandSN
+        pdu.maximumCommandSN = maximumCommandSN
+        say(pdu, piece)
+    }
+
+    /// The answer to one key (13; what is settled in a login is settled).
+    private mutating func answer(_ pair: TextPair) -> [TextPair] {
+        switch Key(rawValue: pair.key) {
+        case nil: [TextPair(pair.key, ReservedValue.notUnderstood)]
+        case .sendTargets: targets(pair.value)
+        case .initiatorAlias, .nodeArchitecture: []
+        case .maxRecvDataSegmentLength:
+            parameters.negotiate(.maxRecvDataSegmentLength, pair.value, configuration.limits) == .declared
+                ? [] : [TextPair(pair.key, ReservedValue.reject)]
+        default: [TextPair(pair.key, ReservedValue.reject)]
+        }
+    }
+
+    /// SendTargets: all of them in a discovery session, one by its name, or the session's own (appendix C).
+    private func targets(_ value: String) -> [TextPair] {
+        let chosen: [TargetInformation]
+        switch (sessionType, value) {
+        case (.discovery, "All"): chosen = directory
+        case (.discovery, ""), (.normal, "All"):
+            return [TextPair(Key.sendTargets.rawValue, ReservedValue.reject)]
+        case (.discovery, _): chosen = directory.filter { $0.name == value }
+        case (.normal, _): chosen = directory.filter { $0.name == login.targetName && ["", $0.name].contains(value) }
+        }
+        return chosen.flatMap { target in
+            [TextPair(Key.targetName.rawValue, target.name)]
+                + target.addresses.map { TextPair(Key.targetAddress.rawValue, $0) }
+        }
+    }
+}
