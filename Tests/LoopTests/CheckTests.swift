@@ -42,8 +42,8 @@ private final class NoExports: ExportSource {
         var request = RequestSlot(flush, .flush, blockSize: .smallest)
         let page = loop.connections[slot].arena.allocate(2)
         request.payload = .pages(PageRun(memory: .own, first: try #require(page), count: 2))
-        loop.connections[slot].smallPages = 2
         loop.ownPagesInUse = 2
+        loop.exports[entry.number].memory[.own].pages = 2
         let free = loop.connections[slot].freeRequests.pop()
         let place = try #require(free)
         loop.requests.insert(request, at: place)
@@ -69,22 +69,24 @@ private final class NoExports: ExportSource {
         ("mapped bytes: 4096 and 0", { $0.mappedBytes += 4096 }),
         ("pages of interrupted replies: 1 and 0", { $0.extraPages += 1 }),
         ("pages of connections: 1 and 2", { $0.ownPagesInUse -= 1 }),
-        ("pages of the share of connection 0: 3 and 2", { $0.connections[ConnectionSlot(0)].smallPages += 1 }),
-        ("middle pages of connection 0: 5 and 0", { $0.connections[ConnectionSlot(0)].middlePages = 5 }),
-        ("large pages of connection 0: 5 and 0", { $0.connections[ConnectionSlot(0)].largePages = 5 }),
+        ("pages of own memory of export 0: 3 and 2", { $0.exports[ExportNumber(0)].memory[.own].pages += 1 }),
+        ("pages of large memory of export 0: 1 and 0", { $0.exports[ExportNumber(0)].memory[.large].pages += 1 }),
+        ("pages of the share of connection 0: 1 and 0", { $0.connections[ConnectionSlot(0)].sharePages += 1 }),
+        ("middle pages of connection 0: 5 and 0", { $0.connections[ConnectionSlot(0)].stagePages[.middle] = 5 }),
+        ("large pages of connection 0: 5 and 0", { $0.connections[ConnectionSlot(0)].stagePages[.large] = 5 }),
         ("wait to be sent to: 0 and 1", { $0.connections[ConnectionSlot(0)].isQueuedForSend = true }),
         ("wait to be sent to: 1 and 0", { $0.sendQueue.append(ConnectionSlot(0)) }),
-        ("wait for their own pages: 0 and 1", { $0.connections[ConnectionSlot(0)].line = .own }),
-        ("wait for the middle stage: 0 and 1", { $0.connections[ConnectionSlot(0)].line = .middle }),
-        ("wait for the large stage: 0 and 1", { $0.connections[ConnectionSlot(0)].line = .large }),
+        ("wait for own memory: 0 and 1", { $0.connections[ConnectionSlot(0)].line = .own }),
+        ("wait for middle memory: 0 and 1", { $0.connections[ConnectionSlot(0)].line = .middle }),
+        ("wait for large memory: 0 and 1", { $0.connections[ConnectionSlot(0)].line = .large }),
         ("connections: 0 and 1", { $0.activeConnections = 0 }),
         ("that are no free slots: 0 and 1", { $0.freeConnections.push(ConnectionSlot(0)) }),
         ("requests of connection 0: 2 and 1", { _ = $0.connections[ConnectionSlot(0)].freeRequests.pop() }),
         ("busy requests of connection 0: 2 and 1", { $0.connections[ConnectionSlot(0)].busyRequests = 2 }),
         ("replies in the send of connection 0: 1 and 0", { $0.connections[ConnectionSlot(0)].repliesInSend = 1 }),
         ("pages of connection 0: 3 and 2", { _ = $0.connections[ConnectionSlot(0)].arena.allocate(1) }),
-        ("pages of the middle stage: 3 and 0", { _ = $0.middle.allocate(3, ConnectionSlot(0)) }),
-        ("pages of the large stage: 3 and 0", { _ = $0.large.allocate(3, ConnectionSlot(0)) }),
+        ("pages of the middle stage: 3 and 0", { $0.takeMiddlePages(3) }),
+        ("pages of the large stage: 3 and 0", { $0.takeLargePages(3) }),
         ("pipes: 1 and 0", { _ = $0.pipes.take() }),
         ("connections of export 0: 2 and 1", { $0.exports[ExportNumber(0)].users += 1 }),
         ("that wait for others in layers: 0 and 1", { $0.letRequestWait() }),
@@ -120,5 +122,16 @@ extension Loop {
             layered.insert(LayeredRequest(), at: place)
             layered[place].stage = .waitingForOthers
         }
+    }
+
+    /// Memory that no request has. No more is there than in this test.
+    fileprivate mutating func takeMiddlePages(_ pages: Int) {
+        var share = MemoryShare()
+        _ = middle.allocate(pages, &share)
+    }
+
+    fileprivate mutating func takeLargePages(_ pages: Int) {
+        var share = MemoryShare()
+        _ = large.allocate(pages, &share)
     }
 }

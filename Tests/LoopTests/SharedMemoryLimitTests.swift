@@ -15,7 +15,7 @@ import Testing
         folder = try TemporaryFolder()
     }
 
-    /// Enough memory for the small requests of two connections.
+    /// Of so little memory an export has as much as two connections can use.
     private func loops(stallSeconds: Int) throws -> RunningLoops {
         var limits = Limits()
         limits.requestMegabytes = 1

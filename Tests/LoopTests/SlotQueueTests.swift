@@ -14,14 +14,10 @@ import Testing
         for step in 0..<5000 {
             let slot = ConnectionSlot(Int.random(in: 0..<7, using: &generator))
             switch Int.random(in: 0..<6, using: &generator) {
-            case 0, 1:
+            case 0, 1, 2:
                 guard !model.contains(slot) else { continue }
                 queue.append(slot)
                 model.append(slot)
-            case 2:
-                guard !model.contains(slot) else { continue }
-                queue.prepend(slot)
-                model.insert(slot, at: 0)
             case 3:
                 guard !model.isEmpty else { continue }
                 let place = Int.random(in: 0..<model.count, using: &generator)

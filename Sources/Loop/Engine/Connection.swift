@@ -34,14 +34,6 @@ struct Connection: ~Copyable {
         case closing
     }
 
-    /// The lines of a loop in which a connection can wait for memory that others have.
-    enum Line {
-        case none
-        case own
-        case middle
-        case large
-    }
-
     private let inPlace = InPlace()
     var phase = Phase.free
     var descriptor: Int32 = -1
@@ -127,13 +119,15 @@ struct Connection: ~Copyable {
     var busyRequests = 0
     /// Look-ups on its behalf that no request waits for.
     var lookUpsUnderWay = 0
-    /// Where it waits for memory.
-    var line = Line.none
-    /// Pages that requests have which are not larger than the connection's share.
-    var smallPages = 0
+    /// The memory that it waits for, with a request that needs so many pages, and who waits before and after it.
+    var line: AwaitedMemory?
+    var wantedPages = 0
+    var before: ConnectionSlot?
+    var after: ConnectionSlot?
+    /// Pages that requests have which others cannot keep from it.
+    var sharePages = 0
     /// Pages of the loop that its requests have.
-    var middlePages = 0
-    var largePages = 0
+    var stagePages = PerAwaitedMemory { _ in 0 }
 
     // Sending
     /// Requests whose reply is ready, in the order in which they became so.
@@ -209,7 +203,7 @@ struct Connection: ~Copyable {
         precondition(!isReceiving && !isSending && busyRequests == 0, "the kernel still has operations of this slot")
         precondition(freeRequests.count == Limits.requestsPerConnection, "requests are still in use")
         precondition(replies.count == 0 && returned.isEmpty && !isQueuedForSend, "replies are still to be sent")
-        precondition(arena.pagesInUse == 0 && line == .none, "memory is still in use, or waited for")
+        precondition(arena.pagesInUse == 0 && line == nil, "memory is still in use, or waited for")
         precondition(awaited.isEmpty, "a fence would wait for ever")
         dropReceived()
         arena.trim()

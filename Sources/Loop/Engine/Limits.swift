@@ -21,19 +21,20 @@ public struct Limits: Sendable {
     var pagesPerConnection: Int { connectionMegabytes * 256 + 2 }
     var largestOwnRequestPages: Int { pagesPerConnection / 2 }
     /// Memory for the data of all connections' requests, in MiB, shared out among the loops. A loop has at least what
-    /// the largest requests need, and twice what one connection can use.
+    /// the largest requests need, and six times what one connection can use: one export gets a third of that.
     public var requestMegabytes = 256
     func ownPages(loops: Int) -> Int {
-        let others = Self.middlePages + Self.largePages + connections * Self.sharePages / loops
-        return max(requestMegabytes * 256 / loops - others, 2 * pagesPerConnection)
+        let stages = Stage.regionCount * (Self.middleRegionPages + Self.largestPages)
+        let others = stages + connections * Self.sharePages / loops
+        return max(requestMegabytes * 256 / loops - others, 6 * pagesPerConnection)
     }
     /// What a connection's requests of at most that size have in any case, however much others have.
     static let sharePages = 8
-    /// Memory for larger requests, one for all connections of a loop: two of 4 MiB, and one of the largest, each with a
-    /// sector at either end.
+    /// Memory for larger requests, two regions of each kind for all connections of a loop: for two of 4 MiB, and for
+    /// one of the largest, each with a sector at either end.
     static let largestMiddlePages = 1026
-    static let middlePages = 2 * largestMiddlePages
-    static let largePages = 8194
+    static let middleRegionPages = 2 * largestMiddlePages
+    static let largestPages = 8194
     /// What one connection's received but unparsed bytes take: buffers and the size of each.
     static let receiveBuffers: UInt16 = 4
     static let receiveBufferBytes = 1 << 16

@@ -28,9 +28,9 @@ extension Loop {
         expect(extraPages, sums.extraPages, "pages of interrupted replies")
         expect(mappedBytes, sums.mappedBytes, "mapped bytes")
         expect(pipes.takenCount, sums.pipes, "pipes")
-        expect(ownLine.count, sums.ownLine, "connections that wait for their own pages")
-        expect(middle.line.count, sums.middleLine, "connections that wait for the middle stage")
-        expect(large.line.count, sums.largeLine, "connections that wait for the large stage")
+        for memory in AwaitedMemory.allCases {
+            expect(waiting(for: memory), sums.waiting[memory], "connections that wait for \(memory) memory")
+        }
         for (number, writers) in sums.sharedWriters {
             // Tests stand for other writers of a loop; with its last connection the export has none (`leave`).
             let inside = exports[number].gate.sharedWriters(of: index)
@@ -38,6 +38,11 @@ extension Loop {
         }
         for (number, users) in sums.users {
             expect(exports[number].users, users, "connections of export \(number.number)")
+            let pages = sums.exportPages[number] ?? PerAwaitedMemory { _ in 0 }
+            for memory in AwaitedMemory.allCases {
+                let held = exports[number].memory[memory].pages
+                expect(held, pages[memory], "pages of \(memory) memory of export \(number.number)")
+            }
         }
         for number in sums.users.keys {
             let waiting = sums.waitingForOthers[number, default: 0]
@@ -56,16 +61,14 @@ extension Loop {
         var sends = 0
         var queuedForSend = 0
         var ownPages = 0
-        /// Of these, those of requests that are no larger than a connection's share.
-        var smallPages = 0
+        var sharePages = 0
         var middlePages = 0
         var largePages = 0
         var extraPages = 0
         var mappedBytes = 0
         var pipes = 0
-        var ownLine = 0
-        var middleLine = 0
-        var largeLine = 0
+        var waiting = PerAwaitedMemory { _ in 0 }
+        var exportPages: [ExportNumber: PerAwaitedMemory<Int>] = [:]
         var users: [ExportNumber: Int] = [:]
         var sharedWriters: [ExportNumber: Int] = [:]
         var insideLayers: [ExportNumber: Int] = [:]
@@ -75,7 +78,7 @@ extension Loop {
     private func isAtRest(_ slot: ConnectionSlot) -> Bool {
         connections[slot].phase == .free && connections[slot].requestsInUse == 0
             && connections[slot].arena.pagesInUse == 0 && !connections[slot].isQueuedForSend
-            && connections[slot].line == .none
+            && connections[slot].line == nil
     }
 
     private func add(_ slot: ConnectionSlot, to sums: inout Sums, _ found: inout [String]) {
@@ -87,12 +90,7 @@ extension Loop {
         expect(sessions.contains(slot) ? 1 : 0, connections[slot].phase == .free ? 0 : 1, "sessions")
         if connections[slot].isSending { sums.sends += 1 }
         if connections[slot].isQueuedForSend { sums.queuedForSend += 1 }
-        switch connections[slot].line {
-        case .none: break
-        case .own: sums.ownLine += 1
-        case .middle: sums.middleLine += 1
-        case .large: sums.largeLine += 1
-        }
+        if let memory = connections[slot].line { sums.waiting[memory] += 1 }
         if let entry = connections[slot].entry {
             sums.users[entry.number, default: 0] += 1
             sums.sharedWriters[entry.number, default: 0] += 0
@@ -101,10 +99,11 @@ extension Loop {
         let before = sums
         let requestCount = connections[slot].requestsInUse > 0 ? addRequests(of: slot, to: &sums) : 0
         expect(connections[slot].requestsInUse, requestCount, "requests")
-        expect(connections[slot].arena.pagesInUse, sums.ownPages - before.ownPages, "pages")
-        expect(connections[slot].smallPages, sums.smallPages - before.smallPages, "pages of the share")
-        expect(connections[slot].middlePages, sums.middlePages - before.middlePages, "middle pages")
-        expect(connections[slot].largePages, sums.largePages - before.largePages, "large pages")
+        let sharePages = sums.sharePages - before.sharePages
+        expect(connections[slot].arena.pagesInUse, sums.ownPages - before.ownPages + sharePages, "pages")
+        expect(connections[slot].sharePages, sharePages, "pages of the share")
+        expect(connections[slot].stagePages[.middle], sums.middlePages - before.middlePages, "middle pages")
+        expect(connections[slot].stagePages[.large], sums.largePages - before.largePages, "large pages")
         expect(max(connections[slot].busyRequests, requestCount), requestCount, "busy requests")
         expect(max(connections[slot].replies.count, requestCount), requestCount, "replies")
         expect(
@@ -119,11 +118,11 @@ extension Loop {
             count += 1
             switch requests[place].payload {
             case .none, .spliced: break
-            case .pages(let run): add(run, to: &sums)
+            case .pages(let run): add(run, requests[place].unit, to: &sums)
             case .mapped(let byteCount): sums.mappedBytes += byteCount
             case .piped(_, let run):
                 sums.pipes += 1
-                add(run, to: &sums)
+                add(run, requests[place].unit, to: &sums)
             }
             if requests[place].gate == .shared {
                 sums.sharedWriters[requests[place].unit, default: 0] += 1
@@ -141,14 +140,26 @@ extension Loop {
         }
     }
 
-    private func add(_ run: PageRun, to sums: inout Sums) {
+    private func add(_ run: PageRun, _ export: ExportNumber, to sums: inout Sums) {
+        func count(_ memory: AwaitedMemory, _ sum: WritableKeyPath<Sums, Int>) {
+            sums[keyPath: sum] += run.count
+            sums.exportPages[export, default: PerAwaitedMemory { _ in 0 }][memory] += run.count
+        }
         switch run.memory {
-        case .own:
-            sums.ownPages += run.count
-            if run.count <= Limits.sharePages { sums.smallPages += run.count }
-        case .middle: sums.middlePages += run.count
-        case .large: sums.largePages += run.count
+        case .share: sums.sharePages += run.count
+        case .own: count(.own, \.ownPages)
+        case .middle: count(.middle, \.middlePages)
+        case .large: count(.large, \.largePages)
         case .extra: sums.extraPages += run.count
         }
+    }
+
+    /// By going through the lists of all exports in the line.
+    private func waiting(for memory: AwaitedMemory) -> Int {
+        var count = 0
+        for place in 0..<lines[memory].exports.count {
+            count += exports[lines[memory].exports[place]].memory[memory].waiting.count(connections)
+        }
+        return count
     }
 }

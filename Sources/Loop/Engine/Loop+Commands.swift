@@ -61,15 +61,15 @@ extension Loop {
         return connections[slot].phase == .closing || connections[slot].isAbandoned
     }
 
-    /// Once a second: whether anybody waits for what a connection has under way. A client that has closed its socket
-    /// looks like one that has ended its own direction and reads on (RFC 9293, 3.6), until something is sent; over a
-    /// Unix socket it can be told.
+    /// Once a second: whether anybody waits for what a connection has under way, or wants memory for. A client that has
+    /// closed its socket looks like one that has ended its own direction and reads on (RFC 9293, 3.6), until something
+    /// is sent; over a Unix socket it can be told.
     ///
     /// - Returns: whether the connection was ended.
     mutating func noticeAbsence(_ slot: ConnectionSlot) -> Bool {
         let phase = connections[slot].phase
-        guard phase == .transmission || phase == .draining, connections[slot].busyRequests > 0,
-            !connections[slot].isReceiving
+        guard phase == .transmission || phase == .draining,
+            connections[slot].busyRequests > 0 || connections[slot].line != nil, !connections[slot].isReceiving
         else { return false }
         // What was asked for before DISC is handled ("NBD_CMD_DISC"), whether or not the client waits for that.
         if connections[slot].endReason != .disconnect, LinuxFile.isHungUp(connections[slot].descriptor) {

@@ -64,6 +64,7 @@ extension Loop {
         guard connections[slot].phase == .closing else { return }
         // The connection may itself wait for the memory that its replies have.
         dropReplies(slot)
+        leaveLine(slot)
         if isUnused(slot) { release(slot) }
     }
 
@@ -73,7 +74,6 @@ extension Loop {
         return !connections[slot].isReceiving && !connections[slot].isSending
             && connections[slot].busyRequests == 0 && connections[slot].lookUpsUnderWay == 0
             && !connections[slot].isQueuedForSend
-            && connections[slot].line == .none
     }
 
     /// No request, and nothing to be sent.

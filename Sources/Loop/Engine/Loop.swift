@@ -75,11 +75,12 @@ public struct Loop: ~Copyable {
     var extraPages = 0
     /// What a test wants payloads to be, where that is possible.
     let forcedPayload: Payload.Kind?
-    /// Pages that requests have in the memory of their connections, and how many all of them may have.
+    /// Pages that requests have in the memory of their connections, beside the share of each, and how many all of them
+    /// may have.
     var ownPagesInUse = 0
     let ownPageLimit: Int
-    /// Connections whose next request waits until others have less.
-    var ownLine: WaitingLine
+    /// Requests that wait until others have less.
+    var lines: PerAwaitedMemory<WaitingLine>
     /// Connections with replies that no send covers.
     var sendQueue: SlotQueue<ConnectionSlot>
     /// Requests that a write gate did not let in.
@@ -107,8 +108,8 @@ public struct Loop: ~Copyable {
     init(index: Int, shared: SharedState, ring: consuming Ring) throws(RingError) {
         let capacity = shared.limits.connectionsPerLoop
         let requestCapacity = capacity * Limits.requestsPerConnection
-        let middle = try Stage(pageCount: Limits.middlePages, connections: capacity)
-        let large = try Stage(pageCount: Limits.largePages, connections: capacity)
+        let middle = try Stage(pagesPerRegion: Limits.middleRegionPages)
+        let large = try Stage(pagesPerRegion: Limits.largestPages)
         let pipe = try PagePipe()
         let workers = try FileWorkers(ring.clock, hasThreads: !ring.isScripted)
         let connections = try SlotTable<ConnectionSlot, Connection>(capacity: capacity)
@@ -137,7 +138,7 @@ public struct Loop: ~Copyable {
         self.headers = headers
         self.exports = exports
         isAccepting = Array(repeating: false, count: shared.listeners.count)
-        ownLine = WaitingLine(capacity: capacity)
+        lines = PerAwaitedMemory { _ in WaitingLine(capacity: Limits.exports) }
         forcedPayload = shared.limits.forcedPayload
         ownPageLimit = shared.limits.ownPages(loops: shared.loopCount)
         sendQueue = SlotQueue(capacity: capacity)
@@ -188,7 +189,7 @@ public struct Loop: ~Copyable {
             for _ in 0..<sendQueue.count { if let connection = sendQueue.popFirst() { send(connection) } }
             // Sending may end a connection, whose memory lets others begin, whose writes may have to be parked.
             readMail()
-        } while hasNewlyParked || middle.line.hasRoom || large.line.hasRoom || ownLine.hasRoom
+        } while hasNewlyParked || hasRoomForOthers
         countTurn(completions: count)
         check()
     }

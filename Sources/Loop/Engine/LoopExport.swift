@@ -27,6 +27,7 @@ struct LoopExport {
     /// These are being resumed now.
     var isWaking = false
     var ringShare = RingShare()
+    var memory = PerAwaitedMemory { _ in MemoryShare() }
     /// The same for all loops.
     let gate: WriteGate
     let entry: ExportEntry

@@ -26,14 +26,6 @@ struct SlotQueue<Index: SlotIndex>: ~Copyable {
         count += 1
     }
 
-    /// Puts a slot before all others.
-    mutating func prepend(_ slot: Index) {
-        precondition(count < capacity, "a slot is in the queue twice")
-        head = position(capacity - 1)
-        slots[head] = slot
-        count += 1
-    }
-
     mutating func popFirst() -> Index? {
         guard count > 0 else { return nil }
         let slot = slots[head]

@@ -5,56 +5,56 @@ import IOUring
 
 extension Loop {
     /// Memory for a request's data: the connection's own, for a large one the loop's.
-    mutating func allocate(_ pages: Int, _ slot: ConnectionSlot) -> PageRun? {
-        guard connections[slot].line == .none else { return nil }
-        if pages <= shared.limits.largestOwnRequestPages { return allocateOwn(pages, slot) }
-        if pages <= Limits.largestMiddlePages {
-            let touched = middle.touchedEnd
-            guard let first = middle.allocate(pages, slot) else {
-                wait(slot, for: .middle)
-                return nil
-            }
-            noteTouched(middle.touchedEnd - touched)
-            connections[slot].middlePages += pages
-            return PageRun(memory: .middle, first: first, count: pages)
-        }
-        let touched = large.touchedEnd
-        guard let first = large.allocate(pages, slot) else {
-            wait(slot, for: .large)
+    ///
+    /// - Returns: nil if there is none now.
+    mutating func allocate(_ pages: Int, _ place: RequestPlace) -> PageRun? {
+        guard connections[place.slot].line == nil else { return nil }
+        if pages <= shared.limits.largestOwnRequestPages { return allocateOwn(pages, place) }
+        let memory = pages <= Limits.largestMiddlePages ? AwaitedMemory.middle : .large
+        let (slot, export) = (place.slot, requests[place].unit)
+        guard mayTake(memory, slot, export), let first = takeFromStage(pages, memory, export) else {
+            wait(slot, for: pages, of: memory, export)
             return nil
         }
-        noteTouched(large.touchedEnd - touched)
-        connections[slot].largePages += pages
-        return PageRun(memory: .large, first: first, count: pages)
+        lines[memory].hasTaken()
+        connections[slot].stagePages[memory] += pages
+        return PageRun(memory: memory == .middle ? .middle : .large, first: first, count: pages)
     }
 
-    private mutating func allocateOwn(_ pages: Int, _ slot: ConnectionSlot) -> PageRun? {
+    private mutating func takeFromStage(_ pages: Int, _ memory: AwaitedMemory, _ export: ExportNumber) -> Int? {
+        let touched = middle.touchedPages + large.touchedPages
+        defer { noteTouched(middle.touchedPages + large.touchedPages - touched) }
+        return memory == .middle
+            ? middle.allocate(pages, &exports[export].memory[.middle])
+            : large.allocate(pages, &exports[export].memory[.large])
+    }
+
+    private mutating func allocateOwn(_ pages: Int, _ place: RequestPlace) -> PageRun? {
+        let (slot, export) = (place.slot, requests[place].unit)
         // What others have cannot keep a connection from its share.
-        let isSmall = pages <= Limits.sharePages
-        let isShare = isSmall && connections[slot].smallPages + pages <= Limits.sharePages
-        guard isShare || ownPagesInUse + pages <= ownPageLimit && ownLine.mayTake(slot) else {
+        if connections[slot].sharePages + pages <= Limits.sharePages {
+            guard let first = takeOwn(pages, slot) else { return nil }
+            connections[slot].sharePages += pages
+            return PageRun(memory: .share, first: first, count: pages)
+        }
+        guard mayTake(.own, slot, export), room(for: pages, of: .own, export) == .enough else {
             // The share comes back with the replies of this connection.
-            if !isSmall { wait(slot, for: .own) }
+            if pages > Limits.sharePages { wait(slot, for: pages, of: .own, export) }
             return nil
         }
-        let touched = connections[slot].arena.touchedEnd
-        // What is missing here only this connection can give back.
-        guard let first = connections[slot].arena.allocate(pages) else { return nil }
-        noteTouched(connections[slot].arena.touchedEnd - touched)
-        ownLine.hasTaken()
+        guard let first = takeOwn(pages, slot) else { return nil }
+        lines[.own].hasTaken()
         ownPagesInUse += pages
-        if isSmall { connections[slot].smallPages += pages }
+        exports[export].memory[.own].pages += pages
         return PageRun(memory: .own, first: first, count: pages)
     }
 
-    private mutating func wait(_ slot: ConnectionSlot, for line: Connection.Line) {
-        connections[slot].line = line
-        switch line {
-        case .none: break
-        case .own: ownLine.wait(slot)
-        case .middle: middle.line.wait(slot)
-        case .large: large.line.wait(slot)
-        }
+    /// What is missing here only this connection can give back.
+    private mutating func takeOwn(_ pages: Int, _ slot: ConnectionSlot) -> Int? {
+        let touched = connections[slot].arena.touchedEnd
+        guard let first = connections[slot].arena.allocate(pages) else { return nil }
+        noteTouched(connections[slot].arena.touchedEnd - touched)
+        return first
     }
 
     /// Memory beside all others, of which a connection has at most ``PayloadTable/largestUnread`` and two sectors.
@@ -70,99 +70,28 @@ extension Loop {
 
     /// Gives a request's memory back.
     mutating func release(_ run: PageRun, of place: RequestPlace) {
-        let slot = place.slot
+        let (slot, export) = (place.slot, requests[place].unit)
         switch run.memory {
+        case .share:
+            connections[slot].arena.release(run.first, run.count)
+            connections[slot].sharePages -= run.count
         case .own:
             connections[slot].arena.release(run.first, run.count)
             ownPagesInUse -= run.count
-            if run.count <= Limits.sharePages { connections[slot].smallPages -= run.count }
-            if !ownLine.isEmpty { ownLine.noteRoom() }
+            exports[export].memory[.own].pages -= run.count
+            lines[.own].noteRoom()
         case .middle:
-            middle.release(run.first, run.count)
-            connections[slot].middlePages -= run.count
+            middle.release(run.first, run.count, &exports[export].memory[.middle])
+            connections[slot].stagePages[.middle] -= run.count
+            lines[.middle].noteRoom()
         case .large:
-            large.release(run.first, run.count)
-            connections[slot].largePages -= run.count
+            large.release(run.first, run.count, &exports[export].memory[.large])
+            connections[slot].stagePages[.large] -= run.count
+            lines[.large].noteRoom()
         case .extra:
             connections[slot].dropExtra()
             extraPages -= run.count
         }
-    }
-
-    /// Lets those that wait for memory go on, in their order, when some was given back: by a reply that was sent or
-    /// will never be, by a write that is done, by a payload that does not come.
-    mutating func serveWaitingLines() {
-        if middle.line.hasRoom {
-            middle.line.beginTurns()
-            while !middle.isFull {
-                let holders = Holders(of: .middle, in: self)
-                guard let slot = holders.next(in: &middle.line, connections) else { break }
-                takeTurn(slot)
-                if middle.line.endTurn() { break }
-            }
-        }
-        if large.line.hasRoom {
-            large.line.beginTurns()
-            while !large.isFull {
-                let holders = Holders(of: .large, in: self)
-                guard let slot = holders.next(in: &large.line, connections) else { break }
-                takeTurn(slot)
-                if large.line.endTurn() { break }
-            }
-        }
-        if ownLine.hasRoom {
-            ownLine.beginTurns()
-            while ownPagesInUse < ownPageLimit, let slot = ownLine.next() {
-                takeTurn(slot)
-                if ownLine.endTurn() { break }
-            }
-        }
-    }
-
-    private mutating func takeTurn(_ slot: ConnectionSlot) {
-        connections[slot].line = .none
-        pump(slot)
-        finishIfIdle(slot)
-    }
-}
-
-/// The connections that hold memory which others wait for. It goes next to the client that holds least of it with the
-/// same export: many connections that are just quick enough to keep theirs do not stand before everybody else.
-private struct Holders {
-    /// Requests that share a stage are so large that there are never more of them in it.
-    private static let capacity = 8
-    private var slots = InlineArray<8, ConnectionSlot>(repeating: ConnectionSlot(0))
-    private var pages = InlineArray<8, Int32>(repeating: 0)
-    private var count = 0
-
-    init(of memory: RequestMemory, in loop: borrowing Loop) {
-        for slot in loop.usedSlots where count < Self.capacity {
-            let held = memory == .middle ? loop.connections[slot].middlePages : loop.connections[slot].largePages
-            guard held > 0 else { continue }
-            slots[count] = slot
-            pages[count] = Int32(held)
-            count += 1
-        }
-    }
-
-    /// Whose turn it is.
-    func next(
-        in line: inout WaitingLine, _ connections: borrowing SlotTable<ConnectionSlot, Connection>
-    ) -> ConnectionSlot? {
-        line.next { slot in
-            var held: Int32 = 0
-            for number in 0..<count where isSameClient(slots[number], slot, connections) {
-                held += pages[number]
-            }
-            return Int(held)
-        }
-    }
-
-    private func isSameClient(
-        _ one: ConnectionSlot, _ other: ConnectionSlot, _ connections: borrowing SlotTable<ConnectionSlot, Connection>
-    ) -> Bool {
-        connections[one].entry === connections[other].entry
-            && connections[one].peer.origin == connections[other].peer.origin
     }
 }
 
@@ -194,7 +123,7 @@ extension Loop {
         isTrimDue = false
         middle.trim()
         large.trim()
-        var pages = middle.touchedEnd + large.touchedEnd + extraPages
+        var pages = middle.touchedPages + large.touchedPages + extraPages
         var left = Self.slotsPerTick
         for slot in usedSlots {
             if left > 0, connections[slot].touchedPages > 0, isSilent(slot) {

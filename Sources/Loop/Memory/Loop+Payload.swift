@@ -220,7 +220,7 @@ extension Loop {
     mutating func placeInMemory(_ place: RequestPlace) -> Bool {
         precondition(requests[place].payload == .none, "a request has one payload")
         let pages = PageRun.count(of: requests[place].served.bufferNeeds.byteCount)
-        guard let run = allocate(pages, place.slot) else { return false }
+        guard let run = allocate(pages, place) else { return false }
         requests[place].use(bytes(of: run, place.slot))
         requests[place].payload = .pages(run)
         return true
@@ -229,7 +229,7 @@ extension Loop {
     /// The memory of pages that a request was given.
     private func bytes(of run: PageRun, _ slot: ConnectionSlot) -> MemoryRange {
         switch run.memory {
-        case .own: connections[slot].arena.bytes(run.first, run.count)
+        case .share, .own: connections[slot].arena.bytes(run.first, run.count)
         case .middle: middle.bytes(run.first, run.count)
         case .large: large.bytes(run.first, run.count)
         case .extra: preconditionFailure("memory of its own is nobody else's")

@@ -44,11 +44,7 @@ extension Loop {
             heldBytes: held, movedBytes: connections[slot].receivedBytes &+ connections[slot].sentBytes, now: now,
             span: shared.limits.stallSeconds)
         guard connections[slot].pace.isSlow && connections[slot].phase != .closing else { return }
-        let isInTheWay =
-            connections[slot].largePages > 0 && !large.line.isEmpty
-            || connections[slot].middlePages > 0 && !middle.line.isEmpty
-            || connections[slot].arena.pagesInUse > Limits.sharePages && !ownLine.isEmpty
-        guard isInTheWay else { return }
+        guard AwaitedMemory.allCases.contains(where: { isInTheWay(slot, of: $0) }) else { return }
         let moved = connections[slot].pace.lastBytes
         end(
             slot, .stalled,
@@ -56,10 +52,20 @@ extension Loop {
         )
     }
 
+    /// Whether others wait for memory that the connection has: with its export, or with one that has less than that.
+    /// Whoever has more waits for itself.
+    private func isInTheWay(_ slot: ConnectionSlot, of memory: AwaitedMemory) -> Bool {
+        let ownPages = connections[slot].arena.pagesInUse - connections[slot].sharePages
+        let held = memory == .own ? ownPages : connections[slot].stagePages[memory]
+        guard held > 0, let export = connections[slot].entry?.number else { return false }
+        let share = exports[export].memory[memory]
+        return !share.waiting.isEmpty || anyWaits(for: memory) { $0.pages < share.pages }
+    }
+
     /// Memory of requests that wait for the client: for the rest of a payload, or to be taken as replies. What the
     /// medium has under way is not its fault.
     private func heldBytes(_ slot: ConnectionSlot) -> Int {
-        let used = connections[slot].largePages + connections[slot].middlePages
+        let used = connections[slot].stagePages[.large] + connections[slot].stagePages[.middle]
         guard used > 0 || connections[slot].arena.pagesInUse > 0 else { return 0 }
         var pages = 0
         if let place = connections[slot].payloadRequest {

@@ -25,6 +25,11 @@ struct PageArena: ~Copyable {
         free[wordCount - 1] >>= UInt64(wordCount * 64 - pageCount)
     }
 
+    /// Whether so many contiguous pages are free.
+    func hasRun(of count: Int) -> Bool {
+        pagesInUse + count <= pageCount && firstRun(of: count) != nil
+    }
+
     /// Takes `count` contiguous pages.
     ///
     /// - Returns: the first page's number, or nil while there is no such run.

@@ -2,55 +2,67 @@
 
 import IOUring
 
-/// Where the pages of a request come from. Requests of very different sizes have memory apart from each other, so that
-/// a small one never waits for a large one whose client is slow.
-enum RequestMemory {
-    /// The connection's own: up to half of that.
-    case own
-    /// The loop's for requests of up to 4 MiB.
-    case middle
-    /// The loop's for larger ones.
-    case large
-    /// Its own, for a reply that was interrupted. It holds up all replies behind it, and with them what they have.
-    case extra
-}
-
-/// Pages, and the connections whose next request waits for some.
+/// Pages in two regions. An export has pages in one of them at a time: if its image does not answer, it keeps one
+/// region at most, and the others' requests have the other one. Only so is there a run of pages for the largest request:
+/// with pages here and there, half of the memory could be free, and no run of that size in it.
 struct Stage: ~Copyable {
-    private var arena: PageArena
-    var line: WaitingLine
+    static let regionCount = 2
 
-    init(pageCount: Int, connections: Int) throws(RingError) {
-        arena = try PageArena(pageCount: pageCount)
-        line = WaitingLine(capacity: connections)
+    private var regions: FixedList<PageArena>
+    private let pagesPerRegion: Int
+
+    init(pagesPerRegion: Int) throws(RingError) {
+        self.pagesPerRegion = pagesPerRegion
+        regions = FixedList(capacity: Self.regionCount)
+        for _ in 0..<Self.regionCount { regions.append(try PageArena(pageCount: pagesPerRegion)) }
     }
 
-    var pagesInUse: Int { arena.pagesInUse }
-    var touchedEnd: Int { arena.touchedEnd }
-    var isFull: Bool { arena.pagesInUse == arena.pageCount }
+    var pagesInUse: Int { sum { $0.pagesInUse } }
+    var touchedPages: Int { sum { $0.touchedEnd } }
 
-    /// Takes contiguous pages, unless there are none or others have waited for longer.
+    /// Whether there is a run of so many pages for an export.
+    func hasRun(of pages: Int, _ share: MemoryShare) -> Bool {
+        mayUse(share).contains { regions[$0].hasRun(of: pages) }
+    }
+
+    /// Takes contiguous pages.
     ///
-    /// - Returns: the first page's number.
-    mutating func allocate(_ pages: Int, _ slot: ConnectionSlot) -> Int? {
-        guard line.mayTake(slot), let first = arena.allocate(pages) else { return nil }
-        line.hasTaken()
-        return first
+    /// - Returns: the first page's number; nil if there is no such run for this export.
+    mutating func allocate(_ pages: Int, _ share: inout MemoryShare) -> Int? {
+        for region in mayUse(share) {
+            guard let first = regions[region].allocate(pages) else { continue }
+            share.region = region
+            share.pages += pages
+            return region * pagesPerRegion + first
+        }
+        return nil
     }
 
     /// Gives pages back.
-    mutating func release(_ first: Int, _ pages: Int) {
-        arena.release(first, pages)
-        line.noteRoom()
+    mutating func release(_ first: Int, _ pages: Int, _ share: inout MemoryShare) {
+        precondition(first / pagesPerRegion == share.region, "an export has pages in one region")
+        regions[share.region].release(first % pagesPerRegion, pages)
+        share.pages -= pages
     }
 
     /// The memory of pages that follow each other.
     func bytes(_ first: Int, _ count: Int) -> MemoryRange {
-        arena.bytes(first, count)
+        regions[first / pagesPerRegion].bytes(first % pagesPerRegion, count)
     }
 
-    /// Gives the memory back to the kernel, if nobody uses it.
+    /// Gives the memory of regions that nobody uses back to the kernel.
     mutating func trim() {
-        arena.trim()
+        for region in 0..<Self.regionCount { regions[region].trim() }
+    }
+
+    /// The first with room: exports whose images do not answer leave the second to others for as long as they can.
+    private func mayUse(_ share: MemoryShare) -> Range<Int> {
+        share.pages > 0 ? share.region..<share.region + 1 : 0..<Self.regionCount
+    }
+
+    private func sum(_ count: (borrowing PageArena) -> Int) -> Int {
+        var sum = 0
+        for region in 0..<Self.regionCount { sum += count(regions[region]) }
+        return sum
     }
 }

@@ -1,45 +1,52 @@
-// Turns: connections that wait for memory which they share with others.
+// Turns: exports whose requests wait for memory which they share with others.
 
-/// Connections whose next request waits for memory, in the order of asking: else small requests would for ever be in
-/// the way of a large one. A line may let those go first who hold less of the memory.
+/// Exports of which a request waits for memory, in the order in which they are asked. The connections of each are in its
+/// own list (``MemoryShare/waiting``): an export that has its share waits for itself, and holds up nobody behind it.
 struct WaitingLine: ~Copyable {
-    private var slots: SlotQueue<ConnectionSlot>
-    /// Whose turn it is: it is not in the queue then, and may take memory for one request.
+    private(set) var exports: SlotQueue<ExportNumber>
+    /// Whose turn it is: it is in no list then, and may take memory for one request.
     private var turn: ConnectionSlot?
-    private var isFirstAgain = false
     /// Memory was given back, and nobody has had a turn since.
     private(set) var hasRoom = false
 
     init(capacity: Int) {
-        slots = SlotQueue(capacity: capacity)
+        exports = SlotQueue(capacity: capacity)
     }
 
-    var count: Int { slots.count }
-    var isEmpty: Bool { count == 0 }
+    var isEmpty: Bool { exports.count == 0 }
 
-    /// Nobody else waits for longer.
-    func mayTake(_ slot: ConnectionSlot) -> Bool {
-        slots.count == 0 || turn == slot
-    }
+    func isTurn(of slot: ConnectionSlot) -> Bool { turn == slot }
 
     /// A connection has got memory; a turn is for one request.
     mutating func hasTaken() {
         turn = nil
     }
 
-    /// There was not enough for a connection that is not in the line.
-    mutating func wait(_ slot: ConnectionSlot) {
-        if turn == slot {
-            isFirstAgain = true
-            slots.prepend(slot)
-        } else {
-            slots.append(slot)
+    /// There was not enough for a connection, or others go before it.
+    mutating func wait(
+        _ slot: ConnectionSlot, _ export: ExportNumber, _ list: inout ConnectionList,
+        _ connections: inout ConnectionList.Table
+    ) {
+        if list.isEmpty { exports.append(export) }
+        list.append(slot, &connections)
+    }
+
+    /// A connection waits no more.
+    mutating func leave(
+        _ slot: ConnectionSlot, _ export: ExportNumber, _ list: inout ConnectionList,
+        _ connections: inout ConnectionList.Table
+    ) {
+        list.remove(slot, &connections)
+        guard list.isEmpty else { return }
+        for place in 0..<exports.count where exports[place] == export {
+            _ = exports.remove(at: place)
+            return
         }
     }
 
     /// Somebody has given memory back.
     mutating func noteRoom() {
-        hasRoom = true
+        hasRoom = !isEmpty
     }
 
     /// What was given back is offered now.
@@ -47,31 +54,20 @@ struct WaitingLine: ~Copyable {
         hasRoom = false
     }
 
-    /// The next connection has its turn.
-    mutating func next() -> ConnectionSlot? {
-        guard let slot = slots.popFirst() else { return nil }
+    /// The first export is asked after all others the next time.
+    mutating func rotate() {
+        guard let first = exports.popFirst() else { return }
+        exports.append(first)
+    }
+
+    /// It is a connection's turn, which waits no more.
+    mutating func beginTurn(_ slot: ConnectionSlot) {
         turn = slot
-        isFirstAgain = false
-        return slot
     }
 
-    /// The next connection has its turn: the one with the lowest rank, and of several the one that has waited longest.
-    mutating func next(byRank rank: (_ slot: ConnectionSlot) -> Int) -> ConnectionSlot? {
-        guard slots.count > 0 else { return nil }
-        var first = 0
-        var lowest = rank(slots[0])
-        for place in 1..<max(slots.count, 1) where lowest > 0 {
-            let other = rank(slots[place])
-            if other < lowest { (first, lowest) = (place, other) }
-        }
-        turn = slots.remove(at: first)
-        isFirstAgain = false
-        return turn
-    }
-
-    /// - Returns: whether there was not enough for it: then nobody need ask the others.
+    /// - Returns: whether it has taken memory.
     mutating func endTurn() -> Bool {
-        turn = nil
-        return isFirstAgain
+        defer { turn = nil }
+        return turn == nil
     }
 }

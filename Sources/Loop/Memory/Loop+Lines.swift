@@ -1,0 +1,150 @@
+// Memory that others have: whose request may take some, whose waits, and who goes next.
+
+/// Whether there is memory for a request.
+enum MemoryRoom {
+    case enough
+    /// Its export has as much as it may have while others have what they have. It comes back with that export's own
+    /// replies.
+    case hasItsShare
+    /// Others have it.
+    case none
+}
+
+extension Loop {
+    /// Whether there is memory for a request to an export.
+    ///
+    /// An image that does not answer keeps what its requests have, for ever. So an export may have half as much of the
+    /// connections' memory as it leaves to others, and one region of a stage. An export that has nothing may take
+    /// whatever there is.
+    func room(for pages: Int, of memory: AwaitedMemory, _ export: ExportNumber) -> MemoryRoom {
+        let share = exports[export].memory[memory]
+        let isEnough =
+            switch memory {
+            case .own: hasOwnRoom(for: pages, share.pages)
+            case .middle: middle.hasRun(of: pages, share)
+            case .large: large.hasRun(of: pages, share)
+            }
+        return isEnough ? .enough : share.pages > 0 ? .hasItsShare : .none
+    }
+
+    private func hasOwnRoom(for pages: Int, _ held: Int) -> Bool {
+        let free = ownPageLimit - ownPagesInUse
+        return pages <= free && (held == 0 || held + pages <= free / 2)
+    }
+
+    /// Nobody goes before it: no other request to its export, and none to an export that has nothing.
+    func mayTake(_ memory: AwaitedMemory, _ slot: ConnectionSlot, _ export: ExportNumber) -> Bool {
+        if lines[memory].isEmpty || lines[memory].isTurn(of: slot) { return true }
+        guard exports[export].memory[memory].waiting.isEmpty else { return false }
+        return !anyWaits(for: memory) { $0.pages == 0 }
+    }
+
+    /// Memory was given back that somebody waits for.
+    var hasRoomForOthers: Bool { lines[.own].hasRoom || lines[.middle].hasRoom || lines[.large].hasRoom }
+
+    /// Whether there is an export with such a share of which a request waits.
+    func anyWaits(for memory: AwaitedMemory, _ condition: (MemoryShare) -> Bool) -> Bool {
+        for place in 0..<lines[memory].exports.count {
+            if condition(exports[lines[memory].exports[place]].memory[memory]) { return true }
+        }
+        return false
+    }
+
+    mutating func wait(_ slot: ConnectionSlot, for pages: Int, of memory: AwaitedMemory, _ export: ExportNumber) {
+        connections[slot].line = memory
+        connections[slot].wantedPages = pages
+        lines[memory].wait(slot, export, &exports[export].memory[memory].waiting, &connections)
+    }
+
+    /// Its client is gone: it wants no memory any more.
+    mutating func leaveLine(_ slot: ConnectionSlot) {
+        guard let memory = connections[slot].line, let export = connections[slot].entry?.number else { return }
+        connections[slot].line = nil
+        lines[memory].leave(slot, export, &exports[export].memory[memory].waiting, &connections)
+        // It may have been in the way of others.
+        lines[memory].noteRoom()
+    }
+
+    /// Lets those that wait for memory go on, when some was given back: by a reply that was sent or will never be, by a
+    /// write that is done, by a payload that does not come.
+    mutating func serveWaitingLines() {
+        for memory in AwaitedMemory.allCases where lines[memory].hasRoom { serveLine(memory) }
+    }
+
+    /// The exports go in turn. One that has nothing, and for which there is not enough, is the first that gets what comes
+    /// back: else small requests would for ever be in the way of a large one.
+    private mutating func serveLine(_ memory: AwaitedMemory) {
+        lines[memory].beginTurns()
+        var left = lines[memory].exports.count
+        while left > 0, lines[memory].exports.count > 0 {
+            let export = lines[memory].exports[0]
+            let slot = next(memory, export)
+            switch room(for: connections[slot].wantedPages, of: memory, export) {
+            case .none: return
+            case .hasItsShare:
+                lines[memory].rotate()
+                left -= 1
+            case .enough:
+                lines[memory].rotate()
+                // With what it leaves, others may go on. If it has to wait again, it does not.
+                left = takeTurn(slot, memory, export) ? lines[memory].exports.count : left - 1
+            }
+        }
+    }
+
+    private func next(_ memory: AwaitedMemory, _ export: ExportNumber) -> ConnectionSlot {
+        let list = exports[export].memory[memory].waiting
+        let found =
+            if memory == .own {
+                list.first
+            } else {
+                Holders(of: memory, export, in: self).next(list, connections)
+            }
+        guard let found else { preconditionFailure("an export is in the line, and nobody waits") }
+        return found
+    }
+
+    /// A connection may take memory for the request that it waits with.
+    ///
+    /// - Returns: false if it did not, and waits again.
+    private mutating func takeTurn(_ slot: ConnectionSlot, _ memory: AwaitedMemory, _ export: ExportNumber) -> Bool {
+        connections[slot].line = nil
+        lines[memory].leave(slot, export, &exports[export].memory[memory].waiting, &connections)
+        lines[memory].beginTurn(slot)
+        pump(slot)
+        finishIfIdle(slot)
+        return lines[memory].endTurn() || connections[slot].line != memory
+    }
+}
+
+/// The connections of an export that hold memory which others wait for. It goes next to the client that holds least of
+/// it: many connections that are just quick enough to keep theirs do not stand before everybody else.
+private struct Holders {
+    /// Requests that share a stage are so large that there are never more of them in one of its regions.
+    private static let capacity = 8
+    private var slots = InlineArray<8, ConnectionSlot>(repeating: ConnectionSlot(0))
+    private var pages = InlineArray<8, Int>(repeating: 0)
+    private var count = 0
+
+    init(of memory: AwaitedMemory, _ export: ExportNumber, in loop: borrowing Loop) {
+        for slot in loop.usedSlots where count < Self.capacity {
+            let held = loop.connections[slot].stagePages[memory]
+            guard held > 0, loop.connections[slot].entry?.number == export else { continue }
+            slots[count] = slot
+            pages[count] = held
+            count += 1
+        }
+    }
+
+    /// Whose turn it is.
+    func next(_ list: ConnectionList, _ connections: borrowing ConnectionList.Table) -> ConnectionSlot? {
+        list.lowest(connections) { slot in
+            var held = 0
+            for number in 0..<count
+            where connections[slots[number]].peer.origin == connections[slot].peer.origin {
+                held += pages[number]
+            }
+            return held
+        }
+    }
+}
