@@ -21,7 +21,7 @@ struct RequestPlan {
     private let flushEvery: UInt64
     private var nextBlock: UInt64
     private var changesSinceFlush: UInt64 = 0
-    private var random: UInt64
+    private var random: Xorshift
 
     /// - Parameter connection: the number of the connection, from 0 on.
     init(_ load: Load, sizeBytes: UInt64, connection: Int, seed: UInt64) {
@@ -32,8 +32,7 @@ struct RequestPlan {
         blockCount = sizeBytes / UInt64(load.blockBytes)
         flushEvery = load.flushEvery ?? .max
         nextBlock = blockCount / UInt64(load.connections) * UInt64(connection)
-        // Xorshift stays at zero for ever.
-        random = (seed &+ UInt64(connection)) &* 0x9E37_79B9_7F4A_7C15 | 1
+        random = Xorshift(seed: seed &+ UInt64(connection))
     }
 
     mutating func next() -> PlannedRequest {
@@ -52,7 +51,7 @@ struct RequestPlan {
         switch operation {
         case .read, .connect: .read
         case .write: .write
-        case .readWrite: below(100) < readPercent ? .read : .write
+        case .readWrite: random.below(100) < readPercent ? .read : .write
         case .trim: .trim
         case .writeZeroes: .writeZeroes
         case .flush: .flush
@@ -62,19 +61,11 @@ struct RequestPlan {
     private mutating func chooseBlock() -> UInt64 {
         switch pattern {
         case .random:
-            return below(blockCount)
+            return random.below(blockCount)
         case .sequential:
             let block = nextBlock
             nextBlock = block + 1 < blockCount ? block + 1 : 0
             return block
         }
-    }
-
-    /// A random number below a limit (Marsaglia's xorshift; the high half of a product instead of a division).
-    private mutating func below(_ limit: UInt64) -> UInt64 {
-        random ^= random << 13
-        random ^= random >> 7
-        random ^= random << 17
-        return (random &* 0x2545_F491_4F6C_DD1D).multipliedFullWidth(by: limit).high
     }
 }

@@ -52,8 +52,8 @@ struct Worker: ~Copyable {
         unsafe payload = .allocate(byteCount: Int(load.blockBytes), alignment: 4096)
         unsafe input = .allocate(byteCount: Self.inputBytes, alignment: 4096)
         // No zeroes and no repetition, which a server might store in a cheaper way.
-        var generator = SystemRandomNumberGenerator()
-        for index in 0..<Int(load.blockBytes) { unsafe payload[index] = .random(in: 1...255, using: &generator) }
+        var random = Xorshift(seed: UInt64(getpid()) &+ UInt64(number))
+        for index in 0..<Int(load.blockBytes) { unsafe payload[index] = UInt8(1 + random.below(255)) }
     }
 
     deinit {
