@@ -55,8 +55,8 @@ struct StuckMemoryTests {
 
         """
 
-    /// Serves images that get stuck, and one that does not, while a script of nbdsh floods the former; `body` comes when
-    /// the latter has answered.
+    /// Serves images that get stuck, and one that does not, while a script of nbdsh floods the former; `body` comes
+    /// when the latter has answered.
     private func withFlood(
         _ flood: Flood, then end: String,
         _ body: (RunningServer, FrozenFileSystem, RunningProgram, TemporaryFolder) throws -> Void

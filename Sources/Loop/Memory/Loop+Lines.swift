@@ -71,8 +71,8 @@ extension Loop {
         for memory in AwaitedMemory.allCases where lines[memory].hasRoom { serveLine(memory) }
     }
 
-    /// The exports go in turn. One that has nothing, and for which there is not enough, is the first that gets what comes
-    /// back: else small requests would for ever be in the way of a large one.
+    /// The exports go in turn. One that has nothing, and for which there is not enough, is the first that gets what
+    /// comes back: else small requests would for ever be in the way of a large one.
     private mutating func serveLine(_ memory: AwaitedMemory) {
         lines[memory].beginTurns()
         var left = lines[memory].exports.count

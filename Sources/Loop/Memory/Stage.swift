@@ -3,8 +3,8 @@
 import IOUring
 
 /// Pages in two regions. An export has pages in one of them at a time: if its image does not answer, it keeps one
-/// region at most, and the others' requests have the other one. Only so is there a run of pages for the largest request:
-/// with pages here and there, half of the memory could be free, and no run of that size in it.
+/// region at most, and the others' requests have the other one. Only so is there a run of pages for the largest
+/// request: with pages here and there, half of the memory could be free, and no run of that size in it.
 struct Stage: ~Copyable {
     static let regionCount = 2
 

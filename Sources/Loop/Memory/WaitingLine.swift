@@ -1,7 +1,8 @@
 // Turns: exports whose requests wait for memory which they share with others.
 
-/// Exports of which a request waits for memory, in the order in which they are asked. The connections of each are in its
-/// own list (``MemoryShare/waiting``): an export that has its share waits for itself, and holds up nobody behind it.
+/// Exports of which a request waits for memory, in the order in which they are asked. The connections of each are in
+/// its own list (``MemoryShare/waiting``): an export that has its share waits for itself, and holds up nobody behind
+/// it.
 struct WaitingLine: ~Copyable {
     private(set) var exports: SlotQueue<ExportNumber>
     /// Whose turn it is: it is in no list then, and may take memory for one request.
