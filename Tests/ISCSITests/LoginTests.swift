@@ -43,6 +43,19 @@ private let secretNames = "InitiatorName=iqn.2026-11.org.example:i\0TargetName=i
         ])
 }
 
+/// libiscsi does that, if it has a user and the target does not ask for one. Another name is another initiator.
+@Test func namesSaidTwice() {
+    let first = loginRequest(0, to: 1, names + "SessionType=Normal\0AuthMethod=CHAP,None\0")
+    let again = course(of: first + loginRequest(1, to: 3, names + "SessionType=Normal\0"))
+    #expect(again.all(LoginResponsePDU.self).map(\.status) == [.success, .success])
+    for other in [
+        "InitiatorName=iqn.2026-11.org.example:j\0", "TargetName=iqn.2026-11.org.example:secret\0",
+        "SessionType=Discovery\0",
+    ] {
+        #expect(status(first + loginRequest(1, to: 3, other)) == .initiatorError)
+    }
+}
+
 /// From the security stage into Full Feature Phase at once: the defaults hold.
 @Test func operationalStageIsLeftOut() {
     let happenings = course(of: loginRequest(0, to: 3, names + "AuthMethod=None\0"))

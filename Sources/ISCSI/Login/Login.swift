@@ -233,7 +233,7 @@ struct Login: Sendable {
                 reply.append(TextPair(pair.key, ReservedValue.notUnderstood))
                 continue
             }
-            guard settled.insert(key).inserted else {
+            guard settled.insert(key).inserted || isSaidAgain(key, pair.value) else {
                 return .fail(.initiatorError, "\(key.rawValue) is negotiated twice")
             }
             switch answer(key, pair.value) {
@@ -247,6 +247,16 @@ struct Login: Sendable {
             return authenticate(values, &reply)
         }
         return nil
+    }
+
+    /// libiscsi says in the second stage once more who it is. That it is the same changes nothing.
+    private func isSaidAgain(_ key: Key, _ value: String) -> Bool {
+        switch key {
+        case .initiatorName: value == initiator.name
+        case .targetName: value == targetName
+        case .sessionType: value == sessionType.rawValue
+        default: false
+        }
     }
 
     private mutating func answer(_ key: Key, _ value: String) -> Answer {

@@ -113,14 +113,15 @@ extension Session {
         beginData(number)
     }
 
-    /// A data segment of a task begins: the part that is wanted is moved, the rest thrown away.
+    /// A data segment of a task begins: the part that is wanted is moved, the rest thrown away. Of data that are wrong
+    /// nothing is wanted, and nothing counts.
     mutating func beginData(_ number: TaskNumber) {
-        let offset = Int(tasks[number].receivedBytes)
-        let wanted = tasks[number].failure == nil ? max(0, Int(tasks[number].wantedBytes) - offset) : 0
+        phase = .payload
+        guard tasks[number].failure == nil else { return }
+        let wanted = max(0, Int(tasks[number].wantedBytes) - Int(tasks[number].receivedBytes))
         payloadLeft = min(discardLeft, wanted)
         discardLeft -= payloadLeft
         if payloadLeft == 0 { tasks[number].receivedBytes += UInt32(discardLeft) }
-        phase = .payload
     }
 
     /// What a task with data to come needs next.

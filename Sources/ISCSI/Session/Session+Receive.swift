@@ -39,9 +39,8 @@ extension Session {
             consumed += count
             headerCount += count
             if headerCount < length { return length - headerCount }
-            // Now the length of the rest is known; without a rest this was the end.
+            // With the first 48 bytes the length of the rest is known.
             if length > BasicHeaderSegment.byteCount || header[4] == 0 && !parameters.hasHeaderDigest { return 0 }
-            if headerCount > BasicHeaderSegment.byteCount { return 0 }
         }
     }
 
