@@ -4,7 +4,8 @@ import ATA
 import Blocks
 
 /// The first byte chooses the drive. Then come commands of 16 bytes: the registers as ``Host/taskfile(_:)`` reads them,
-/// how its blocks end, whether the image is resized, and how many eighths of a sector of data follow.
+/// how its blocks end, whether the image is resized, how much room there is for what a packet answers, and how many
+/// eighths of a sector of data follow. To a DVD-ROM, the data of PACKET begin with the packet.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ data: UnsafePointer<UInt8>, _ count: Int) -> Int32 {
     guard count >= 1 else { return 0 }
@@ -30,11 +31,13 @@ struct Host {
     var count: UInt64 = 0
 
     init(_ choice: UInt8) {
-        var properties = DriveProperties()
-        properties.writeCache = choice & 2 == 0 ? .on : .off
+        var properties = DriveProperties(choice & 32 == 0 ? .disk : .dvdROM)
         properties.unit = choice >> 2 & 1
-        if choice & 8 != 0 { properties.geometry = Geometry(cylinders: 2, heads: 16, sectorsPerTrack: 63) }
-        if choice & 16 != 0, let size = BlockSize(bytes: 4096) { properties.logicalBlockSize = size }
+        if choice & 32 == 0 {
+            properties.writeCache = choice & 2 == 0 ? .on : .off
+            if choice & 8 != 0 { properties.geometry = Geometry(cylinders: 2, heads: 16, sectorsPerTrack: 63) }
+            if choice & 16 != 0, let size = BlockSize(bytes: 4096) { properties.logicalBlockSize = size }
+        }
         drive = Drive(
             properties, sectors: Self.sizes[Int(choice >> 6)], bootSector: nil,
             controller: choice & 1 == 0 ? .piix3IDE : .ich9AHCI)
@@ -56,7 +59,14 @@ struct Host {
         ]
         let outcome = outcomes[Int(bytes[12] & 3)]
         var command = CommandInProgress(Self.taskfile(bytes))
-        var step = drive.begin(&command, data: data.span.bytes)
+        let isPacket = drive.kind == .dvdROM && command.taskfile.command == Command.packet.rawValue
+        var answer = [UInt8](repeating: 0, count: Int(bytes[14]) * 16)
+        var answerSpan = answer.mutableSpan
+        var reply = answerSpan.mutableBytes
+        var step =
+            isPacket
+            ? drive.begin(&command, packet: CommandPacket { $0 < data.count ? data[$0] : 0 }, reply: &reply)
+            : drive.begin(&command, data: data.span.bytes)
         count += 1
         precondition(drive.taskfilesExecuted == count, "each command counts once")
         var asked: UInt64 = 0
@@ -65,7 +75,10 @@ struct Host {
             switch step {
             case .blocks(let request):
                 asked += check(request)
-                step = drive.resume(&command, outcome, data: data.span.bytes)
+                step =
+                    isPacket
+                    ? drive.resume(&command, outcome, reply: &reply)
+                    : drive.resume(&command, outcome, data: data.span.bytes)
             case .finished(let result): return check(result, command.taskfile, asked)
             case .dataIn(let page, let result):
                 precondition(result.status == Status.done && asked == 0, "a page comes with a good status")
@@ -74,10 +87,13 @@ struct Host {
                 var raw = span.mutableBytes
                 drive.copy(page, into: &raw)
                 return check(result, command.taskfile, asked)
-            case .packetEnded: preconditionFailure("no disk has packets")
+            case .packetEnded(_, let result):
+                precondition(isPacket, "no disk has packets")
+                return checkPacket(result)
             }
         }
-        preconditionFailure("a command does not end")
+        // READ CD has a step for each block of a disc; a host may leave it.
+        precondition(isPacket, "a command does not end")
     }
 
     /// Sectors that are transferred.
@@ -101,6 +117,13 @@ struct Host {
         precondition(result.blockFailure == nil || hasFailed, "blocks have failed, the command has not")
         precondition(UInt64(result.sectorsTransferred) <= asked, "more was transferred than was asked for")
         precondition(result.lba < 1 << 48, "an address has 48 bits")
+    }
+
+    private func checkPacket(_ result: TaskfileResult) {
+        let hasFailed = result.status & Status.error != 0
+        precondition(result.status & Status.busy == 0, "a packet that has ended is busy")
+        precondition(hasFailed == (result.error != 0), "an error without its bit")
+        precondition(result.blockFailure == nil || hasFailed, "blocks have failed, the packet has not")
     }
 
     private func isInside(_ lba: UInt64, _ count: UInt32) -> Bool {
