@@ -32,7 +32,10 @@ struct Script {
     var judge: (CHAPAnswer) -> CHAPJudgement = { _ in .accepted() }
     /// Why a target cannot be opened.
     var refusal: (LoginStatus, String)?
-    var endings: (SCSITask) -> Ending = { Ending(status: .good, transferBytes: UInt64($0.expectedBytes)) }
+    /// No command moves more than there are data.
+    var endings: (SCSITask) -> Ending = {
+        Ending(status: .good, transferBytes: UInt64(min($0.expectedBytes, 256 << 10)))
+    }
     /// How much a task wants of what its initiator sends.
     var wants: (SCSITask) -> Int = { Int($0.expectedBytes) }
     /// Tasks that write are never served: they wait to be aborted.
@@ -163,7 +166,7 @@ struct Conversation: ~Copyable {
     }
 
     private mutating func respond(_ ending: Ending, _ number: TaskNumber) {
-        let data = pattern(Int(min(ending.transferBytes, 256 << 10)))
+        let data = pattern(Int(ending.transferBytes))
         var sent: [UInt8] = []
         while true {
             var layout = ReplyLayout()
