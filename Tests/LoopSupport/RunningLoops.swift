@@ -59,6 +59,13 @@ final class RunningLoops: Sendable {
         for number in (0..<loops).reversed() { try start(number) }
     }
 
+    /// Serves another drive.
+    func serve(_ backend: Backend, as name: String) throws {
+        let export = ServedExport(
+            name: name, properties: DriveProperties(), controller: .piix3IDE, backend: backend)
+        _ = try shared.exports.add(export)
+    }
+
     private func start(_ number: Int) throws {
         let started = Startup()
         let thread = startThread {

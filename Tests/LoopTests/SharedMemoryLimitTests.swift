@@ -63,6 +63,60 @@ import Testing
         #expect(try loops.stop())
     }
 
+    /// A client whose replies hold memory: it does not take them, but for the header of the first.
+    private func holder(_ loops: RunningLoops, of export: String = "disk", _ lengths: [UInt32]) throws -> Client {
+        let client = try Client(try RawConnection(unix: loops.path), export: export)
+        for length in lengths { try client.request(.read, at: 0, length) }
+        _ = try client.connection.receive(16)
+        return client
+    }
+
+    private func takeReplies(_ holder: Client, _ lengths: [UInt32]) throws {
+        _ = try holder.connection.receive(Int(lengths[0]))
+        for length in lengths.dropFirst() { _ = try holder.data(length) }
+    }
+
+    /// Sends a READ, which has to wait for memory.
+    private func waiter(_ loops: RunningLoops, of export: String = "disk", _ length: UInt32) throws -> Client {
+        let client = try Client(try RawConnection(unix: loops.path), export: export)
+        try client.request(.read, at: 512, length, cookie: 9)
+        for _ in 0..<3 { _ = try loops.connections() }
+        #expect(try loops.connections().last?.requestsInFlight == 0)
+        return client
+    }
+
+    /// There is enough for a smaller request, but one that is larger has asked before.
+    @Test func nobodyGoesBeforeThoseThatWait() throws {
+        let loops = try loops(stallSeconds: 1000)
+        let lengths: [[UInt32]] = [[1 << 20, 1 << 20], [1 << 20, 1 << 19]]
+        let holders = try lengths.map { try holder(loops, $0) }
+        let large = try waiter(loops, 1 << 20)
+        let small = try waiter(loops, 1 << 16)
+        try takeReplies(holders[0], lengths[0])
+        #expect(try large.reply(1 << 20) == 9)
+        #expect(try small.reply(1 << 16) == 9)
+        try takeReplies(holders[1], lengths[1])
+        #expect(try loops.stop())
+    }
+
+    /// An export that has its share waits for what it has itself; those behind it do not.
+    @Test func nobodyWaitsForAnotherExportsShare() throws {
+        let loops = try loops(stallSeconds: 1000)
+        try loops.serve(try Backend(memoryOfSize: 1 << 26, readOnly: false), as: "other")
+        let lengths: [[UInt32]] = [[1 << 20, 1 << 20], [1 << 20, 1 << 19]]
+        let holders = try lengths.map { try holder(loops, $0) }
+        let first = try waiter(loops, 1 << 20)
+        let otherLengths: [[UInt32]] = [[1 << 20, 1 << 20], [1 << 20]]
+        let others = try otherLengths.map { try holder(loops, of: "other", $0) }
+        let second = try waiter(loops, of: "other", 1 << 20)
+        try takeReplies(others[1], otherLengths[1])
+        #expect(try second.reply(1 << 20) == 9)
+        for (holder, lengths) in zip(holders, lengths) { try takeReplies(holder, lengths) }
+        #expect(try first.reply(1 << 20) == 9)
+        try takeReplies(others[0], otherLengths[0])
+        #expect(try loops.stop())
+    }
+
     /// One connection's requests have as much memory as they are given, and the next one waits for it.
     @Test(arguments: [1, 4]) func aConnectionHasItsOwnLimit(megabytes: Int) throws {
         var limits = Limits()
