@@ -2,6 +2,7 @@
 
 import Backends
 import Foundation
+import IOUring
 import Support
 import Testing
 
@@ -63,39 +64,48 @@ import Testing
         #expect(try loops.stop())
     }
 
-    /// A client whose replies hold memory: it does not take them, but for the header of the first.
-    private func holder(_ loops: RunningLoops, of export: String = "disk", _ lengths: [UInt32]) throws -> Client {
-        let client = try Client(try RawConnection(unix: loops.path), export: export)
-        for length in lengths { try client.request(.read, at: 0, length) }
-        _ = try client.connection.receive(16)
-        return client
+    /// Clients of an export. All are there before one of them asks for something: else the later ones would wait for what
+    /// the earlier ones have asked (docs/architecture.md, "The fence").
+    private func clients(_ loops: RunningLoops, of export: String = "disk", _ count: Int) throws -> [Client] {
+        try (0..<count).map { _ in try Client(try RawConnection(unix: loops.path), export: export) }
     }
 
-    private func takeReplies(_ holder: Client, _ lengths: [UInt32]) throws {
-        _ = try holder.connection.receive(Int(lengths[0]))
-        for length in lengths.dropFirst() { _ = try holder.data(length) }
+    /// Holds memory with WRITEs of which the payload does not come.
+    private func hold(_ loops: RunningLoops, _ holders: [Client], _ lengths: [UInt32]) throws {
+        let before = try loops.connections().count { $0.requestsInFlight > 0 }
+        for (holder, length) in zip(holders, lengths) { try holder.connection.send(Client.header(.write, length)) }
+        try waitUntil("all have memory") {
+            try loops.connections().count { $0.requestsInFlight > 0 } == before + lengths.count
+        }
     }
 
-    /// Sends a READ, which has to wait for memory.
-    private func waiter(_ loops: RunningLoops, of export: String = "disk", _ length: UInt32) throws -> Client {
-        let client = try Client(try RawConnection(unix: loops.path), export: export)
+    private func letGo(_ holder: Client, _ length: UInt32) throws {
+        try holder.connection.send([UInt8](repeating: 0, count: Int(length)))
+        try holder.reply()
+    }
+
+    /// A READ has to wait for memory.
+    private func wait(_ loops: RunningLoops, _ client: Client, _ length: UInt32) throws {
         try client.request(.read, at: 512, length, cookie: 9)
+        // All that was sent has been looked at.
         for _ in 0..<3 { _ = try loops.connections() }
-        #expect(try loops.connections().last?.requestsInFlight == 0)
-        return client
+        #expect(LinuxFile.receivedBytes(client.connection.descriptor) == 0)
     }
+
+    /// So much of the memory an export has at most, but for what is too little for a MiB.
+    private static let nearlyAll: [UInt32] = [1 << 20, 1 << 20, 1 << 20, 1 << 19]
 
     /// There is enough for a smaller request, but one that is larger has asked before.
     @Test func nobodyGoesBeforeThoseThatWait() throws {
         let loops = try loops(stallSeconds: 1000)
-        let lengths: [[UInt32]] = [[1 << 20, 1 << 20], [1 << 20, 1 << 19]]
-        let holders = try lengths.map { try holder(loops, $0) }
-        let large = try waiter(loops, 1 << 20)
-        let small = try waiter(loops, 1 << 16)
-        try takeReplies(holders[0], lengths[0])
-        #expect(try large.reply(1 << 20) == 9)
-        #expect(try small.reply(1 << 16) == 9)
-        try takeReplies(holders[1], lengths[1])
+        let clients = try clients(loops, 6)
+        try hold(loops, clients, Self.nearlyAll)
+        try wait(loops, clients[4], 1 << 20)
+        try wait(loops, clients[5], 1 << 16)
+        try letGo(clients[0], 1 << 20)
+        #expect(try clients[4].reply(1 << 20) == 9)
+        #expect(try clients[5].reply(1 << 16) == 9)
+        for number in 1..<4 { try letGo(clients[number], Self.nearlyAll[number]) }
         #expect(try loops.stop())
     }
 
@@ -103,17 +113,18 @@ import Testing
     @Test func nobodyWaitsForAnotherExportsShare() throws {
         let loops = try loops(stallSeconds: 1000)
         try loops.serve(try Backend(memoryOfSize: 1 << 26, readOnly: false), as: "other")
-        let lengths: [[UInt32]] = [[1 << 20, 1 << 20], [1 << 20, 1 << 19]]
-        let holders = try lengths.map { try holder(loops, $0) }
-        let first = try waiter(loops, 1 << 20)
-        let otherLengths: [[UInt32]] = [[1 << 20, 1 << 20], [1 << 20]]
-        let others = try otherLengths.map { try holder(loops, of: "other", $0) }
-        let second = try waiter(loops, of: "other", 1 << 20)
-        try takeReplies(others[1], otherLengths[1])
-        #expect(try second.reply(1 << 20) == 9)
-        for (holder, lengths) in zip(holders, lengths) { try takeReplies(holder, lengths) }
-        #expect(try first.reply(1 << 20) == 9)
-        try takeReplies(others[0], otherLengths[0])
+        let first = try clients(loops, 5)
+        let second = try clients(loops, of: "other", 4)
+        try hold(loops, first, Self.nearlyAll)
+        try wait(loops, first[4], 1 << 20)
+        try hold(loops, second, [1 << 20, 1 << 20, 1 << 20])
+        try wait(loops, second[3], 1 << 20)
+        try letGo(second[0], 1 << 20)
+        #expect(try second[3].reply(1 << 20) == 9)
+        #expect(LinuxFile.receivedBytes(first[4].connection.descriptor) == 0)
+        for number in 0..<4 { try letGo(first[number], Self.nearlyAll[number]) }
+        #expect(try first[4].reply(1 << 20) == 9)
+        for number in 1..<3 { try letGo(second[number], 1 << 20) }
         #expect(try loops.stop())
     }
 

@@ -3,7 +3,7 @@
 import Foundation
 import Glibc
 
-/// A blocking socket. Everything on it fails after ten seconds, so that a server that does not answer fails its test.
+/// A blocking socket. Everything on it fails after a minute, so that a server that does not answer fails its test.
 public final class RawConnection {
     /// The socket, for a test that does something odd with it.
     public let descriptor: Int32
@@ -13,7 +13,7 @@ public final class RawConnection {
         case cannotConnect(Int32)
         /// The server closed; so many of the expected bytes had come.
         case closed(received: Int)
-        /// Nothing came for ten seconds; so many of the expected bytes had come.
+        /// Nothing came for a minute; so many of the expected bytes had come.
         case silent(received: Int)
         case cannotSend(Int32)
     }
@@ -38,7 +38,7 @@ public final class RawConnection {
     }
 
     private func connectTo<Address>(_ address: inout Address) throws {
-        var limit = timeval(tv_sec: 10, tv_usec: 0)
+        var limit = timeval(tv_sec: 60, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         let result = withUnsafePointer(to: &address) {
