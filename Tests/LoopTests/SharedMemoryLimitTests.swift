@@ -64,8 +64,8 @@ import Testing
         #expect(try loops.stop())
     }
 
-    /// Clients of an export. All are there before one of them asks for something: else the later ones would wait for what
-    /// the earlier ones have asked (docs/architecture.md, "The fence").
+    /// Clients of an export. All are there before one of them asks for something: else the later ones would wait for
+    /// what the earlier ones have asked (docs/architecture.md, "The fence").
     private func clients(_ loops: RunningLoops, of export: String = "disk", _ count: Int) throws -> [Client] {
         try (0..<count).map { _ in try Client(try RawConnection(unix: loops.path), export: export) }
     }
