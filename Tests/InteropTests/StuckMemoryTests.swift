@@ -49,8 +49,8 @@ struct StuckMemoryTests {
         for size in (4 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 8 << 20, 32 << 20):
             other = opened(uri[-1])
             buffer = nbd.Buffer(size)
-            wait(other, other.aio_pread(buffer, 0), 20, ('READ', size))
-            wait(other, other.aio_pwrite(buffer, 0), 20, ('WRITE', size))
+            wait(other, other.aio_pread(buffer, 0), 60, ('READ', size))
+            wait(other, other.aio_pwrite(buffer, 0), 60, ('WRITE', size))
             other.shutdown()
 
         """
@@ -89,7 +89,7 @@ struct StuckMemoryTests {
         try fileSystem.freeze()
         let client = try RunningProgram(Program.tool("env"), ["-C", folder.path, "python3", "script.py"], in: folder)
         _ = try folder.file("stuck", sizeBytes: 0)
-        try client.wait("to see others served", limitSeconds: 120) {
+        try client.wait("to see others served", limitSeconds: 240) {
             FileManager.default.fileExists(atPath: folder.path + "/served")
         }
         try body(server, fileSystem, client, folder)

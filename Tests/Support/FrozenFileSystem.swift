@@ -39,7 +39,7 @@ public final class FrozenFileSystem {
         // started ends with it.
         let script = """
             import os, time
-            for number in range(600):
+            for number in range(3000):
                 if not os.path.exists('/proc/\(getpid())') or not os.path.ismount('\(path)'): break
                 time.sleep(0.1)
             os.execlp('fsfreeze', 'fsfreeze', '--unfreeze', '\(path)')
