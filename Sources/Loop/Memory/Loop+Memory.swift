@@ -1,4 +1,4 @@
-// Memory for requests' data: taken, waited for, given back; and what that leaves for the page cache.
+// Memory for requests' data: taken, given back; and what that leaves for the page cache.
 
 import Glibc
 import IOUring
