@@ -33,6 +33,32 @@ extension ProtocolDataUnit {
     }
 }
 
+/// A PDU of a target that has all three of its sequence numbers, in the same place for all (11.4 to 11.19).
+public protocol TargetProtocolDataUnit: ProtocolDataUnit {
+    /// StatSN.
+    var statusSN: UInt32 { get set }
+    /// ExpCmdSN.
+    var expectedCommandSN: UInt32 { get set }
+    /// MaxCmdSN.
+    var maximumCommandSN: UInt32 { get set }
+}
+
+extension TargetProtocolDataUnit {
+    @inline(__always)
+    mutating func loadSequenceNumbers(_ header: RawSpan) {
+        statusSN = header.load(24)
+        expectedCommandSN = header.load(28)
+        maximumCommandSN = header.load(32)
+    }
+
+    @inline(__always)
+    func storeSequenceNumbers(into header: inout MutableRawSpan) {
+        header.store(statusSN, 24)
+        header.store(expectedCommandSN, 28)
+        header.store(maximumCommandSN, 32)
+    }
+}
+
 /// What all PDUs have in common.
 public struct BasicHeaderSegment: Equatable, Sendable {
     /// Its length.

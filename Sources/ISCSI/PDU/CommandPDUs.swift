@@ -121,7 +121,7 @@ public enum Residual: Equatable, Sendable {
 }
 
 /// SCSI Response (11.4). Its data segment is the SenseLength and the sense data, if there are any.
-public struct SCSIResponsePDU: ProtocolDataUnit {
+public struct SCSIResponsePDU: TargetProtocolDataUnit {
     /// What it is.
     public static var opcode: Opcode { .scsiResponse }
     /// o, u and the Bidirectional Read Residual Count.
@@ -160,9 +160,7 @@ public struct SCSIResponsePDU: ProtocolDataUnit {
         dataSegmentLength = header.load24(5)
         initiatorTaskTag = header.load(16)
         snackTag = header.load(20)
-        statusSN = header.load(24)
-        expectedCommandSN = header.load(28)
-        maximumCommandSN = header.load(32)
+        loadSequenceNumbers(header)
         expectedDataSN = header.load(36)
     }
 
@@ -173,9 +171,7 @@ public struct SCSIResponsePDU: ProtocolDataUnit {
         header.store(status, 3)
         header.store(initiatorTaskTag, 16)
         header.store(snackTag, 20)
-        header.store(statusSN, 24)
-        header.store(expectedCommandSN, 28)
-        header.store(maximumCommandSN, 32)
+        storeSequenceNumbers(into: &header)
         header.store(expectedDataSN, 36)
         header.store(bidirectionalReadResidual.count, 40)
         header.store(residual.count, 44)

@@ -67,7 +67,7 @@ public enum LogoutResponse: UInt8, Sendable {
 }
 
 /// Logout Response (11.15).
-public struct LogoutResponsePDU: ProtocolDataUnit {
+public struct LogoutResponsePDU: TargetProtocolDataUnit {
     /// What it is.
     public static var opcode: Opcode { .logoutResponse }
     /// Response.
@@ -95,9 +95,7 @@ public struct LogoutResponsePDU: ProtocolDataUnit {
         response = LogoutResponse(rawValue: header.load(2)) ?? .cleanupFailed
         dataSegmentLength = header.load24(5)
         initiatorTaskTag = header.load(16)
-        statusSN = header.load(24)
-        expectedCommandSN = header.load(28)
-        maximumCommandSN = header.load(32)
+        loadSequenceNumbers(header)
         time2Wait = header.load(40)
         time2Retain = header.load(42)
     }
@@ -107,9 +105,7 @@ public struct LogoutResponsePDU: ProtocolDataUnit {
         header.store(UInt8(0x80), 1)
         header.store(response.rawValue, 2)
         header.store(initiatorTaskTag, 16)
-        header.store(statusSN, 24)
-        header.store(expectedCommandSN, 28)
-        header.store(maximumCommandSN, 32)
+        storeSequenceNumbers(into: &header)
         header.store(time2Wait, 40)
         header.store(time2Retain, 42)
     }
@@ -182,7 +178,7 @@ public enum AsynchronousEvent: UInt8, Sendable {
 }
 
 /// Asynchronous Message (11.9).
-public struct AsynchronousMessagePDU: ProtocolDataUnit {
+public struct AsynchronousMessagePDU: TargetProtocolDataUnit {
     /// What it is.
     public static var opcode: Opcode { .asynchronousMessage }
     /// DataSegmentLength.
@@ -213,9 +209,7 @@ public struct AsynchronousMessagePDU: ProtocolDataUnit {
     public init(_ header: RawSpan) {
         dataSegmentLength = header.load24(5)
         logicalUnit = LogicalUnitNumber(rawValue: header.load(8))
-        statusSN = header.load(24)
-        expectedCommandSN = header.load(28)
-        maximumCommandSN = header.load(32)
+        loadSequenceNumbers(header)
         event = AsynchronousEvent(rawValue: header.load(36)) ?? .vendorSpecific
         vendorCode = header.load(37)
         parameter1 = header.load(38)
@@ -228,9 +222,7 @@ public struct AsynchronousMessagePDU: ProtocolDataUnit {
         header.store(UInt8(0x80), 1)
         header.store(logicalUnit.rawValue, 8)
         header.store(reservedTag, 16)
-        header.store(statusSN, 24)
-        header.store(expectedCommandSN, 28)
-        header.store(maximumCommandSN, 32)
+        storeSequenceNumbers(into: &header)
         header.store(event.rawValue, 36)
         header.store(vendorCode, 37)
         header.store(parameter1, 38)
@@ -264,7 +256,7 @@ public enum RejectReason: UInt8, Sendable {
 }
 
 /// Reject (11.17). Its data segment is the header of the PDU that was rejected.
-public struct RejectPDU: ProtocolDataUnit {
+public struct RejectPDU: TargetProtocolDataUnit {
     /// What it is.
     public static var opcode: Opcode { .reject }
     /// Reason.
@@ -287,9 +279,7 @@ public struct RejectPDU: ProtocolDataUnit {
     public init(_ header: RawSpan) {
         reason = RejectReason(rawValue: header.load(2)) ?? .protocolError
         dataSegmentLength = header.load24(5)
-        statusSN = header.load(24)
-        expectedCommandSN = header.load(28)
-        maximumCommandSN = header.load(32)
+        loadSequenceNumbers(header)
         dataSN = header.load(36)
     }
 
@@ -298,9 +288,7 @@ public struct RejectPDU: ProtocolDataUnit {
         header.store(UInt8(0x80), 1)
         header.store(reason.rawValue, 2)
         header.store(reservedTag, 16)
-        header.store(statusSN, 24)
-        header.store(expectedCommandSN, 28)
-        header.store(maximumCommandSN, 32)
+        storeSequenceNumbers(into: &header)
         header.store(dataSN, 36)
     }
 }

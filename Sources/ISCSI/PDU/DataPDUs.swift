@@ -49,7 +49,7 @@ public struct DataOutPDU: ProtocolDataUnit {
 }
 
 /// SCSI Data-In (11.7). With S it is the response to its command as well.
-public struct DataInPDU: ProtocolDataUnit {
+public struct DataInPDU: TargetProtocolDataUnit {
     /// What it is.
     public static var opcode: Opcode { .dataIn }
     /// F: the last one of a sequence.
@@ -96,9 +96,7 @@ public struct DataInPDU: ProtocolDataUnit {
         logicalUnit = LogicalUnitNumber(rawValue: header.load(8))
         initiatorTaskTag = header.load(16)
         targetTransferTag = header.load(20)
-        statusSN = header.load(24)
-        expectedCommandSN = header.load(28)
-        maximumCommandSN = header.load(32)
+        loadSequenceNumbers(header)
         dataSN = header.load(36)
         bufferOffset = header.load(40)
     }
@@ -111,9 +109,7 @@ public struct DataInPDU: ProtocolDataUnit {
         header.store(logicalUnit.rawValue, 8)
         header.store(initiatorTaskTag, 16)
         header.store(targetTransferTag, 20)
-        header.store(statusSN, 24)
-        header.store(expectedCommandSN, 28)
-        header.store(maximumCommandSN, 32)
+        storeSequenceNumbers(into: &header)
         header.store(dataSN, 36)
         header.store(bufferOffset, 40)
         header.store(residual.count, 44)
@@ -121,7 +117,7 @@ public struct DataInPDU: ProtocolDataUnit {
 }
 
 /// Ready To Transfer (11.8).
-public struct ReadyToTransferPDU: ProtocolDataUnit {
+public struct ReadyToTransferPDU: TargetProtocolDataUnit {
     /// What it is.
     public static var opcode: Opcode { .readyToTransfer }
     /// DataSegmentLength.
@@ -154,9 +150,7 @@ public struct ReadyToTransferPDU: ProtocolDataUnit {
         logicalUnit = LogicalUnitNumber(rawValue: header.load(8))
         initiatorTaskTag = header.load(16)
         targetTransferTag = header.load(20)
-        statusSN = header.load(24)
-        expectedCommandSN = header.load(28)
-        maximumCommandSN = header.load(32)
+        loadSequenceNumbers(header)
         readyToTransferSN = header.load(36)
         bufferOffset = header.load(40)
         desiredDataTransferLength = header.load(44)
@@ -168,9 +162,7 @@ public struct ReadyToTransferPDU: ProtocolDataUnit {
         header.store(logicalUnit.rawValue, 8)
         header.store(initiatorTaskTag, 16)
         header.store(targetTransferTag, 20)
-        header.store(statusSN, 24)
-        header.store(expectedCommandSN, 28)
-        header.store(maximumCommandSN, 32)
+        storeSequenceNumbers(into: &header)
         header.store(readyToTransferSN, 36)
         header.store(bufferOffset, 40)
         header.store(desiredDataTransferLength, 44)

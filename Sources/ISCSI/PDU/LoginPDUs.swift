@@ -127,7 +127,7 @@ public enum LoginStatus: UInt16, Sendable {
 }
 
 /// Login Response (11.13).
-public struct LoginResponsePDU: ProtocolDataUnit {
+public struct LoginResponsePDU: TargetProtocolDataUnit {
     /// What it is.
     public static var opcode: Opcode { .loginResponse }
     /// T: the next stage begins.
@@ -175,9 +175,7 @@ public struct LoginResponsePDU: ProtocolDataUnit {
         isid = ISID(rawValue: header.load(8, as: UInt64.self) >> 16)
         tsih = header.load(14)
         initiatorTaskTag = header.load(16)
-        statusSN = header.load(24)
-        expectedCommandSN = header.load(28)
-        maximumCommandSN = header.load(32)
+        loadSequenceNumbers(header)
         status = LoginStatus(rawValue: header.load(36)) ?? .initiatorError
     }
 
@@ -189,9 +187,7 @@ public struct LoginResponsePDU: ProtocolDataUnit {
         header.store(versionActive, 3)
         header.store(isid.rawValue << 16 | UInt64(tsih), 8)
         header.store(initiatorTaskTag, 16)
-        header.store(statusSN, 24)
-        header.store(expectedCommandSN, 28)
-        header.store(maximumCommandSN, 32)
+        storeSequenceNumbers(into: &header)
         header.store(status.rawValue, 36)
     }
 }

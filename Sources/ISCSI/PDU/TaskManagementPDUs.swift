@@ -97,7 +97,7 @@ public enum TaskManagementResponse: UInt8, Sendable {
 }
 
 /// Task Management Function Response (11.6).
-public struct TaskManagementResponsePDU: ProtocolDataUnit {
+public struct TaskManagementResponsePDU: TargetProtocolDataUnit {
     /// What it is.
     public static var opcode: Opcode { .taskManagementResponse }
     /// Response.
@@ -121,9 +121,7 @@ public struct TaskManagementResponsePDU: ProtocolDataUnit {
         response = TaskManagementResponse(rawValue: header.load(2)) ?? .functionRejected
         dataSegmentLength = header.load24(5)
         initiatorTaskTag = header.load(16)
-        statusSN = header.load(24)
-        expectedCommandSN = header.load(28)
-        maximumCommandSN = header.load(32)
+        loadSequenceNumbers(header)
     }
 
     /// Encodes what is its own.
@@ -131,8 +129,6 @@ public struct TaskManagementResponsePDU: ProtocolDataUnit {
         header.store(UInt8(0x80), 1)
         header.store(response.rawValue, 2)
         header.store(initiatorTaskTag, 16)
-        header.store(statusSN, 24)
-        header.store(expectedCommandSN, 28)
-        header.store(maximumCommandSN, 32)
+        storeSequenceNumbers(into: &header)
     }
 }

@@ -53,7 +53,7 @@ public struct TextRequestPDU: ProtocolDataUnit {
 }
 
 /// Text Response (11.11).
-public struct TextResponsePDU: ProtocolDataUnit {
+public struct TextResponsePDU: TargetProtocolDataUnit {
     /// What it is.
     public static var opcode: Opcode { .textResponse }
     /// F: the negotiation is over.
@@ -87,9 +87,7 @@ public struct TextResponsePDU: ProtocolDataUnit {
         logicalUnit = LogicalUnitNumber(rawValue: header.load(8))
         initiatorTaskTag = header.load(16)
         targetTransferTag = header.load(20)
-        statusSN = header.load(24)
-        expectedCommandSN = header.load(28)
-        maximumCommandSN = header.load(32)
+        loadSequenceNumbers(header)
     }
 
     /// Encodes what is its own.
@@ -98,9 +96,7 @@ public struct TextResponsePDU: ProtocolDataUnit {
         header.store(logicalUnit.rawValue, 8)
         header.store(initiatorTaskTag, 16)
         header.store(targetTransferTag, 20)
-        header.store(statusSN, 24)
-        header.store(expectedCommandSN, 28)
-        header.store(maximumCommandSN, 32)
+        storeSequenceNumbers(into: &header)
     }
 }
 
@@ -150,7 +146,7 @@ public struct NOPOutPDU: ProtocolDataUnit {
 }
 
 /// NOP-In (11.19).
-public struct NOPInPDU: ProtocolDataUnit {
+public struct NOPInPDU: TargetProtocolDataUnit {
     /// What it is.
     public static var opcode: Opcode { .nopIn }
     /// DataSegmentLength.
@@ -177,9 +173,7 @@ public struct NOPInPDU: ProtocolDataUnit {
         logicalUnit = LogicalUnitNumber(rawValue: header.load(8))
         initiatorTaskTag = header.load(16)
         targetTransferTag = header.load(20)
-        statusSN = header.load(24)
-        expectedCommandSN = header.load(28)
-        maximumCommandSN = header.load(32)
+        loadSequenceNumbers(header)
     }
 
     /// Encodes what is its own.
@@ -188,8 +182,6 @@ public struct NOPInPDU: ProtocolDataUnit {
         header.store(logicalUnit.rawValue, 8)
         header.store(initiatorTaskTag, 16)
         header.store(targetTransferTag, 20)
-        header.store(statusSN, 24)
-        header.store(expectedCommandSN, 28)
-        header.store(maximumCommandSN, 32)
+        storeSequenceNumbers(into: &header)
     }
 }

@@ -47,9 +47,7 @@ extension Session {
         pdu.logicalUnit = tasks[number].logicalUnit
         pdu.initiatorTaskTag = tasks.tag(of: number)
         pdu.targetTransferTag = tasks.transferTag(of: number)
-        pdu.statusSN = statusSN
-        pdu.expectedCommandSN = expectedCommandSN
-        pdu.maximumCommandSN = maximumCommandSN
+        giveSequenceNumbers(to: &pdu, takesStatusSN: false)
         pdu.readyToTransferSN = tasks[number].sentPDUs
         pdu.bufferOffset = tasks[number].receivedBytes
         pdu.desiredDataTransferLength = tasks[number].sequenceEnd - tasks[number].receivedBytes

@@ -48,9 +48,7 @@ extension Session {
     private mutating func say(_ response: LoginResponsePDU, _ pairs: [TextPair]) {
         var response = response
         // A login that has failed counts nothing any more (11.13.4).
-        response.statusSN = takeStatusSN()
-        response.expectedCommandSN = expectedCommandSN
-        response.maximumCommandSN = maximumCommandSN
+        giveSequenceNumbers(to: &response)
         say(response, Text.compose(pairs))
     }
 
@@ -95,9 +93,7 @@ extension Session {
         message.parameter1 = parameter1
         message.parameter2 = parameter2
         message.parameter3 = parameter3
-        message.statusSN = takeStatusSN()
-        message.expectedCommandSN = expectedCommandSN
-        message.maximumCommandSN = maximumCommandSN
+        giveSequenceNumbers(to: &message)
         say(message)
     }
 }

@@ -49,9 +49,7 @@ extension Session {
         var pdu = TaskManagementResponsePDU()
         pdu.response = response
         pdu.initiatorTaskTag = managementRequest.initiatorTaskTag
-        pdu.statusSN = takeStatusSN()
-        pdu.expectedCommandSN = expectedCommandSN
-        pdu.maximumCommandSN = maximumCommandSN
+        giveSequenceNumbers(to: &pdu)
         say(pdu)
         return nil
     }
@@ -72,9 +70,7 @@ extension Session {
         var pdu = NOPInPDU()
         pdu.initiatorTaskTag = request.initiatorTaskTag
         pdu.logicalUnit = request.logicalUnit
-        pdu.statusSN = takeStatusSN()
-        pdu.expectedCommandSN = expectedCommandSN
-        pdu.maximumCommandSN = maximumCommandSN
+        giveSequenceNumbers(to: &pdu)
         // The same data, as far as the initiator receives them (11.19.3).
         say(pdu, segment.prefix(Int(parameters.maxRecvDataSegmentLength)))
         return nil
@@ -88,9 +84,7 @@ extension Session {
         isPinged = true
         var pdu = NOPInPDU()
         pdu.targetTransferTag = pingTag
-        pdu.statusSN = statusSN
-        pdu.expectedCommandSN = expectedCommandSN
-        pdu.maximumCommandSN = maximumCommandSN
+        giveSequenceNumbers(to: &pdu, takesStatusSN: false)
         say(pdu)
     }
 
@@ -111,9 +105,7 @@ extension Session {
         var pdu = LogoutResponsePDU()
         pdu.response = response
         pdu.initiatorTaskTag = request.initiatorTaskTag
-        pdu.statusSN = takeStatusSN()
-        pdu.expectedCommandSN = expectedCommandSN
-        pdu.maximumCommandSN = maximumCommandSN
+        giveSequenceNumbers(to: &pdu)
         pdu.time2Wait = UInt16(clamping: parameters.defaultTime2Wait)
         pdu.time2Retain = UInt16(clamping: parameters.defaultTime2Retain)
         say(pdu)
@@ -174,9 +166,7 @@ extension Session {
             pdu.targetTransferTag = textTag
         }
         pdu.initiatorTaskTag = request.initiatorTaskTag
-        pdu.statusSN = takeStatusSN()
-        pdu.expectedCommandSN = expectedCommandSN
-        pdu.maximumCommandSN = maximumCommandSN
+        giveSequenceNumbers(to: &pdu)
         say(pdu, piece)
     }
 

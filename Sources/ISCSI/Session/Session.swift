@@ -301,6 +301,15 @@ public struct Session: ~Copyable, Sendable {
         expectedCommandSN &+ UInt32(configuration.queueDepth - tasks.windowUse) &- 1
     }
 
+    /// Gives a PDU its sequence numbers (4.2.2). One that takes no StatSN shows the next one.
+    mutating func giveSequenceNumbers(
+        to pdu: inout some TargetProtocolDataUnit, takesStatusSN: Bool = true
+    ) {
+        pdu.statusSN = takesStatusSN ? takeStatusSN() : statusSN
+        pdu.expectedCommandSN = expectedCommandSN
+        pdu.maximumCommandSN = maximumCommandSN
+    }
+
     /// Ends it; what still comes is nobody's.
     mutating func end(_ end: End, _ reason: String? = nil) -> Event {
         phase = .ended(end)
@@ -335,9 +344,7 @@ public struct Session: ~Copyable, Sendable {
     mutating func reject(_ reason: RejectReason) {
         var pdu = RejectPDU()
         pdu.reason = reason
-        pdu.statusSN = takeStatusSN()
-        pdu.expectedCommandSN = expectedCommandSN
-        pdu.maximumCommandSN = maximumCommandSN
+        giveSequenceNumbers(to: &pdu)
         say(pdu, header[..<BasicHeaderSegment.byteCount])
     }
 }
