@@ -165,7 +165,7 @@ import Testing
         let first = try slots.server.open("disk", tcp: true)
         let write = first.register(.write(SlotServer.scratch, pattern(4096))).bytes
         try first.send(write.bytes(0, 2000))
-        try slots.settle()
+        try waitUntil("half a request has come") { first.isTaken }
         let second = try slots.server.open("disk", tcp: true)
         try second.send(
             second.register(.read(0, 512)).bytes + second.register(.write(SlotServer.scratch, Self.some)).bytes)

@@ -34,6 +34,17 @@ final class RunningLoops: Sendable {
     /// All connections.
     func connections() throws -> [ConnectionStatus] { try #require(try shared.loops.connections()) }
 
+    /// Waits until the loops have looked at all that clients have sent. A loop has taken it from their sockets, and
+    /// answers an operator at the end of a turn: what was taken before is parsed by then, and what can be answered is
+    /// sent.
+    ///
+    /// What a client sends in several pieces while its requests wait may stay in its socket: each piece takes one of
+    /// four buffers.
+    func settle(_ clients: Client...) throws {
+        for client in clients { try waitUntil("the loops have received all") { client.connection.isTaken } }
+        _ = try connections()
+    }
+
     /// Starts loops that serve one drive, `disk`, on a Unix socket in `folder` and over TCP.
     init(
         _ backend: Backend, loops: Int = 1, limits: Limits = Limits(), tls: TLSSettings? = nil,

@@ -26,9 +26,11 @@ import Testing
         )
     }
 
-    /// Everything that was sent before has been received: each loop has had turns since.
-    private func settle(_ loops: RunningLoops) throws {
-        for _ in 0..<3 { _ = try loops.connections() }
+    /// Asks for more than a connection has memory for, and writes behind that; all in one piece.
+    private func overload(_ client: Client, reads: Int) throws {
+        let read = Client.header(.read, at: 1 << 20, 1 << 20)
+        try client.connection.send(
+            (0..<reads).flatMap { _ in read } + Client.header(.write, at: 0, UInt32(old.count)) + old)
     }
 
     /// A write that a slow disk holds up, its client killed meanwhile: whoever comes then sees it done.
@@ -40,15 +42,16 @@ import Testing
         #expect(gate.enterAlone(loop: 0, hasClaim: &hasClaim) == .entered(.nobody))
         let before = try Client(loops.path)
         try before.write(old, at: 0)
-        try settle(loops)
+        try loops.settle(before)
         #expect(try loops.connections().map(\.requestsInFlight) == [1])
         if isGone { before.connection.close() }
         let after = try Client(loops.path)
         // Nothing keeps a READ out of the gate.
         try after.request(.read, at: 0, 4096)
-        try settle(loops)
+        try loops.settle(after)
         _ = gate.leaveAlone(loop: 0)
-        try settle(loops)
+        // Each loop has a turn, and looks at the gate.
+        _ = try loops.connections()
         #expect(try after.data(4096) == old, "the old write has come after the new connection's first request")
         try after.write(new, at: 0)
         try after.reply()
@@ -62,12 +65,11 @@ import Testing
         let loops = try loops(1)
         let before = try Client(loops.path)
         // Half of the connection's memory each; the first replies are not taken.
-        for _ in 0..<4 { try before.request(.read, at: 1 << 20, 1 << 20) }
-        try before.write(old, at: 0)
-        try settle(loops)
+        try overload(before, reads: 4)
+        try loops.settle(before)
         let after = try Client(loops.path)
         try after.request(.read, at: 0, 4096)
-        try settle(loops)
+        try loops.settle(after)
         for _ in 0..<4 { _ = try before.data(1 << 20) }
         #expect(try after.data(4096) == old)
         #expect(try loops.stop())
@@ -77,9 +79,8 @@ import Testing
     @Test func aDeafClientIsNotWaitedForLong() throws {
         let loops = try loops(1)
         let deaf = try Client(loops.path)
-        for _ in 0..<4 { try deaf.request(.read, at: 1 << 20, 1 << 20) }
-        try deaf.write(old, at: 0)
-        try settle(loops)
+        try overload(deaf, reads: 4)
+        try loops.settle(deaf)
         let begin = Date()
         let after = try Client(loops.path)
         #expect(try after.read(at: 0, 4096) == [UInt8](repeating: 0, count: 4096))
@@ -95,7 +96,7 @@ import Testing
         let loops = try loops(2)
         let before = try Client(try RawConnection(port: loops.port))
         try before.connection.send(Client.header(.write, at: 0, 4096) + old.prefix(2048))
-        try settle(loops)
+        try loops.settle(before)
         let after = try Client(try RawConnection(port: loops.port))
         try after.write(new, at: 0)
         try after.reply()
@@ -111,7 +112,7 @@ import Testing
         let loops = try loops(2)
         let slow = try Client(try RawConnection(port: loops.port))
         try slow.connection.send(Client.header(.write, at: 0, 4096) + old.prefix(4000))
-        try settle(loops)
+        try loops.settle(slow)
         let after = try Client(try RawConnection(port: loops.port))
         try after.request(.read, at: 0, 512)
         // For longer than anybody is waited for, a byte now and then.
@@ -131,9 +132,8 @@ import Testing
     @Test func aDeafClientOverTCPGoesOn() throws {
         let loops = try loops(2)
         let deaf = try Client(try RawConnection(port: loops.port))
-        for _ in 0..<8 { try deaf.request(.read, at: 1 << 20, 1 << 20) }
-        try deaf.write(old, at: 0)
-        try settle(loops)
+        try overload(deaf, reads: 8)
+        try loops.settle(deaf)
         let after = try Client(try RawConnection(port: loops.port))
         #expect(try after.read(at: 0, 4096) == [UInt8](repeating: 0, count: 4096))
         for _ in 0..<8 { _ = try deaf.data(1 << 20) }
@@ -150,10 +150,10 @@ import Testing
         for isFirst in [true, false] {
             let before = try connect()
             try before.connection.send(Client.header(.write, at: 0, 4096) + old.prefix(2048))
-            try settle(loops)
+            try loops.settle(before)
             let after = try connect()
             try after.request(.read, at: 0, 4096)
-            try settle(loops)
+            try loops.settle(after)
             end(isFirst ? before : after)
             if isFirst {
                 #expect(try after.data(4096) == [UInt8](repeating: 0, count: 4096))

@@ -25,25 +25,22 @@ import Testing
             try Backend(memoryOfSize: 1 << 26, readOnly: false), limits: limits, in: folder)
     }
 
-    /// Clients that hold memory with replies they do not take: two of half a connection's memory each, of which the
-    /// socket takes a part.
-    private func holders(_ loops: RunningLoops) throws -> [Client] {
-        try (0..<2).map { _ in
-            let client = try Client(loops.path)
-            for cookie in 0..<4 { try client.request(.read, at: 0, 1 << 20, cookie: UInt64(cookie)) }
-            // The first reply has begun, the second is ready behind it.
-            _ = try client.connection.receive(16)
-            return client
-        }
+    /// Holds memory with replies that are not taken: two of half a connection's memory each, of which the socket takes
+    /// a part. Two more wait for them.
+    private func hold(_ loops: RunningLoops, _ holder: Client) throws {
+        try holder.connection.send((0..<4).flatMap { Client.header(.read, at: 0, 1 << 20, cookie: $0) })
+        try loops.settle(holder)
+        // The first reply has begun, the second is ready behind it.
+        _ = try holder.connection.receive(16)
     }
 
     @Test func whoComesLaterIsServedWhenMemoryComesBack() throws {
         let loops = try loops(stallSeconds: 1000)
-        let holders = try holders(loops)
-        let late = try Client(loops.path)
-        try late.request(.read, at: 512, 1 << 20, cookie: 9)
-        // All that was sent has been looked at.
-        for _ in 0..<3 { _ = try loops.connections() }
+        let clients = try clients(loops, 3)
+        let holders = clients[..<2]
+        let late = clients[2]
+        for holder in holders { try hold(loops, holder) }
+        try wait(loops, late, 1 << 20)
         #expect(try loops.connections().last?.requestsInFlight == 0, "there is memory for three")
         _ = try holders[0].connection.receive(1 << 20)
         for _ in 1..<4 { _ = try holders[0].data(1 << 20) }
@@ -55,19 +52,21 @@ import Testing
 
     @Test func whoKeepsMemoryFromOthersIsEnded() throws {
         let loops = try loops(stallSeconds: 2)
-        let holders = try holders(loops)
-        let late = try Client(loops.path)
+        let clients = try clients(loops, 3)
+        for holder in clients[..<2] { try hold(loops, holder) }
+        let late = clients[2]
         try late.request(.read, at: 512, 1 << 20, cookie: 9)
         #expect(try late.reply(1 << 20) == 9)
         #expect(try loops.connections().count < 3)
-        _ = holders
         #expect(try loops.stop())
     }
 
-    /// Clients of an export. All are there before one of them asks for something: else the later ones would wait for
-    /// what the earlier ones have asked (docs/architecture.md, "The fence").
+    /// Clients of an export. All are served before one of them asks for much: else the later ones would wait for what
+    /// the earlier ones have asked (docs/architecture.md, "The fence").
     private func clients(_ loops: RunningLoops, of export: String = "disk", _ count: Int) throws -> [Client] {
-        try (0..<count).map { _ in try Client(try RawConnection(unix: loops.path), export: export) }
+        let clients = try (0..<count).map { _ in try Client(try RawConnection(unix: loops.path), export: export) }
+        for client in clients { #expect(try client.read(at: 0, 512).count == 512) }
+        return clients
     }
 
     /// Holds memory with WRITEs of which the payload does not come.
@@ -87,8 +86,7 @@ import Testing
     /// A READ has to wait for memory.
     private func wait(_ loops: RunningLoops, _ client: Client, _ length: UInt32) throws {
         try client.request(.read, at: 512, length, cookie: 9)
-        // All that was sent has been looked at.
-        for _ in 0..<3 { _ = try loops.connections() }
+        try loops.settle(client)
         #expect(LinuxFile.receivedBytes(client.connection.descriptor) == 0)
     }
 
@@ -135,9 +133,9 @@ import Testing
         let loops = try RunningLoops(try Backend(memoryOfSize: 1 << 26, readOnly: false), limits: limits, in: folder)
         let client = try Client(loops.path)
         // None of these takes more than half, and none is taken by the client yet.
-        for cookie in 0..<64 { try client.request(.read, at: 0, 1 << 18, cookie: UInt64(cookie)) }
+        try client.connection.send((0..<64).flatMap { Client.header(.read, at: 0, 1 << 18, cookie: $0) })
+        try loops.settle(client)
         _ = try client.connection.receive(16)
-        for _ in 0..<3 { _ = try loops.connections() }
         let held = try #require(try loops.connections().first).requestsInFlight
         #expect((4 * megabytes - 4...4 * megabytes).contains(held), "\(held) of 256 KiB")
         _ = try client.connection.receive(1 << 18)

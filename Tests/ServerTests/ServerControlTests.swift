@@ -111,7 +111,7 @@ import Testing
         // In flight while the export goes: answered all the same.
         let data = [UInt8](repeating: 7, count: 65536)
         for number in 0..<8 { try busy.write(data, at: UInt64(number) * 65536, cookie: UInt64(number)) }
-        for _ in 0..<3 { _ = try control.connections() }
+        try loops.settle(busy)
         try control.remove("a", .force)
         for _ in 0..<8 { try busy.reply() }
         #expect(busy.connection.isClosedByServer())
