@@ -65,6 +65,36 @@ extension Loop {
         countArrival(place, slot)
     }
 
+    /// A request that writes enters its drive's gate; others pass by it.
+    ///
+    /// - Returns: false when the request has to be parked.
+    mutating func enterGate(_ place: RequestPlace, _ slot: ConnectionSlot) -> Bool {
+        guard requests[place].served.writes else { return true }
+        precondition(requests[place].gate == .outside || requests[place].gate == .claiming, "it is in the gate already")
+        let export = requests[place].unit
+        let granularity = UInt64(exports[export].backend.granularityBytes)
+        guard requests[place].served.needsToBeAlone(granularityBytes: granularity) else {
+            guard mayEnter(exports[export].gate.enterShared(loop: index)) else { return false }
+            requests[place].gate = .shared
+            return true
+        }
+        var hasClaim = requests[place].gate == .claiming
+        let isAlone = mayEnter(exports[export].gate.enterAlone(loop: index, hasClaim: &hasClaim))
+        if hasClaim { requests[place].gate = isAlone ? .alone : .claiming }
+        return isAlone
+    }
+
+    private mutating func mayEnter(_ entry: WriteGate.Entry) -> Bool {
+        switch entry {
+        case .entered(let wake):
+            self.wake(wake)
+            return true
+        case .refused(let wake):
+            self.wake(wake)
+            return false
+        }
+    }
+
     mutating func begin(_ place: RequestPlace) {
         let export = requests[place].unit
         requests[place].hasBegun = true
@@ -160,6 +190,17 @@ extension Loop {
         if requests[place].isInterrupted { return resumeReply(place) }
         encodeReply(place)
         queueReply(place)
+    }
+
+    /// A request that was in the gate, in whatever way, is done.
+    mutating func leaveGate(_ place: RequestPlace, _ slot: ConnectionSlot) {
+        let gate = exports[requests[place].unit].gate
+        switch requests[place].gate {
+        case .outside: return
+        case .shared: wake(gate.leaveShared(loop: index))
+        case .claiming, .alone: wake(gate.leaveAlone(loop: index))
+        }
+        requests[place].gate = .outside
     }
 }
 

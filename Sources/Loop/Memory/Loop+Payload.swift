@@ -6,126 +6,6 @@ import Export
 import Glibc
 import IOUring
 
-/// What a request needs.
-struct PayloadNeed: Equatable {
-    var kind: CommandKind
-    /// What the client asks for.
-    var lengthBytes: UInt64
-    /// The memory that this takes: all sectors touched, and more for ends inside sectors.
-    var byteCount: Int
-    /// The reply is one piece: nobody looks for zeroes in the data.
-    var isInOnePiece: Bool
-    /// The data are whole sectors.
-    var isWhole: Bool
-}
-
-/// What a backend offers.
-struct PayloadOffer: Equatable {
-    /// Its pages in the page cache can be sent from.
-    var isMapped: Bool
-    /// Writing is a copy into the page cache.
-    var writesToPageCache: Bool
-}
-
-/// What has to be found out, at some cost; each is asked for only where it decides.
-enum PayloadFact: CaseIterable {
-    /// The kernel says now that all of a range is in the page cache, and this process is told the truth.
-    case isResident
-    /// All of a range is known to be stored: there are no holes to leave out.
-    case isStored
-    /// All of a range is remembered to be in the page cache, and one more reply may wait to be sent from there.
-    case isRemembered
-    /// Nothing of the payload has been received, a pipe is free, and so is the worker that writes.
-    case hasPipe
-}
-
-/// The table of payloads. A kind that is not possible is wrong; one that does not pay is only slow.
-///
-/// | Payload | Possible for | Pays for | Asks |
-/// |---|---|---|---|
-/// | `none` | requests without data | all | |
-/// | `spliced` | READ to 1 MiB, mapped, no TLS | from 32 KiB, one piece or local | resident? in chunks: stored? |
-/// | `mapped` | READ to 1 MiB, mapped, no TLS here | one piece, or to 32 KiB | remembered? |
-/// | `piped` | whole WRITE to 512 KiB, page cache, no TLS | 128 to 256 KiB over TCP | a pipe? |
-/// | `pages` | all | whatever is left | |
-enum PayloadTable {
-    /// What cannot be sent from the page cache after all has to be read into memory again, so there is a bound.
-    static let largestUnread: UInt64 = 1 << 20
-    /// From here on splicing costs less than the copy that it saves.
-    static let smallestSpliced: UInt64 = 1 << 15
-    /// Of a larger READ that is answered in chunks, zeroes are not sent, and have to be looked for. (But on this
-    /// machine sending them costs less than looking, so that only holes of the image count.)
-    static let largestUnsearched: UInt64 = 1 << 15
-    /// What a pipe has room for, if the network brings it in whole pages.
-    static let largestPiped: UInt64 = 1 << 19
-    /// Over TCP receiving is what takes the loop most of its time. Over a Unix socket workers that write while the loop
-    /// receives are faster, where there is a processor for them.
-    static let piped: ClosedRange<UInt64> = (1 << 17)...(1 << 18)
-
-    /// Chooses where a request's data are to be.
-    ///
-    /// - Parameters:
-    ///   - forced: what a test wants wherever it is possible.
-    ///   - isTrue: finds a fact out.
-    static func choose(
-        _ need: PayloadNeed, _ link: Link, _ offer: PayloadOffer, forced: Payload.Kind?,
-        isTrue: (PayloadFact) -> Bool
-    ) -> Payload.Kind {
-        guard need.byteCount > 0 else { return .none }
-        if let forced { return choose(forced, need, link, offer, isTrue: isTrue) }
-        switch need.kind {
-        case .read:
-            if need.lengthBytes >= smallestSpliced, need.isInOnePiece || !link.isRemote,
-                isPossible(.spliced, need, link, offer), isTrue(.isResident), need.isInOnePiece || isTrue(.isStored)
-            {
-                return .spliced
-            }
-            if need.isInOnePiece || need.lengthBytes <= largestUnsearched, isPossible(.mapped, need, link, offer),
-                isTrue(.isRemembered)
-            {
-                return .mapped
-            }
-        case .write:
-            if expectsPipe(need, link, offer, forced: nil), isTrue(.hasPipe) { return .piped }
-        default: break
-        }
-        return .pages
-    }
-
-    private static func choose(
-        _ forced: Payload.Kind, _ need: PayloadNeed, _ link: Link, _ offer: PayloadOffer,
-        isTrue: (PayloadFact) -> Bool
-    ) -> Payload.Kind {
-        guard isPossible(forced, need, link, offer) else { return .pages }
-        return forced == .piped && !isTrue(.hasPipe) ? .pages : forced
-    }
-
-    /// A request's data can be there.
-    static func isPossible(_ kind: Payload.Kind, _ need: PayloadNeed, _ link: Link, _ offer: PayloadOffer) -> Bool {
-        switch kind {
-        case .none: need.byteCount == 0
-        case .pages: need.byteCount > 0
-        case .spliced:
-            need.kind == .read && need.lengthBytes <= largestUnread && offer.isMapped && link.takesPages
-        case .mapped:
-            need.kind == .read && need.lengthBytes <= largestUnread && offer.isMapped && link.sendsUnseen
-        case .piped:
-            need.kind == .write && need.lengthBytes <= largestPiped && need.isWhole && offer.writesToPageCache
-                && link.givesPages
-        }
-    }
-
-    /// A WRITE like this comes through a pipe, if its payload has not been received yet and there is one. So nothing
-    /// should be received before its place is known.
-    static func expectsPipe(
-        _ need: PayloadNeed, _ link: Link, _ offer: PayloadOffer, forced: Payload.Kind?
-    ) -> Bool {
-        guard isPossible(.piped, need, link, offer) else { return false }
-        if let forced { return forced == .piped }
-        return link.isRemote && piped.contains(need.lengthBytes)
-    }
-}
-
 /// Choosing.
 extension Loop {
     /// Finds a place for a request's data.
@@ -208,12 +88,10 @@ extension Loop {
         return true
     }
 
-    /// Once a second, on one loop.
-    mutating func beginCacheEpoch() {
-        shared.residentChunks.limit(to: shared.allowedChunks)
-        if shared.residentChunks.beginEpoch() { shared.exports.dropMappedPages() }
-    }
+}
 
+/// Taking memory.
+extension Loop {
     /// Gives a request memory.
     ///
     /// - Returns: false when there is none now.
@@ -234,6 +112,59 @@ extension Loop {
         case .large: large.bytes(run.first, run.count)
         case .extra: preconditionFailure("memory of its own is nobody else's")
         }
+    }
+
+    /// Memory for a request's data: the connection's own, for a large one the loop's.
+    ///
+    /// - Returns: nil if there is none now.
+    mutating func allocate(_ pages: Int, _ place: RequestPlace) -> PageRun? {
+        guard connections[place.slot].line == nil else { return nil }
+        if pages <= shared.limits.largestOwnRequestPages { return allocateOwn(pages, place) }
+        let memory = pages <= Limits.largestMiddlePages ? AwaitedMemory.middle : .large
+        let (slot, export) = (place.slot, requests[place].unit)
+        guard mayTake(memory, slot, export), let first = takeFromStage(pages, memory, export) else {
+            wait(slot, for: pages, of: memory, export)
+            return nil
+        }
+        lines[memory].hasTaken()
+        connections[slot].stagePages[memory] += pages
+        return PageRun(memory: memory == .middle ? .middle : .large, first: first, count: pages)
+    }
+
+    private mutating func takeFromStage(_ pages: Int, _ memory: AwaitedMemory, _ export: ExportNumber) -> Int? {
+        let touched = middle.touchedPages + large.touchedPages
+        defer { noteTouched(middle.touchedPages + large.touchedPages - touched) }
+        return memory == .middle
+            ? middle.allocate(pages, &exports[export].memory[.middle])
+            : large.allocate(pages, &exports[export].memory[.large])
+    }
+
+    private mutating func allocateOwn(_ pages: Int, _ place: RequestPlace) -> PageRun? {
+        let (slot, export) = (place.slot, requests[place].unit)
+        // What others have cannot keep a connection from its share.
+        if connections[slot].sharePages + pages <= Limits.sharePages {
+            guard let first = takeOwn(pages, slot) else { return nil }
+            connections[slot].sharePages += pages
+            return PageRun(memory: .share, first: first, count: pages)
+        }
+        guard mayTake(.own, slot, export), room(for: pages, of: .own, export) == .enough else {
+            // The share comes back with the replies of this connection.
+            if pages > Limits.sharePages { wait(slot, for: pages, of: .own, export) }
+            return nil
+        }
+        guard let first = takeOwn(pages, slot) else { return nil }
+        lines[.own].hasTaken()
+        ownPagesInUse += pages
+        exports[export].memory[.own].pages += pages
+        return PageRun(memory: .own, first: first, count: pages)
+    }
+
+    /// What is missing here only this connection can give back.
+    private mutating func takeOwn(_ pages: Int, _ slot: ConnectionSlot) -> Int? {
+        let touched = connections[slot].arena.touchedEnd
+        guard let first = connections[slot].arena.allocate(pages) else { return nil }
+        noteTouched(connections[slot].arena.touchedEnd - touched)
+        return first
     }
 }
 
@@ -328,5 +259,31 @@ extension Loop {
         }
         requests[place].payload = .none
         requests[place].use(.empty)
+    }
+
+    /// Gives a request's memory back.
+    mutating func release(_ run: PageRun, of place: RequestPlace) {
+        let (slot, export) = (place.slot, requests[place].unit)
+        switch run.memory {
+        case .share:
+            connections[slot].arena.release(run.first, run.count)
+            connections[slot].sharePages -= run.count
+        case .own:
+            connections[slot].arena.release(run.first, run.count)
+            ownPagesInUse -= run.count
+            exports[export].memory[.own].pages -= run.count
+            lines[.own].noteRoom()
+        case .middle:
+            middle.release(run.first, run.count, &exports[export].memory[.middle])
+            connections[slot].stagePages[.middle] -= run.count
+            lines[.middle].noteRoom()
+        case .large:
+            large.release(run.first, run.count, &exports[export].memory[.large])
+            connections[slot].stagePages[.large] -= run.count
+            lines[.large].noteRoom()
+        case .extra:
+            connections[slot].dropExtra()
+            extraPages -= run.count
+        }
     }
 }

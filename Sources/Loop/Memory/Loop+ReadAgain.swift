@@ -54,6 +54,17 @@ extension Loop {
         return false
     }
 
+    /// Memory beside all others, of which a connection has at most ``PayloadTable/largestUnread`` and two sectors.
+    mutating func useExtraMemory(_ place: RequestPlace) {
+        let count = PageRun.count(of: requests[place].served.bufferNeeds.byteCount)
+        let memory = HeapBytes(count: count * PageArena.pageBytes)
+        unsafe requests[place].use(memory.range)
+        connections[place.slot].keepExtra(memory)
+        requests[place].payload = .pages(PageRun(memory: .extra, first: 0, count: count))
+        extraPages += count
+        noteTouched(count)
+    }
+
     /// Requests that are back at their drive begin when there is memory for them, before any new one of their
     /// connection.
     ///
