@@ -12,7 +12,7 @@ struct ControlOptions: ParsableArguments {
         help: ArgumentHelp(
             "Where the server is controlled: unix:PATH. Only its own user and root may connect, unless a mode is given.",
             valueName: "endpoint"),
-        completion: .list(["unix:"]), transform: Endpoint.init(parsing:))
+        completion: .list(["unix:"]), transform: controlEndpoint(parsing:))
     var control: Endpoint?
 
     @Option(
@@ -25,6 +25,20 @@ struct ControlOptions: ParsableArguments {
     var endpoints: [Endpoint] { [control, metrics].compactMap(\.self) }
 }
 
+/// A value of --control. Who mistypes one is not advised to use what is refused here.
+@Sendable private func controlEndpoint(parsing text: String) throws -> Endpoint {
+    do throws(EndpointError) {
+        return try Endpoint(parsing: text)
+    } catch {
+        guard text.hasPrefix("unix:") || text.hasPrefix("fd:") else { throw noControlSocket(text) }
+        throw error
+    }
+}
+
+private func noControlSocket(_ text: String) -> ValidationError {
+    ValidationError("'\(text)' is no control socket; use unix:PATH")
+}
+
 /// Where `ctl` finds the server, and how it prints what that says.
 struct ControlClientOptions: ParsableArguments {
     /// A value of --control.
@@ -32,9 +46,7 @@ struct ControlClientOptions: ParsableArguments {
         let path: String
 
         init(parsing text: String) throws {
-            guard case .unix(let path, _) = try Endpoint(parsing: text) else {
-                throw ValidationError("'\(text)' is no control socket; use unix:PATH")
-            }
+            guard case .unix(let path, _) = try controlEndpoint(parsing: text) else { throw noControlSocket(text) }
             self.path = path
         }
     }

@@ -22,10 +22,20 @@ struct Spindle: ParsableCommand {
     static func main() {
         do {
             try checkArguments()
-            var command = try parseAsRoot()
+            var command = try parse()
             try command.run()
         } catch {
             end(with: error)
+        }
+    }
+
+    /// The parser looks for what is missing first, and a mistyped option may be the reason.
+    private static func parse() throws -> any ParsableCommand {
+        do {
+            return try parseAsRoot()
+        } catch {
+            if !exitCode(for: error).isSuccess { try checkOptions() }
+            throw error
         }
     }
 
@@ -34,7 +44,7 @@ struct Spindle: ParsableCommand {
     private static func end(with error: any Error) -> Never {
         let status = exitCode(for: error)
         let message = message(for: error)
-        let text = fullMessage(for: error)
+        let text = error is ValidationError ? explanation(of: message) : fullMessage(for: error)
         if status.isSuccess {
             do { try writeToStandardOutput(Array((text.isEmpty ? text : text + "\n").utf8)) } catch {}
         } else if !text.isEmpty {
@@ -42,6 +52,28 @@ struct Spindle: ParsableCommand {
             writeToStandardError(lines + "\n")
         }
         Glibc.exit(status.rawValue)
+    }
+
+    /// A mistake that the parser has not found itself, and how the command is used.
+    private static func explanation(of message: String) -> String {
+        let commands = commandsAskedFor
+        let name = commands.map { $0._commandName }.joined(separator: " ")
+        return """
+            Error: \(message)
+            Usage: \(usageString(for: commands[commands.count - 1]))
+              See '\(name) --help' for more information.
+            """
+    }
+
+    /// The command that the first arguments name, behind those that it belongs to.
+    private static var commandsAskedFor: [any ParsableCommand.Type] {
+        var commands: [any ParsableCommand.Type] = [Spindle.self]
+        for word in CommandLine.arguments.dropFirst() {
+            let named = commands[commands.count - 1].configuration.subcommands.first { $0._commandName == word }
+            guard let named else { break }
+            commands.append(named)
+        }
+        return commands
     }
 
     /// Mistakes that the parser would explain badly: mistyped names of commands, and bytes that are no text.
@@ -56,10 +88,33 @@ struct Spindle: ParsableCommand {
                 )
             }
         }
-        var arguments = CommandLine.arguments.dropFirst()
-        guard let first = arguments.popFirst() else { return }
-        try check(first, isCommandOf: Spindle.self)
-        if first == "ctl", let second = arguments.first { try check(second, isCommandOf: Ctl.self) }
+        var parent: any ParsableCommand.Type = Spindle.self
+        for word in CommandLine.arguments.dropFirst() {
+            try check(word, isCommandOf: parent)
+            // What follows is looked for where 'help' stands.
+            if word == "help" { continue }
+            guard let named = parent.configuration.subcommands.first(where: { $0._commandName == word }),
+                !named.configuration.subcommands.isEmpty
+            else { return }
+            parent = named
+        }
+    }
+
+    /// Options that the command does not have.
+    private static func checkOptions() throws {
+        let commands = commandsAskedFor
+        let command = commands[commands.count - 1]
+        // Before the name of a command of `ctl` its options may stand, too.
+        guard command.configuration.subcommands.isEmpty else { return }
+        let lines = helpMessage(for: command, includeHidden: true, columns: 200).split(separator: "\n")
+        let names = lines.filter { $0.hasPrefix("  -") }.flatMap { $0.split { !$0.isLetter && $0 != "-" } }
+            .filter { $0.hasPrefix("--") }.map(String.init)
+        for word in CommandLine.arguments.dropFirst(commands.count).prefix(while: { $0 != "--" }) {
+            let name = word.prefix { $0 != "=" }
+            guard name.hasPrefix("--"), !names.contains(String(name)) else { continue }
+            let hint = nearestName(to: String(name), among: names).map { "; did you mean '\($0)'?" }
+            throw ValidationError("there is no option '\(name)'\(hint ?? "")")
+        }
     }
 
     private static func check(_ word: String, isCommandOf parent: any ParsableCommand.Type) throws {

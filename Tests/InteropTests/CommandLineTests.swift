@@ -9,6 +9,15 @@ import Testing
     @Test(arguments: [
         (["serv"], "there is no command 'serv'; did you mean 'serve'?"),
         (["ctl", "lst"], "there is no command 'lst'; did you mean 'list'?"),
+        (["help", "serv"], "there is no command 'serv'; did you mean 'serve'?"),
+        (["help", "ctl", "lst"], "there is no command 'lst'; did you mean 'list'?"),
+        (["ctl", "help", "lst"], "there is no command 'lst'; did you mean 'list'?"),
+        (["check", "--foo"], "there is no option '--foo'"),
+        (["check", "--kyes"], "there is no option '--kyes'; did you mean '--keys'?"),
+        (["ctl", "add", "--divice=ide-hd"], "there is no option '--divice'; did you mean '--device'?"),
+        (["check", "--", "--foo", "--bar"], "Unexpected argument '--bar'"),
+        (["ctl", "--control", "tcp:1", "list"], "'tcp:1' is no control socket; use unix:PATH"),
+        (["serve", "--control", "tcp:1", "null:1M"], "'tcp:1' is no control socket; use unix:PATH"),
         (["frob"], "there is no command 'frob'; there are serve, ctl, check, identify, tls-keys, bench, help"),
         (["tls-keys", "--host", "", "k"], "a name in a certificate has 1 to 64 bytes"),
         (["tls-keys", "--user", "a:b", "k"], "a user of a pre-shared key has no colon"),
@@ -25,6 +34,24 @@ import Testing
         #expect(result.status == 64, "\(result.errors)")
         #expect(result.errors.contains(words), "\(result.errors)")
         #expect(!FileManager.default.fileExists(atPath: folder.path + "/k/keys.psk"))
+    }
+
+    /// The usage behind a mistake is that of the command, whoever has found the mistake.
+    @Test(arguments: [
+        (["check"], "spindle check [--keys] [<file>]"),
+        (["check", "--foo"], "spindle check [--keys] [<file>]"),
+        (["tls-keys", "--host", "", "k"], "spindle tls-keys [--psk]"),
+        (["ctl", "lst"], "spindle ctl [--control <endpoint>] [--json] <subcommand>"),
+        (["ctl", "drop"], "spindle ctl drop [--control <endpoint>] [--json] <number>"),
+        (["help", "serv"], "spindle <subcommand>"),
+    ])
+    func theUsageIsTheCommands(arguments: [String], usage: String) throws {
+        let folder = try TemporaryFolder()
+        let errors = try Program.tool("env").run(["-C", folder.path, Program.spindle.path] + arguments, in: folder)
+            .errors
+        #expect(errors.contains("\nUsage: \(usage)"), "\(errors)")
+        let commands = usage.split(separator: " ").prefix { !"[<".contains($0.first ?? " ") }.joined(separator: " ")
+        #expect(errors.contains("\n  See '\(commands) --help' for more information."), "\(errors)")
     }
 
     /// What bash offers behind a word, by the script that the program makes for it.
