@@ -52,7 +52,7 @@ test: toolchain packages
 
 # What to run before each commit: the rules, and the tests of the rooms without I/O.
 check: lint
-	swift test --filter '^(NBD|SCSI|ISCSI|Blocks|ATA|SAT|Export|Reports|TOML)Tests\.'
+	swift test --filter '^(NBD|SCSI|ISCSI|Blocks|ATA|SAT|Units|Export|Reports|TOML)Tests\.'
 
 # A real Linux in QEMU: nbd-client, the drive behind QEMU's IDE, booting from it, units of systemd.
 guest-test: $(SPINDLE) guest-packages

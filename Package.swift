@@ -25,7 +25,8 @@ let package = Package(
     products: [
         .executable(name: "spindle", targets: ["spindle"]),
         // For Benchmarks/, a package of its own.
-        .library(name: "Pipeline", targets: ["Replies", "NBD", "ISCSI", "Blocks", "SCSI", "ATA", "SAT", "Export"]),
+        .library(
+            name: "Pipeline", targets: ["Replies", "NBD", "ISCSI", "Blocks", "SCSI", "ATA", "SAT", "Units", "Export"]),
         // With it, for Fuzzing/, another one.
         .library(name: "Texts", targets: ["Control", "Settings"]),
     ],
@@ -48,7 +49,8 @@ let package = Package(
         room("Blocks", []),
         room("ATA", ["Blocks"]),
         room("SAT", ["SCSI", "ATA", "Blocks"]),
-        room("Export", ["NBD", "SAT", "SCSI", "ATA", "Blocks"]),
+        room("Units", ["SAT", "SCSI", "ATA", "Blocks"]),
+        room("Export", ["NBD", "Units", "SAT", "SCSI", "ATA", "Blocks"]),
         room("Reports", ["SAT", "SCSI", "ATA"]),
 
         // I/O.
@@ -61,13 +63,14 @@ let package = Package(
         room(
             "Loop",
             [
-                "Export", "Backends", "Blocks", "Counters", "IOUring", "Listening", "TLS", "NBD", "Replies", "Threads",
+                "Export", "Units", "Backends", "Blocks", "Counters", "IOUring", "Listening", "TLS", "NBD", "Replies",
+                "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         room(
             "Server",
             [
-                "Loop", "Export", "Backends", "Counters", "IOUring", "Listening", "NBD", "ATA", "Threads",
+                "Loop", "Export", "Units", "Backends", "Counters", "IOUring", "Listening", "NBD", "ATA", "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
 
@@ -105,7 +108,8 @@ let package = Package(
         tests("BlocksTests", ["Blocks", "Seeded"]),
         tests("ATATests", ["ATA", "Blocks", "Seeded"], resources: [.copy("Golden")]),
         tests("SATTests", ["SAT", "SCSI", "ATA", "Blocks", "Seeded"], resources: [.copy("Golden")]),
-        tests("ExportTests", ["Seeded", "Export", "NBD", "SAT", "SCSI", "ATA", "Blocks"]),
+        tests("UnitsTests", ["Units", "SAT", "SCSI", "ATA", "Blocks", "Seeded"]),
+        tests("ExportTests", ["Seeded", "Export", "Units", "NBD", "SAT", "SCSI", "ATA", "Blocks"]),
         tests("ReportsTests", ["Reports", "SAT", "SCSI", "ATA"], resources: [.copy("Golden")]),
         .target(
             name: "SimulatedKernel", dependencies: ["IOUring", "CLibURing", "Seeded"], path: "Tests/SimulatedKernel",

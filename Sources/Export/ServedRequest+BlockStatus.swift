@@ -3,6 +3,7 @@
 
 import NBD
 import SCSI
+import Units
 
 extension ServedRequest {
     /// The most SCSI commands, and so descriptors, for one BLOCK_STATUS. A client asks again behind a shorter answer,
@@ -24,10 +25,10 @@ extension ServedRequest {
         statusCommands > 0 && (flags.contains(.reqOne) || statusCommands >= Self.statusCommandLimit)
     }
 
-    /// Goes on after the medium was asked as ``Step/lbaStatus(lba:limit:)`` says.
+    /// Goes on after the medium was asked as ``UnitStep/lbaStatus(lba:limit:)`` says.
     public mutating func resumeLBAStatus(
         isMapped: Bool, count: UInt32, on export: inout ExportedDrive, buffer: inout MutableRawSpan
-    ) -> Step {
+    ) -> UnitStep {
         precondition(count > 0, "the medium has to say something of the sector that it is asked about")
         var data = InlineArray<24, UInt8>(repeating: 0)
         var elements = data.mutableSpan

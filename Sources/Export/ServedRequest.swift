@@ -5,6 +5,7 @@ import Blocks
 import NBD
 import SAT
 import SCSI
+import Units
 
 /// A request that was judged sound, as a state machine.
 ///
@@ -126,9 +127,9 @@ public struct ServedRequest: Sendable {
     /// The first answer is enough of a BLOCK_STATUS.
     @inlinable public var asksForOneExtent: Bool { flags.contains(.reqOne) }
 
-    /// No other write to the drive may be under way until the request is served or has come to ``Step/commandEnded``:
-    /// it reads sectors to write them back, or writes a range that is no multiple of what the medium can write by
-    /// itself. That is a power of two.
+    /// No other write to the drive may be under way until the request is served or has come to
+    /// ``UnitStep/commandEnded``: it reads sectors to write them back, or writes a range that is no multiple of what
+    /// the medium can write by itself. That is a power of two.
     @inlinable @inline(__always)  // who calls it would copy the request
     public func needsToBeAlone(granularityBytes: UInt64) -> Bool {
         guard writes else { return false }
@@ -143,7 +144,7 @@ public struct ServedRequest: Sendable {
     }
 
     /// Begins to serve the request.
-    public mutating func begin(on export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Step {
+    public mutating func begin(on export: inout ExportedDrive, buffer: inout MutableRawSpan) -> UnitStep {
         export.requestsServed &+= 1
         return proceed(export: &export, buffer: &buffer)
     }
@@ -151,24 +152,24 @@ public struct ServedRequest: Sendable {
     /// Goes on after the medium has done, or failed to do, what the last step asked for.
     public mutating func resume(
         _ outcome: BlockOutcome, on export: inout ExportedDrive, buffer: inout MutableRawSpan
-    ) -> Step {
+    ) -> UnitStep {
         let step = export.translation.resume(&scsi, drive: &export.drive, outcome: outcome, data: &buffer)
         return follow(step, export: &export, buffer: &buffer)
     }
 
-    /// Goes on where ``Step/commandEnded`` was the answer.
-    public mutating func goOn(on export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Step {
+    /// Goes on where ``UnitStep/commandEnded`` was the answer.
+    public mutating func goOn(on export: inout ExportedDrive, buffer: inout MutableRawSpan) -> UnitStep {
         proceed(export: &export, buffer: &buffer)
     }
 
-    /// Ends the request where ``Step/commandEnded`` was the answer: nobody waits for the rest of it.
-    public mutating func giveUp() -> Step {
+    /// Ends the request where ``UnitStep/commandEnded`` was the answer: nobody waits for the rest of it.
+    public mutating func giveUp() -> UnitStep {
         error = .inputOutput
         return .finished
     }
 
     /// Sends the next SCSI command, or ends the request when there is none.
-    private mutating func proceed(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Step {
+    private mutating func proceed(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> UnitStep {
         if headIsOpen { return readEdge(.head, export: &export, buffer: &buffer) }
         if tailIsOpen { return readEdge(.tail, export: &export, buffer: &buffer) }
         if command == .blockStatus, statusIsComplete { return .finished }
@@ -241,7 +242,7 @@ public struct ServedRequest: Sendable {
 extension ServedRequest {
     private mutating func send(
         _ cdb: CommandDescriptorBlock, export: inout ExportedDrive, buffer: inout MutableRawSpan
-    ) -> Step {
+    ) -> UnitStep {
         export.commandsSent &+= 1
         scsi.start(cdb, transferLength: Self.transferLength(of: cdb, blockSize))
         let step = export.translation.begin(&scsi, drive: &export.drive, data: &buffer)
@@ -252,7 +253,7 @@ extension ServedRequest {
     /// begins.
     mutating func follow(
         _ step: TranslationLayer.Step, export: inout ExportedDrive, buffer: inout MutableRawSpan
-    ) -> Step {
+    ) -> UnitStep {
         switch step {
         case .blocks(.write(let lba, let count), _, zeroes: true, let mayDeallocate):
             return .performZeroes(lba: lba, count: count, mayDeallocate: mayDeallocate)
@@ -279,7 +280,7 @@ extension ServedRequest {
         return max(blockSize.bytes(ofBlocks: block), offsetBytes)
     }
 
-    private mutating func finishCommand(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Step {
+    private mutating func finishCommand(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> UnitStep {
         switch phase {
         case .whole, .edge:
             guard !mayPause else { return .commandEnded }
@@ -316,7 +317,7 @@ extension ServedRequest {
 
     private mutating func readEdge(
         _ edge: Phase, export: inout ExportedDrive, buffer: inout MutableRawSpan
-    ) -> Step {
+    ) -> UnitStep {
         phase = edge
         commandOffset = UInt32(scratchOffset)
         return send(.read16(logicalBlockAddress: sector(of: edge), transferLength: 1), export: &export, buffer: &buffer)
@@ -328,7 +329,7 @@ extension ServedRequest {
     }
 
     /// The sector around an end has been read: takes from it what the request does not cover.
-    private mutating func completeEdge(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> Step {
+    private mutating func completeEdge(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> UnitStep {
         let edge = phase
         let first = blockSize.bytes(ofBlocks: sector(of: edge))
         // The bytes of this sector that the request covers.

@@ -68,6 +68,9 @@ public struct SCSICommandInProgress: Sendable {
     @usableFromInline var rest: SectorRange
     /// Bytes of the data buffer that operations were given so far.
     @usableFromInline var dataLength: UInt32
+    /// The length of what the layer itself answered, without the zeroes that Linux pads it with; more than the buffer
+    /// holds if it was cut.
+    public var responseLength: UInt32
 
     /// A command that has not begun.
     @inlinable
@@ -81,6 +84,7 @@ public struct SCSICommandInProgress: Sendable {
         continuation = .none
         rest = SectorRange(first: 0, count: 0)
         dataLength = 0
+        responseLength = 0
     }
 
     /// Makes it another command of the same origin that has not begun, where it is (see

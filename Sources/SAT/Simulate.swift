@@ -4,22 +4,22 @@ import SCSI
 
 extension TranslationLayer {
     /// All commands without a translation. A command that is missing here as well is unknown.
-    func simulate(_ command: SCSICommandInProgress, _ data: inout MutableRawSpan) -> Translation {
+    func simulate(_ command: inout SCSICommandInProgress, _ data: inout MutableRawSpan) -> Translation {
         let cdb = command.cdb
         switch cdb.operationCode {
         case OperationCode.inquiry:
-            return simulateInquiry(command, &data)
+            return simulateInquiry(&command, &data)
         case OperationCode.modeSense6, OperationCode.modeSense10:
-            return simulateModeSense(command, &data)
+            return simulateModeSense(&command, &data)
         case OperationCode.readCapacity10:
-            return respond(capacity.shortBytes, to: command, &data)
+            return respond(capacity.shortBytes, to: &command, &data)
         case OperationCode.serviceActionIn16:
-            return simulateServiceActionIn(command, &data)
+            return simulateServiceActionIn(&command, &data)
         case OperationCode.reportLUNs:
-            return respond(ReportLUNsData.bytes, to: command, &data)
+            return respond(ReportLUNsData.bytes, to: &command, &data)
         case OperationCode.maintenanceIn:
             guard cdb.serviceAction == ServiceAction.reportSupportedOperationCodes else { return invalidField(1) }
-            return respond(supportedOperationCode(cdb), to: command, &data)
+            return respond(supportedOperationCode(cdb), to: &command, &data)
         case OperationCode.requestSense:
             // There is never anything to fetch, because sense data come with the status of the command. Linux puts the
             // answer, NO SENSE, where sense data go, and leaves the data buffer alone.
@@ -41,8 +41,9 @@ extension TranslationLayer {
     /// Answers with `bytes`, and zeroes behind them up to the end of the data buffer or of the longest response: Linux
     /// looks at the size of the buffer, not at the allocation length in the command.
     func respond(
-        _ bytes: [UInt8], to command: SCSICommandInProgress, _ data: inout MutableRawSpan
+        _ bytes: [UInt8], to command: inout SCSICommandInProgress, _ data: inout MutableRawSpan
     ) -> Translation {
+        command.responseLength = UInt32(bytes.count)
         let room = min(data.byteCount, Int(min(command.transferLength, Self.longestResponse)))
         for offset in 0..<room {
             data.storeBytes(of: offset < bytes.count ? bytes[offset] : 0, toByteOffset: offset, as: UInt8.self)

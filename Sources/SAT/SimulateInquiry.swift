@@ -8,12 +8,12 @@ extension TranslationLayer {
     private static let vendorIdentification = Array("ATA     ".utf8)
 
     /// INQUIRY. CmdDt is obsolete; without EVPD the page code does not matter.
-    func simulateInquiry(_ command: SCSICommandInProgress, _ data: inout MutableRawSpan) -> Translation {
+    func simulateInquiry(_ command: inout SCSICommandInProgress, _ data: inout MutableRawSpan) -> Translation {
         let cdb = command.cdb
         guard cdb[1] & 0x02 == 0 else { return invalidField(1) }
-        guard cdb[1] & 0x01 != 0 else { return respond(standardInquiryData.bytes, to: command, &data) }
+        guard cdb[1] & 0x01 != 0 else { return respond(standardInquiryData.bytes, to: &command, &data) }
         guard let page = vitalProductData(cdb[2]) else { return invalidField(2) }
-        return respond(page, to: command, &data)
+        return respond(page, to: &command, &data)
     }
 
     /// The page with this code; nil if there is none.

@@ -14,7 +14,7 @@ extension TranslationLayer {
     var controlPage: ModePage { .control(descriptorSense: descriptorSense) }
 
     /// MODE SENSE. There are no saved values and no subpages; asking for all subpages is not wrong.
-    func simulateModeSense(_ command: SCSICommandInProgress, _ data: inout MutableRawSpan) -> Translation {
+    func simulateModeSense(_ command: inout SCSICommandInProgress, _ data: inout MutableRawSpan) -> Translation {
         let cdb = command.cdb
         guard let control = ModePageControl(rawValue: cdb[2] >> 6), control != .saved else {
             return refused(.illegalRequest, .savingParametersNotSupported)
@@ -25,7 +25,7 @@ extension TranslationLayer {
             isLong: cdb.operationCode == OperationCode.modeSense10,
             hasBlockDescriptor: cdb[1] & 0x08 == 0,
             pages: pages.flatMap { control == .changeable ? $0.changeable : $0.current })
-        return respond(list.bytes, to: command, &data)
+        return respond(list.bytes, to: &command, &data)
     }
 
     /// The pages that a page code asks for; nil if there is none.

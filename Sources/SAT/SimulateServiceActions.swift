@@ -21,11 +21,11 @@ extension TranslationLayer {
     }
 
     /// SERVICE ACTION IN (16): READ CAPACITY (16), and for exports GET LBA STATUS (16), which Linux does not have.
-    func simulateServiceActionIn(_ command: SCSICommandInProgress, _ data: inout MutableRawSpan) -> Translation {
+    func simulateServiceActionIn(_ command: inout SCSICommandInProgress, _ data: inout MutableRawSpan) -> Translation {
         let cdb = command.cdb
         switch cdb.serviceAction {
         case ServiceAction.readCapacity16:
-            return respond(capacity.longBytes, to: command, &data)
+            return respond(capacity.longBytes, to: &command, &data)
         case ServiceAction.getLBAStatus16 where command.origin == .kernel:
             // ATA drives keep their map to themselves and SAT does not describe this command; the medium is asked.
             let address = cdb.logicalBlockAddress16

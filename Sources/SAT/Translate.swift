@@ -51,7 +51,7 @@ extension TranslationLayer {
         case OperationCode.ataPassThrough12, OperationCode.ataPassThrough16:
             return translatePassThrough(&command)
         default:
-            return simulate(command, &data)
+            return simulate(&command, &data)
         }
     }
 

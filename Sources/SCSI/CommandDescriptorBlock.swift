@@ -12,8 +12,9 @@ public struct CommandDescriptorBlock: Equatable, Sendable {
     /// Bytes 8 to 15.
     @usableFromInline var low: UInt64
 
+    /// Bytes 0 to 7 and 8 to 15, each as a big-endian number.
     @inlinable
-    init(high: UInt64, low: UInt64) {
+    public init(high: UInt64, low: UInt64) {
         self.high = high
         self.low = low
     }
@@ -69,10 +70,21 @@ public struct CommandDescriptorBlock: Equatable, Sendable {
     @inlinable
     public var transferLength10: UInt32 { UInt32((high & 0xFF) << 8 | low >> 56) }
 
+    /// TRANSFER LENGTH of a 12-byte command, whose address is where a 10-byte command has it: bytes 6 to 9.
+    @inlinable
+    public var transferLength12: UInt32 { UInt32((high & 0xFFFF) << 16 | low >> 48) }
+
     /// LOGICAL BLOCK ADDRESS of a 16-byte command: bytes 2 to 9.
     @inlinable
     public var logicalBlockAddress16: UInt64 { high << 16 | low >> 48 }
     /// TRANSFER LENGTH, NUMBER OF LOGICAL BLOCKS or ALLOCATION LENGTH of a 16-byte command: bytes 10 to 13.
     @inlinable
     public var transferLength16: UInt32 { UInt32(truncatingIfNeeded: low >> 16) }
+
+    /// The first bit that is set here and not in `allowed`, from byte 0 on and from bit 7 down; nil if there is none.
+    public func firstBit(outside allowed: Self) -> (byte: UInt16, bit: UInt8)? {
+        let (high, low) = (high & ~allowed.high, low & ~allowed.low)
+        let place = high != 0 ? high.leadingZeroBitCount : 64 + low.leadingZeroBitCount
+        return place == 128 ? nil : (UInt16(place / 8), UInt8(7 - place % 8))
+    }
 }

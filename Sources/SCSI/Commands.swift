@@ -54,6 +54,11 @@ extension CommandDescriptorBlock {
         Self(OperationCode.preFetch16, 0, address: logicalBlockAddress, length: prefetchLength)
     }
 
+    /// VERIFY (16), SBC-4, without data.
+    public static func verify16(logicalBlockAddress: UInt64, verificationLength: UInt32) -> Self {
+        Self(OperationCode.verify16, 0, address: logicalBlockAddress, length: verificationLength)
+    }
+
     /// GET LBA STATUS (16), SBC-4.
     @inlinable
     public static func getLBAStatus16(startingLogicalBlockAddress: UInt64, allocationLength: UInt32) -> Self {

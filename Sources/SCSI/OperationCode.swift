@@ -63,6 +63,12 @@ public enum OperationCode {
     @inlinable public static var reportLUNs: UInt8 { 0xA0 }
     /// ATA PASS-THROUGH (12).
     @inlinable public static var ataPassThrough12: UInt8 { 0xA1 }
+    /// READ (12).
+    @inlinable public static var read12: UInt8 { 0xA8 }
+    /// WRITE (12).
+    @inlinable public static var write12: UInt8 { 0xAA }
+    /// VERIFY (12).
+    @inlinable public static var verify12: UInt8 { 0xAF }
     /// MAINTENANCE IN; the service action says which command.
     @inlinable public static var maintenanceIn: UInt8 { 0xA3 }
 }

@@ -42,6 +42,8 @@ public struct AdditionalSenseCode: Equatable, Sendable {
     public static let ataPassThroughInformationAvailable = Self(0x00, 0x1D)
     /// LOGICAL UNIT NOT READY, CAUSE NOT REPORTABLE.
     public static let logicalUnitNotReady = Self(0x04, 0x00)
+    /// INVALID FIELD IN COMMAND INFORMATION UNIT.
+    public static let invalidFieldInCommandInformationUnit = Self(0x0E, 0x03)
     /// UNRECOVERED READ ERROR - AUTO REALLOCATE FAILED.
     public static let unrecoveredReadErrorAutoReallocateFailed = Self(0x11, 0x04)
     /// ADDRESS MARK NOT FOUND FOR DATA FIELD.

@@ -6,4 +6,6 @@ public enum SCSIStatus: UInt8, Sendable {
     case good = 0x00
     /// CHECK CONDITION: sense data say why.
     case checkCondition = 0x02
+    /// RESERVATION CONFLICT: another initiator has reserved the unit.
+    case reservationConflict = 0x18
 }

@@ -6,6 +6,7 @@ import IOUring
 import Loop
 import NBD
 import Synchronization
+import Units
 
 /// All exports. What changes here is seen by handshakes that begin later.
 final class ExportTable: ExportSource {

@@ -5,6 +5,7 @@ import Backends
 import Export
 import Loop
 import NBD
+import Units
 
 extension ServedExport {
     /// Describes an export of a drive that is made now, as large as its medium. A write cache that is `auto` is on.

@@ -6,13 +6,14 @@ import Export
 import Glibc
 import NBD
 import Testing
+import Units
 
 /// What became of a request.
 struct Served {
     /// The error in the reply; nil: success.
     var error: NBDError?
     /// What was asked of the medium, in order.
-    var steps: [ServedRequest.Step] = []
+    var steps: [UnitStep] = []
     /// How many times it could have been made to wait, or be ended.
     var pauses = 0
     /// The data of a READ.
@@ -28,7 +29,7 @@ struct Served {
 }
 
 /// What a disk does with a step before it is performed: nil lets it happen.
-typealias Fault = (_ number: Int, _ step: ServedRequest.Step) -> BlockFailure?
+typealias Fault = (_ number: Int, _ step: UnitStep) -> BlockFailure?
 
 struct Bench {
     /// What a discarded sector holds afterwards: TRIM promises nothing, so that it should not look like data or zeroes.
@@ -154,7 +155,7 @@ struct Bench {
     }
 
     /// How many sectors of a read come before the broken one; nil if that is not in it.
-    private func goodSectors(of step: ServedRequest.Step) -> UInt32? {
+    private func goodSectors(of step: UnitStep) -> UInt32? {
         guard let broken, case .perform(.read(let lba, let count), _) = step, lba <= broken,
             broken < lba + UInt64(count)
         else { return nil }
@@ -162,14 +163,14 @@ struct Bench {
     }
 
     private mutating func performGoodPart(
-        of step: ServedRequest.Step, _ count: UInt32, needs: BufferNeeds, buffer: inout [UInt8]
+        of step: UnitStep, _ count: UInt32, needs: BufferNeeds, buffer: inout [UInt8]
     ) throws {
         guard count > 0, case .perform(.read(let lba, _), let offset) = step else { return }
         try perform(.perform(.read(lba: lba, count: count), bufferOffset: offset), needs: needs, buffer: &buffer)
     }
 
     /// Does what the medium would do, after a look at whether it is asked for anything outside of disk and buffer.
-    private mutating func perform(_ step: ServedRequest.Step, needs: BufferNeeds, buffer: inout [UInt8]) throws {
+    private mutating func perform(_ step: UnitStep, needs: BufferNeeds, buffer: inout [UInt8]) throws {
         if let range = step.sectors {
             try #require(!range.isEmpty && range.upperBound <= export.drive.sectors, "\(step) is not on the disk")
         }
@@ -188,7 +189,7 @@ struct Bench {
     }
 }
 
-extension ServedRequest.Step {
+extension UnitStep {
     /// The sectors that it touches; nil for a flush.
     var sectors: Range<UInt64>? {
         switch self {

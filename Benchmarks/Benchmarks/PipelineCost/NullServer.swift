@@ -5,6 +5,7 @@ import Export
 import NBD
 import Replies
 import SAT
+import Units
 
 /// Serves requests as a loop does, from the bytes of a request's header to the bytes of its reply's. The medium is done
 /// with everything at once, and has no data.

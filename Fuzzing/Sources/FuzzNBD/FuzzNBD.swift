@@ -4,6 +4,7 @@ import ATA
 import Blocks
 import Export
 import NBD
+import Units
 
 /// The first byte says where the rest is cut into two pieces; where packets end must not matter. The second says
 /// whether TLS is to be had. What follows is a connection.

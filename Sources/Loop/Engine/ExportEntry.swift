@@ -3,10 +3,10 @@
 import Backends
 import Blocks
 import Counters
-import Export
 import IOUring
 import Logging
 import Synchronization
+import Units
 
 /// One export of a running server, from its coming to its end.
 public final class ExportEntry: Sendable {

@@ -5,6 +5,7 @@ import Export
 import Glibc
 import IOUring
 import Logging
+import Units
 
 extension Loop {
     /// A request may have millions of commands (a WRITE_ZEROES of an exabyte). After so many that the medium has done
@@ -17,7 +18,7 @@ extension Loop {
     ///
     /// - Parameter count: how many have ended since others had their turn.
     /// - Returns: what the request wants next; nil when it has to wait for it.
-    mutating func nextCommand(of place: RequestPlace, after count: Int) -> ServedRequest.Step? {
+    mutating func nextCommand(of place: RequestPlace, after count: Int) -> UnitStep? {
         let slot = place.slot
         if isAbandoned(place, slot) { return giveUp(place, slot) }
         letFencesPass(place, slot)
@@ -51,7 +52,7 @@ extension Loop {
         }
     }
 
-    private mutating func proceed(_ place: RequestPlace) -> ServedRequest.Step {
+    private mutating func proceed(_ place: RequestPlace) -> UnitStep {
         step(place, requests[place].unit) { $0.goOn(on: &$1, buffer: &$2) }
     }
 
@@ -83,7 +84,7 @@ extension Loop {
         return false
     }
 
-    private mutating func giveUp(_ place: RequestPlace, _ slot: ConnectionSlot) -> ServedRequest.Step {
+    private mutating func giveUp(_ place: RequestPlace, _ slot: ConnectionSlot) -> UnitStep {
         note(
             connections[slot].phase == .closing ? .debug : .notice, "request given up", slot,
             [

@@ -4,6 +4,7 @@ import Backends
 import Blocks
 import Export
 import IOUring
+import Units
 
 /// What a loop keeps of a request on its way through layers.
 struct LayeredRequest: ~Copyable {
@@ -35,9 +36,7 @@ extension Loop {
     /// Begins a request of the drive in the layers of its export.
     ///
     /// - Returns: what the request wants next; nil when something has to be waited for, or when it was answered.
-    mutating func beginInLayers(_ asked: BackendRequest, _ place: RequestPlace, _ export: ExportNumber) -> ServedRequest
-        .Step?
-    {
+    mutating func beginInLayers(_ asked: BackendRequest, _ place: RequestPlace, _ export: ExportNumber) -> UnitStep? {
         // A place keeps its memory for the next request.
         if !layered.contains(place) { layered.insert(LayeredRequest(), at: place) }
         layered[place].lookUpBytes = asked.operation == .lookUp ? asked.length : 0
@@ -46,14 +45,14 @@ extension Loop {
 
     /// What a layer has asked of the backend has ended.
     mutating func resumeInLayers(_ outcome: BlockOutcome, _ place: RequestPlace, _ export: ExportNumber)
-        -> ServedRequest.Step?
+        -> UnitStep?
     {
         take(exports[export].blocks.resume(outcome, &layered[place].task), place, export)
     }
 
     /// The backend has said what a layer has asked about.
     mutating func resumeInLayers(_ extent: BackendExtent, _ place: RequestPlace, _ export: ExportNumber)
-        -> ServedRequest.Step?
+        -> UnitStep?
     {
         take(exports[export].blocks.resume(extent, &layered[place].task), place, export)
     }
@@ -67,8 +66,7 @@ extension Loop {
     /// before its next command and before any other request begins, so that nobody overtakes them.
     ///
     /// - Returns: what the request wants next; nil when it has to wait, or was answered.
-    private mutating func take(_ step: BlockStep, _ place: RequestPlace, _ export: ExportNumber) -> ServedRequest.Step?
-    {
+    private mutating func take(_ step: BlockStep, _ place: RequestPlace, _ export: ExportNumber) -> UnitStep? {
         layered[place].stage = .inside
         var next = follow(step, place, export)
         if next == .finished {
@@ -81,9 +79,7 @@ extension Loop {
     }
 
     /// Does what the layers want until something has to be waited for, or the drive gets its answer.
-    private mutating func follow(_ first: BlockStep, _ place: RequestPlace, _ export: ExportNumber) -> ServedRequest
-        .Step?
-    {
+    private mutating func follow(_ first: BlockStep, _ place: RequestPlace, _ export: ExportNumber) -> UnitStep? {
         var next = first
         while true {
             switch next {
@@ -110,8 +106,7 @@ extension Loop {
     }
 
     /// Tells the drive how its request has ended in the layers.
-    private mutating func answer(_ last: BlockStep, _ place: RequestPlace, _ export: ExportNumber) -> ServedRequest.Step
-    {
+    private mutating func answer(_ last: BlockStep, _ place: RequestPlace, _ export: ExportNumber) -> UnitStep {
         let limitBytes = layered[place].lookUpBytes
         switch last {
         case .found(let extent):

@@ -5,6 +5,7 @@ import Blocks
 import Counters
 import Export
 import IOUring
+import Units
 
 extension Loop {
     /// Finds a place for the data of a request that has arrived, and begins it unless its payload is still to come.
@@ -107,16 +108,16 @@ extension Loop {
     }
 
     /// Does what a request wants next, if it is not waiting for the medium.
-    mutating func goOn(_ place: RequestPlace, with step: ServedRequest.Step?) {
+    mutating func goOn(_ place: RequestPlace, with step: UnitStep?) {
         if let step { follow(step, place) }
         finishIfIdle(place.slot)
     }
 
     /// Does what the export wants until the medium has to be waited for, or the request is served.
-    mutating func follow(_ first: ServedRequest.Step, _ place: RequestPlace) {
+    mutating func follow(_ first: UnitStep, _ place: RequestPlace) {
         let export = requests[place].unit
         let blockSize = exports[export].served.blockSize
-        var next: ServedRequest.Step? = first
+        var next: UnitStep? = first
         var commands = 0
         while let step = next {
             let asked: BackendRequest
@@ -150,7 +151,7 @@ extension Loop {
     /// What the export wants after the backend's last step; nil while that is still to come.
     private mutating func step(
         after progress: BackendProgress, _ place: RequestPlace, _ export: ExportNumber
-    ) -> ServedRequest.Step? {
+    ) -> UnitStep? {
         guard let outcome = outcome(of: progress, place) else { return nil }
         guard !exports[export].hasLayers else { return resumeInLayers(outcome, place, export) }
         return step(place, export) { $0.resume(outcome, on: &$1, buffer: &$2) }
@@ -171,8 +172,8 @@ extension Loop {
     /// A step of a request's way through its drive.
     mutating func step(
         _ place: RequestPlace, _ export: ExportNumber,
-        _ body: (inout ServedRequest, inout ExportedDrive, inout MutableRawSpan) -> ServedRequest.Step
-    ) -> ServedRequest.Step {
+        _ body: (inout ServedRequest, inout ExportedDrive, inout MutableRawSpan) -> UnitStep
+    ) -> UnitStep {
         let bytes = requests[place].bytes
         return bytes.withMutableBytes { body(&requests[place].served, &exports[export].served, &$0) }
     }

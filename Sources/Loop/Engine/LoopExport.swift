@@ -3,8 +3,8 @@
 import Backends
 import Blocks
 import Counters
-import Export
 import IOUring
+import Units
 
 /// A drive as one loop has it.
 struct LoopExport {

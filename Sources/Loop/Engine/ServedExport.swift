@@ -2,7 +2,7 @@
 
 import Backends
 import Blocks
-import Export
+import Units
 
 /// One drive to serve.
 public struct ServedExport: Sendable {

@@ -5,6 +5,7 @@ import Blocks
 import Export
 import IOUring
 import Synchronization
+import Units
 
 /// A part of an image that is known to be stored. Holes are not remembered: somebody may have written there.
 struct StoredExtent {
@@ -56,7 +57,7 @@ extension Loop {
     /// Answers what a request asks of the medium's extents, or has its layers or a worker find it out.
     ///
     /// - Returns: what the request wants next; nil when it waits for them.
-    mutating func answerLBAStatus(_ lba: UInt64, _ limit: UInt32, _ place: RequestPlace) -> ServedRequest.Step? {
+    mutating func answerLBAStatus(_ lba: UInt64, _ limit: UInt32, _ place: RequestPlace) -> UnitStep? {
         let export = requests[place].unit
         let blockSize = exports[export].served.blockSize
         let asked = BackendRequest(
@@ -97,7 +98,7 @@ extension Loop {
     /// Tells a request's drive what was found.
     mutating func resumeLBAStatus(
         _ extent: BackendExtent, _ limitBytes: UInt64, _ place: RequestPlace, _ export: ExportNumber
-    ) -> ServedRequest.Step {
+    ) -> UnitStep {
         let count = exports[export].served.blockSize.blocks(inBytes: min(extent.lengthBytes, limitBytes))
         return step(place, export) {
             $0.resumeLBAStatus(isMapped: extent.isMapped, count: UInt32(clamping: count), on: &$1, buffer: &$2)
@@ -116,7 +117,7 @@ extension Loop {
         let blockSize = exports[job.export].served.blockSize
         for number in 0..<job.extentCount {
             let extent = workers.extent(number, of: job)
-            var next: ServedRequest.Step? = resumeLBAStatus(extent, limitBytes, place, job.export)
+            var next: UnitStep? = resumeLBAStatus(extent, limitBytes, place, job.export)
             if next == .commandEnded { next = nextCommand(of: place, after: number + 1) }
             offset += min(extent.lengthBytes, limitBytes)
             // The request goes on where the next extent begins, or it has had enough of them.

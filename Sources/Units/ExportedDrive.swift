@@ -1,0 +1,76 @@
+// A drive as a unit serves it: the SCSI/ATA translation layer and the drive below it, which are always used together.
+
+import ATA
+import Blocks
+import SAT
+
+/// One drive of one loop. Everything that initiators are told of it comes from its IDENTIFY DEVICE data, but the size
+/// of a disc.
+public struct ExportedDrive: Sendable {
+    /// The emulated drive.
+    public var drive: Drive
+    package var translation: TranslationLayer
+    /// What commands are judged by before they begin.
+    public private(set) var facts: UnitFacts
+    /// Requests that took the road, whatever became of them.
+    public package(set) var requestsServed: UInt64 = 0
+    /// SCSI commands that these became.
+    public package(set) var commandsSent: UInt64 = 0
+
+    /// Puts a drive under a translation layer.
+    public init(_ drive: Drive, controller: Controller) {
+        var drive = drive
+        translation = TranslationLayer(drive: &drive, controller: controller)
+        self.drive = drive
+        facts = UnitFacts(drive)
+    }
+
+    /// The medium has another size; what was set stays.
+    public mutating func resize(toSectors sectors: UInt64) {
+        drive.resize(toSectors: sectors)
+        translation.revalidate(&drive)
+        facts.sectors = sectors
+    }
+
+    /// Nothing may be written: whoever serves the unit says so.
+    public var isReadOnly: Bool {
+        get { facts.isReadOnly }
+        set { facts.isReadOnly = newValue }
+    }
+
+    /// The size of a logical block.
+    @inlinable public var blockSize: BlockSize { drive.blockSize }
+
+    /// It keeps what is written for a while before it is stable, now.
+    public var hasWriteCache: Bool { drive.identifyData.writeCacheEnabled }
+
+    /// The accessible sectors.
+    public var sectorCount: UInt64 { drive.sectors }
+
+    /// Their bytes.
+    public var sizeBytes: UInt64 { blockSize.bytes(ofBlocks: sectorCount) }
+}
+
+/// What a command is judged by before it begins: whether its blocks exist decides how much memory it needs.
+public struct UnitFacts: Equatable, Sendable {
+    /// Which commands the drive has.
+    public let kind: DriveKind
+    /// The size of a logical block.
+    public let blockSize: BlockSize
+    /// The drive has TRIM.
+    public let supportsTrim: Bool
+    /// The accessible blocks.
+    public internal(set) var sectors: UInt64
+    /// Nothing may be written.
+    public internal(set) var isReadOnly = false
+
+    init(_ drive: Drive) {
+        kind = drive.kind
+        blockSize = drive.blockSize
+        supportsTrim = drive.kind == .disk && drive.identifyData.supportsTrim
+        sectors = drive.sectors
+    }
+
+    /// These blocks exist, all of them.
+    func contains(_ first: UInt64, _ count: UInt64) -> Bool { first <= sectors && count <= sectors - first }
+}

@@ -1,0 +1,182 @@
+// One SCSI command of an initiator on its way through the drive: SCSI command -> SCSI commands of the translation layer
+// -> ATA taskfiles -> media operations (SAM-5 5: a device server processes a command).
+
+import ATA
+import Blocks
+import SAT
+import SCSI
+
+/// A command that an initiator has sent, as a state machine.
+///
+/// READ, WRITE and others of many blocks become one command of the translation layer after another; the rest is
+/// answered from what the unit knows, or goes through as it is.
+public struct ServedCommand: Sendable {
+    /// What a command is counted as, and what decides where its data are.
+    public enum Kind: Sendable {
+        /// Blocks go to the initiator as they are on the medium.
+        case read
+        /// Blocks of the initiator go to the medium as they are.
+        case write
+        /// What was written becomes stable.
+        case flush
+        /// Blocks may lose their content.
+        case trim
+        /// Blocks are written without data for each of them, and may lose their space.
+        case writeZeroes
+        /// Blocks are brought closer.
+        case prefetch
+        /// The initiator asks what is stored.
+        case lbaStatus
+        /// All others: their data are in the buffer.
+        case other
+    }
+
+    /// The most bytes that a command moves. The Block Limits page says so.
+    public static let maximumTransferBytes: UInt64 = 32 << 20
+
+    /// The initiator's command.
+    public let cdb: CommandDescriptorBlock
+    /// Whose it is.
+    public let nexus: NexusNumber
+    /// The unit, when the command came.
+    let facts: UnitFacts
+    /// Bytes that the initiator expects to get, and those that it has for the command.
+    let expectedIn: UInt32
+    let expectedOut: UInt32
+
+    /// What is done for it.
+    let duty: Duty
+    /// ALLOCATION LENGTH, or PARAMETER LIST LENGTH.
+    let dataLength: UInt32
+    /// Why it is not done at all.
+    let objection: Objection?
+    /// The memory the command needs.
+    public let bufferNeeds: BufferNeeds
+    /// So many bytes it wants from the initiator, before it begins.
+    public let dataOutBytes: Int
+    /// The blocks that it is about: of READ and WRITE those that are moved, of others those that its CDB names.
+    let firstBlock: UInt64
+    let endBlock: UInt64
+
+    /// Blocks for which no command has been sent to the translation layer.
+    var nextBlock: UInt64
+    /// Commands that have been.
+    var commandsSent: UInt32 = 0
+    /// The one that runs, and where its data are in the buffer.
+    var scsi: SCSICommandInProgress
+    var commandOffset: UInt32 = 0
+
+    /// How it has ended, once it has.
+    public internal(set) var status = SCSIStatus.good
+    /// Why, with CHECK CONDITION.
+    public internal(set) var sense: SenseData?
+    /// How many bytes it moves from or to the initiator, whatever that expected. Data for the initiator begin at
+    /// ``BufferNeeds/dataOffset``.
+    public internal(set) var transferBytes: UInt64 = 0
+
+    /// A command that has not begun.
+    /// - Parameters:
+    ///   - cdb: the command.
+    ///   - expectedBytes: how many bytes the initiator expects to get or to send.
+    ///   - reads: it expects to get them.
+    ///   - writes: it has them.
+    ///   - nexus: whose command it is.
+    ///   - unit: what is known of the unit now.
+    public init(
+        _ cdb: CommandDescriptorBlock, expectedBytes: UInt32, reads: Bool, writes: Bool, nexus: NexusNumber,
+        unit: UnitFacts
+    ) {
+        let judgement = Judgement(
+            cdb, expectedIn: reads ? expectedBytes : 0, expectedOut: writes ? expectedBytes : 0, unit: unit)
+        self.cdb = cdb
+        self.nexus = nexus
+        facts = unit
+        expectedIn = judgement.expectedIn
+        expectedOut = judgement.expectedOut
+        duty = judgement.duty
+        dataLength = judgement.dataLength
+        objection = judgement.objection
+        bufferNeeds = judgement.bufferNeeds
+        dataOutBytes = judgement.dataOutBytes
+        firstBlock = judgement.blocks.lowerBound
+        endBlock = judgement.blocks.upperBound
+        nextBlock = firstBlock
+        // What SAT says to programs is said to initiators: commands of their own go through as a program's do.
+        scsi = SCSICommandInProgress(cdb: cdb, transferLength: 0, origin: duty.isSentAsItIs ? .user : .kernel)
+    }
+
+    /// The same command once more, which has not begun.
+    public mutating func renew() {
+        nextBlock = firstBlock
+        commandsSent = 0
+        commandOffset = 0
+        status = .good
+        sense = nil
+        transferBytes = 0
+    }
+
+    /// What it is counted as.
+    public var kind: Kind {
+        switch duty {
+        case .read: .read
+        case .write: .write
+        case .synchronizeCache: .flush
+        case .preFetch: .prefetch
+        case .writeSame: cdb.unmap && !cdb.noDataOutBuffer ? .trim : .writeZeroes
+        case .lbaStatus: .lbaStatus
+        case .verify, .page, .translated, .modeSelect, .passThrough, .packet, .unknown: .other
+        }
+    }
+
+    /// The first byte that a READ or WRITE moves; else 0.
+    public var offsetBytes: UInt64 { movesBlocks ? facts.blockSize.bytes(ofBlocks: firstBlock) : 0 }
+    /// The bytes that a READ or WRITE moves; else 0.
+    public var lengthBytes: UInt64 { movesBlocks ? facts.blockSize.bytes(ofBlocks: endBlock - firstBlock) : 0 }
+
+    private var movesBlocks: Bool { duty == .read || duty == .write }
+
+    /// The command may change what is on the medium.
+    public var writes: Bool {
+        guard objection == nil else { return false }
+        return switch duty {
+        case .write, .writeSame: true
+        case .passThrough: expectedOut > 0
+        default: false
+        }
+    }
+
+    /// It may change what the unit is for all: the drive's settings.
+    public var changesUnit: Bool { duty == .modeSelect || duty == .passThrough }
+
+    /// What it writes is stable before it ends: no disk here announces FUA (DPOFUA is 0).
+    public var forcesUnitAccess: Bool { false }
+
+    /// It fails rather than store zeroes no faster than they can be written.
+    public var hasToBeFast: Bool { false }
+
+    /// The first answer is enough: parameter data with one LBA status descriptor.
+    public var asksForOneExtent: Bool { duty == .lbaStatus }
+
+    /// No other write to the drive may be under way until the command is served or has come to
+    /// ``UnitStep/commandEnded``: it writes a range that is no multiple of what the medium can write by itself, a power
+    /// of two, or one that is not known yet.
+    public func needsToBeAlone(granularityBytes: UInt64) -> Bool {
+        guard writes, granularityBytes > facts.blockSize.bytes else { return false }
+        switch duty {
+        case .write: return (offsetBytes | lengthBytes) & (granularityBytes &- 1) != 0
+        case .writeSame:
+            return facts.blockSize.bytes(ofBlocks: nextBlock | nextBlockCount) & (granularityBytes &- 1) != 0
+        default: return true
+        }
+    }
+}
+
+extension Duty {
+    /// The translation layer gets the initiator's CDB.
+    var isSentAsItIs: Bool {
+        switch self {
+        case .page, .translated, .modeSelect, .passThrough, .packet: true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,197 @@
+// A unit above a disk that is an array of bytes, and initiators that send it commands: the test does what each step
+// asks for.
+
+import ATA
+import Blocks
+import Glibc
+import SCSI
+import Testing
+import Units
+
+/// What became of a command.
+struct Answer {
+    var status: SCSIStatus
+    var sense: SenseData?
+    /// What the command moves, whatever was expected.
+    var transferBytes: UInt64
+    /// What the initiator gets.
+    var data: [UInt8]
+    /// What was asked of the medium, in order.
+    var steps: [UnitStep]
+    /// How many bytes the unit took from the initiator.
+    var dataOutBytes: Int
+    /// How many times it could have been made to wait, or be ended.
+    var pauses: Int
+
+    /// Sense key, code and qualifier; nil without sense data.
+    var codes: [UInt8]? {
+        sense.map { [$0.senseKey.rawValue, $0.additionalSenseCode.code, $0.additionalSenseCode.qualifier] }
+    }
+}
+
+struct Bench {
+    /// What a discarded block holds afterwards: TRIM promises nothing.
+    static let discarded: UInt8 = 0xDE
+    static let outOfRange: [UInt8] = [0x5, 0x21, 0x00]
+    static let invalidField: [UInt8] = [0x5, 0x24, 0x00]
+    static let unknownCommand: [UInt8] = [0x5, 0x20, 0x00]
+    static let writeProtected: [UInt8] = [0x7, 0x27, 0x00]
+
+    var drive: ExportedDrive
+    var server = DeviceServer()
+    var nexus: NexusNumber
+    /// The disk; empty for one that is too large to have one, whose steps are only looked at.
+    var disk: [UInt8]
+    /// What the medium does instead of a step: nil lets it happen.
+    var fault: (UnitStep) -> BlockFailure? = { _ in nil }
+
+    /// A drive with blocks that tests can tell apart.
+    init(
+        sectors: UInt64, kind: DriveKind = .disk, controller: Controller = .piix3IDE, hasDisk: Bool = true,
+        change: (inout DriveProperties) -> Void = { _ in }
+    ) {
+        var properties = DriveProperties(kind)
+        change(&properties)
+        drive = ExportedDrive(
+            Drive(properties, sectors: sectors, bootSector: nil, controller: controller), controller: controller)
+        nexus = server.connect(initiatorPort: Array("iqn.2026-11.net.example:a,i,0x1".utf8))!
+        disk = []
+        guard hasDisk else { return }
+        disk = (0..<Int(sectors) * blockBytes).map { UInt8(truncatingIfNeeded: $0 &* 7 / 3 + $0 / blockBytes) | 1 }
+    }
+
+    /// The bytes of a block.
+    var blockBytes: Int { Int(drive.blockSize.bytes) }
+
+    /// The bytes of these blocks.
+    func content(_ first: Int, _ count: Int) -> [UInt8] {
+        Array(disk[first * blockBytes..<(first + count) * blockBytes])
+    }
+
+    /// Sends a command that brings data to the initiator, which expects as many as the command can have, or has none.
+    mutating func send(_ cdb: CommandDescriptorBlock, expecting expected: Int = 0) throws -> Answer {
+        try send(cdb, expected: expected, reads: expected > 0, dataOut: nil)
+    }
+
+    /// Sends a command with data.
+    mutating func send(_ cdb: CommandDescriptorBlock, dataOut: [UInt8]) throws -> Answer {
+        try send(cdb, expected: dataOut.count, reads: false, dataOut: dataOut)
+    }
+
+    private mutating func send(
+        _ cdb: CommandDescriptorBlock, expected: Int, reads: Bool, dataOut: [UInt8]?
+    ) throws -> Answer {
+        var command = ServedCommand(
+            cdb, expectedBytes: UInt32(expected), reads: reads, writes: dataOut != nil, nexus: nexus, unit: drive.facts)
+        let needs = command.bufferNeeds
+        // What nobody writes has to be recognisable.
+        var buffer = [UInt8](repeating: 0xA5, count: needs.byteCount)
+        try #require(needs.dataOffset + command.dataOutBytes <= needs.byteCount)
+        if let dataOut {
+            try #require(command.dataOutBytes <= dataOut.count, "more than the initiator has")
+            buffer.replaceSubrange(
+                needs.dataOffset..<needs.dataOffset + command.dataOutBytes, with: dataOut.prefix(command.dataOutBytes))
+        } else {
+            try #require(command.dataOutBytes == 0, "the initiator has none")
+        }
+        var answer = Answer(
+            status: .good, transferBytes: 0, data: [], steps: [], dataOutBytes: command.dataOutBytes, pauses: 0)
+        var step = withBytes(of: &buffer) { command.begin(on: &drive, by: &server, buffer: &$0) }
+        while step != .finished {
+            if step == .commandEnded {
+                answer.pauses += 1
+                step = withBytes(of: &buffer) { command.goOn(on: &drive, by: &server, buffer: &$0) }
+                continue
+            }
+            answer.steps.append(step)
+            if case .lbaStatus(let lba, let limit) = step {
+                try #require(limit > 0 && lba + UInt64(limit) <= drive.sectorCount, "\(step) is not on the disk")
+                step = withBytes(of: &buffer) {
+                    command.resumeLBAStatus(isMapped: true, count: limit, on: &drive, by: &server, buffer: &$0)
+                }
+                continue
+            }
+            if let range = step.blocks, step.changesBlocks {
+                try #require(command.writes, "\(step) of a command that writes nothing: \(range)")
+            }
+            let outcome = fault(step).map { BlockOutcome.failed($0) } ?? .done
+            if outcome == .done { try perform(step, buffer: &buffer) }
+            step = withBytes(of: &buffer) { command.resume(outcome, on: &drive, by: &server, buffer: &$0) }
+        }
+        answer.status = command.status
+        answer.sense = command.sense
+        answer.transferBytes = command.transferBytes
+        if reads {
+            let count = Int(min(UInt64(expected), command.transferBytes))
+            try #require(needs.dataOffset + count <= needs.byteCount, "data that are nowhere")
+            answer.data = Array(buffer[needs.dataOffset..<needs.dataOffset + count])
+        }
+        return answer
+    }
+
+    /// Does what the medium would do, after a look at whether it is asked for anything outside of disk and buffer.
+    private mutating func perform(_ step: UnitStep, buffer: inout [UInt8]) throws {
+        guard let range = step.blocks else { return }
+        try #require(!range.isEmpty && range.upperBound <= drive.sectorCount, "\(step) is not on the disk")
+        let count = range.count * blockBytes
+        if case .perform(.read, let offset) = step { try #require(Int(offset) + count <= buffer.count, "\(step)") }
+        if case .perform(.write, let offset) = step { try #require(Int(offset) + count <= buffer.count, "\(step)") }
+        guard !disk.isEmpty else { return }
+        let start = Int(range.lowerBound) * blockBytes
+        switch step {
+        case .perform(.read, let offset): copy(disk, start, to: &buffer, Int(offset), count)
+        case .perform(.write, let offset): copy(buffer, Int(offset), to: &disk, start, count)
+        case .perform(.discard, _): fill(&disk, start..<start + count, with: Self.discarded)
+        case .performZeroes: fill(&disk, start..<start + count, with: 0)
+        default: break
+        }
+    }
+}
+
+extension UnitStep {
+    /// The blocks that it touches; nil for a flush.
+    var blocks: Range<UInt64>? {
+        switch self {
+        case .perform(.read(let lba, let count), _), .perform(.write(let lba, let count), _),
+            .perform(.discard(let lba, let count), _), .perform(.prefetch(let lba, let count), _),
+            .performZeroes(let lba, let count, _):
+            lba..<lba + UInt64(count)
+        case .perform(.flush, _), .lbaStatus, .commandEnded, .finished: nil
+        }
+    }
+
+    var changesBlocks: Bool {
+        switch self {
+        case .perform(.write, _), .perform(.discard, _), .performZeroes: true
+        default: false
+        }
+    }
+}
+
+extension CommandDescriptorBlock: ExpressibleByArrayLiteral {
+    /// A command byte by byte.
+    public init(arrayLiteral bytes: UInt8...) {
+        self.init(bytes)
+    }
+
+    init(_ bytes: [UInt8]) {
+        self.init(parsing: bytes.span.bytes)
+    }
+}
+
+func withBytes<Result>(of bytes: inout [UInt8], _ body: (inout MutableRawSpan) -> Result) -> Result {
+    var span = bytes.mutableSpan
+    var raw = span.mutableBytes
+    return body(&raw)
+}
+
+/// Copies with memcpy: element by element, a debug build takes seconds for a large command.
+private func copy(_ source: [UInt8], _ from: Int, to target: inout [UInt8], _ start: Int, _ count: Int) {
+    source.withUnsafeBytes { source in
+        target.withUnsafeMutableBytes { _ = memcpy($0.baseAddress! + start, source.baseAddress! + from, count) }
+    }
+}
+
+private func fill(_ target: inout [UInt8], _ range: Range<Int>, with value: UInt8) {
+    target.withUnsafeMutableBytes { _ = memset($0.baseAddress! + range.lowerBound, Int32(value), range.count) }
+}
