@@ -32,19 +32,19 @@ public struct CHAPChallenge: Equatable, Sendable {
         self.challenge = challenge
     }
 
-    /// What is hashed to answer it: identifier, secret, challenge (RFC 1994, 4.1).
+    /// The bytes that are hashed to answer it: identifier, secret, challenge (RFC 1994, 4.1).
     public func message(secret: [UInt8]) -> [UInt8] {
         [identifier] + secret + challenge
     }
 }
 
-/// An initiator's answer to a target's question, to be judged by who knows the secrets.
+/// An initiator's answer to a target's question. The caller judges it: it knows the secrets.
 public struct CHAPAnswer: Equatable, Sendable {
     /// The hash that was agreed on.
     public var algorithm: CHAPAlgorithm
     /// The target's question.
     public var asked: CHAPChallenge
-    /// CHAP_N: who the initiator says it is.
+    /// CHAP_N: the name that the initiator gives.
     public var name: String
     /// CHAP_R: the hash.
     public var response: [UInt8]
@@ -61,7 +61,7 @@ public enum CHAPJudgement: Equatable, Sendable {
     case accepted(name: String = "", response: [UInt8] = [])
 }
 
-/// Where an authentication stands.
+/// The state of an authentication.
 struct CHAPExchange: Equatable, Sendable {
     enum State {
         /// AuthMethod has not been settled.

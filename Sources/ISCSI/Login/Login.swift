@@ -6,7 +6,7 @@ public struct TargetInformation: Equatable, Sendable {
     public var name: String
     /// Its addresses, each with the tag of its portal group: "192.0.2.1:3260,1".
     public var addresses: [String]
-    /// Initiators have to say who they are.
+    /// Initiators need CHAP.
     public var requiresCHAP: Bool
 
     /// A target.
@@ -25,7 +25,7 @@ public enum SessionType: String, Sendable {
     case normal = "Normal"
 }
 
-/// Who logs in.
+/// The initiator that logs in.
 public struct Initiator: Equatable, Sendable {
     /// InitiatorName.
     public var name = ""
@@ -164,7 +164,7 @@ struct Login: Sendable {
         return response
     }
 
-    /// 11.12.1 to 11.12.6. Whatever fails here fails with this request's tags.
+    /// 11.12.1 to 11.12.6. A failure here has this request's tags.
     private mutating func checkHeader(_ request: LoginRequestPDU) -> Outcome? {
         let previous = self.request
         self.request = request
@@ -199,7 +199,7 @@ struct Login: Sendable {
         return nil
     }
 
-    /// The first text says who, what for and with whom (6.3).
+    /// The first text has the names of both sides and the type of the session (6.3).
     private mutating func identify(_ pairs: [TextPair], _ directory: [TargetInformation]) -> Outcome? {
         func value(_ key: Key) -> String? { pairs.first { $0.key == key.rawValue }?.value }
         guard let name = value(.initiatorName), !name.isEmpty, name.utf8.count <= 223 else {
@@ -249,7 +249,7 @@ struct Login: Sendable {
         return nil
     }
 
-    /// libiscsi says in the second stage once more who it is. That it is the same changes nothing.
+    /// libiscsi repeats its name in the second stage. The same name changes nothing.
     private func isSaidAgain(_ key: Key, _ value: String) -> Bool {
         switch key {
         case .initiatorName: value == initiator.name

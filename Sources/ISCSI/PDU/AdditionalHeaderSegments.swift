@@ -1,4 +1,4 @@
-// What does not fit into the basic header segment of a SCSI Command (RFC 7143, 11.2.2).
+// The parts of a SCSI Command that do not fit into the basic header segment (RFC 7143, 11.2.2).
 
 /// The additional header segments of a SCSI Command.
 struct AdditionalHeaderSegments: Equatable, Sendable {
@@ -38,7 +38,7 @@ struct AdditionalHeaderSegments: Equatable, Sendable {
 }
 
 extension ExtendedCDB {
-    /// What comes behind the sixteenth byte, at most as many bytes again.
+    /// The bytes behind the sixteenth, at most as many again.
     init(_ bytes: RawSpan) {
         byteCount = bytes.byteCount
         for index in 0..<byteCount {

@@ -1,8 +1,8 @@
-// The 48 bytes that every PDU begins with, and what its length depends on (RFC 7143, 11.2).
+// The 48 bytes at the beginning of every PDU, which tell its length (RFC 7143, 11.2).
 
 /// A protocol data unit without its data: the basic header segment as a value.
 public protocol ProtocolDataUnit: Equatable, Sendable {
-    /// What it is.
+    /// Its opcode.
     static var opcode: Opcode { get }
     /// DataSegmentLength: how many bytes of data follow, padding not counted.
     var dataSegmentLength: UInt32 { get set }
@@ -59,7 +59,7 @@ extension TargetProtocolDataUnit {
     }
 }
 
-/// What all PDUs have in common.
+/// The fields that all PDUs have in common.
 public struct BasicHeaderSegment: Equatable, Sendable {
     /// Its length.
     public static let byteCount = 48

@@ -60,7 +60,7 @@ public struct CRC32C: Sendable {
         self.remainder = remainder
     }
 
-    /// What each byte does to the remainder; the polynomial is 1EDC6F41h, its bits reflected.
+    /// The change of the remainder by each byte; the polynomial is 1EDC6F41h, its bits reflected.
     private static let table: [UInt32] = (0..<256).map { byte in
         (0..<8).reduce(UInt32(byte)) { remainder, _ in remainder >> 1 ^ (remainder & 1 != 0 ? 0x82F6_3B78 : 0) }
     }

@@ -18,7 +18,7 @@ public enum TaskAttribute: UInt8, Sendable {
 
 /// SCSI Command (11.3).
 public struct SCSICommandPDU: ProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .scsiCommand }
     /// I.
     public var isImmediate = false
@@ -65,7 +65,7 @@ public struct SCSICommandPDU: ProtocolDataUnit {
         cdb = CommandDescriptorBlock(parsing: header.extracting(32..<48))
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(Self.opcode.rawValue | (isImmediate ? 0x40 : 0), 0)
         header.store((isFinal ? 0x80 : 0) | (reads ? 0x40 : 0) | (writes ? 0x20 : 0) | attribute & 0x07, 1)
@@ -78,7 +78,7 @@ public struct SCSICommandPDU: ProtocolDataUnit {
     }
 }
 
-/// What becomes of the bytes that were expected (11.4.5).
+/// The difference between the moved and the expected bytes (11.4.5).
 public enum Residual: Equatable, Sendable {
     /// They are as many as were expected.
     case none
@@ -122,7 +122,7 @@ public enum Residual: Equatable, Sendable {
 
 /// SCSI Response (11.4). Its data segment is the SenseLength and the sense data, if there are any.
 public struct SCSIResponsePDU: TargetProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .scsiResponse }
     /// o, u and the Bidirectional Read Residual Count.
     public var bidirectionalReadResidual = Residual.none
@@ -164,7 +164,7 @@ public struct SCSIResponsePDU: TargetProtocolDataUnit {
         expectedDataSN = header.load(36)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(0x80 | bidirectionalReadResidual.flags << 2 | residual.flags, 1)
         header.store(response, 2)

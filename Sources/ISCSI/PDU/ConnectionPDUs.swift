@@ -1,4 +1,4 @@
-// What concerns the connection: logout, SNACK, asynchronous messages, Reject (RFC 7143, 11.9, 11.14 to 11.17).
+// PDUs of the connection: logout, SNACK, asynchronous messages, Reject (RFC 7143, 11.9, 11.14 to 11.17).
 
 /// Why an initiator logs out (11.14.1).
 public enum LogoutReason: UInt8, Sendable {
@@ -12,7 +12,7 @@ public enum LogoutReason: UInt8, Sendable {
 
 /// Logout Request (11.14).
 public struct LogoutRequestPDU: ProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .logoutRequest }
     /// I.
     public var isImmediate = true
@@ -43,7 +43,7 @@ public struct LogoutRequestPDU: ProtocolDataUnit {
         expectedStatusSN = header.load(28)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(Self.opcode.rawValue | (isImmediate ? 0x40 : 0), 0)
         header.store(0x80 | reason, 1)
@@ -68,7 +68,7 @@ public enum LogoutResponse: UInt8, Sendable {
 
 /// Logout Response (11.15).
 public struct LogoutResponsePDU: TargetProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .logoutResponse }
     /// Response.
     public var response = LogoutResponse.closed
@@ -100,7 +100,7 @@ public struct LogoutResponsePDU: TargetProtocolDataUnit {
         time2Retain = header.load(42)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(UInt8(0x80), 1)
         header.store(response.rawValue, 2)
@@ -113,7 +113,7 @@ public struct LogoutResponsePDU: TargetProtocolDataUnit {
 
 /// SNACK Request (11.16), which no session with ErrorRecoveryLevel 0 has.
 public struct SNACKRequestPDU: ProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .snackRequest }
     /// Type: 0 Data/R2T, 1 Status, 2 DataACK, 3 R-Data.
     public var type: UInt8 = 0
@@ -147,7 +147,7 @@ public struct SNACKRequestPDU: ProtocolDataUnit {
         runLength = header.load(44)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(0x80 | type & 0x0F, 1)
         header.store(logicalUnit.rawValue, 8)
@@ -159,7 +159,7 @@ public struct SNACKRequestPDU: ProtocolDataUnit {
     }
 }
 
-/// What an asynchronous message is about (11.9.1).
+/// The events of asynchronous messages (11.9.1).
 public enum AsynchronousEvent: UInt8, Sendable {
     /// A SCSI asynchronous event, with sense data.
     case scsi = 0
@@ -179,7 +179,7 @@ public enum AsynchronousEvent: UInt8, Sendable {
 
 /// Asynchronous Message (11.9).
 public struct AsynchronousMessagePDU: TargetProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .asynchronousMessage }
     /// DataSegmentLength.
     public var dataSegmentLength: UInt32 = 0
@@ -217,7 +217,7 @@ public struct AsynchronousMessagePDU: TargetProtocolDataUnit {
         parameter3 = header.load(42)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(UInt8(0x80), 1)
         header.store(logicalUnit.rawValue, 8)
@@ -257,7 +257,7 @@ public enum RejectReason: UInt8, Sendable {
 
 /// Reject (11.17). Its data segment is the header of the PDU that was rejected.
 public struct RejectPDU: TargetProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .reject }
     /// Reason.
     public var reason = RejectReason.protocolError
@@ -283,7 +283,7 @@ public struct RejectPDU: TargetProtocolDataUnit {
         dataSN = header.load(36)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(UInt8(0x80), 1)
         header.store(reason.rawValue, 2)

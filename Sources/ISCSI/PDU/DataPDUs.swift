@@ -2,7 +2,7 @@
 
 /// SCSI Data-Out (11.7).
 public struct DataOutPDU: ProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .dataOut }
     /// F: the last one of a sequence.
     public var isFinal = true
@@ -36,7 +36,7 @@ public struct DataOutPDU: ProtocolDataUnit {
         bufferOffset = header.load(40)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(UInt8(isFinal ? 0x80 : 0), 1)
         header.store(logicalUnit.rawValue, 8)
@@ -50,7 +50,7 @@ public struct DataOutPDU: ProtocolDataUnit {
 
 /// SCSI Data-In (11.7). With S it is the response to its command as well.
 public struct DataInPDU: TargetProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .dataIn }
     /// F: the last one of a sequence.
     public var isFinal = true
@@ -101,7 +101,7 @@ public struct DataInPDU: TargetProtocolDataUnit {
         bufferOffset = header.load(40)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         let own: UInt8 = (isFinal ? 0x80 : 0) | (asksForAcknowledge ? 0x40 : 0) | (hasStatus ? 0x01 : 0)
         header.store(own | residual.flags, 1)
@@ -118,7 +118,7 @@ public struct DataInPDU: TargetProtocolDataUnit {
 
 /// Ready To Transfer (11.8).
 public struct ReadyToTransferPDU: TargetProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .readyToTransfer }
     /// DataSegmentLength.
     public var dataSegmentLength: UInt32 = 0
@@ -156,7 +156,7 @@ public struct ReadyToTransferPDU: TargetProtocolDataUnit {
         desiredDataTransferLength = header.load(44)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(UInt8(0x80), 1)
         header.store(logicalUnit.rawValue, 8)

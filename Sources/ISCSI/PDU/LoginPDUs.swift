@@ -21,7 +21,7 @@ public struct ISID: Equatable, Hashable, Sendable {
 
 /// Login Request (11.12).
 public struct LoginRequestPDU: ProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .loginRequest }
     /// T: the initiator is ready for the next stage.
     public var transits = false
@@ -71,7 +71,7 @@ public struct LoginRequestPDU: ProtocolDataUnit {
         expectedStatusSN = header.load(28)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(Self.opcode.rawValue | 0x40, 0)
         let stages = (currentStage & 0x03) << 2 | nextStage & 0x03
@@ -128,7 +128,7 @@ public enum LoginStatus: UInt16, Sendable {
 
 /// Login Response (11.13).
 public struct LoginResponsePDU: TargetProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .loginResponse }
     /// T: the next stage begins.
     public var transits = false
@@ -179,7 +179,7 @@ public struct LoginResponsePDU: TargetProtocolDataUnit {
         status = LoginStatus(rawValue: header.load(36)) ?? .initiatorError
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         let stages = (currentStage & 0x03) << 2 | nextStage & 0x03
         header.store((transits ? 0x80 : 0) | (continues ? 0x40 : 0) | stages, 1)

@@ -1,4 +1,4 @@
-// What a PDU is (RFC 7143, 11.2.1.2).
+// The kinds of PDUs (RFC 7143, 11.2.1.2).
 
 /// The opcodes of both sides; those of a target have bit 5 set.
 public enum Opcode: UInt8, Sendable, CaseIterable {

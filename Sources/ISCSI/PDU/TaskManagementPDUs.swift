@@ -1,6 +1,6 @@
 // Task management (RFC 7143, 11.5, 11.6).
 
-/// What an initiator wants done to tasks (11.5.1).
+/// The functions that an initiator asks for (11.5.1).
 public enum TaskManagementFunction: UInt8, Sendable {
     /// ABORT TASK.
     case abortTask = 1
@@ -22,7 +22,7 @@ public enum TaskManagementFunction: UInt8, Sendable {
 
 /// Task Management Function Request (11.5).
 public struct TaskManagementRequestPDU: ProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .taskManagementRequest }
     /// I.
     public var isImmediate = true
@@ -62,7 +62,7 @@ public struct TaskManagementRequestPDU: ProtocolDataUnit {
         expectedDataSN = header.load(36)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(Self.opcode.rawValue | (isImmediate ? 0x40 : 0), 0)
         header.store(0x80 | function, 1)
@@ -98,7 +98,7 @@ public enum TaskManagementResponse: UInt8, Sendable {
 
 /// Task Management Function Response (11.6).
 public struct TaskManagementResponsePDU: TargetProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .taskManagementResponse }
     /// Response.
     public var response = TaskManagementResponse.functionComplete
@@ -124,7 +124,7 @@ public struct TaskManagementResponsePDU: TargetProtocolDataUnit {
         loadSequenceNumbers(header)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(UInt8(0x80), 1)
         header.store(response.rawValue, 2)

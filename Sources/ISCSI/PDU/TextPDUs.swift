@@ -2,7 +2,7 @@
 
 /// Text Request (11.10).
 public struct TextRequestPDU: ProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .textRequest }
     /// I.
     public var isImmediate = false
@@ -40,7 +40,7 @@ public struct TextRequestPDU: ProtocolDataUnit {
         expectedStatusSN = header.load(28)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(Self.opcode.rawValue | (isImmediate ? 0x40 : 0), 0)
         header.store(UInt8(isFinal ? 0x80 : 0) | UInt8(continues ? 0x40 : 0), 1)
@@ -54,7 +54,7 @@ public struct TextRequestPDU: ProtocolDataUnit {
 
 /// Text Response (11.11).
 public struct TextResponsePDU: TargetProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .textResponse }
     /// F: the negotiation is over.
     public var isFinal = true
@@ -90,7 +90,7 @@ public struct TextResponsePDU: TargetProtocolDataUnit {
         loadSequenceNumbers(header)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(UInt8(isFinal ? 0x80 : 0) | UInt8(continues ? 0x40 : 0), 1)
         header.store(logicalUnit.rawValue, 8)
@@ -102,7 +102,7 @@ public struct TextResponsePDU: TargetProtocolDataUnit {
 
 /// NOP-Out (11.18).
 public struct NOPOutPDU: ProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .nopOut }
     /// I.
     public var isImmediate = true
@@ -133,7 +133,7 @@ public struct NOPOutPDU: ProtocolDataUnit {
         expectedStatusSN = header.load(28)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(Self.opcode.rawValue | (isImmediate ? 0x40 : 0), 0)
         header.store(UInt8(0x80), 1)
@@ -147,7 +147,7 @@ public struct NOPOutPDU: ProtocolDataUnit {
 
 /// NOP-In (11.19).
 public struct NOPInPDU: TargetProtocolDataUnit {
-    /// What it is.
+    /// Its opcode.
     public static var opcode: Opcode { .nopIn }
     /// DataSegmentLength.
     public var dataSegmentLength: UInt32 = 0
@@ -176,7 +176,7 @@ public struct NOPInPDU: TargetProtocolDataUnit {
         loadSequenceNumbers(header)
     }
 
-    /// Encodes what is its own.
+    /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(UInt8(0x80), 1)
         header.store(logicalUnit.rawValue, 8)

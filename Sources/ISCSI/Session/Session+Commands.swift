@@ -3,7 +3,7 @@
 import SCSI
 
 extension Session {
-    /// What a CmdSN means for its request.
+    /// The meaning of a CmdSN for its request.
     enum Turn {
         case now
         /// Outside of the window: the request is ignored without a word (4.2.2.1).
@@ -47,7 +47,7 @@ extension Session {
         }
     }
 
-    /// The header as what it is.
+    /// The header as a PDU of this type.
     private func decode<PDU: ProtocolDataUnit>(_ type: PDU.Type = PDU.self) -> PDU {
         // Every bit pattern is a byte.
         unsafe PDU(header.span.bytes)
@@ -91,7 +91,7 @@ extension Session {
         return event
     }
 
-    /// What comes with a command, and behind it without an R2T (11.3.4, 13.10, 13.11, 13.14).
+    /// Judges data that come with a command, and behind it without an R2T (11.3.4, 13.10, 13.11, 13.14).
     private mutating func beginUnsolicited(_ number: TaskNumber, _ request: SCSICommandPDU) {
         let limit = min(parameters.firstBurstLength, request.expectedDataTransferLength)
         if request.dataSegmentLength > 0, !parameters.immediateData {
@@ -113,8 +113,8 @@ extension Session {
         beginData(number)
     }
 
-    /// A data segment of a task begins: the part that is wanted is moved, the rest thrown away. Of data that are wrong
-    /// nothing is wanted, and nothing counts.
+    /// A data segment of a task begins. The caller moves the wanted part, and the session throws the rest away. Wrong
+    /// data are thrown away, and do not count.
     mutating func beginData(_ number: TaskNumber) {
         phase = .payload
         guard tasks[number].failure == nil else { return }
@@ -124,9 +124,9 @@ extension Session {
         if payloadLeft == 0 { tasks[number].receivedBytes += UInt32(discardLeft) }
     }
 
-    /// What a task with data to come needs next.
+    /// The next event of a task with data to come.
     mutating func progress(_ number: TaskNumber) -> Event? {
-        // A response to a write that fails waits for the end of its data as well, so that none come behind it.
+        // The response to a failed write waits for the end of its data, so that none come behind it.
         guard tasks[number].writes, tasks[number].awaited == .nothing else { return nil }
         if let failure = tasks[number].failure { return .fail(number, failure) }
         guard tasks[number].receivedBytes < tasks[number].wantedBytes else { return .complete(number) }

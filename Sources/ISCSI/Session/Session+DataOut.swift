@@ -1,4 +1,4 @@
-// Data of writes, solicited or not, and each of their numbers (RFC 7143, 11.7, 11.8).
+// Data of writes, solicited or not, and their numbers (RFC 7143, 11.7, 11.8).
 
 extension Session {
     mutating func judge(_ request: DataOutPDU) -> Event? {
@@ -29,7 +29,7 @@ extension Session {
         let left = task.sequenceEnd - min(task.sequenceEnd, task.receivedBytes)
         guard request.dataSegmentLength <= left else { return .incorrectAmountOfData }
         let isComplete = request.dataSegmentLength == left
-        // An R2T is answered in full; what comes unsolicited may end earlier.
+        // An R2T is answered in full; unsolicited data may end earlier.
         if task.awaited == .solicited { return request.isFinal == isComplete ? nil : .incorrectAmountOfData }
         return isComplete && !request.isFinal ? .incorrectAmountOfData : nil
     }

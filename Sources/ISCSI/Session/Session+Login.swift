@@ -52,7 +52,7 @@ extension Session {
         say(response, Text.compose(pairs))
     }
 
-    /// The answer to the challenge was judged. What comes of it is the next event.
+    /// The answer to the challenge was judged. The result is the next event.
     public mutating func judged(_ judgement: CHAPJudgement) {
         guard case .waiting(.authenticate) = phase else { preconditionFailure("no answer was to be judged") }
         phase = .header
@@ -69,13 +69,13 @@ extension Session {
         phase = .header
     }
 
-    /// The target cannot be opened, and why. What comes of it is the next event.
+    /// The target cannot be opened, and why. The result is the next event.
     public mutating func refuseOpening(_ status: LoginStatus, _ reason: String) {
         guard case .waiting(.open) = phase else { preconditionFailure("no target was to be opened") }
         _ = fail(status, reason)
     }
 
-    /// Logins fail from now on; who has logged in is asked to log out within so many seconds (11.9.1).
+    /// Logins fail from now on. An initiator that has logged in is asked to log out within so many seconds (11.9.1).
     public mutating func beginShutdown(seconds: UInt16) {
         isShuttingDown = true
         guard isFullFeature else { return }
@@ -87,7 +87,7 @@ extension Session {
     public mutating func announce(
         _ event: AsynchronousEvent, parameter1: UInt16 = 0, parameter2: UInt16 = 0, parameter3: UInt16 = 0
     ) {
-        precondition(isFullFeature, "an asynchronous message is for who has logged in")
+        precondition(isFullFeature, "no asynchronous message comes before the login")
         var message = AsynchronousMessagePDU()
         message.event = event
         message.parameter1 = parameter1

@@ -1,7 +1,7 @@
 // The pieces of a PDU: its header, its data, its trailer (RFC 7143, 11.2).
 
 extension Session {
-    /// So many bytes of a payload are where they belong; these are they.
+    /// These bytes of a payload are where they belong.
     public mutating func payloadMoved(_ bytes: RawSpan) {
         guard case .payload = phase, bytes.byteCount <= payloadLeft, let number = currentTask else {
             preconditionFailure("so much is no payload")
@@ -39,7 +39,7 @@ extension Session {
             consumed += count
             headerCount += count
             if headerCount < length { return length - headerCount }
-            // With the first 48 bytes the length of the rest is known.
+            // The first 48 bytes tell the length of the rest.
             if length > BasicHeaderSegment.byteCount || header[4] == 0 && !parameters.hasHeaderDigest { return 0 }
         }
     }
@@ -77,7 +77,7 @@ extension Session {
         return trailerLength - trailerCount
     }
 
-    /// A header is there. What is wrong with the stream itself ends the session here.
+    /// A header is there. Mistakes in the stream itself end the session here.
     mutating func judgeHeader() -> Event? {
         let (bhs, isSound) = decodeHeader()
         guard isSound else { return end(.violation, "a header digest does not fit its header") }
@@ -119,7 +119,7 @@ extension Session {
         return nil
     }
 
-    /// The request is thrown away.
+    /// Throws the request away.
     mutating func discard(_ reason: RejectReason?) -> Event? {
         current = .discarded(reason)
         phase = .discarding

@@ -79,7 +79,7 @@ extension Session {
     /// Asks whether the initiator is there: ``isPinged`` until it answers. Send ``takeWords()`` before anything is
     /// encoded.
     public mutating func ping() {
-        precondition(isFullFeature, "who has not logged in is asked nothing")
+        precondition(isFullFeature, "nobody is asked before the login")
         pingTag = pingTag == reservedTag - 1 ? 0 : pingTag + 1
         isPinged = true
         var pdu = NOPInPDU()
@@ -170,7 +170,7 @@ extension Session {
         say(pdu, piece)
     }
 
-    /// The answer to one key (13; what is settled in a login is settled).
+    /// The answer to one key (13). Keys that a login settles stay as they are.
     private mutating func answer(_ pair: TextPair) -> [TextPair] {
         switch Key(rawValue: pair.key) {
         case nil: [TextPair(pair.key, ReservedValue.notUnderstood)]

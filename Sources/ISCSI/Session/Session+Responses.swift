@@ -43,7 +43,7 @@ extension Session {
     /// Response of its own.
     ///
     /// - Parameters:
-    ///   - data: what the command has read, from its first byte on; with data digests they have to be there.
+    ///   - data: the data that the command has read, from its first byte on. Only data digests look at them.
     ///   - dataOffset: where they begin in the task's buffer.
     /// - Returns: whether that was the last part; then the task's place is free. Else call again once it was sent.
     public mutating func encode(

@@ -5,9 +5,9 @@
 import Replies
 import SCSI
 
-/// What a session has to know before its first byte.
+/// A session knows this before its first byte.
 public struct SessionConfiguration: Equatable, Sendable {
-    /// What the target is ready for.
+    /// The limits of the target.
     public var limits = TargetLimits()
     /// How many commands an initiator may have under way: the CmdSN window.
     public var queueDepth = 64
@@ -17,7 +17,7 @@ public struct SessionConfiguration: Equatable, Sendable {
     public var tsih: UInt16
     /// The question of CHAP to this initiator, from a source that nobody can guess.
     public var challenge: CHAPChallenge
-    /// Initiators have to say who they are even to find targets.
+    /// Initiators need CHAP even to find targets.
     public var discoveryRequiresCHAP = false
 
     /// The configuration of one session.
@@ -89,7 +89,7 @@ public struct TaskManagement: Equatable, Sendable {
 ///
 /// StatSN is counted as responses are encoded, so they leave in that order.
 public struct Session: ~Copyable, Sendable {
-    /// What the caller is to do.
+    /// The caller's next task.
     public enum Event: Equatable, Sendable {
         /// Nothing happens before so many more bytes have come. All that were given are consumed.
         case needMoreBytes(Int)
@@ -113,8 +113,8 @@ public struct Session: ~Copyable, Sendable {
         case complete(TaskNumber)
         /// The data of a task are wrong: it has not begun, and ends with this failure.
         case fail(TaskNumber, DataOutFailure)
-        /// Do it, call ``aborted(_:)`` for each task that is gone, then ``managed(_:)``. Until then this is the answer
-        /// to every call.
+        /// Do the function, call ``aborted(_:)`` for each task that is gone, then ``managed(_:)``. Until then this is
+        /// the answer to every call.
         case manage(TaskManagement)
         /// Nothing more is read. There may be ``takeWords()`` to send, and a ``reason`` to log.
         case end(End)
@@ -130,7 +130,7 @@ public struct Session: ~Copyable, Sendable {
         case violation
     }
 
-    /// What comes next in the stream.
+    /// The next piece of the stream.
     enum Phase: Sendable {
         /// A header, with its additional segments and its digest.
         case header
@@ -138,7 +138,7 @@ public struct Session: ~Copyable, Sendable {
         case segment
         /// A data segment of a task, or the part of one that the task wants.
         case payload
-        /// The rest of a data segment, which nobody wants.
+        /// The rest of a data segment. Nobody wants it.
         case discarding
         /// The padding of a data segment, and its digest.
         case trailer
@@ -149,7 +149,7 @@ public struct Session: ~Copyable, Sendable {
 
     /// The request whose data segment is on its way.
     enum Current: Sendable {
-        /// It is thrown away, with a Reject at its end if there is a reason.
+        /// The session throws it away, and sends a Reject at its end if there is a reason.
         case discarded(RejectReason?)
         case login(LoginRequestPDU)
         case text(TextRequestPDU)
@@ -162,7 +162,7 @@ public struct Session: ~Copyable, Sendable {
         case dataOut(TaskNumber, isFinal: Bool)
     }
 
-    /// The longest data segment that the session itself reads: text, and what a NOP-Out wants to have back.
+    /// The longest data segment that the session itself reads: text, and the data of a NOP-Out, which go back.
     public static let maximumSegmentBytes = 64 << 10
 
     /// The targets as this initiator may see them.
@@ -170,18 +170,18 @@ public struct Session: ~Copyable, Sendable {
     let configuration: SessionConfiguration
     var phase = Phase.header
     var current = Current.discarded(nil)
-    /// What happens once the words are said.
+    /// The event that follows when the words are sent.
     var next: Event?
     var words: [UInt8] = []
-    /// Why it has ended, in words; nil when nothing is wrong.
+    /// The reason of a session's end, in words; nil when nothing is wrong.
     public internal(set) var reason: String?
 
-    // What is being received
+    // The PDU that is being received
     /// A header as far as it has come: 48 bytes, at most 1020 of additional segments, a digest.
     var header = [UInt8](repeating: 0, count: BasicHeaderSegment.byteCount + 255 * 4 + 4)
     var headerCount = 0
     var segment: [UInt8] = []
-    /// What is still to come of the data segment: for its task, and for nobody.
+    /// Bytes of the data segment that are still to come: for its task, and for nobody.
     var payloadLeft = 0
     var discardLeft = 0
     var trailer = InlineArray<8, UInt8>(repeating: 0)
@@ -189,7 +189,7 @@ public struct Session: ~Copyable, Sendable {
     var trailerLength = 0
     var digest = CRC32C()
 
-    // The login, and what it has settled
+    // The login, and its results
     var login: Login
     var isFullFeature = false
     var parameters = SessionParameters()
@@ -231,7 +231,7 @@ public struct Session: ~Copyable, Sendable {
     public mutating func advance(_ input: RawSpan) -> (consumed: Int, event: Event) {
         var consumed = 0
         while true {
-            // What was said leaves before anything else is read, so that an initiator cannot make it grow.
+            // Words leave before the session reads on, so that an initiator cannot make them grow.
             if case .ended(let end) = phase { return (input.byteCount, .end(end)) }
             guard words.isEmpty else { return (consumed, .say) }
             if let event = next {
@@ -269,13 +269,13 @@ public struct Session: ~Copyable, Sendable {
         }
     }
 
-    /// Takes what is to be sent beside responses to commands.
+    /// Takes the words that are to be sent, beside responses to commands.
     public mutating func takeWords() -> [UInt8] {
         defer { words = [] }
         return words
     }
 
-    /// The next bytes are a task's, and not for this state machine.
+    /// The next bytes belong to a task, not to this state machine.
     public var awaitsPayload: Bool {
         if case .payload = phase { payloadLeft > 0 } else { false }
     }
@@ -289,11 +289,11 @@ public struct Session: ~Copyable, Sendable {
         }
     }
 
-    /// Who has logged in.
+    /// The initiator that has logged in.
     public var initiator: Initiator { login.initiator }
     /// The kind of the session.
     public var sessionType: SessionType { login.sessionType }
-    /// What the login has settled.
+    /// The parameters that the login has settled.
     public var settled: SessionParameters { parameters }
 
     /// The last CmdSN that may come (4.2.2.1): there is a place for each.
@@ -310,7 +310,7 @@ public struct Session: ~Copyable, Sendable {
         pdu.maximumCommandSN = maximumCommandSN
     }
 
-    /// Ends it; what still comes is nobody's.
+    /// Ends the session. Nobody reads further bytes.
     mutating func end(_ end: End, _ reason: String? = nil) -> Event {
         phase = .ended(end)
         self.reason = reason
@@ -334,7 +334,7 @@ public struct Session: ~Copyable, Sendable {
         for shift in [24, 16, 8, 0] as [UInt32] { words.append(UInt8(truncatingIfNeeded: digest.wireValue >> shift)) }
     }
 
-    /// The StatSN of a response, which is then taken.
+    /// Takes the StatSN of a response.
     mutating func takeStatusSN() -> UInt32 {
         defer { statusSN &+= 1 }
         return statusSN

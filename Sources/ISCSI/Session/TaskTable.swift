@@ -9,9 +9,9 @@ public struct TaskNumber: Hashable, Sendable {
     @inlinable public init(_ index: Int) { self.index = index }
 }
 
-/// What went wrong with the data of a write (11.4.7.2; SPC-5, annex D).
+/// Mistakes in the data of a write (11.4.7.2; SPC-5, annex D).
 public enum DataOutFailure: Equatable, Sendable {
-    /// Data that nobody asked for, and that were not agreed on.
+    /// Unsolicited data that were not agreed on.
     case unexpectedUnsolicitedData
     /// A sequence that ends too early or too late.
     case incorrectAmountOfData
@@ -34,9 +34,9 @@ public enum DataOutFailure: Equatable, Sendable {
     }
 }
 
-/// What a session knows of a task.
+/// A task as its session knows it.
 struct TaskEntry: Sendable {
-    /// What data are to come.
+    /// The data that are to come.
     enum Awaited {
         case nothing
         /// Data-Out PDUs up to one with F, without an R2T.
@@ -54,14 +54,14 @@ struct TaskEntry: Sendable {
     var logicalUnit = LogicalUnitNumber(rawValue: 0)
     /// Expected Data Transfer Length.
     var expectedBytes: UInt32 = 0
-    /// What the command wants of it.
+    /// The command wants so much of it.
     var wantedBytes: UInt32 = 0
     var receivedBytes: UInt32 = 0
-    /// Where the sequence that is awaited ends at the latest.
+    /// The awaited sequence ends here at the latest.
     var sequenceEnd: UInt32 = 0
     /// The next DataSN of that sequence.
     var dataSN: UInt32 = 0
-    /// Counts up with each task at this place and each of its R2Ts, so that old Target Transfer Tags are known.
+    /// Counts the tasks at this place and their R2Ts, so that the session knows an old Target Transfer Tag.
     var transfers: UInt16 = 0
     /// How many R2T or Data-In PDUs the command has had.
     var sentPDUs: UInt32 = 0
@@ -109,7 +109,7 @@ struct TaskTable: ~Copyable, Sendable {
         UInt32(entries[number.index].transfers) << 16 | UInt32(number.index)
     }
 
-    /// A place for a task; who asks knows that there is one.
+    /// Takes a place for a task. The caller knows that there is one.
     mutating func insert(_ initiatorTaskTag: UInt32, isImmediate: Bool) -> TaskNumber {
         guard let index = free.popLast() else { preconditionFailure("the window has as many commands as places") }
         let transfers = entries[index].transfers

@@ -10,7 +10,7 @@ public enum Key: String, Sendable, CaseIterable {
     case chapIdentifier = "CHAP_I"
     /// The challenge.
     case chapChallenge = "CHAP_C"
-    /// The name of who answers.
+    /// The name of the side that answers.
     case chapName = "CHAP_N"
     /// The answer.
     case chapResponse = "CHAP_R"
@@ -80,7 +80,7 @@ enum ReservedValue {
     static let notUnderstood = "NotUnderstood"
 }
 
-/// What a target is ready for.
+/// The limits of a target.
 public struct TargetLimits: Equatable, Sendable {
     /// MaxRecvDataSegmentLength: the longest data segment that is received.
     public var maxRecvDataSegmentLength: UInt32 = 256 << 10
@@ -88,14 +88,14 @@ public struct TargetLimits: Equatable, Sendable {
     public var maxBurstLength: UInt32 = 1 << 20
     /// FirstBurstLength: what may come unsolicited.
     public var firstBurstLength: UInt32 = 256 << 10
-    /// Whether digests may be had.
+    /// Whether the target offers digests.
     public var allowsDigests = true
 
     /// As they stand above.
     public init() {}
 }
 
-/// What a login has settled; the defaults of section 13 until then.
+/// The results of a login; until then, the defaults of section 13.
 public struct SessionParameters: Equatable, Sendable {
     /// HeaderDigest is CRC32C.
     public var hasHeaderDigest = false
@@ -154,7 +154,7 @@ extension SessionParameters {
         case .firstBurstLength:
             number(key, value, 512...0xFF_FFFF, \.firstBurstLength) { min($0, limits.firstBurstLength) }
         case .defaultTime2Wait: number(key, value, 0...3600, \.defaultTime2Wait) { max($0, 2) }
-        // What a session leaves behind is not kept.
+        // The target keeps nothing that a session leaves behind.
         case .defaultTime2Retain: number(key, value, 0...3600, \.defaultTime2Retain) { _ in 0 }
         case .maxOutstandingR2T: number(key, value, 1...65535, \.maxOutstandingR2T) { min($0, 1) }
         case .dataPDUInOrder: boolean(key, value, \.dataPDUInOrder) { _ in true }
@@ -177,7 +177,7 @@ extension SessionParameters {
         .failure("\(key.rawValue) cannot be \(quoted(value))")
     }
 
-    /// A list: the first of its values that is had here is the result.
+    /// A list: the result is its first value that this side has.
     private func chosen(_ key: Key, _ value: String, _ had: String...) -> Answer {
         guard let choice = value.split(separator: ",").first(where: { had.contains(String($0)) }) else {
             return failure(key, value)

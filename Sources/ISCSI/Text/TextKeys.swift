@@ -14,7 +14,7 @@ public struct TextPair: Equatable, Sendable {
     }
 }
 
-/// What is wrong with a text.
+/// The mistakes of a text.
 public enum TextError: Error, Equatable, CustomStringConvertible {
     /// A pair without the null byte behind it.
     case unterminated

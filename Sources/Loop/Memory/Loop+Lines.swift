@@ -1,10 +1,9 @@
-// Memory that others have: whose request may take some, whose waits, and who goes next.
+// Turns for memory that others have: a request takes some, or its connection waits for its turn.
 
 /// Whether there is memory for a request.
 enum MemoryRoom {
     case enough
-    /// Its export has as much as it may have while others have what they have. It comes back with that export's own
-    /// replies.
+    /// Its export has its share. More comes back with the replies of that export.
     case hasItsShare
     /// Others have it.
     case none
@@ -42,7 +41,7 @@ extension Loop {
     /// Memory was given back that somebody waits for.
     var hasRoomForOthers: Bool { lines[.own].hasRoom || lines[.middle].hasRoom || lines[.large].hasRoom }
 
-    /// Whether there is an export with such a share of which a request waits.
+    /// Whether an export in the line has such a share.
     func anyWaits(for memory: AwaitedMemory, _ condition: (MemoryShare) -> Bool) -> Bool {
         for place in 0..<lines[memory].exports.count {
             if condition(exports[lines[memory].exports[place]].memory[memory]) { return true }
@@ -50,6 +49,7 @@ extension Loop {
         return false
     }
 
+    /// A connection waits for memory.
     mutating func wait(_ slot: ConnectionSlot, for pages: Int, of memory: AwaitedMemory, _ export: ExportNumber) {
         connections[slot].line = memory
         connections[slot].wantedPages = pages
@@ -65,14 +65,14 @@ extension Loop {
         lines[memory].noteRoom()
     }
 
-    /// Lets those that wait for memory go on, when some was given back: by a reply that was sent or will never be, by a
-    /// write that is done, by a payload that does not come.
+    /// Lets waiting connections go on when memory has come back. A reply gives it back when it is sent or dropped, a
+    /// write when it is done, or when its payload does not come.
     mutating func serveWaitingLines() {
         for memory in AwaitedMemory.allCases where lines[memory].hasRoom { serveLine(memory) }
     }
 
-    /// The exports go in turn. One that has nothing, and for which there is not enough, is the first that gets what
-    /// comes back: else small requests would for ever be in the way of a large one.
+    /// The exports take turns. If there is not enough for an export that has nothing, it gets the memory that comes
+    /// back next: else small requests would keep a large one waiting for ever.
     private mutating func serveLine(_ memory: AwaitedMemory) {
         lines[memory].beginTurns()
         var left = lines[memory].exports.count
@@ -86,7 +86,7 @@ extension Loop {
                 left -= 1
             case .enough:
                 lines[memory].rotate()
-                // With what it leaves, others may go on. If it has to wait again, it does not.
+                // All others are asked again if it has taken memory. If it waits again, it has not.
                 left = takeTurn(slot, memory, export) ? lines[memory].exports.count : left - 1
             }
         }
@@ -117,8 +117,8 @@ extension Loop {
     }
 }
 
-/// The connections of an export that hold memory which others wait for. It goes next to the client that holds least of
-/// it: many connections that are just quick enough to keep theirs do not stand before everybody else.
+/// The connections of an export that hold memory for which others wait. The client with the least of it is next, so
+/// many connections that are just quick enough to keep theirs do not stand before everybody else.
 private struct Holders {
     /// Requests that share a stage are so large that there are never more of them in one of its regions.
     private static let capacity = 8
@@ -136,7 +136,7 @@ private struct Holders {
         }
     }
 
-    /// Whose turn it is.
+    /// The connection whose turn it is.
     func next(_ list: ConnectionList, _ connections: borrowing ConnectionList.Table) -> ConnectionSlot? {
         list.lowest(connections) { slot in
             var held = 0

@@ -1,4 +1,4 @@
-// Whose memory a request's data are in, and what an export has of the memory that all exports of a loop share.
+// The memory that holds a request's data, and an export's part of the memory that exports of a loop share.
 
 /// Where the pages of a request come from. Requests of very different sizes have memory apart from each other, so that
 /// a small one never waits for a large one whose client is slow.
@@ -22,7 +22,7 @@ enum AwaitedMemory: Int, CaseIterable {
     case large
 }
 
-/// What an export has of shared memory, and the connections whose next request to it waits for more.
+/// An export's part of shared memory, and the connections whose next request to it waits for more.
 struct MemoryShare {
     var pages = 0
     /// Where in a ``Stage`` they are.

@@ -3,8 +3,8 @@
 import IOUring
 
 /// Pages in two regions. An export has pages in one of them at a time: if its image does not answer, it keeps one
-/// region at most, and the others' requests have the other one. Only so is there a run of pages for the largest
-/// request: with pages here and there, half of the memory could be free, and no run of that size in it.
+/// region at most, and requests of others have the other one. Without regions, half of the memory could be free without
+/// a run of pages for the largest request.
 struct Stage: ~Copyable {
     static let regionCount = 2
 
@@ -55,7 +55,7 @@ struct Stage: ~Copyable {
         for region in 0..<Self.regionCount { regions[region].trim() }
     }
 
-    /// The first with room: exports whose images do not answer leave the second to others for as long as they can.
+    /// An export that has nothing looks into the first region first, so that the second stays free for long.
     private func mayUse(_ share: MemoryShare) -> Range<Int> {
         share.pages > 0 ? share.region..<share.region + 1 : 0..<Self.regionCount
     }

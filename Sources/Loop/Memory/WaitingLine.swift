@@ -1,11 +1,11 @@
-// Turns: exports whose requests wait for memory which they share with others.
+// A line of exports whose requests wait for shared memory.
 
-/// Exports of which a request waits for memory, in the order in which they are asked. The connections of each are in
-/// its own list (``MemoryShare/waiting``): an export that has its share waits for itself, and holds up nobody behind
+/// Exports with a request that waits for memory, in the order of their turns. The connections of each are in its own
+/// list (``MemoryShare/waiting``): an export that has its share waits for itself, and holds up nobody behind
 /// it.
 struct WaitingLine: ~Copyable {
     private(set) var exports: SlotQueue<ExportNumber>
-    /// Whose turn it is: it is in no list then, and may take memory for one request.
+    /// The connection whose turn it is. It is in no list then, and may take memory for one request.
     private var turn: ConnectionSlot?
     /// Memory was given back, and nobody has had a turn since.
     private(set) var hasRoom = false
@@ -23,7 +23,7 @@ struct WaitingLine: ~Copyable {
         turn = nil
     }
 
-    /// There was not enough for a connection, or others go before it.
+    /// A connection waits: there was not enough, or others go before it.
     mutating func wait(
         _ slot: ConnectionSlot, _ export: ExportNumber, _ list: inout ConnectionList,
         _ connections: inout ConnectionList.Table
@@ -50,18 +50,18 @@ struct WaitingLine: ~Copyable {
         hasRoom = !isEmpty
     }
 
-    /// What was given back is offered now.
+    /// Memory that was given back is offered now.
     mutating func beginTurns() {
         hasRoom = false
     }
 
-    /// The first export is asked after all others the next time.
+    /// The first export goes to the end of the line.
     mutating func rotate() {
         guard let first = exports.popFirst() else { return }
         exports.append(first)
     }
 
-    /// It is a connection's turn, which waits no more.
+    /// A connection's turn begins. It waits no more.
     mutating func beginTurn(_ slot: ConnectionSlot) {
         turn = slot
     }
