@@ -20,6 +20,8 @@ public enum SenseKey: UInt8, Sendable {
     case dataProtect = 0x7
     /// The device gave up; trying again may help.
     case abortedCommand = 0xB
+    /// The initiator's data are not those of the medium.
+    case miscompare = 0xE
 }
 
 /// An ADDITIONAL SENSE CODE with its qualifier (SPC-5 annex F.2).
@@ -48,6 +50,8 @@ public struct AdditionalSenseCode: Equatable, Sendable {
     public static let unrecoveredReadErrorAutoReallocateFailed = Self(0x11, 0x04)
     /// ADDRESS MARK NOT FOUND FOR DATA FIELD.
     public static let addressMarkNotFoundForDataField = Self(0x13, 0x00)
+    /// MISCOMPARE DURING VERIFY OPERATION.
+    public static let miscompareDuringVerifyOperation = Self(0x1D, 0x00)
     /// PARAMETER LIST LENGTH ERROR.
     public static let parameterListLengthError = Self(0x1A, 0x00)
     /// INVALID COMMAND OPERATION CODE.

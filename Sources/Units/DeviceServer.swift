@@ -1,5 +1,7 @@
 // What a logical unit remembers of its initiators (SAM-5 4.8: device server; 4.5.9: I_T nexus).
 
+import SCSI
+
 /// The number of an I_T nexus at a unit.
 public struct NexusNumber: Equatable, Sendable {
     /// Its place among those of the unit.
@@ -13,25 +15,123 @@ public struct DeviceServer: Sendable {
     /// The most nexuses that a unit has at a time.
     public static let nexusLimit = 256
 
-    /// Initiator ports by the number of their nexus; nil where there is none.
-    private var ports: [[UInt8]?] = []
+    /// An I_T nexus. The unit has one target port, so that is an initiator port, by its name.
+    struct Nexus: Sendable {
+        let port: [UInt8]
+        var attentions = UnitAttentions.none
+        var standing: Standing
+    }
+
+    /// By their numbers; nil where there is none.
+    private(set) var nexuses: [Nexus?] = []
+    /// Who is registered, and what is reserved.
+    public private(set) var reservations: PersistentReservations
+    /// Registrations can be kept when the unit loses its power: whoever serves it does that.
+    let keepsReservations: Bool
+    /// The nexus that has reserved the unit with RESERVE (6).
+    private(set) var reserver: NexusNumber?
+    /// The name of the target, for the Device Identification page; empty if it has none.
+    let targetName: [UInt8]
+    /// Nexuses whose commands PREEMPT AND ABORT ends: whoever serves them aborts these, and then empties the list.
+    public var aborted: [NexusNumber] = []
+    /// A nexus has a unit attention condition, or the unit is reserved.
+    private(set) var hasExceptions = false
 
     /// A device server that nobody has spoken to.
-    public init() {}
+    /// - Parameters:
+    ///   - targetName: the iSCSI name of the target; empty: none.
+    ///   - reservations: those that were kept.
+    ///   - keepsReservations: ``PersistentReservations/keptBytes`` are kept whenever a command has changed them.
+    public init(
+        targetName: [UInt8] = [], reservations: PersistentReservations = PersistentReservations(),
+        keepsReservations: Bool = false
+    ) {
+        self.targetName = targetName
+        self.reservations = reservations
+        self.keepsReservations = keepsReservations
+        noteExceptions()
+    }
 
-    /// An initiator begins a session.
+    /// An initiator begins a session. Its first command is told that the unit knows nothing of it.
     /// - Parameter initiatorPort: its port's name (RFC 7143 4.2.7: iSCSI name, ",i,0x" and ISID).
-    /// - Returns: nil if the unit has as many nexuses as it can have.
+    /// - Returns: nil if the unit has as many nexuses as it can have, or the name is too long.
     public mutating func connect(initiatorPort: [UInt8]) -> NexusNumber? {
-        let free = ports.firstIndex { $0 == nil } ?? ports.count
-        guard free < Self.nexusLimit else { return nil }
-        if free == ports.count { ports.append(initiatorPort) } else { ports[free] = initiatorPort }
+        let free = nexuses.firstIndex { $0 == nil } ?? nexuses.count
+        guard free < Self.nexusLimit, initiatorPort.count <= PersistentReservations.portNameLimit else { return nil }
+        var nexus = Nexus(port: initiatorPort, standing: reservations.standing(of: initiatorPort))
+        nexus.attentions.establish(.reset)
+        if free == nexuses.count { nexuses.append(nexus) } else { nexuses[free] = nexus }
+        noteExceptions()
         return NexusNumber(free)
     }
 
-    /// The session has ended, and all of its commands have.
+    /// The session has ended, and all of its commands have (SAM-5 6.3.4, I_T nexus loss). Registrations stay.
     public mutating func disconnect(_ nexus: NexusNumber) {
-        precondition(ports.indices.contains(Int(nexus.index)), "there is no such nexus")
-        ports[Int(nexus.index)] = nil
+        precondition(self[nexus] != nil, "there is no such nexus")
+        nexuses[Int(nexus.index)] = nil
+        if reserver == nexus { reserver = nil }
+        noteExceptions()
+    }
+
+    /// The medium has another size.
+    public mutating func capacityChanged() { tellAll(.capacityChanged) }
+
+    /// A LOGICAL UNIT RESET, or a reset of the target (SAM-5 6.3.3): commands were aborted, settings stay.
+    public mutating func reset() {
+        reserver = nil
+        tellAll(.reset)
+    }
+
+    subscript(nexus: NexusNumber) -> Nexus? {
+        Int(nexus.index) < nexuses.count ? nexuses[Int(nexus.index)] : nil
+    }
+
+    /// All nexuses have to be told, but perhaps one.
+    mutating func tellAll(_ attention: UnitAttention, but nexus: NexusNumber? = nil) {
+        for index in nexuses.indices where nexus.map({ Int($0.index) }) != index {
+            nexuses[index]?.attentions.establish(attention)
+        }
+        noteExceptions()
+    }
+
+    /// The first unit attention condition of a nexus, which is none any more.
+    mutating func takeAttention(of nexus: NexusNumber) -> UnitAttention? {
+        guard let attention = self[nexus]?.attentions.first else { return nil }
+        nexuses[Int(nexus.index)]?.attentions.removeFirst()
+        noteExceptions()
+        return attention
+    }
+
+    /// RESERVE (6) of a nexus, which nothing speaks against; nil: RELEASE (6).
+    mutating func reserve(for nexus: NexusNumber?) {
+        reserver = nexus
+        noteExceptions()
+    }
+
+    /// Reservations become others by a command of a nexus, with effects on others.
+    mutating func change(
+        _ nexus: NexusNumber, _ body: (inout PersistentReservations, [UInt8]) -> PersistentReservations.Outcome
+    ) -> PersistentReservations.Outcome {
+        guard let port = self[nexus]?.port else { return .conflict }
+        let outcome = body(&reservations, port)
+        for index in nexuses.indices {
+            guard let port = nexuses[index]?.port else { continue }
+            nexuses[index]?.standing = reservations.standing(of: port)
+            guard case .good(let effects) = outcome else { continue }
+            for notice in effects.notices where notice.port == port {
+                nexuses[index]?.attentions.establish(notice.attention)
+            }
+            if effects.aborted.contains(port) {
+                nexuses[index]?.attentions.establish(.commandsCleared)
+                aborted.append(NexusNumber(index))
+            }
+        }
+        noteExceptions()
+        return outcome
+    }
+
+    private mutating func noteExceptions() {
+        hasExceptions =
+            reserver != nil || reservations.type != nil || nexuses.contains { $0?.attentions.isEmpty == false }
     }
 }

@@ -4,80 +4,83 @@ import ATA
 import Blocks
 import SCSI
 
-/// Why a command is not done, in sense data.
-struct Objection: Equatable, Sendable {
-    let senseKey: SenseKey
-    let code: AdditionalSenseCode
-    /// The first bit of the CDB that is wrong.
-    var field: SenseFieldPointer?
-
-    init(_ senseKey: SenseKey, _ code: AdditionalSenseCode, field: SenseFieldPointer? = nil) {
-        self.senseKey = senseKey
-        self.code = code
-        self.field = field
-    }
-
-    /// INVALID FIELD IN CDB, at this byte.
-    static func invalidField(_ byte: UInt16, bit: UInt8? = nil) -> Self {
-        Self(
-            .illegalRequest, .invalidFieldInCDB,
-            field: SenseFieldPointer(isInCommand: true, byte: byte, bit: bit))
-    }
-
-    /// INVALID COMMAND OPERATION CODE.
-    static let unknownCommand = Self(.illegalRequest, .invalidCommandOperationCode)
-    /// LOGICAL BLOCK ADDRESS OUT OF RANGE.
-    static let outOfRange = Self(.illegalRequest, .logicalBlockAddressOutOfRange)
-    /// INVALID FIELD IN COMMAND INFORMATION UNIT: the initiator's data end in a block.
-    static let incompleteBlock = Self(.illegalRequest, .invalidFieldInCommandInformationUnit)
-    /// WRITE PROTECTED.
-    static let writeProtected = Self(.dataProtect, .writeProtected)
-
-    /// As sense data.
-    func sense(_ format: SenseData.Format) -> SenseData {
-        var sense = SenseData(senseKey, code, format: format)
-        sense.fieldPointer = field
-        return sense
-    }
-}
-
 /// What is found.
 struct Judgement {
-    var duty: Duty
+    var duty = Duty.unknown
+    var access = CommandAccess.reads
+    let cdb: CommandDescriptorBlock
+    let unit: UnitFacts
     let expectedIn: UInt32
     let expectedOut: UInt32
     var objection: Objection?
+    /// ALLOCATION LENGTH, or PARAMETER LIST LENGTH.
     var dataLength: UInt32 = 0
+    /// How many bytes the command moves if it succeeds, whatever the initiator expects; of answers, the most.
+    var commandBytes: UInt64 = 0
     var blocks: Range<UInt64> = 0..<0
     var bufferNeeds = BufferNeeds(byteCount: 0, dataOffset: 0)
     var dataOutBytes = 0
+    /// Where blocks are read to that nobody gets.
+    var scratchOffset = 0
 
     /// The most that the translation layer answers, and that mode parameters have.
     static let longestPage = 576
+    /// The most that INQUIRY answers: libata's page of that size, and three names of the target.
+    static let longestInquiryData = longestPage + 3 * 264
     /// A DVD-ROM answers no more than this, but for READ CD.
     private static let longestPacketAnswer: UInt32 = 64 << 10
+    /// Parameters of PERSISTENT RESERVE OUT: 24 bytes, and a TransportID.
+    private static let longestReservationParameters = 24 + 4 + PersistentReservations.portNameLimit + 4
+    /// Room for the list of ranges of a TRIM, in front of the parameters of UNMAP.
+    static let trimListBytes = 512
+    /// The most bytes of a piece that is compared, or of copies of one block that are written at a time.
+    static let pieceBytes = 256 << 10
 
     init(_ cdb: CommandDescriptorBlock, expectedIn: UInt32, expectedOut: UInt32, unit: UnitFacts) {
-        duty = .unknown
+        self.cdb = cdb
+        self.unit = unit
         self.expectedIn = expectedIn
         self.expectedOut = expectedOut
         let description =
-            unit.kind == .disk ? CommandDescription(disk: cdb) : CommandDescription(dvdROM: cdb)
+            unit.kind == .disk
+            ? CommandDescription(disk: cdb, supportsTrim: unit.supportsTrim) : CommandDescription(dvdROM: cdb)
         guard let description else {
-            objection = Self.hasServiceActions(cdb.operationCode) ? .invalidField(1, bit: 4) : .unknownCommand
+            let isKnown = CommandDescription.hasServiceActions(cdb.operationCode) && unit.kind == .disk
+            objection = isKnown ? .invalidField(1, bit: 4) : .unknownCommand
             return
         }
         duty = description.duty
+        access = description.access.refined(for: cdb)
         if let (byte, bit) = cdb.firstBit(outside: description.usage) {
             objection = .invalidField(byte, bit: bit)
             return
         }
         dataLength = description.dataLength(of: cdb)
+        judge()
+        if objection == nil, bufferNeeds.byteCount > Self.largestBuffer { objection = .invalidField(0) }
+        if objection != nil {
+            bufferNeeds = BufferNeeds(byteCount: 0, dataOffset: 0)
+            dataOutBytes = 0
+        }
+    }
+
+    /// The data of the longest command, and room beside them.
+    private static var largestBuffer: Int { Int(ServedCommand.maximumTransferBytes) + pieceBytes }
+
+    private mutating func judge() {
         switch duty {
-        case .read, .write: judgeTransfer(cdb, unit)
-        case .verify: judgeBlocks(cdb, unit, upToEnd: false)
-        case .preFetch, .synchronizeCache: judgeBlocks(cdb, unit, upToEnd: true)
-        case .writeSame: judgeWriteSame(cdb, unit)
+        case .read, .write: judgeTransfer()
+        case .writeAndVerify:
+            judgeTransfer()
+            if cdb.comparesBytes { needsScratch() }
+        case .verify where cdb.comparesBytes:
+            judgeTransfer()
+            needsScratch()
+        case .verify: judgeBlocks(upToEnd: false)
+        case .compareAndWrite: judgeCompareAndWrite()
+        case .preFetch, .synchronizeCache: judgeBlocks(upToEnd: true)
+        case .writeSame: judgeWriteSame()
+        case .unmap: judgeUnmap()
         case .lbaStatus:
             let first = cdb.logicalBlockAddress16
             if first >= unit.sectors {
@@ -86,24 +89,20 @@ struct Judgement {
             }
             blocks = first..<unit.sectors
             needs(min(Int(dataLength), LBAStatusData.byteCount))
-        case .page: needs(min(Int(dataLength), Self.longestPage))
+        case .inquiry: needs(Self.longestInquiryData)
+        case .page, .requestSense, .reportLUNs: needs(min(Int(dataLength), Self.longestPage))
+        case .supportedOperationCodes: needs(min(Int(dataLength), SupportedOperationCodes.longestAnswer))
+        case .reserveIn: needs(min(Int(dataLength), PersistentReservations.longestAnswer))
+        case .reserveOut: takes(min(Int(dataLength), Int(expectedOut), Self.longestReservationParameters))
         case .modeSelect: takes(min(Int(dataLength), Int(expectedOut), Self.longestPage))
-        case .passThrough: judgePassThrough()
+        case .passThrough: if expectedIn > 0 { needs(Int(expectedIn)) } else { takes(Int(expectedOut)) }
         case .packet: judgePacket()
-        case .translated, .unknown: break
+        case .reserve, .release, .nothing, .translated, .unknown: break
         }
-        if objection == nil, bufferNeeds.byteCount > Int(ServedCommand.maximumTransferBytes) {
-            objection = .invalidField(0)
+        switch duty {
+        case .modeSelect, .reserveOut, .unmap: commandBytes = UInt64(dataLength)
+        default: break
         }
-        if objection != nil {
-            bufferNeeds = BufferNeeds(byteCount: 0, dataOffset: 0)
-            dataOutBytes = 0
-        }
-    }
-
-    /// Commands of these operation codes are told apart by their service action; the operation code alone is known.
-    private static func hasServiceActions(_ operationCode: UInt8) -> Bool {
-        operationCode == OperationCode.maintenanceIn || operationCode == OperationCode.serviceActionIn16
     }
 
     private mutating func needs(_ byteCount: Int) {
@@ -115,13 +114,20 @@ struct Judgement {
         dataOutBytes = byteCount
     }
 
-    /// READ and WRITE (SBC-3): no more blocks are read than those with bytes that the initiator expects, and no more
-    /// written than it has. Part of a block is not written (FCP-4 9.4.2: one of the ways to end such a command).
-    private mutating func judgeTransfer(_ cdb: CommandDescriptorBlock, _ unit: UnitFacts) {
-        judgeBlocks(cdb, unit, upToEnd: false)
+    /// A piece of the blocks is read behind the data.
+    private mutating func needsScratch() {
+        scratchOffset = bufferNeeds.byteCount
+        needs(scratchOffset + min(Int(unit.blockSize.bytes(ofBlocks: UInt64(blocks.count))), Self.pieceBytes))
+    }
+
+    /// Commands with data for each block (SBC-3): no more blocks are read than those with bytes that the initiator
+    /// expects, and no more written than it has. Part of a block is not written (FCP-4 9.4.2: one of the ways to end
+    /// such a command).
+    private mutating func judgeTransfer() {
+        judgeBlocks(upToEnd: false)
         if objection != nil, unit.kind == .dvdROM { return judgePacket() }
         guard objection == nil else { return }
-        if duty == .write, unit.isReadOnly {
+        if duty != .read, duty != .verify, unit.isReadOnly {
             objection = .writeProtected
             return
         }
@@ -130,20 +136,21 @@ struct Judgement {
             objection = .invalidField(cdb.operationCode >> 5 == 4 ? 10 : 6)
             return
         }
+        commandBytes = unit.blockSize.bytes(ofBlocks: count)
         let moved = min(
             count, unit.blockSize.blocks(holdingBytes: UInt64(duty == .read ? expectedIn : expectedOut)))
-        if duty == .write, unit.blockSize.bytes(ofBlocks: moved) > UInt64(expectedOut) {
-            objection = .incompleteBlock
+        let byteCount = unit.blockSize.bytes(ofBlocks: moved)
+        if duty != .read, byteCount > UInt64(expectedOut) {
+            objection = .wrongLength
             return
         }
         blocks = blocks.lowerBound..<blocks.lowerBound + moved
-        let byteCount = Int(unit.blockSize.bytes(ofBlocks: moved))
-        if duty == .read { needs(byteCount) } else { takes(byteCount) }
+        if duty == .read { needs(Int(byteCount)) } else { takes(Int(byteCount)) }
     }
 
     /// The blocks of a command, which have to exist, whether or not there are any. With `upToEnd` a number of 0 is
     /// everything up to the end.
-    private mutating func judgeBlocks(_ cdb: CommandDescriptorBlock, _ unit: UnitFacts, upToEnd: Bool) {
+    private mutating func judgeBlocks(upToEnd: Bool) {
         let (first, count) = cdb.blocks
         guard unit.contains(first, count) else {
             objection = .outOfRange
@@ -152,21 +159,55 @@ struct Judgement {
         blocks = first..<(upToEnd && count == 0 ? unit.sectors : first + count)
     }
 
-    /// WRITE SAME (SBC-3). The list of ranges of a TRIM is written over the block.
-    private mutating func judgeWriteSame(_ cdb: CommandDescriptorBlock, _ unit: UnitFacts) {
-        judgeBlocks(cdb, unit, upToEnd: true)
+    /// COMPARE AND WRITE (SBC-3 5.2): what is expected, and what is written then. It is done whole or not at all.
+    private mutating func judgeCompareAndWrite() {
+        judgeBlocks(upToEnd: false)
         guard objection == nil else { return }
         if unit.isReadOnly {
             objection = .writeProtected
             return
         }
-        guard !cdb.noDataOutBuffer else { return }
-        let blockBytes = Int(unit.blockSize.bytes)
-        guard expectedOut >= UInt32(blockBytes) else {
-            objection = .invalidField(0)
+        commandBytes = 2 * unit.blockSize.bytes(ofBlocks: UInt64(blocks.count))
+        guard UInt64(expectedOut) == commandBytes else {
+            objection = .wrongLength
             return
         }
-        takes(blockBytes)
+        takes(Int(commandBytes))
+        needsScratch()
+    }
+
+    /// WRITE SAME (SBC-3 5.43, 5.44). The block's copies, or the list of ranges of a TRIM, are written over it.
+    private mutating func judgeWriteSame() {
+        judgeBlocks(upToEnd: true)
+        guard objection == nil else { return }
+        if unit.isReadOnly {
+            objection = .writeProtected
+            return
+        }
+        guard !unit.supportsTrim || UInt64(blocks.count) <= ServedCommand.maximumWriteSameBlocks else {
+            objection = .invalidField(cdb.operationCode >> 5 == 4 ? 10 : 7)
+            return
+        }
+        guard !cdb.noDataOutBuffer else { return }
+        commandBytes = unit.blockSize.bytes
+        guard UInt64(expectedOut) == commandBytes else {
+            objection = .wrongLength
+            return
+        }
+        let copies = unit.blockSize.bytes(ofBlocks: max(1, UInt64(blocks.count)))
+        needs(Int(min(copies, UInt64(Self.pieceBytes))))
+        dataOutBytes = Int(commandBytes)
+    }
+
+    /// UNMAP (SBC-3 5.28).
+    private mutating func judgeUnmap() {
+        if unit.isReadOnly {
+            objection = .writeProtected
+            return
+        }
+        let byteCount = min(Int(dataLength), Int(expectedOut), 8 + 16 * ServedCommand.maximumUnmapDescriptors)
+        bufferNeeds = BufferNeeds(byteCount: Self.trimListBytes + byteCount, dataOffset: Self.trimListBytes)
+        dataOutBytes = byteCount
     }
 
     /// A DVD-ROM says itself what is wrong with a command: there may be no disc, or another one.
@@ -174,9 +215,5 @@ struct Judgement {
         duty = .packet
         objection = nil
         needs(Int(min(max(expectedIn, Self.longestPacketAnswer), UInt32(ServedCommand.maximumTransferBytes))))
-    }
-
-    private mutating func judgePassThrough() {
-        if expectedIn > 0 { needs(Int(expectedIn)) } else { takes(Int(expectedOut)) }
     }
 }

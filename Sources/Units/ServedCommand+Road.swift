@@ -1,4 +1,4 @@
-// The way of a command through the translation layer and the drive.
+// The way of a command through the device server, the translation layer and the drive.
 
 import ATA
 import Blocks
@@ -16,7 +16,19 @@ extension ServedCommand {
         on drive: inout ExportedDrive, by server: inout DeviceServer, buffer: inout MutableRawSpan
     ) -> UnitStep {
         drive.requestsServed &+= 1
-        if let objection { return end(objection, drive.translation.descriptorSense) }
+        let format: SenseData.Format = drive.translation.descriptorSense ? .descriptor : .fixed
+        if server.hasExceptions, isIntercepted(by: &server, format) { return .finished }
+        if let objection { return end(objection, format) }
+        switch duty {
+        case .unmap:
+            if let objection = judgeDescriptors(buffer.bytes) { return end(objection, format) }
+        case .writeSame:
+            prepareCopies(&buffer)
+        case .requestSense, .reportLUNs, .supportedOperationCodes, .reserveIn, .reserveOut, .reserve, .release,
+            .nothing, .inquiry:
+            if let step = answerItself(&server, format, &buffer) { return step }
+        default: break
+        }
         return proceed(on: &drive, by: &server, buffer: &buffer)
     }
 
@@ -53,11 +65,12 @@ extension ServedCommand {
         return .finished
     }
 
-    private mutating func end(_ objection: Objection, _ descriptorSense: Bool) -> UnitStep {
+    /// The command ends with CHECK CONDITION.
+    mutating func end(_ objection: Objection, _ format: SenseData.Format) -> UnitStep {
         status = .checkCondition
-        sense = objection.sense(descriptorSense ? .descriptor : .fixed)
-        // There the length is what is wrong.
-        if objection == .incompleteBlock { transferBytes = facts.blockSize.bytes(ofBlocks: cdb.blocks.count) }
+        sense = objection.sense(format)
+        // There the residual says by how much the length is wrong.
+        transferBytes = objection == .wrongLength ? commandBytes : 0
         return .finished
     }
 
@@ -65,7 +78,8 @@ extension ServedCommand {
     private mutating func proceed(
         on drive: inout ExportedDrive, by server: inout DeviceServer, buffer: inout MutableRawSpan
     ) -> UnitStep {
-        guard let (next, length) = nextCommand() else { return succeed() }
+        if duty == .unmap { nextDescriptor(buffer.bytes) }
+        guard let (next, length) = work == nil ? onlyCommand : nextBlocksCommand() else { return succeed(&server) }
         commandsSent &+= 1
         drive.commandsSent &+= 1
         scsi.start(next, transferLength: length)
@@ -73,61 +87,15 @@ extension ServedCommand {
         return follow(step, on: &drive, by: &server, buffer: &buffer)
     }
 
-    /// The next command, and the length of its data.
-    private mutating func nextCommand() -> (CommandDescriptorBlock, UInt32)? {
-        if let length = lengthOfOneCommand {
-            return commandsSent == 0 ? (duty == .synchronizeCache ? .synchronizeCache10() : cdb, length) : nil
+    /// The command that the translation layer gets, and the length of its data; nil if it has got it.
+    private var onlyCommand: (CommandDescriptorBlock, UInt32)? {
+        guard commandsSent == 0 else { return nil }
+        return switch duty {
+        case .synchronizeCache: (.synchronizeCache10(), 0)
+        case .modeSelect: (cdb, UInt32(truncatingIfNeeded: dataOutBytes))
+        case .inquiry: (cdb, UInt32(Judgement.longestPage))
+        default: (cdb, UInt32(truncatingIfNeeded: bufferNeeds.byteCount))
         }
-        let count = UInt32(truncatingIfNeeded: nextBlockCount)
-        guard count > 0 else { return nil }
-        let first = nextBlock
-        nextBlock += UInt64(count)
-        let byteCount = UInt32(truncatingIfNeeded: facts.blockSize.bytes(ofBlocks: UInt64(count)))
-        switch duty {
-        case .read, .write:
-            commandOffset = UInt32(truncatingIfNeeded: facts.blockSize.bytes(ofBlocks: first - firstBlock))
-            if duty == .write { return (.write16(logicalBlockAddress: first, transferLength: count), byteCount) }
-            guard facts.kind == .dvdROM else {
-                return (.read16(logicalBlockAddress: first, transferLength: count), byteCount)
-            }
-            // Neither the address nor the length of a command for a disc is larger.
-            return (
-                .read10(
-                    logicalBlockAddress: UInt32(truncatingIfNeeded: first),
-                    transferLength: UInt16(truncatingIfNeeded: count)), byteCount
-            )
-        case .verify:
-            return (.verify16(logicalBlockAddress: first, verificationLength: count), 0)
-        case .preFetch:
-            return (.preFetch16(logicalBlockAddress: first, prefetchLength: count), 0)
-        default:
-            return (
-                .writeSame16(
-                    logicalBlockAddress: first, numberOfLogicalBlocks: count, unmap: cdb.unmap,
-                    noDataOutBuffer: cdb.noDataOutBuffer), cdb.noDataOutBuffer ? 0 : UInt32(facts.blockSize.bytes)
-            )
-        }
-    }
-
-    /// What the data of a command have that is sent once; nil for those of as many commands as their blocks take.
-    private var lengthOfOneCommand: UInt32? {
-        switch duty {
-        case .read, .write, .verify, .preFetch, .writeSame: nil
-        case .synchronizeCache, .translated, .unknown: 0
-        case .page, .lbaStatus, .passThrough, .packet: UInt32(truncatingIfNeeded: bufferNeeds.byteCount)
-        case .modeSelect: UInt32(truncatingIfNeeded: dataOutBytes)
-        }
-    }
-
-    /// The most blocks of one command: what a taskfile carries, in whole 4 KiB, and for TRIM what a list of ranges does
-    /// (the MAXIMUM WRITE SAME LENGTH of the Block Limits page).
-    private var commandLimit: UInt64 { kind == .trim ? 64 * 65_535 : 65_528 }
-
-    /// How many blocks the next command is for. One that others follow ends where 4 KiB do, so that these begin there:
-    /// on most media they need not be alone.
-    var nextBlockCount: UInt64 {
-        let left = endBlock - nextBlock
-        return left > commandLimit ? commandLimit - nextBlock % 8 : left
     }
 
     /// Passes the translation layer's wish on, in terms of the command's buffer; at the end of one command, the next
@@ -146,7 +114,7 @@ extension ServedCommand {
             case .blocks(.write(let lba, let count), _, zeroes: true, let mayDeallocate):
                 return .performZeroes(lba: lba, count: count, mayDeallocate: mayDeallocate)
             case .blocks(let operation, let dataOffset, _, _):
-                return .perform(operation, bufferOffset: commandOffset + dataOffset)
+                return .perform(operation, bufferOffset: UInt32(truncatingIfNeeded: commandOffset) + dataOffset)
             case .lbaStatus(let lba):
                 return .lbaStatus(lba: lba, limit: UInt32(clamping: endBlock - lba))
             case .finished(.good, let length):
@@ -165,21 +133,21 @@ extension ServedCommand {
         _ length: UInt32, on drive: inout ExportedDrive, by server: inout DeviceServer, buffer: inout MutableRawSpan
     ) -> UnitStep {
         switch duty {
-        case .page: transferBytes = UInt64(min(length, scsi.responseLength))
+        case .page: transferBytes = UInt64(amendModeData(&buffer, min(length, scsi.responseLength)))
+        case .inquiry: transferBytes = UInt64(min(dataLength, amendInquiryData(&buffer, server)))
         case .lbaStatus, .passThrough, .packet: transferBytes = UInt64(length)
         default: break
         }
-        guard lengthOfOneCommand == nil, nextBlock < endBlock else { return succeed() }
-        return duty == .read || duty == .write ? proceed(on: &drive, by: &server, buffer: &buffer) : .commandEnded
+        if work == .compare, let objection = compare(buffer.bytes) {
+            return end(objection, drive.translation.descriptorSense ? .descriptor : .fixed)
+        }
+        if mayPause, hasMore { return .commandEnded }
+        return proceed(on: &drive, by: &server, buffer: &buffer)
     }
 
-    private mutating func succeed() -> UnitStep {
-        switch duty {
-        case .read, .write: transferBytes = facts.blockSize.bytes(ofBlocks: cdb.blocks.count)
-        case .writeSame: transferBytes = cdb.noDataOutBuffer ? 0 : facts.blockSize.bytes
-        case .modeSelect: transferBytes = UInt64(dataLength)
-        default: break
-        }
+    private mutating func succeed(_ server: inout DeviceServer) -> UnitStep {
+        if commandBytes != 0 { transferBytes = commandBytes }
+        if duty == .modeSelect { server.tellAll(.modeParametersChanged, but: nexus) }
         return .finished
     }
 }

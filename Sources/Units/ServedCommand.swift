@@ -31,8 +31,28 @@ public struct ServedCommand: Sendable {
         case other
     }
 
-    /// The most bytes that a command moves. The Block Limits page says so.
+    /// What is done with the next blocks.
+    enum Work: Equatable, Sendable {
+        case read
+        case write
+        case verify
+        /// They are read, and compared with the initiator's.
+        case compare
+        case preFetch
+        case zeroes
+        case trim
+        /// Copies of the initiator's block are written.
+        case copies
+    }
+
+    /// MAXIMUM TRANSFER LENGTH of the Block Limits page, in bytes.
     public static let maximumTransferBytes: UInt64 = 32 << 20
+    /// MAXIMUM WRITE SAME LENGTH: what one list of ranges of a TRIM names.
+    static let maximumWriteSameBlocks: UInt64 = 64 * 65_535
+    /// MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT.
+    static let maximumUnmapDescriptors = 256
+    /// MAXIMUM COMPARE AND WRITE LENGTH: what its field can say.
+    static let maximumCompareAndWriteBlocks: UInt8 = 255
 
     /// The initiator's command.
     public let cdb: CommandDescriptorBlock
@@ -40,31 +60,41 @@ public struct ServedCommand: Sendable {
     public let nexus: NexusNumber
     /// The unit, when the command came.
     let facts: UnitFacts
-    /// Bytes that the initiator expects to get, and those that it has for the command.
-    let expectedIn: UInt32
+    /// Bytes that the initiator has for the command.
     let expectedOut: UInt32
 
     /// What is done for it.
     let duty: Duty
+    let access: CommandAccess
     /// ALLOCATION LENGTH, or PARAMETER LIST LENGTH.
     let dataLength: UInt32
+    /// How many bytes it moves if it succeeds and does not answer.
+    let commandBytes: UInt64
     /// Why it is not done at all.
     let objection: Objection?
     /// The memory the command needs.
     public let bufferNeeds: BufferNeeds
     /// So many bytes it wants from the initiator, before it begins.
     public let dataOutBytes: Int
+    /// Where blocks are read to that are compared.
+    let scratchOffset: Int
     /// The blocks that it is about: of READ and WRITE those that are moved, of others those that its CDB names.
-    let firstBlock: UInt64
-    let endBlock: UInt64
+    let blocks: Range<UInt64>
 
-    /// Blocks for which no command has been sent to the translation layer.
+    /// Blocks for which no command has been sent to the translation layer; of UNMAP those of the present descriptor.
     var nextBlock: UInt64
-    /// Commands that have been.
+    var endBlock: UInt64
+    /// Descriptors of UNMAP that were done, or are being done.
+    var descriptorsBegun = 0
+    /// What was written is read again, or what was compared is written.
+    var isSecondPass = false
+    /// WRITE SAME of a block that is not all zeroes.
+    var hasContent = false
+    /// Commands that have been sent.
     var commandsSent: UInt32 = 0
     /// The one that runs, and where its data are in the buffer.
     var scsi: SCSICommandInProgress
-    var commandOffset: UInt32 = 0
+    var commandOffset = 0
 
     /// How it has ended, once it has.
     public internal(set) var status = SCSIStatus.good
@@ -91,23 +121,29 @@ public struct ServedCommand: Sendable {
         self.cdb = cdb
         self.nexus = nexus
         facts = unit
-        expectedIn = judgement.expectedIn
         expectedOut = judgement.expectedOut
         duty = judgement.duty
+        access = judgement.access
         dataLength = judgement.dataLength
+        commandBytes = judgement.commandBytes
         objection = judgement.objection
         bufferNeeds = judgement.bufferNeeds
         dataOutBytes = judgement.dataOutBytes
-        firstBlock = judgement.blocks.lowerBound
-        endBlock = judgement.blocks.upperBound
-        nextBlock = firstBlock
+        scratchOffset = judgement.scratchOffset
+        blocks = judgement.blocks
+        nextBlock = blocks.lowerBound
+        endBlock = blocks.upperBound
         // What SAT says to programs is said to initiators: commands of their own go through as a program's do.
         scsi = SCSICommandInProgress(cdb: cdb, transferLength: 0, origin: duty.isSentAsItIs ? .user : .kernel)
     }
 
     /// The same command once more, which has not begun.
     public mutating func renew() {
-        nextBlock = firstBlock
+        nextBlock = blocks.lowerBound
+        endBlock = blocks.upperBound
+        descriptorsBegun = 0
+        isSecondPass = false
+        hasContent = false
         commandsSent = 0
         commandOffset = 0
         status = .good
@@ -120,26 +156,30 @@ public struct ServedCommand: Sendable {
         switch duty {
         case .read: .read
         case .write: .write
+        case .writeAndVerify: cdb.comparesBytes ? .other : .write
         case .synchronizeCache: .flush
         case .preFetch: .prefetch
+        case .unmap: .trim
         case .writeSame: cdb.unmap && !cdb.noDataOutBuffer ? .trim : .writeZeroes
         case .lbaStatus: .lbaStatus
-        case .verify, .page, .translated, .modeSelect, .passThrough, .packet, .unknown: .other
+        default: .other
         }
     }
 
     /// The first byte that a READ or WRITE moves; else 0.
-    public var offsetBytes: UInt64 { movesBlocks ? facts.blockSize.bytes(ofBlocks: firstBlock) : 0 }
+    public var offsetBytes: UInt64 { movesBlocks ? facts.blockSize.bytes(ofBlocks: blocks.lowerBound) : 0 }
     /// The bytes that a READ or WRITE moves; else 0.
-    public var lengthBytes: UInt64 { movesBlocks ? facts.blockSize.bytes(ofBlocks: endBlock - firstBlock) : 0 }
+    public var lengthBytes: UInt64 {
+        movesBlocks && objection == nil ? facts.blockSize.bytes(ofBlocks: UInt64(blocks.count)) : 0
+    }
 
-    private var movesBlocks: Bool { duty == .read || duty == .write }
+    private var movesBlocks: Bool { kind == .read || kind == .write }
 
     /// The command may change what is on the medium.
     public var writes: Bool {
         guard objection == nil else { return false }
         return switch duty {
-        case .write, .writeSame: true
+        case .write, .writeAndVerify, .compareAndWrite, .writeSame, .unmap: true
         case .passThrough: expectedOut > 0
         default: false
         }
@@ -147,6 +187,9 @@ public struct ServedCommand: Sendable {
 
     /// It may change what the unit is for all: the drive's settings.
     public var changesUnit: Bool { duty == .modeSelect || duty == .passThrough }
+
+    /// It may change who is registered and what is reserved, and end others' commands.
+    public var changesReservations: Bool { duty == .reserveOut }
 
     /// What it writes is stable before it ends: no disk here announces FUA (DPOFUA is 0).
     public var forcesUnitAccess: Bool { false }
@@ -158,24 +201,26 @@ public struct ServedCommand: Sendable {
     public var asksForOneExtent: Bool { duty == .lbaStatus }
 
     /// No other write to the drive may be under way until the command is served or has come to
-    /// ``UnitStep/commandEnded``: it writes a range that is no multiple of what the medium can write by itself, a power
-    /// of two, or one that is not known yet.
+    /// ``UnitStep/commandEnded``: it writes what depends on what it has read, or a range that is no multiple of what
+    /// the medium can write by itself, a power of two, or one that is not known yet.
     public func needsToBeAlone(granularityBytes: UInt64) -> Bool {
-        guard writes, granularityBytes > facts.blockSize.bytes else { return false }
-        switch duty {
-        case .write: return (offsetBytes | lengthBytes) & (granularityBytes &- 1) != 0
-        case .writeSame:
-            return facts.blockSize.bytes(ofBlocks: nextBlock | nextBlockCount) & (granularityBytes &- 1) != 0
-        default: return true
+        guard writes else { return false }
+        if duty == .compareAndWrite { return true }
+        guard granularityBytes > facts.blockSize.bytes else { return false }
+        let blockMask = facts.blockSize.blocks(inBytes: granularityBytes) &- 1
+        return switch duty {
+        case .write, .writeAndVerify: (blocks.lowerBound | blocks.upperBound) & blockMask != 0
+        case .writeSame: (nextBlock | nextBlockCount) & blockMask != 0
+        default: true
         }
     }
 }
 
 extension Duty {
-    /// The translation layer gets the initiator's CDB.
+    /// The translation layer gets the initiator's CDB, once.
     var isSentAsItIs: Bool {
         switch self {
-        case .page, .translated, .modeSelect, .passThrough, .packet: true
+        case .inquiry, .page, .translated, .modeSelect, .passThrough, .packet: true
         default: false
         }
     }

@@ -23,6 +23,11 @@ struct Answer {
     /// How many times it could have been made to wait, or be ended.
     var pauses: Int
 
+    /// Something on the medium was to be changed.
+    var changesBlocks: Bool { steps.contains { $0.changesBlocks } }
+    /// The same, but for the first step.
+    var changesBlocksLater: Bool { steps.dropFirst().contains { $0.changesBlocks } }
+
     /// Sense key, code and qualifier; nil without sense data.
     var codes: [UInt8]? {
         sense.map { [$0.senseKey.rawValue, $0.additionalSenseCode.code, $0.additionalSenseCode.qualifier] }
@@ -37,11 +42,16 @@ struct Bench {
     static let unknownCommand: [UInt8] = [0x5, 0x20, 0x00]
     static let writeProtected: [UInt8] = [0x7, 0x27, 0x00]
 
+    static let miscompare: [UInt8] = [0xE, 0x1D, 0x00]
+    static let wrongLength: [UInt8] = [0x5, 0x0E, 0x03]
+
     var drive: ExportedDrive
     var server = DeviceServer()
     var nexus: NexusNumber
     /// The disk; empty for one that is too large to have one, whose steps are only looked at.
     var disk: [UInt8]
+    /// Writes are done, and nothing is stored.
+    var losesWrites = false
     /// What the medium does instead of a step: nil lets it happen.
     var fault: (UnitStep) -> BlockFailure? = { _ in nil }
 
@@ -54,10 +64,44 @@ struct Bench {
         change(&properties)
         drive = ExportedDrive(
             Drive(properties, sectors: sectors, bootSector: nil, controller: controller), controller: controller)
-        nexus = server.connect(initiatorPort: Array("iqn.2026-11.net.example:a,i,0x1".utf8))!
+        nexus = server.connect(initiatorPort: Bench.port("a"))!
         disk = []
+        // Its first command is told of the beginning.
+        _ = try? send(.testUnitReady())
         guard hasDisk else { return }
         disk = (0..<Int(sectors) * blockBytes).map { UInt8(truncatingIfNeeded: $0 &* 7 / 3 + $0 / blockBytes) | 1 }
+    }
+
+    /// The name of an initiator port.
+    static func port(_ name: String) -> [UInt8] { Array("iqn.2026-11.net.example:\(name),i,0x23d000001".utf8) }
+
+    /// Another initiator, which knows of its beginning.
+    mutating func connect(_ name: String) throws -> NexusNumber {
+        let first = nexus
+        defer { nexus = first }
+        let connected = server.connect(initiatorPort: Self.port(name))
+        nexus = try #require(connected)
+        let answer = try send(.testUnitReady())
+        #expect(answer.codes == [0x6, 0x29, 0x00])
+        return nexus
+    }
+
+    /// Sends a command of another initiator.
+    mutating func send(_ cdb: CommandDescriptorBlock, expecting expected: Int = 0, as other: NexusNumber) throws
+        -> Answer
+    {
+        let first = nexus
+        defer { nexus = first }
+        nexus = other
+        return try send(cdb, expecting: expected)
+    }
+
+    /// Sends a command of another initiator, with data.
+    mutating func send(_ cdb: CommandDescriptorBlock, dataOut: [UInt8], as other: NexusNumber) throws -> Answer {
+        let first = nexus
+        defer { nexus = first }
+        nexus = other
+        return try send(cdb, dataOut: dataOut)
     }
 
     /// The bytes of a block.
@@ -140,6 +184,7 @@ struct Bench {
         let start = Int(range.lowerBound) * blockBytes
         switch step {
         case .perform(.read, let offset): copy(disk, start, to: &buffer, Int(offset), count)
+        case .perform(.write, _) where losesWrites: break
         case .perform(.write, let offset): copy(buffer, Int(offset), to: &disk, start, count)
         case .perform(.discard, _): fill(&disk, start..<start + count, with: Self.discarded)
         case .performZeroes: fill(&disk, start..<start + count, with: 0)

@@ -20,6 +20,8 @@ struct PageTests {
         #expect(serial.data.count == 24 && serial.data[3] == 20)
         let ata = try bench.send(.inquiry(page: 0x89, allocationLength: 4096), expecting: 4096)
         #expect(ata.data.count == 572 && ata.status == .good)
+        let part = try bench.send(.inquiry(page: 0x89, allocationLength: 60), expecting: 60)
+        #expect(part.data == Array(ata.data.prefix(60)))
         let mode = try bench.send(.modeSense6(page: 0x3F, control: .current, allocationLength: 255), expecting: 255)
         #expect(mode.data.count == Int(mode.data[0]) + 1)
         #expect(try bench.send(.readCapacity10(), expecting: 8).data == [0, 0, 1, 43, 0, 0, 2, 0])

@@ -1,0 +1,170 @@
+// What the device server answers itself, and what it changes in the answers of the translation layer: docs/protocol.md
+// has the table of those.
+
+import ATA
+import SCSI
+
+extension ServedCommand {
+    /// Unit attention conditions and reservations come before all else (SAM-5 5.14.7, SPC-4 5.13.1).
+    ///
+    /// - Returns: whether that is the end of the command.
+    mutating func isIntercepted(by server: inout DeviceServer, _ format: SenseData.Format) -> Bool {
+        if !passesUnitAttention, let attention = server.takeAttention(of: nexus) {
+            status = .checkCondition
+            sense = SenseData(.unitAttention, attention.code, format: format)
+            return true
+        }
+        if let reserver = server.reserver, reserver != nexus, access.conflictsWithReserve {
+            status = .reservationConflict
+            return true
+        }
+        if let type = server.reservations.type,
+            access.conflicts(with: type, from: server[nexus]?.standing ?? .stranger)
+        {
+            status = .reservationConflict
+            return true
+        }
+        return false
+    }
+
+    private var passesUnitAttention: Bool {
+        switch duty {
+        case .inquiry, .reportLUNs, .requestSense: true
+        // A DVD-ROM tells of its own conditions.
+        case .packet: cdb.operationCode == OperationCode.inquiry || cdb.operationCode == OperationCode.requestSense
+        default: false
+        }
+    }
+
+    /// Answers a command without the translation layer; nil if that has to answer.
+    mutating func answerItself(
+        _ server: inout DeviceServer, _ format: SenseData.Format, _ buffer: inout MutableRawSpan
+    ) -> UnitStep? {
+        switch duty {
+        case .inquiry:
+            // Without EVPD there is no page code (SPC-4 6.4.1).
+            return cdb[1] & 0x01 == 0 && cdb[2] != 0 ? end(.invalidField(2), format) : nil
+        case .requestSense:
+            var sense = SenseData(.noSense, .none, format: cdb[1] & 0x01 == 0 ? .fixed : .descriptor)
+            if let attention = server.takeAttention(of: nexus) {
+                sense = SenseData(.unitAttention, attention.code, format: sense.format)
+            }
+            var answer = Answer()
+            answer.append(bytes: sense.bytes)
+            return finish(answer, &buffer)
+        case .reportLUNs:
+            return reportLUNs(format, &buffer)
+        case .supportedOperationCodes:
+            switch SupportedOperationCodes(cdb, supportsTrim: facts.supportsTrim).answer {
+            case .success(let answer): return finish(answer, &buffer)
+            case .failure(let refusal): return end(refusal.objection, format)
+            }
+        case .reserveIn:
+            guard let action = ReserveInAction(rawValue: cdb.serviceAction) else {
+                return end(.invalidField(1), format)
+            }
+            var answer = Answer()
+            server.reservations.answer(action, canPersist: server.keepsReservations, to: &answer)
+            return finish(answer, &buffer)
+        case .reserveOut: return reservePersistently(&server, format, buffer.bytes)
+        case .reserve, .release: return reserve(&server)
+        default: return .finished
+        }
+    }
+
+    /// The answer, as much as was asked for.
+    private mutating func finish(_ answer: Answer, _ buffer: inout MutableRawSpan) -> UnitStep {
+        answer.copy(to: &buffer)
+        transferBytes = UInt64(min(Int(dataLength), answer.bytes.count))
+        return .finished
+    }
+
+    /// REPORT LUNS (SPC-4 6.33): LUN 0, and no well-known logical units.
+    private mutating func reportLUNs(_ format: SenseData.Format, _ buffer: inout MutableRawSpan) -> UnitStep {
+        guard cdb[2] <= 2 else { return end(.invalidField(2), format) }
+        var answer = Answer()
+        let hasUnit = cdb[2] != 1
+        answer.append(UInt32(hasUnit ? 8 : 0))
+        answer.append(UInt32(0))
+        if hasUnit { answer.append(UInt64(0)) }
+        return finish(answer, &buffer)
+    }
+
+    /// Standard INQUIRY data claim what the device server does; pages tell what it can. The buffer has room for all.
+    ///
+    /// - Returns: their length.
+    func amendInquiryData(_ data: inout MutableRawSpan, _ server: DeviceServer) -> UInt32 {
+        var length = Int(scsi.responseLength)
+        guard cdb[1] & 0x01 != 0 else {
+            // Version descriptors (SPC-4 6.4.2): SAM-5, iSCSI, SPC-4, SBC-3.
+            var versions = Answer()
+            for version: UInt16 in [0x00A0, 0x0960, 0x0460, 0x04C0] { versions.append(version) }
+            versions.copy(to: &data, from: 58)
+            return UInt32(length)
+        }
+        switch cdb[2] {
+        case VitalProductData.PageCode.supportedPages:
+            // libata lists a page of concurrent positioning ranges that this disk has not.
+            if data[length - 1] == VitalProductData.PageCode.concurrentPositioningRanges { length -= 1 }
+        case VitalProductData.PageCode.deviceIdentification:
+            let designators = Self.designators(server.targetName)
+            designators.copy(to: &data, from: length)
+            length += designators.bytes.count
+        case VitalProductData.PageCode.blockLimits:
+            amendBlockLimits(&data)
+        case VitalProductData.PageCode.logicalBlockProvisioning:
+            // LBPU, LBPWS and LBPWS10.
+            data[5] = facts.supportsTrim ? 0xE0 : 0
+        default:
+            return UInt32(length)
+        }
+        data[2] = UInt8(truncatingIfNeeded: (length - 4) >> 8)
+        data[3] = UInt8(truncatingIfNeeded: length - 4)
+        return UInt32(length)
+    }
+
+    /// Block Limits (SBC-3 6.5.3).
+    private func amendBlockLimits(_ data: inout MutableRawSpan) {
+        data[5] = Self.maximumCompareAndWriteBlocks
+        var transfer = Answer()
+        // MAXIMUM TRANSFER LENGTH.
+        transfer.append(UInt32(facts.blockSize.blocks(inBytes: Self.maximumTransferBytes)))
+        transfer.copy(to: &data, from: 8)
+        guard facts.supportsTrim else { return }
+        var unmap = Answer()
+        // MAXIMUM UNMAP LBA COUNT: no limit.
+        unmap.append(UInt32.max)
+        unmap.append(UInt32(Self.maximumUnmapDescriptors))
+        unmap.copy(to: &data, from: 20)
+    }
+
+    /// Designators of the target port and the target device (SPC-4 7.8.6), if they have a name.
+    private static func designators(_ targetName: [UInt8]) -> Answer {
+        var designators = Answer()
+        guard !targetName.isEmpty else { return designators }
+        func append(type: UInt8, codeSet: UInt8, _ content: [UInt8]) {
+            // PROTOCOL IDENTIFIER 5h, iSCSI, and PIV.
+            designators.append(bytes: [0x50 | codeSet, 0x80 | type, 0, UInt8(content.count)] + content)
+        }
+        // A name is a string of UTF-8 with zeroes up to a multiple of four, one at least.
+        func padded(_ name: [UInt8]) -> [UInt8] { name + [UInt8](repeating: 0, count: 4 - name.count % 4) }
+        append(type: 0x14, codeSet: 1, [0, 0, 0, UInt8(PersistentReservations.relativeTargetPort)])
+        append(type: 0x18, codeSet: 3, padded(targetName + Array(",t,0x0001".utf8)))
+        append(type: 0x28, codeSet: 3, padded(targetName))
+        return designators
+    }
+
+    /// WP of the device-specific parameter (SBC-3 6.3.1), for a unit that is read-only.
+    ///
+    /// - Returns: the length, which stays.
+    func amendModeData(_ data: inout MutableRawSpan, _ length: UInt32) -> UInt32 {
+        let parameter =
+            switch cdb.operationCode {
+            case OperationCode.modeSense6: 2
+            case OperationCode.modeSense10: 3
+            default: Int.max
+            }
+        if facts.isReadOnly, parameter < Int(length) { data[parameter] |= 0x80 }
+        return length
+    }
+}
