@@ -57,6 +57,8 @@ struct Judgement {
         }
         dataLength = description.dataLength(of: cdb)
         judge()
+        // Who expects to get data sends none: the residual is all of them.
+        if duty != .read, expectedIn > 0 { commandBytes = 0 }
         if objection == nil, bufferNeeds.byteCount > Self.largestBuffer { objection = .invalidField(0) }
         if objection != nil {
             bufferNeeds = BufferNeeds(byteCount: 0, dataOffset: 0)

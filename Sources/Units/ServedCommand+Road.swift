@@ -107,10 +107,11 @@ extension ServedCommand {
         var step = first
         while true {
             switch step {
-            case .blocks(let operation, _, _, _) where facts.isReadOnly && operation.changesBlocks:
-                // A taskfile of the initiator's own gets as far as this.
+            case .blocks(let operation, _, _, _) where operation.changesBlocks && (facts.isReadOnly || !writes):
+                // A taskfile of the initiator's own gets as far as this, and it may come without data to write.
                 step = drive.translation.resume(
-                    &scsi, drive: &drive.drive, outcome: .failed(.writeProtected), data: &buffer)
+                    &scsi, drive: &drive.drive,
+                    outcome: .failed(facts.isReadOnly ? .writeProtected : .unrecovered), data: &buffer)
             case .blocks(.write(let lba, let count), _, zeroes: true, let mayDeallocate):
                 return .performZeroes(lba: lba, count: count, mayDeallocate: mayDeallocate)
             case .blocks(let operation, let dataOffset, _, _):

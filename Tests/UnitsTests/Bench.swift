@@ -9,7 +9,7 @@ import Testing
 import Units
 
 /// What became of a command.
-struct Answer {
+struct Answered {
     var status: SCSIStatus
     var sense: SenseData?
     /// What the command moves, whatever was expected.
@@ -73,7 +73,7 @@ struct Bench {
     }
 
     /// The name of an initiator port.
-    static func port(_ name: String) -> [UInt8] { Array("iqn.2026-11.net.example:\(name),i,0x23d000001".utf8) }
+    static func port(_ name: String) -> [UInt8] { Array("iqn.2026-11.net.example:\(name),i,0x00023d000001".utf8) }
 
     /// Another initiator, which knows of its beginning.
     mutating func connect(_ name: String) throws -> NexusNumber {
@@ -88,7 +88,7 @@ struct Bench {
 
     /// Sends a command of another initiator.
     mutating func send(_ cdb: CommandDescriptorBlock, expecting expected: Int = 0, as other: NexusNumber) throws
-        -> Answer
+        -> Answered
     {
         let first = nexus
         defer { nexus = first }
@@ -97,7 +97,7 @@ struct Bench {
     }
 
     /// Sends a command of another initiator, with data.
-    mutating func send(_ cdb: CommandDescriptorBlock, dataOut: [UInt8], as other: NexusNumber) throws -> Answer {
+    mutating func send(_ cdb: CommandDescriptorBlock, dataOut: [UInt8], as other: NexusNumber) throws -> Answered {
         let first = nexus
         defer { nexus = first }
         nexus = other
@@ -113,18 +113,18 @@ struct Bench {
     }
 
     /// Sends a command that brings data to the initiator, which expects as many as the command can have, or has none.
-    mutating func send(_ cdb: CommandDescriptorBlock, expecting expected: Int = 0) throws -> Answer {
+    mutating func send(_ cdb: CommandDescriptorBlock, expecting expected: Int = 0) throws -> Answered {
         try send(cdb, expected: expected, reads: expected > 0, dataOut: nil)
     }
 
     /// Sends a command with data.
-    mutating func send(_ cdb: CommandDescriptorBlock, dataOut: [UInt8]) throws -> Answer {
+    mutating func send(_ cdb: CommandDescriptorBlock, dataOut: [UInt8]) throws -> Answered {
         try send(cdb, expected: dataOut.count, reads: false, dataOut: dataOut)
     }
 
     private mutating func send(
         _ cdb: CommandDescriptorBlock, expected: Int, reads: Bool, dataOut: [UInt8]?
-    ) throws -> Answer {
+    ) throws -> Answered {
         var command = ServedCommand(
             cdb, expectedBytes: UInt32(expected), reads: reads, writes: dataOut != nil, nexus: nexus, unit: drive.facts)
         let needs = command.bufferNeeds
@@ -138,7 +138,7 @@ struct Bench {
         } else {
             try #require(command.dataOutBytes == 0, "the initiator has none")
         }
-        var answer = Answer(
+        var answer = Answered(
             status: .good, transferBytes: 0, data: [], steps: [], dataOutBytes: command.dataOutBytes, pauses: 0)
         var step = withBytes(of: &buffer) { command.begin(on: &drive, by: &server, buffer: &$0) }
         while step != .finished {

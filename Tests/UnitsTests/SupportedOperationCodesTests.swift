@@ -17,7 +17,7 @@ struct SupportedOperationCodesTests {
 
     private func ask(
         _ bench: inout Bench, _ option: UInt8, _ code: UInt8 = 0, _ action: UInt8 = 0, length: UInt16 = .max
-    ) throws -> Answer {
+    ) throws -> Answered {
         let cdb: CommandDescriptorBlock = [
             0xA3, 0x0C, option, code, 0, action, 0, 0, UInt8(length >> 8), UInt8(length & 0xFF), 0, 0,
         ]

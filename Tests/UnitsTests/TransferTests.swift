@@ -156,6 +156,34 @@ struct TransferTests {
         #expect(passThrough.codes == Bench.writeProtected && passThrough.steps.isEmpty)
     }
 
+    @Test(
+        "data that go the other way are no data", arguments: writes + [0x2E, 0x93, 0x41, 0x89, 0x42, 0x15, 0x55, 0x5F])
+    func wrongDirection(_ code: UInt8) throws {
+        var bench = Bench(sectors: 300)
+        let before = bench.disk
+        var cdb = [code] + [UInt8](repeating: 0, count: 15)
+        // A length of 24 or so, wherever the command has it.
+        for index in [4, 8, 9, 13] { cdb[index] = 24 }
+        let answer = try bench.send(CommandDescriptorBlock(cdb), expecting: 4096)
+        #expect(answer.transferBytes == 0 && answer.steps.isEmpty && bench.disk == before)
+    }
+
+    @Test("a taskfile that writes needs data, one that reads may have them")
+    func wrongDirectionOfTaskfile() throws {
+        var bench = Bench(sectors: 300)
+        let before = bench.disk
+        // WRITE SECTORS and DATA SET MANAGEMENT by ATA PASS-THROUGH (16), READ SECTORS with data.
+        let writes = try bench.send([0x85, 0x0A, 0x06, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x40, 0x30, 0], expecting: 512)
+        #expect(writes.status == .checkCondition && writes.steps.isEmpty)
+        let trims = try bench.send([0x85, 0x0C, 0x06, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0x40, 0x06, 0], expecting: 512)
+        #expect(trims.steps.isEmpty && bench.disk == before)
+        let data = [UInt8](repeating: 0, count: 512)
+        let reads = try bench.send([0x85, 0x08, 0x0E, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x40, 0x20, 0], dataOut: data)
+        #expect(reads.status == .good && reads.steps == [.perform(.read(lba: 0, count: 1), bufferOffset: 0)])
+        let stored = try bench.send([0x85, 0x0A, 0x06, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x40, 0x30, 0], dataOut: data)
+        #expect(stored.status == .good && bench.content(0, 1) == data)
+    }
+
     @Test("a medium that fails says where")
     func fault() throws {
         var bench = Bench(sectors: 300)
