@@ -10,8 +10,7 @@ import Synchronization
 /// something unexpected. So a server seals it before it filters: from then on there are the users that were looked up
 /// before, and those of /etc/passwd.
 public final class UserNames: Sendable {
-    private static let file = "/etc/passwd"
-
+    private let file: String
     private let state = Mutex(State())
 
     private struct State {
@@ -20,7 +19,14 @@ public final class UserNames: Sendable {
     }
 
     /// Asks the system.
-    public init() {}
+    public convenience init() {
+        self.init(file: "/etc/passwd")
+    }
+
+    /// The file is the one that is read once this is sealed.
+    init(file: String) {
+        self.file = file
+    }
 
     /// Asks nobody but the file from now on.
     public func seal() {
@@ -31,7 +37,7 @@ public final class UserNames: Sendable {
     func number(of name: String) -> UInt32? {
         if let number = UInt32(name) { return number }
         return state.withLock { state in
-            let number = state.isSealed ? Self.listed(name) ?? state.numbers[name] : Self.known(name)
+            let number = state.isSealed ? listed(name) ?? state.numbers[name] : Self.known(name)
             state.numbers[name] = number
             return number
         }
@@ -45,7 +51,7 @@ public final class UserNames: Sendable {
         return unsafe found == nil ? nil : entry.pw_uid
     }
 
-    private static func listed(_ name: String) -> UInt32? {
+    private func listed(_ name: String) -> UInt32? {
         guard let stream = unsafe fopen(file, "re") else { return nil }
         defer { unsafe fclose(stream) }
         while let entry = unsafe fgetpwent(stream) {

@@ -139,6 +139,19 @@ import Testing
         #expect(try loops.stop())
     }
 
+    /// A client that opens nothing has so much time, whether or not anybody waits for it.
+    @Test func aHandshakeHasAnEnd() throws {
+        var limits = patient
+        limits.handshakeSeconds = 1
+        let loops = try RunningLoops(try memory(1 << 20), limits: limits, in: folder)
+        let open = try Client(loops.path)
+        let silent = try RawConnection(unix: loops.path)
+        _ = try silent.receive(18)
+        #expect(silent.isClosedByServer())
+        #expect(try open.read(at: 0, 512).count == 512)
+        #expect(try loops.stop())
+    }
+
     /// A loop that stops lets go of clients that say nothing, and of those that do not read.
     @Test func stoppingWaitsForNobodyForLong() throws {
         var limits = patient

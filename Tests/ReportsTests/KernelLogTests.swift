@@ -1,5 +1,6 @@
 // The lines that Linux 6.1 logged about each drive.
 
+import ATA
 import Testing
 
 @testable import Reports
@@ -38,6 +39,26 @@ import Testing
         let lines = try Variant("empty", sectors: 0).text(.kernel).split(separator: "\n")
         #expect(lines.contains("ata1.01: 0 sectors, multi 16: LBA "))
         #expect(lines.contains("sd 0:0:1:0: [sda] 0 512-byte logical blocks: (0 B/0 B)"))
+    }
+
+    /// Linux uses blocks of READ MULTIPLE if the drive's limit (word 47) and its setting (word 59) are valid, powers of
+    /// two, and the setting is not above the limit.
+    @Test(arguments: [
+        (0x8010, 0x0110, 16), (0x8010, 0x0108, 8), (0x8008, 0x0110, 0), (0x8010, 0x0010, 0), (0x0010, 0x0110, 0),
+        (0x8010, 0x0106, 0), (0x800C, 0x0108, 0),
+    ])
+    func blocksOfReadMultiple(limit: UInt16, setting: UInt16, count: Int) {
+        var identify = Drive(DriveProperties(), sectors: 1, bootSector: nil, controller: .piix3IDE).identifyData
+        identify[word: 47] = limit
+        identify[word: 59] = setting
+        var capacity = [UInt8](repeating: 0, count: 32)
+        capacity[10] = 2
+        let pages = ProbedPages(
+            inquiry: [UInt8](repeating: 0x20, count: 36), readCapacity16: capacity,
+            modePages: [UInt8](repeating: 0, count: 8), blockLimits: [UInt8](repeating: 0, count: 64))
+        let log = KernelLog(
+            identify: identify, pages: pages, placement: Placement(controller: .piix3IDE, bus: 0, unit: 0))
+        #expect(log.lines.contains("ata1.00: 1 sectors, multi \(count): LBA48 "))
     }
 
     /// Sizes of disks that are sold, as Linux logs them everywhere, and the ends of the range.

@@ -17,6 +17,19 @@ import Testing
         #expect(users.number(of: "") == nil)
     }
 
+    /// Users of a directory service, which are in no file, are remembered. Those that were not looked up stay unknown.
+    @Test func whoWasFoundBeforeIsFound() throws {
+        let folder = try TemporaryFolder()
+        let file = folder.path + "/passwd"
+        try "somebody:x:4321:4321::/:/bin/false\n".write(toFile: file, atomically: true, encoding: .utf8)
+        let users = UserNames(file: file)
+        #expect(users.number(of: "nobody") == 65534)
+        users.seal()
+        #expect(users.number(of: "nobody") == 65534)
+        #expect(users.number(of: "somebody") == 4321)
+        #expect(users.number(of: "root") == nil)
+    }
+
     /// On SIGHUP a rule finds users of /etc/passwd, and for others the filter for system calls ends nobody.
     @Test func aReloadFindsUsers() throws {
         let folder = try TemporaryFolder()

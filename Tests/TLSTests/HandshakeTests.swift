@@ -43,6 +43,14 @@ import Testing
         #expect(conversation.client.receive().bytes == [4, 5])
     }
 
+    /// A text ends at a NUL for those who compare names in C: such a name is left out.
+    @Test func aNameWithANULIsNone() throws {
+        let conversation = Conversation(try certificates(), settings("trickster"))
+        try #require(conversation.shakeHands().server == .done)
+        #expect(conversation.server.client.commonNames == ["trickster"])
+        #expect(conversation.server.client.alternativeNames == [.dns("good")])
+    }
+
     @Test(arguments: ["TLS1.2", "TLS1.3"], [Int.max, 1])
     func preSharedKey(version: String, pieceBytes: Int) throws {
         let key = try TestKey()

@@ -205,6 +205,19 @@ import Testing
         #expect(heard.result == 0)
     }
 
+    /// Plaintext that waits for more of its record leaves before the end.
+    @Test func whatIsStagedLeavesBeforeTheEnd() throws {
+        let conversation = try open()
+        let taken = conversation.server.encrypt(([1, 2, 3] as [UInt8]).span.bytes)
+        #expect(taken == 3)
+        #expect(conversation.server.output.isEmpty)
+        conversation.server.close()
+        conversation.client.incoming = conversation.takeOutput()
+        let heard = conversation.client.receive()
+        #expect(heard.bytes == [1, 2, 3])
+        #expect(heard.result == 0)
+    }
+
     @Test func renegotiationIsRefused() throws {
         let conversation = try open("TLS1.2")
         conversation.client.send([1])
@@ -232,6 +245,28 @@ import Testing
             #expect(conversation.encrypt([number, number]))
             #expect(conversation.client.receive().bytes == [number, number])
         }
+    }
+
+    /// A warning, a key update and the data behind them are one call: nobody waits for more bytes before they are
+    /// looked at.
+    @Test(arguments: ["TLS1.2", "TLS1.3"])
+    func dataBehindAMessageDoNotWait(version: String) throws {
+        let conversation = try open(version)
+        for _ in 0..<3 {
+            if version == "TLS1.3" {
+                #expect(gnutls_session_key_update(conversation.client.session, 0) == 0)
+            } else {
+                #expect(gnutls_alert_send(conversation.client.session, GNUTLS_AL_WARNING, GNUTLS_A_USER_CANCELED) == 0)
+            }
+        }
+        conversation.client.send([1])
+        let sent = conversation.client.outgoing
+        var buffer: [UInt8] = [0, 0]
+        var span = buffer.mutableSpan
+        var target = span.mutableBytes
+        let result = conversation.server.decrypt(sent.span.bytes, into: &target)
+        #expect(result == TLSDecryption(consumed: sent.count, count: 1, state: .open))
+        #expect(buffer[0] == 1)
     }
 
     /// Warnings do no harm, however many there are.

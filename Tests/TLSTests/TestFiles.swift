@@ -33,6 +33,9 @@ final class TestFiles: Sendable {
             email = ann@example.com
 
             """ + client)
+        // Two dNSNames, of which the first has a NUL in it (RFC 5280, 4.2.1.6).
+        try makeCertificate(
+            "trickster", "cn = trickster\nadd_extension = \"2.5.29.17 0x300B82036100628204676F6F64\"\n" + client)
         try makeCertificate("expired", "cn = expired\n" + client + Self.longAgo)
         try makeCertificate("stranger", "cn = stranger\n" + client, authority: "other-ca")
         try makeCertificate("revoked", "cn = revoked\n" + client)
