@@ -8,6 +8,7 @@ let targets: [(name: String, dependencies: [Target.Dependency])] = [
     ("FuzzISCSI", [.product(name: "Pipeline", package: "spindle")]),
     ("FuzzATA", [.product(name: "Pipeline", package: "spindle")]),
     ("FuzzSCSI", [.product(name: "Pipeline", package: "spindle")]),
+    ("FuzzUnits", [.product(name: "Pipeline", package: "spindle")]),
     ("FuzzHTTP", [.product(name: "Texts", package: "spindle")]),
     ("FuzzTOML", [.product(name: "Texts", package: "spindle")]),
 ]

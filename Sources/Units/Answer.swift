@@ -32,6 +32,13 @@ extension RawSpan {
         (0..<Value.bitWidth / 8).reduce(0) { $0 << 8 | Value(self[offset + $1]) }
     }
 
+    /// Eight bytes as they are.
+    func loadWord(_ offset: Int) -> UInt64 {
+        precondition(offset >= 0 && offset <= byteCount - 8, "outside the buffer")
+        // The check keeps them inside, and every bit pattern is an integer.
+        return unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self)
+    }
+
     /// The first byte of a range that is not zero; nil if all are.
     func firstNonZero(_ range: Range<Int>) -> Int? { range.first { self[$0] != 0 } }
 
@@ -40,13 +47,7 @@ extension RawSpan {
         precondition(count >= 0 && first >= 0 && first <= byteCount - count, "outside the buffer")
         precondition(second >= 0 && second <= byteCount - count, "outside the buffer")
         var offset = 0
-        // Inside by the checks above, and every bit pattern is an integer.
-        while offset + 8 <= count,
-            unsafe unsafeLoadUnaligned(fromByteOffset: first + offset, as: UInt64.self)
-                == unsafeLoadUnaligned(fromByteOffset: second + offset, as: UInt64.self)
-        {
-            offset += 8
-        }
+        while offset + 8 <= count, loadWord(first + offset) == loadWord(second + offset) { offset += 8 }
         return (offset..<count).first { self[first + $0] != self[second + $0] }
     }
 }

@@ -1,5 +1,5 @@
-// Which commands a reservation of another initiator keeps an initiator from (SPC-4 5.13.1 tables 66 and 67, SBC-3
-// table 13; SPC-2 5.5.1 for RESERVE (6)).
+// Which commands a reservation of another initiator keeps an initiator from (SPC-4 5.13 and SBC-3, "commands that are
+// allowed in the presence of various reservations"; SPC-2 for RESERVE (6)).
 
 import SCSI
 

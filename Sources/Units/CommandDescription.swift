@@ -56,6 +56,8 @@ enum Duty: Equatable, Sendable {
     case packet
     /// There is no such command.
     case unknown
+    /// INQUIRY of a logical unit that is not there.
+    case absentInquiry
 }
 
 /// Where a CDB says how long its data may be.

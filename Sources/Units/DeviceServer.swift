@@ -1,4 +1,4 @@
-// What a logical unit remembers of its initiators (SAM-5 4.8: device server; 4.5.9: I_T nexus).
+// What a logical unit remembers of its initiators (SAM-5: device server, I_T nexus).
 
 import SCSI
 
@@ -14,6 +14,9 @@ public struct NexusNumber: Equatable, Sendable {
 public struct DeviceServer: Sendable {
     /// The most nexuses that a unit has at a time.
     public static let nexusLimit = 256
+
+    /// The longest iSCSI name (RFC 7143 4.2.7.1).
+    static let targetNameLimit = 223
 
     /// An I_T nexus. The unit has one target port, so that is an initiator port, by its name.
     struct Nexus: Sendable {
@@ -46,7 +49,7 @@ public struct DeviceServer: Sendable {
         targetName: [UInt8] = [], reservations: PersistentReservations = PersistentReservations(),
         keepsReservations: Bool = false
     ) {
-        self.targetName = targetName
+        self.targetName = Array(targetName.prefix(Self.targetNameLimit))
         self.reservations = reservations
         self.keepsReservations = keepsReservations
         noteExceptions()
@@ -65,7 +68,7 @@ public struct DeviceServer: Sendable {
         return NexusNumber(free)
     }
 
-    /// The session has ended, and all of its commands have (SAM-5 6.3.4, I_T nexus loss). Registrations stay.
+    /// The session has ended, and all of its commands have (SAM-5, I_T nexus loss). Registrations stay.
     public mutating func disconnect(_ nexus: NexusNumber) {
         precondition(self[nexus] != nil, "there is no such nexus")
         nexuses[Int(nexus.index)] = nil
@@ -76,7 +79,7 @@ public struct DeviceServer: Sendable {
     /// The medium has another size.
     public mutating func capacityChanged() { tellAll(.capacityChanged) }
 
-    /// A LOGICAL UNIT RESET, or a reset of the target (SAM-5 6.3.3): commands were aborted, settings stay.
+    /// A LOGICAL UNIT RESET, or a reset of the target (SAM-5): commands were aborted, settings stay.
     public mutating func reset() {
         reserver = nil
         tellAll(.reset)
@@ -123,7 +126,7 @@ public struct DeviceServer: Sendable {
             }
             if effects.aborted.contains(port) {
                 nexuses[index]?.attentions.establish(.commandsCleared)
-                aborted.append(NexusNumber(index))
+                if !aborted.contains(NexusNumber(index)) { aborted.append(NexusNumber(index)) }
             }
         }
         noteExceptions()

@@ -64,7 +64,22 @@ public struct UnitFacts: Equatable, Sendable {
     /// Nothing may be written.
     public internal(set) var isReadOnly = false
 
+    /// There is such a logical unit.
+    let isPresent: Bool
+
+    /// A logical unit that is not there. Its commands need the device server of a unit of the same target.
+    public static let absent = UnitFacts()
+
+    private init() {
+        isPresent = false
+        kind = .disk
+        blockSize = .smallest
+        supportsTrim = false
+        sectors = 0
+    }
+
     init(_ drive: Drive) {
+        isPresent = true
         kind = drive.kind
         blockSize = drive.blockSize
         supportsTrim = drive.kind == .disk && drive.identifyData.supportsTrim

@@ -41,6 +41,10 @@ struct Judgement {
         self.unit = unit
         self.expectedIn = expectedIn
         self.expectedOut = expectedOut
+        guard unit.isPresent else {
+            judgeAbsent()
+            return
+        }
         let description =
             unit.kind == .disk
             ? CommandDescription(disk: cdb, supportsTrim: unit.supportsTrim) : CommandDescription(dvdROM: cdb)
@@ -99,12 +103,31 @@ struct Judgement {
         case .modeSelect: takes(min(Int(dataLength), Int(expectedOut), Self.longestPage))
         case .passThrough: if expectedIn > 0 { needs(Int(expectedIn)) } else { takes(Int(expectedOut)) }
         case .packet: judgePacket()
-        case .reserve, .release, .nothing, .translated, .unknown: break
+        case .reserve, .release, .nothing, .translated, .unknown, .absentInquiry: break
         }
         switch duty {
         case .modeSelect, .reserveOut, .unmap: commandBytes = UInt64(dataLength)
         default: break
         }
+    }
+
+    /// A logical unit that is not there (SPC-4, "incorrect logical unit selection").
+    private mutating func judgeAbsent() {
+        access = .free
+        switch cdb.operationCode {
+        case OperationCode.inquiry:
+            duty = .absentInquiry
+            dataLength = UInt32(cdb[3]) << 8 | UInt32(cdb[4])
+        case OperationCode.reportLUNs:
+            duty = .reportLUNs
+            dataLength = cdb.transferLength12
+        case OperationCode.requestSense:
+            duty = .requestSense
+            dataLength = UInt32(cdb[4])
+        default:
+            objection = .noLogicalUnit
+        }
+        needs(min(Int(dataLength), Self.longestPage))
     }
 
     private mutating func needs(_ byteCount: Int) {
@@ -123,7 +146,7 @@ struct Judgement {
     }
 
     /// Commands with data for each block (SBC-3): no more blocks are read than those with bytes that the initiator
-    /// expects, and no more written than it has. Part of a block is not written (FCP-4 9.4.2: one of the ways to end
+    /// expects, and no more written than it has. Part of a block is not written (FCP-4: one of the ways to end
     /// such a command).
     private mutating func judgeTransfer() {
         judgeBlocks(upToEnd: false)
@@ -161,7 +184,7 @@ struct Judgement {
         blocks = first..<(upToEnd && count == 0 ? unit.sectors : first + count)
     }
 
-    /// COMPARE AND WRITE (SBC-3 5.2): what is expected, and what is written then. It is done whole or not at all.
+    /// COMPARE AND WRITE (SBC-3): what is expected, and what is written then. It is done whole or not at all.
     private mutating func judgeCompareAndWrite() {
         judgeBlocks(upToEnd: false)
         guard objection == nil else { return }
@@ -178,7 +201,7 @@ struct Judgement {
         needsScratch()
     }
 
-    /// WRITE SAME (SBC-3 5.43, 5.44). The block's copies, or the list of ranges of a TRIM, are written over it.
+    /// WRITE SAME (SBC-3). The block's copies, or the list of ranges of a TRIM, are written over it.
     private mutating func judgeWriteSame() {
         judgeBlocks(upToEnd: true)
         guard objection == nil else { return }
@@ -201,7 +224,7 @@ struct Judgement {
         dataOutBytes = Int(commandBytes)
     }
 
-    /// UNMAP (SBC-3 5.28).
+    /// UNMAP (SBC-3).
     private mutating func judgeUnmap() {
         if unit.isReadOnly {
             objection = .writeProtected

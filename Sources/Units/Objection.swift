@@ -40,6 +40,8 @@ struct Objection: Equatable, Sendable {
 
     /// INVALID COMMAND OPERATION CODE.
     static let unknownCommand = Self(.illegalRequest, .invalidCommandOperationCode)
+    /// LOGICAL UNIT NOT SUPPORTED.
+    static let noLogicalUnit = Self(.illegalRequest, AdditionalSenseCode(0x25, 0x00))
     /// LOGICAL BLOCK ADDRESS OUT OF RANGE.
     static let outOfRange = Self(.illegalRequest, .logicalBlockAddressOutOfRange)
     /// INVALID FIELD IN COMMAND INFORMATION UNIT: the initiator's data are not as long as the command's have to be.

@@ -5,7 +5,7 @@ import ATA
 import SCSI
 
 extension ServedCommand {
-    /// Unit attention conditions and reservations come before all else (SAM-5 5.14.7, SPC-4 5.13.1).
+    /// Unit attention conditions and reservations come before all else (SAM-5, SPC-4 5.13).
     ///
     /// - Returns: whether that is the end of the command.
     mutating func isIntercepted(by server: inout DeviceServer, _ format: SenseData.Format) -> Bool {
@@ -42,15 +42,16 @@ extension ServedCommand {
     ) -> UnitStep? {
         switch duty {
         case .inquiry:
-            // Without EVPD there is no page code (SPC-4 6.4.1).
+            // Without EVPD there is no page code (SPC-4, INQUIRY).
             return cdb[1] & 0x01 == 0 && cdb[2] != 0 ? end(.invalidField(2), format) : nil
-        case .requestSense:
-            var sense = SenseData(.noSense, .none, format: cdb[1] & 0x01 == 0 ? .fixed : .descriptor)
-            if let attention = server.takeAttention(of: nexus) {
-                sense = SenseData(.unitAttention, attention.code, format: sense.format)
-            }
+        case .absentInquiry:
+            // Peripheral qualifier 011b, device type 1Fh.
             var answer = Answer()
-            answer.append(bytes: sense.bytes)
+            answer.append(bytes: [0x7F, 0, 0x06, 0x02, 31] + [UInt8](repeating: 0, count: 31))
+            return finish(answer, &buffer)
+        case .requestSense:
+            var answer = Answer()
+            answer.append(bytes: takeSense(&server).bytes)
             return finish(answer, &buffer)
         case .reportLUNs:
             return reportLUNs(format, &buffer)
@@ -72,6 +73,14 @@ extension ServedCommand {
         }
     }
 
+    /// What REQUEST SENSE finds.
+    private func takeSense(_ server: inout DeviceServer) -> SenseData {
+        let format: SenseData.Format = cdb[1] & 0x01 == 0 ? .fixed : .descriptor
+        guard facts.isPresent else { return Objection.noLogicalUnit.sense(format) }
+        guard let attention = server.takeAttention(of: nexus) else { return SenseData(.noSense, .none, format: format) }
+        return SenseData(.unitAttention, attention.code, format: format)
+    }
+
     /// The answer, as much as was asked for.
     private mutating func finish(_ answer: Answer, _ buffer: inout MutableRawSpan) -> UnitStep {
         answer.copy(to: &buffer)
@@ -79,7 +88,7 @@ extension ServedCommand {
         return .finished
     }
 
-    /// REPORT LUNS (SPC-4 6.33): LUN 0, and no well-known logical units.
+    /// REPORT LUNS (SPC-4): LUN 0, and no well-known logical units.
     private mutating func reportLUNs(_ format: SenseData.Format, _ buffer: inout MutableRawSpan) -> UnitStep {
         guard cdb[2] <= 2 else { return end(.invalidField(2), format) }
         var answer = Answer()
@@ -96,7 +105,7 @@ extension ServedCommand {
     func amendInquiryData(_ data: inout MutableRawSpan, _ server: DeviceServer) -> UInt32 {
         var length = Int(scsi.responseLength)
         guard cdb[1] & 0x01 != 0 else {
-            // Version descriptors (SPC-4 6.4.2): SAM-5, iSCSI, SPC-4, SBC-3.
+            // Version descriptors (SPC-4): SAM-5, iSCSI, SPC-4, SBC-3.
             var versions = Answer()
             for version: UInt16 in [0x00A0, 0x0960, 0x0460, 0x04C0] { versions.append(version) }
             versions.copy(to: &data, from: 58)
@@ -123,7 +132,7 @@ extension ServedCommand {
         return UInt32(length)
     }
 
-    /// Block Limits (SBC-3 6.5.3).
+    /// Block Limits (SBC-3).
     private func amendBlockLimits(_ data: inout MutableRawSpan) {
         data[5] = Self.maximumCompareAndWriteBlocks
         var transfer = Answer()
@@ -138,7 +147,7 @@ extension ServedCommand {
         unmap.copy(to: &data, from: 20)
     }
 
-    /// Designators of the target port and the target device (SPC-4 7.8.6), if they have a name.
+    /// Designators of the target port and the target device (SPC-4), if they have a name.
     private static func designators(_ targetName: [UInt8]) -> Answer {
         var designators = Answer()
         guard !targetName.isEmpty else { return designators }
@@ -154,7 +163,7 @@ extension ServedCommand {
         return designators
     }
 
-    /// WP of the device-specific parameter (SBC-3 6.3.1), for a unit that is read-only.
+    /// WP of the device-specific parameter (SBC-3), for a unit that is read-only.
     ///
     /// - Returns: the length, which stays.
     func amendModeData(_ data: inout MutableRawSpan, _ length: UInt32) -> UInt32 {

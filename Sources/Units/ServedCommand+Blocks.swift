@@ -108,11 +108,14 @@ extension ServedCommand {
         let byteCount = Int(facts.blockSize.bytes)
         hasContent = buffer.bytes.firstNonZero(0..<byteCount) != nil
         guard hasContent else { return }
-        for offset in byteCount..<max(byteCount, bufferNeeds.byteCount) { buffer[offset] = buffer[offset - byteCount] }
+        // Blocks, and so their copies, are multiples of eight bytes.
+        for offset in stride(from: byteCount, to: bufferNeeds.byteCount, by: 8) {
+            buffer.storeBytes(of: buffer.bytes.loadWord(offset - byteCount), toByteOffset: offset, as: UInt64.self)
+        }
     }
 }
 
-/// UNMAP (SBC-3 5.28).
+/// UNMAP (SBC-3).
 extension ServedCommand {
     /// UNMAP block descriptors in the parameter list.
     var descriptorCount: Int { max(0, dataOutBytes - 8) / 16 }

@@ -1,9 +1,9 @@
-// RESERVE (6), RELEASE (6) and PERSISTENT RESERVE OUT (SPC-2 5.5, SPC-4 5.13, 6.16).
+// RESERVE (6), RELEASE (6) and PERSISTENT RESERVE OUT (SPC-2, SPC-4 5.13, 6.16).
 
 import SCSI
 
 extension ServedCommand {
-    /// RESERVE (6) and RELEASE (6). There is no mixing them with registrations (SPC-4 5.13.3, CRH is 0).
+    /// RESERVE (6) and RELEASE (6). There is no mixing them with registrations (SPC-4 5.13, CRH is 0).
     mutating func reserve(_ server: inout DeviceServer) -> UnitStep {
         guard server.reservations.registrants.isEmpty else {
             status = .reservationConflict
@@ -49,7 +49,7 @@ extension ServedCommand {
     }
 }
 
-/// The parameter list of PERSISTENT RESERVE OUT (SPC-4 6.16.3, 6.16.4).
+/// The parameter list of PERSISTENT RESERVE OUT (SPC-4 6.16).
 struct ReserveOutParameters {
     /// RESERVATION KEY.
     let key: UInt64

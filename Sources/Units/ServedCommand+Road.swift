@@ -17,7 +17,7 @@ extension ServedCommand {
     ) -> UnitStep {
         drive.requestsServed &+= 1
         let format: SenseData.Format = drive.translation.descriptorSense ? .descriptor : .fixed
-        if server.hasExceptions, isIntercepted(by: &server, format) { return .finished }
+        if server.hasExceptions, facts.isPresent, isIntercepted(by: &server, format) { return .finished }
         if let objection { return end(objection, format) }
         switch duty {
         case .unmap:
@@ -25,7 +25,7 @@ extension ServedCommand {
         case .writeSame:
             prepareCopies(&buffer)
         case .requestSense, .reportLUNs, .supportedOperationCodes, .reserveIn, .reserveOut, .reserve, .release,
-            .nothing, .inquiry:
+            .nothing, .inquiry, .absentInquiry:
             if let step = answerItself(&server, format, &buffer) { return step }
         default: break
         }

@@ -1,5 +1,5 @@
 // One SCSI command of an initiator on its way through the drive: SCSI command -> SCSI commands of the translation layer
-// -> ATA taskfiles -> media operations (SAM-5 5: a device server processes a command).
+// -> ATA taskfiles -> media operations (SAM-5: a device server processes a command).
 
 import ATA
 import Blocks

@@ -1,4 +1,4 @@
-// REPORT SUPPORTED OPERATION CODES (SPC-4 6.35), from the table that commands are dispatched by.
+// REPORT SUPPORTED OPERATION CODES (SPC-4), from the table that commands are dispatched by.
 
 import SCSI
 
@@ -105,7 +105,7 @@ struct SupportedOperationCodes {
         answer.append(bytes: [UInt8](repeating: 0, count: 10))
     }
 
-    /// The length of a CDB, by the group of its operation code (SPC-4 4.2.5.1).
+    /// The length of a CDB, by the group of its operation code (SPC-4).
     private static func length(of code: UInt8) -> Int {
         switch code >> 5 {
         case 0: 6

@@ -1,8 +1,8 @@
-// Unit attention conditions: what an initiator has to be told before its next command (SAM-5 5.14).
+// Unit attention conditions: what an initiator has to be told before its next command (SAM-5).
 
 import SCSI
 
-/// A unit attention condition. What is told first comes first (SAM-5 5.14.5: a reset says more than what it has
+/// A unit attention condition. What is told first comes first (SAM-5: a reset says more than what it has
 /// undone).
 public enum UnitAttention: UInt8, CaseIterable, Sendable {
     /// POWER ON, RESET, OR BUS DEVICE RESET OCCURRED: also for a nexus that is new.

@@ -52,6 +52,8 @@ struct Bench {
     var disk: [UInt8]
     /// Writes are done, and nothing is stored.
     var losesWrites = false
+    /// Commands go to a logical unit that is not there.
+    var isAbsent = false
     /// What the medium does instead of a step: nil lets it happen.
     var fault: (UnitStep) -> BlockFailure? = { _ in nil }
 
@@ -126,7 +128,8 @@ struct Bench {
         _ cdb: CommandDescriptorBlock, expected: Int, reads: Bool, dataOut: [UInt8]?
     ) throws -> Answered {
         var command = ServedCommand(
-            cdb, expectedBytes: UInt32(expected), reads: reads, writes: dataOut != nil, nexus: nexus, unit: drive.facts)
+            cdb, expectedBytes: UInt32(expected), reads: reads, writes: dataOut != nil, nexus: nexus,
+            unit: isAbsent ? .absent : drive.facts)
         let needs = command.bufferNeeds
         // What nobody writes has to be recognisable.
         var buffer = [UInt8](repeating: 0xA5, count: needs.byteCount)

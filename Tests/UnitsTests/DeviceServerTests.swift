@@ -49,6 +49,9 @@ struct DeviceServerTests {
     func names() throws {
         var bench = Bench(sectors: 300, change: { $0.serialNumber = "S1" })
         let bare = try page(&bench, 0x83)
+        // A name that is too long for any designator is none that a target can have.
+        bench.server = DeviceServer(targetName: [UInt8](repeating: 0x61, count: 70_000))
+        #expect(try page(&bench, 0x83).count < 1000)
         bench.server = DeviceServer(targetName: Array("iqn.2026-11.net.example:disk".utf8))
         let connected = bench.server.connect(initiatorPort: Bench.port("a"))
         bench.nexus = try #require(connected)
@@ -88,6 +91,24 @@ struct DeviceServerTests {
         #expect(wellKnown.data == [UInt8](repeating: 0, count: 8))
         #expect(try bench.send([0xA0, 0, 3, 0, 0, 0, 0, 0, 2, 0, 0, 0]).codes == Bench.invalidField)
         #expect(try bench.send(.reportLUNs(allocationLength: 4), expecting: 4).data == [0, 0, 0, 8])
+    }
+
+    @Test("a logical unit that is not there says so")
+    func absent() throws {
+        var bench = Bench(sectors: 300)
+        bench.isAbsent = true
+        bench.server.capacityChanged()
+        let inquiry = try bench.send(.inquiry(allocationLength: 96), expecting: 96)
+        #expect(inquiry.status == .good && inquiry.data.count == 36 && inquiry.data[0] == 0x7F && inquiry.data[4] == 31)
+        #expect(try bench.send(.reportLUNs(allocationLength: 64), expecting: 64).data.count == 16)
+        let sense = try bench.send([0x03, 0, 0, 0, 252, 0], expecting: 252)
+        #expect(sense.data.count == 18 && sense.data[2] == 0x05 && sense.data[12] == 0x25)
+        for code in UInt8.min...UInt8.max where ![0x03, 0x12, 0xA0].contains(code) {
+            let answer = try bench.send(CommandDescriptorBlock([code]), expecting: 512)
+            #expect(answer.codes == [0x5, 0x25, 0x00] && answer.transferBytes == 0)
+        }
+        bench.isAbsent = false
+        #expect(try bench.send(.testUnitReady()).codes == [0x6, 0x2A, 0x09])
     }
 
     @Test("a read-only unit says so in its mode parameters")

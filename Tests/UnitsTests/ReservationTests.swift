@@ -1,4 +1,4 @@
-// Persistent reservations, command by command: the tables of SPC-4 5.13 and SBC-3 4.16.
+// Persistent reservations, command by command: the tables of SPC-4 5.13 and SBC-3.
 
 import SCSI
 import Testing

@@ -1,6 +1,6 @@
 // What PERSISTENT RESERVE IN answers (SPC-4 6.15).
 
-/// SERVICE ACTION of PERSISTENT RESERVE IN (SPC-4 6.15.1).
+/// SERVICE ACTION of PERSISTENT RESERVE IN (SPC-4 6.15).
 enum ReserveInAction: UInt8, CaseIterable, Sendable {
     case readKeys = 0x00
     case readReservation = 0x01
@@ -45,7 +45,7 @@ extension PersistentReservations {
         }
     }
 
-    /// A full status descriptor (SPC-4 6.15.5).
+    /// A full status descriptor (SPC-4 6.15).
     private func appendStatus(of index: Int, to answer: inout Answer) {
         let isHolder = holds(index)
         answer.append(registrants[index].key)
@@ -59,7 +59,7 @@ extension PersistentReservations {
     }
 }
 
-/// An initiator port in the form of a TransportID (SPC-4 7.6.4.6, iSCSI): its name, with FORMAT CODE 01b.
+/// An initiator port in the form of a TransportID (SPC-4, TransportID for iSCSI): its name, with FORMAT CODE 01b.
 enum TransportID {
     /// Header, name, and zeroes up to a multiple of four, one at least; 20 bytes at least.
     static func byteCount(of port: [UInt8]) -> Int { 4 + max(20, (port.count + 1 + 3) & ~3) }

@@ -1,4 +1,4 @@
-// Registrations and reservation as bytes that are kept while the unit has no power (APTPL, SPC-4 5.13.5).
+// Registrations and reservation as bytes that are kept while the unit has no power (APTPL, SPC-4 5.13).
 
 extension PersistentReservations {
     /// "SPRS", and the version of the format.

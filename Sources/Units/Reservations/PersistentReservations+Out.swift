@@ -2,7 +2,7 @@
 
 import SCSI
 
-/// SERVICE ACTION of PERSISTENT RESERVE OUT (SPC-4 6.16.2).
+/// SERVICE ACTION of PERSISTENT RESERVE OUT (SPC-4 6.16).
 enum ReserveOutAction: UInt8, CaseIterable, Sendable {
     case register = 0x00
     case reserve = 0x01
@@ -22,7 +22,7 @@ extension Objection {
 }
 
 extension PersistentReservations {
-    /// REGISTER and REGISTER AND IGNORE EXISTING KEY (SPC-4 5.13.7). A service action reservation key of 0 unregisters.
+    /// REGISTER and REGISTER AND IGNORE EXISTING KEY (SPC-4 5.13). A service action reservation key of 0 unregisters.
     mutating func register(
         _ port: [UInt8], key: UInt64, newKey: UInt64, ignoresKey: Bool, persists: Bool
     ) -> Outcome {
@@ -47,7 +47,7 @@ extension PersistentReservations {
         return outcome
     }
 
-    /// A registration ends. With that of a holder its reservation does (SPC-4 5.13.11.3).
+    /// A registration ends. With that of a holder its reservation does (SPC-4 5.13).
     private mutating func unregister(_ index: Int) -> Effects {
         let registrant = registrants.remove(at: index)
         guard let type else { return Effects() }
@@ -58,7 +58,7 @@ extension PersistentReservations {
         return release(telling: type.isOfOne ? nil : .reservationsReleased, but: registrant.port)
     }
 
-    /// RESERVE (SPC-4 5.13.9).
+    /// RESERVE (SPC-4 5.13).
     mutating func reserve(_ port: [UInt8], key: UInt64, as newType: ReservationType) -> Outcome {
         guard let index = index(of: port), registrants[index].key == key else { return .conflict }
         guard let type else {
@@ -69,7 +69,7 @@ extension PersistentReservations {
         return holds(index) && type == newType ? .nothing : .conflict
     }
 
-    /// RELEASE (SPC-4 5.13.11.2).
+    /// RELEASE (SPC-4 5.13).
     mutating func release(_ port: [UInt8], key: UInt64, as oldType: ReservationType?) -> Outcome {
         guard let index = index(of: port), registrants[index].key == key else { return .conflict }
         guard let type, holds(index) else { return .nothing }
@@ -77,7 +77,7 @@ extension PersistentReservations {
         return .good(release(telling: type.isOfOne ? nil : .reservationsReleased, but: port))
     }
 
-    /// CLEAR (SPC-4 5.13.11.6).
+    /// CLEAR (SPC-4 5.13).
     mutating func clear(_ port: [UInt8], key: UInt64) -> Outcome {
         guard let index = index(of: port), registrants[index].key == key else { return .conflict }
         let effects = release(telling: .reservationsPreempted, but: port)
@@ -86,7 +86,7 @@ extension PersistentReservations {
         return .good(effects)
     }
 
-    /// PREEMPT and PREEMPT AND ABORT (SPC-4 5.13.11.4, 5.13.11.5).
+    /// PREEMPT and PREEMPT AND ABORT (SPC-4 5.13, 5.13.11.5).
     mutating func preempt(
         _ port: [UInt8], key: UInt64, preempted: UInt64, as newType: ReservationType?, aborts: Bool
     ) -> Outcome {
@@ -121,7 +121,7 @@ extension PersistentReservations {
         return .good(effects)
     }
 
-    /// REGISTER AND MOVE (SPC-4 5.13.8): the reservation becomes another initiator port's.
+    /// REGISTER AND MOVE (SPC-4 5.13): the reservation becomes another initiator port's.
     mutating func registerAndMove(
         _ port: [UInt8], key: UInt64, to newPort: [UInt8], newKey: UInt64, unregisters: Bool, persists: Bool
     ) -> Outcome {

@@ -1,6 +1,6 @@
 // Persistent reservations of a logical unit: who is registered, who holds the reservation (SPC-4 5.13).
 
-/// The type of a persistent reservation (SPC-4 6.15.3.4).
+/// The type of a persistent reservation (SPC-4 6.15).
 public enum ReservationType: UInt8, CaseIterable, Sendable {
     /// Write Exclusive.
     case writeExclusive = 1
