@@ -3,6 +3,7 @@
 import Benchmark
 import NBD
 import RuntimeCounters
+import SCSI
 import Synchronization
 
 /// A kind of request.
@@ -38,6 +39,69 @@ private let kinds = [
     Kind(name: "TRIM-1M", command: .trim, lengthBytes: 1 << 20, strideBytes: 1 << 20),
 ]
 
+/// A kind of command of an initiator.
+private struct CommandKind {
+    let name: String
+    let code: UInt8
+    var blocks: UInt8 = 8
+
+    /// So many CDBs of 16 bytes.
+    func cdbs(_ count: Int) -> [UInt8] {
+        var cdbs: [UInt8] = []
+        for number in 0..<UInt64(count) {
+            let lba = blocks == 0 ? 0 : number * 8 * 911 % (1 << 27)
+            cdbs += [code, 0] + (0..<8).map { UInt8(truncatingIfNeeded: lba >> UInt64(56 - 8 * $0)) }
+            cdbs += [0, 0, 0, blocks, 0, 0]
+        }
+        return cdbs
+    }
+}
+
+private let commandKinds = [
+    CommandKind(name: "SCSI-READ-4K", code: OperationCode.read16),
+    CommandKind(name: "SCSI-WRITE-4K", code: OperationCode.write16),
+    CommandKind(name: "SCSI-SYNCHRONIZE-CACHE", code: OperationCode.synchronizeCache16, blocks: 0),
+]
+
+/// Where requests go.
+private protocol Pipeline: ~Copyable {
+    /// Serves all requests whose headers or CDBs these are.
+    ///
+    /// - Returns: how many of them went well.
+    mutating func serveAll(_ requests: [UInt8]) -> Int
+    /// The size of a header or a CDB.
+    static var requestBytes: Int { get }
+}
+
+extension NullServer: Pipeline {
+    static var requestBytes: Int { 28 }
+
+    @inline(never)
+    mutating func serveAll(_ requests: [UInt8]) -> Int {
+        let bytes = requests.span.bytes
+        var headerBytes = 0
+        for start in stride(from: 0, to: requests.count, by: 28) {
+            headerBytes &+= serve(bytes.extracting(start..<start + 28))
+        }
+        // Each simple reply has a header of 16 bytes.
+        return headerBytes / 16
+    }
+}
+
+extension NullUnit: Pipeline {
+    static var requestBytes: Int { 16 }
+
+    @inline(never)
+    mutating func serveAll(_ requests: [UInt8]) -> Int {
+        let bytes = requests.span.bytes
+        var count = 0
+        for start in stride(from: 0, to: requests.count, by: 16) {
+            count &+= serve(bytes.extracting(start..<start + 16)) ? 1 : 0
+        }
+        return count
+    }
+}
+
 private let allocations = BenchmarkMetric.custom("Allocations")
 private let retains = BenchmarkMetric.custom("Retains")
 private let releases = BenchmarkMetric.custom("Releases")
@@ -51,42 +115,41 @@ let benchmarks: @Sendable () -> Void = {
     checkCounters()
     for kind in kinds {
         let headers = kind.headers(requestsPerMeasurement, exportBytes: 1 << 37)
-        let shortest = Shortest()
-        // A figure is that of one request.
-        Benchmark(
-            kind.name,
-            configuration: .init(
-                metrics: [.wallClock, relativeTime, allocations, retains, releases], timeUnits: .nanoseconds,
-                warmupIterations: 100, scalingFactor: .kilo, maxDuration: .seconds(2), maxIterations: 5000,
-                // Another processor has another relation; nothing makes requests allocate.
-                thresholds: [relativeTime: .init(relative: [.p90: 100])])
-        ) { benchmark in
-            var server = try NullServer(sectors: 1 << 28)
-            // Timed and counted apart, so that counting costs nothing.
-            benchmark.startMeasurement()
-            let sum = serve(headers, on: &server)
-            benchmark.stopMeasurement()
-            benchmark.measurement(relativeTime, shortest.compare(headers, on: &server))
-            countersBegin()
-            let countedSum = serve(headers, on: &server)
-            let counts = countersEnd()
-            precondition(sum == 16 * requestsPerMeasurement && countedSum == sum, "every request is answered")
-            benchmark.measurement(allocations, Int(counts.allocations))
-            benchmark.measurement(retains, Int(counts.retains))
-            benchmark.measurement(releases, Int(counts.releases))
-        }
+        measure(kind.name, headers) { try NullServer(sectors: 1 << 28) }
+    }
+    for kind in commandKinds {
+        let cdbs = kind.cdbs(requestsPerMeasurement)
+        measure(kind.name, cdbs) { NullUnit(sectors: 1 << 28) }
     }
 }
 
-/// Serves all requests whose headers these are.
-@inline(never)
-private func serve(_ headers: [UInt8], on server: inout NullServer) -> Int {
-    let bytes = headers.span.bytes
-    var sum = 0
-    for start in stride(from: 0, to: headers.count, by: 28) {
-        sum &+= server.serve(bytes.extracting(start..<start + 28))
+private func measure<Subject: Pipeline & ~Copyable>(
+    _ name: String, _ requests: [UInt8], _ make: @escaping @Sendable () throws -> Subject
+) {
+    let shortest = Shortest()
+    // A figure is that of one request.
+    Benchmark(
+        name,
+        configuration: .init(
+            metrics: [.wallClock, relativeTime, allocations, retains, releases], timeUnits: .nanoseconds,
+            warmupIterations: 100, scalingFactor: .kilo, maxDuration: .seconds(2), maxIterations: 5000,
+            // Another processor has another relation; nothing makes requests allocate.
+            thresholds: [relativeTime: .init(relative: [.p90: 100])])
+    ) { benchmark in
+        var subject = try make()
+        // Timed and counted apart, so that counting costs nothing.
+        benchmark.startMeasurement()
+        let count = subject.serveAll(requests)
+        benchmark.stopMeasurement()
+        benchmark.measurement(relativeTime, shortest.compare(requests, on: &subject))
+        countersBegin()
+        let counted = subject.serveAll(requests)
+        let counts = countersEnd()
+        precondition(count == requestsPerMeasurement && counted == count, "every request is served")
+        benchmark.measurement(allocations, Int(counts.allocations))
+        benchmark.measurement(retains, Int(counts.retains))
+        benchmark.measurement(releases, Int(counts.releases))
     }
-    return sum
 }
 
 /// The shortest times of a benchmark: what else the machine does lengthens some, and shortens none.
@@ -94,13 +157,13 @@ private final class Shortest: Sendable {
     private let times = Mutex((requests: Duration.seconds(60), arithmetic: Duration.seconds(60)))
 
     /// The time that requests take, in thousandths of the time that arithmetic takes beside them.
-    func compare(_ headers: [UInt8], on server: inout NullServer) -> Int {
+    func compare<Subject: Pipeline & ~Copyable>(_ all: [UInt8], on subject: inout Subject) -> Int {
         let clock = ContinuousClock()
-        let part = Array(headers.prefix(28 * requestsPerMeasurement / 10))
+        let part = Array(all.prefix(Subject.requestBytes * requestsPerMeasurement / 10))
         var requests = Duration.seconds(60)
         var arithmetic = requests
         for _ in 0..<10 {
-            requests = min(requests, clock.measure { precondition(serve(part, on: &server) > 0) })
+            requests = min(requests, clock.measure { precondition(subject.serveAll(part) > 0) })
             arithmetic = min(arithmetic, clock.measure { precondition(calculate() != 0) })
         }
         return times.withLock { times in
