@@ -63,14 +63,15 @@ let package = Package(
         room(
             "Loop",
             [
-                "Export", "Units", "Backends", "Blocks", "Counters", "IOUring", "Listening", "TLS", "NBD", "Replies",
-                "Threads",
+                "Export", "Units", "Backends", "Blocks", "Counters", "IOUring", "Listening", "TLS", "NBD", "ISCSI",
+                "SCSI", "Replies", "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         room(
             "Server",
             [
-                "Loop", "Export", "Units", "Backends", "Counters", "IOUring", "Listening", "NBD", "ATA", "Threads",
+                "Loop", "Export", "Units", "Backends", "Counters", "IOUring", "ISCSI", "Listening", "NBD", "ATA",
+                "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
 
@@ -81,7 +82,8 @@ let package = Package(
         room(
             "Settings",
             [
-                "Server", "Loop", "Listening", "Export", "Backends", "Blocks", "TLS", "ATA", "Logs", "Threads", "TOML",
+                "Server", "Loop", "Listening", "Export", "Backends", "Blocks", "ISCSI", "TLS", "ATA", "Logs", "Threads",
+                "TOML",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         room(
@@ -95,7 +97,7 @@ let package = Package(
             name: "spindle",
             dependencies: [
                 "Bench", "Control", "Settings", "Sandbox", "Logs", "Server", "Loop", "Listening", "Reports", "Export",
-                "Backends", "TLS", "SAT", "ATA",
+                "Backends", "ISCSI", "TLS", "SAT", "ATA",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

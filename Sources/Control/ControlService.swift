@@ -57,11 +57,11 @@ public final class ControlService: Sendable {
     public static func check(control: Endpoint?, metrics: Endpoint?) throws(ControlServiceError) {
         switch control {
         case nil, .unix, .descriptor: break
-        case .tcp?, .vsock?, .systemd?, .standardInput?: throw .unsafeControl(control ?? .standard)
+        case .tcp?, .iscsi?, .vsock?, .systemd?, .standardInput?: throw .unsafeControl(control ?? .standard)
         }
         switch metrics {
         case nil, .unix, .tcp, .vsock, .descriptor: break
-        case .systemd?, .standardInput?: throw .noMetrics(metrics ?? .standard)
+        case .systemd?, .standardInput?, .iscsi?: throw .noMetrics(metrics ?? .standard)
         }
     }
 

@@ -1,6 +1,12 @@
-// The NBD URI of an endpoint (doc/uri.md of the NBD project).
+// The URI of an endpoint: of NBD (doc/uri.md of the NBD project), or of iSCSI as libiscsi and QEMU have it.
 
 extension Endpoint {
+    /// An initiator's URI for a target's first unit; nil if nobody speaks iSCSI here.
+    public func uri(target: String) -> String? {
+        guard case .iscsi(let host, let port) = self else { return nil }
+        return "iscsi://\(Self.authority(host))\(port == Self.standardISCSIPort ? "" : ":\(port)")/\(target)/0"
+    }
+
     /// A client's URI for an export of this endpoint, in the clear or over TLS; the place of its keys has to be added.
     public func uri(export: String, isEncrypted: Bool = false) -> String {
         let name = Self.percentEncoded(export)
@@ -9,13 +15,16 @@ extension Endpoint {
         case .unix(let path, _):
             return "\(scheme)+unix:///\(name)?socket=\(Self.percentEncoded(path))"
         case .tcp(let host, let port):
-            let address = host.contains(":") ? "[\(Self.withEncodedZone(host))]" : host
-            return "\(scheme)://\(address)\(port == Self.standardPort ? "" : ":\(port)")/\(name)"
+            return "\(scheme)://\(Self.authority(host))\(port == Self.standardPort ? "" : ":\(port)")/\(name)"
         case .vsock(let port):
             return "\(scheme)+vsock://2:\(port)/\(name)"
-        case .descriptor, .systemd, .standardInput:
+        case .descriptor, .systemd, .standardInput, .iscsi:
             return "\(self), export '\(export)'"
         }
+    }
+
+    private static func authority(_ host: String) -> String {
+        host.contains(":") ? "[\(withEncodedZone(host))]" : host
     }
 
     /// An IPv6 address as it stands in a URI: its zone begins with `%25`, and is percent-encoded itself (RFC 6874, 2).

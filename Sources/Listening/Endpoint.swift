@@ -6,6 +6,8 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
     case unix(path: String, permissions: SocketPermissions = SocketPermissions())
     /// `tcp:HOST:PORT`, IPv6 addresses in brackets.
     case tcp(host: String, port: UInt16)
+    /// `iscsi:HOST[:PORT]`, for iSCSI's initiators; all others are for clients of NBD.
+    case iscsi(host: String, port: UInt16)
     /// `vsock:PORT`, any context.
     case vsock(port: UInt32)
     /// `fd:N`: a listening socket that the process was started with.
@@ -17,6 +19,8 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
 
     /// The port IANA has registered for NBD.
     public static let standardPort: UInt16 = 10809
+    /// The port IANA has registered for iSCSI.
+    public static let standardISCSIPort: UInt16 = 3260
     /// Where the server listens when nothing is said.
     public static let standard = Endpoint.tcp(host: "127.0.0.1", port: standardPort)
     /// The longest path that fits `sockaddr_un`, its terminating NUL excluded.
@@ -35,7 +39,11 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
         case "unix":
             self = try Self.parseUnix(rest)
         case "tcp":
-            self = try Self.parseTCP(rest)
+            let (host, port) = try Self.parseInternet("tcp", rest, standardPort: nil)
+            self = .tcp(host: host, port: port)
+        case "iscsi":
+            let (host, port) = try Self.parseInternet("iscsi", rest, standardPort: Self.standardISCSIPort)
+            self = .iscsi(host: host, port: port)
         case "vsock":
             guard let port = UInt32(digits: rest), port < UInt32.max else {
                 throw .badPort(rest, maximum: UInt32.max - 1)
@@ -75,23 +83,35 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
         return .unix(path: path, permissions: permissions)
     }
 
-    private static func parseTCP(_ text: String) throws(EndpointError) -> Endpoint {
-        guard let colon = text.lastIndex(of: ":"), !text.hasSuffix("]") else { throw .noPort(text) }
-        var host = String(text[..<colon])
-        let portText = String(text[text.index(after: colon)...])
+    private static func parseInternet(
+        _ scheme: String, _ text: String, standardPort: UInt16?
+    ) throws(EndpointError) -> (host: String, port: UInt16) {
+        var host = text
+        var port = standardPort
+        if let colon = text.lastIndex(of: ":"), !text.hasSuffix("]") {
+            host = String(text[..<colon])
+            let portText = String(text[text.index(after: colon)...])
+            port = UInt16(digits: portText)
+            if port == nil, !host.contains(":") || host.hasPrefix("[") { throw .badPort(portText, maximum: 65535) }
+        }
         if host.hasPrefix("["), host.hasSuffix("]") {
             host = String(host.dropFirst().dropLast())
         } else if host.contains(":") {
-            throw .bareIPv6(text)
+            throw .bareIPv6(scheme: scheme, text)
         }
-        guard !host.isEmpty else { throw .noHost(text) }
-        guard let port = UInt16(digits: portText) else { throw .badPort(portText, maximum: 65535) }
-        return .tcp(host: host, port: port)
+        guard !host.isEmpty else { throw .noHost(scheme: scheme, text) }
+        guard let port else { throw .noPort(scheme: scheme, text) }
+        return (host, port)
     }
 
     /// A link-local IPv6 address (RFC 4291, 2.5.6) that does not say on which link.
     var lacksZone: Bool {
-        guard case .tcp(let host, _) = self, host.contains(":"), !host.contains("%") else { return false }
+        let host: String
+        switch self {
+        case .tcp(let name, _), .iscsi(let name, _): host = name
+        default: return false
+        }
+        guard host.contains(":"), !host.contains("%") else { return false }
         return InternetAddress(host)?.isLinkLocal == true
     }
 
@@ -102,13 +122,31 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
             "unix:"
                 + path.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
                 + permissions.properties
-        case .tcp(let host, let port): host.contains(":") ? "tcp:[\(host)]:\(port)" : "tcp:\(host):\(port)"
+        case .tcp(let host, let port): "tcp:" + Self.text(host, port)
+        case .iscsi(let host, let port): "iscsi:" + Self.text(host, port)
         case .vsock(let port): "vsock:\(port)"
         case .descriptor(let number): "fd:\(number)"
         case .systemd(let name): "systemd:\(name)"
         case .standardInput: "stdin"
         }
     }
+
+    private static func text(_ host: String, _ port: UInt16) -> String {
+        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+
+    /// What is spoken there.
+    public var frontEnd: FrontEnd {
+        if case .iscsi = self { .iscsi } else { .nbd }
+    }
+}
+
+/// The protocols that clients may speak.
+public enum FrontEnd: Sendable {
+    /// The NBD protocol.
+    case nbd
+    /// RFC 7143.
+    case iscsi
 }
 
 extension FixedWidthInteger {

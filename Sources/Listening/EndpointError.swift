@@ -5,11 +5,11 @@ public enum EndpointError: Error, Equatable, CustomStringConvertible {
     /// None of the known forms.
     case malformed(String)
     /// `tcp:` without a port.
-    case noPort(String)
-    /// `tcp:` without a host.
-    case noHost(String)
+    case noPort(scheme: String, String)
+    /// `tcp:` or `iscsi:` without a host.
+    case noHost(scheme: String, String)
     /// An IPv6 address without brackets.
-    case bareIPv6(String)
+    case bareIPv6(scheme: String, String)
     /// A port that is no number or out of range.
     case badPort(String, maximum: UInt32)
     /// `fd:` without a number.
@@ -35,13 +35,14 @@ public enum EndpointError: Error, Equatable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .malformed(let text):
-            "'\(text)' is no endpoint; use unix:PATH, tcp:HOST:PORT, vsock:PORT, fd:N, systemd:NAME or stdin"
-        case .noPort(let text):
-            "endpoint 'tcp:\(text)' has no port; use tcp:\(text):\(Endpoint.standardPort)"
-        case .noHost(let text):
-            "endpoint 'tcp:\(text)' has no host; use 127.0.0.1 for this machine only, 0.0.0.0 for every interface"
-        case .bareIPv6(let text):
-            "endpoint 'tcp:\(text)' has an IPv6 address without brackets; use tcp:[ADDRESS]:PORT"
+            "'\(text)' is no endpoint; use unix:PATH, tcp:HOST:PORT, iscsi:HOST:PORT, vsock:PORT, fd:N, "
+                + "systemd:NAME or stdin"
+        case .noPort(let scheme, let text):
+            "endpoint '\(scheme):\(text)' has no port; use \(scheme):\(text):\(Endpoint.standardPort)"
+        case .noHost(let scheme, let text):
+            "endpoint '\(scheme):\(text)' has no host; use 127.0.0.1 for this machine only, 0.0.0.0 for every interface"
+        case .bareIPv6(let scheme, let text):
+            "endpoint '\(scheme):\(text)' has an IPv6 address without brackets; use \(scheme):[ADDRESS]:PORT"
         case .badPort(let text, let maximum):
             "'\(text)' is no port; a number from 0 to \(maximum) is needed"
         case .badDescriptor(let text):

@@ -4,13 +4,17 @@ import Glibc
 
 extension Listener {
     /// A host name may have several addresses, of both kinds: each gets a socket, all on the same port.
-    static func tcp(_ host: String, _ port: UInt16) throws(EndpointError) -> [Listener] {
+    ///
+    /// - Parameter endpoint: the endpoint with a port.
+    static func tcp(
+        _ host: String, _ port: UInt16, _ endpoint: (UInt16) -> Endpoint
+    ) throws(EndpointError) -> [Listener] {
         let addresses = try SocketAddress.all(of: host)
         // A port that the system chose for the first address may be somebody's at the second.
         var attempts = port == 0 && addresses.count > 1 ? 20 : 1
         while true {
             do {
-                return try listen(on: addresses, host, port)
+                return try listen(on: addresses, port, endpoint)
             } catch {
                 attempts -= 1
                 guard attempts > 0 else { throw error }
@@ -19,26 +23,25 @@ extension Listener {
     }
 
     private static func listen(
-        on addresses: [SocketAddress], _ host: String, _ port: UInt16
+        on addresses: [SocketAddress], _ port: UInt16, _ endpoint: (UInt16) -> Endpoint
     ) throws(EndpointError) -> [Listener] {
         var listeners: [Listener] = []
         var actualPort = port
         var lacking: EndpointError?
         do throws(EndpointError) {
             for address in addresses {
-                let endpoint = Endpoint.tcp(host: host, port: actualPort)
                 let descriptor: Int32
                 switch address.bound(port: actualPort, isPatient: port != 0) {
                 case .success(let bound): descriptor = bound
                 case .failure(let failure):
-                    let error = self.failure(endpoint, failure.code, failure.descriptor)
+                    let error = self.failure(endpoint(actualPort), failure.code, failure.descriptor)
                     guard failure.isLackOfFamily else { throw error }
                     lacking = error
                     continue
                 }
-                guard startListening(descriptor) == 0 else { throw failure(endpoint, errno, descriptor) }
+                guard startListening(descriptor) == 0 else { throw failure(endpoint(actualPort), errno, descriptor) }
                 actualPort = SocketAddress(of: descriptor)?.port ?? port
-                listeners.append(Listener(descriptor: descriptor, endpoint: .tcp(host: host, port: actualPort)))
+                listeners.append(Listener(descriptor: descriptor, endpoint: endpoint(actualPort)))
             }
         } catch {
             for listener in listeners { listener.close() }

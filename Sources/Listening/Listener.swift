@@ -13,7 +13,14 @@ public struct Listener: Sendable {
     /// Where it listens, the port filled in if the system chose it.
     public let endpoint: Endpoint
     /// TCP options are set on its connections.
-    public var isTCP: Bool { if case .tcp = endpoint { true } else { false } }
+    public var isTCP: Bool {
+        switch endpoint {
+        case .tcp, .iscsi: true
+        default: false
+        }
+    }
+    /// What its clients speak.
+    public var frontEnd: FrontEnd { endpoint.frontEnd }
     /// Somebody else has opened it, and may go on listening.
     public let isInherited: Bool
     /// The file to remove at the end.
@@ -35,7 +42,8 @@ public struct Listener: Sendable {
     static func open(_ endpoint: Endpoint, passed: SystemdSockets) throws(EndpointError) -> [Listener] {
         switch endpoint {
         case .unix(let path, let permissions): [try unix(path, permissions)]
-        case .tcp(let host, let port): try tcp(host, port)
+        case .tcp(let host, let port): try tcp(host, port) { .tcp(host: host, port: $0) }
+        case .iscsi(let host, let port): try tcp(host, port) { .iscsi(host: host, port: $0) }
         case .vsock(let port): [try vsock(port)]
         case .descriptor(let number): [try adopt(number)]
         case .systemd(let name): try passed.listeners(named: name)

@@ -2,6 +2,9 @@
 
 import Glibc
 
+/// The address and port of this end of a TCP socket, as a target tells its initiators (RFC 7143, 13.8); nil for others.
+public func portal(of descriptor: Int32) -> String? { SocketAddress(of: descriptor)?.hostAndPort }
+
 /// A socket's address, as the bytes that the system calls take. It begins with the family, two bytes in the processor's
 /// order; what follows is described in ip(7), ipv6(7), unix(7) and vsock(7).
 struct SocketAddress: Equatable {

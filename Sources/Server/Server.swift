@@ -4,6 +4,7 @@ import Backends
 import Export
 import Glibc
 import IOUring
+import ISCSI
 import Listening
 import Logging
 import Loop
@@ -31,7 +32,7 @@ public struct Server {
     ///   - loops: how many threads serve; at least one.
     public init(
         exports: [ServedExport], endpoints: [Endpoint], loops: Int, limits: Limits = Limits(),
-        tls: TLSSettings? = nil, logger: Logger
+        tls: TLSSettings? = nil, targetPrefix: TargetName = .standardPrefix, logger: Logger
     ) throws(ServerError) {
         do {
             _ = try Ring(entries: 8, completions: 16)
@@ -53,7 +54,7 @@ public struct Server {
         do {
             shared = try ServerState(
                 entrances: entrances, loopCount: entrances.connection == nil ? loops : 1, limits: limits, tls: tls,
-                logger: logger)
+                targetPrefix: targetPrefix, logger: logger)
         } catch {
             throw .ring(error)
         }
@@ -74,6 +75,13 @@ public struct Server {
             endpoints.append(listener.endpoint)
         }
         return endpoints
+    }
+
+    /// A client's URI for an export at an endpoint; nil if the export cannot be reached there.
+    public func uri(ofExport name: String, at endpoint: Endpoint, isEncrypted: Bool) -> String? {
+        guard endpoint.frontEnd == .iscsi else { return endpoint.uri(export: name, isEncrypted: isEncrypted) }
+        let entry = shared.exports.directory.entry(named: name)
+        return entry.flatMap { shared.loops.targetName(of: $0.definition) }.flatMap { endpoint.uri(target: $0.text) }
     }
 
     /// Whoever started the server has passed it sockets, and knows where it listens.

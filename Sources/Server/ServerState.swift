@@ -1,6 +1,7 @@
 // What the threads of a server have in common.
 
 import IOUring
+import ISCSI
 import Listening
 import Logging
 import Loop
@@ -20,12 +21,15 @@ final class ServerState: Sendable {
     private let failedFlushes = Mutex<[ServerError.FailedFlush]>([])
 
     convenience init(
-        entrances: Entrances, loopCount: Int, limits: Limits, tls: TLSSettings?, logger: Logger
+        entrances: Entrances, loopCount: Int, limits: Limits, tls: TLSSettings?,
+        targetPrefix: TargetName = .standardPrefix,
+        logger: Logger
     ) throws(RingError) {
         let exports = try ExportTable(loopCount: loopCount)
         self.init(
             try SharedState(
-                exports: exports, entrances: entrances, loopCount: loopCount, limits: limits, tls: tls, logger: logger),
+                exports: exports, entrances: entrances, loopCount: loopCount, limits: limits, tls: tls,
+                targetPrefix: targetPrefix, logger: logger),
             exports)
     }
 

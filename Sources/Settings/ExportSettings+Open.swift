@@ -29,6 +29,7 @@ extension ExportSettings {
             var export = ServedExport(
                 name: name, properties: properties(ordinal: ordinal), controller: drive.controller, backend: backend)
             export.description = drive.description
+            export.targetName = targetName
             export.requiresTLS = drive.requiresTLS
             export.access = drive.access
             export.maximumConnections = drive.maximumConnections

@@ -1,6 +1,7 @@
 // The keys of [[export]], in a file or in what the control socket receives.
 
 import ATA
+import ISCSI
 import Logs
 
 extension ExportSettings {
@@ -40,7 +41,9 @@ extension ExportSettings {
         let folder = reader.folder
         var settings = reader.parsed("image") { try ExportSettings(name: name, image: resolved($0, folder)) }
         // Read in any case: what is wrong there is said, too.
+        let targetName = reader.parsed("target", TargetName.init(_:))
         let drive = DriveSettings(&reader, controller: controller)
+        settings?.targetName = targetName
         settings?.drive = drive
         return settings
     }

@@ -1,6 +1,7 @@
 // Settings for one export, from the command line, a file, or the control socket.
 
 import Backends
+import ISCSI
 
 /// One export as its user describes it. Nothing is opened yet.
 public struct ExportSettings: Equatable, Sendable {
@@ -10,6 +11,8 @@ public struct ExportSettings: Equatable, Sendable {
     public let image: String
     /// Its image, understood.
     public let reference: ImageReference
+    /// The name of its target; nil: one is made of its own.
+    public var targetName: TargetName?
     /// The drive that the image becomes.
     public var drive = DriveSettings()
 

@@ -42,8 +42,9 @@ extension ServeSettings {
     /// The keys whose new values a running server cannot take up.
     public func keysThatNeedRestart(to new: ServeSettings) -> [String] {
         let candidates = [
-            ("listen", endpoints == new.endpoints), ("threads", threads == new.threads),
-            ("log-format", logFormat == new.logFormat), ("[limits]", limits == new.limits),
+            ("listen", endpoints == new.endpoints), ("target-prefix", targetPrefix == new.targetPrefix),
+            ("threads", threads == new.threads), ("log-format", logFormat == new.logFormat),
+            ("[limits]", limits == new.limits),
             ("tls.mode", tls.isUsed == new.tls.isUsed),
         ]
         return candidates.filter { !$0.1 }.map(\.0)

@@ -1,6 +1,7 @@
 // Settings for a server, from all places together.
 
 import ATA
+import ISCSI
 import Listening
 import Logging
 import Logs
@@ -10,6 +11,8 @@ import Server
 public struct ServeSettings: Equatable, Sendable {
     /// Where to listen.
     public var endpoints: [Endpoint] = []
+    /// What stands before the names of exports in those of their targets.
+    public var targetPrefix: TargetName?
     /// How many loops.
     public var threads: Int?
     /// The controller of drives that name none.
@@ -37,6 +40,7 @@ public struct ServeSettings: Equatable, Sendable {
     public func overridden(by other: ServeSettings) -> ServeSettings {
         var both = self
         both.endpoints += other.endpoints
+        both.targetPrefix = other.targetPrefix ?? targetPrefix
         both.threads = other.threads ?? threads
         both.controller = other.controller ?? controller
         both.logFormat = other.logFormat ?? logFormat

@@ -2,6 +2,7 @@
 
 import ATA
 import Glibc
+import ISCSI
 import Listening
 import Server
 
@@ -118,6 +119,7 @@ private struct FileParser {
         var reader = TableReader(document, .server, place: "", folder: folder, users: users)
         let folder = folder
         settings.endpoints = reader.list("listen") { try Self.endpoint($0, folder) }
+        settings.targetPrefix = reader.parsed("target-prefix", TargetName.init(_:))
         settings.threads = reader.number("threads", ServeSettings.threadRange)
         settings.controller = reader.parsed("controller", parseController)
         standardController = givenController ?? settings.controller ?? .piix3IDE

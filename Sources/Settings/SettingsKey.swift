@@ -1,5 +1,7 @@
 // Every key of the configuration file, in one table: messages, documents and tests are made from it.
 
+import ISCSI
+
 /// One key.
 public struct SettingsKey: Equatable, Sendable {
     /// The tables of the file.
@@ -41,8 +43,11 @@ public struct SettingsKey: Equatable, Sendable {
     private static let serverKeys = [
         SettingsKey(
             .server, "listen", "list of endpoints", "[\"tcp:127.0.0.1:10809\"]",
-            "Where to listen: unix:PATH (with ,mode=0660 and ,owner=USER:GROUP behind it), tcp:HOST:PORT, vsock:PORT, fd:N "
-                + "or systemd:NAME."),
+            "Where to listen: unix:PATH (with ,mode=0660 and ,owner=USER:GROUP behind it), tcp:HOST:PORT, "
+                + "iscsi:HOST:PORT, vsock:PORT, fd:N or systemd:NAME."),
+        SettingsKey(
+            .server, "target-prefix", "name", "\"\(TargetName.standardPrefix.text)\"",
+            "What stands before an export's name and a colon in the iSCSI name of its target."),
         SettingsKey(
             .server, "threads", "number, 1 to 256", "one for each processor", "How many threads serve."),
         SettingsKey(
@@ -103,6 +108,9 @@ public struct SettingsKey: Equatable, Sendable {
         SettingsKey(
             .export, "image", "path, memory:SIZE or null:SIZE", "has to be given",
             "A file or block device; SIZE as in 64M, 3G, 6291456s (sectors)."),
+        SettingsKey(
+            .export, "target", "name", "target-prefix, a colon and the export's name",
+            "The iSCSI name of its target."),
     ]
 
     private static let directoryKeys = [

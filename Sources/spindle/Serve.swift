@@ -5,7 +5,9 @@ import ArgumentParser
 import Backends
 import Control
 import Glibc
+import ISCSI
 import Listening
+import Logging
 import Logs
 import Loop
 import Sandbox
@@ -15,7 +17,7 @@ import Settings
 /// The subcommand.
 struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Serve images as ATA drives over NBD.",
+        abstract: "Serve images as ATA drives over NBD and iSCSI.",
         usage: """
             spindle serve [<options>] [NAME=]IMAGE ...
             spindle serve [<options>] --config FILE [[NAME=]IMAGE ...]
@@ -27,7 +29,7 @@ struct Serve: ParsableCommand {
             before their names; files may come and go.
 
             ENDPOINT is unix:PATH (with ,mode=0660 and ,owner=USER:GROUP behind it), tcp:HOST:PORT (IPv6 addresses in \
-            brackets), vsock:PORT, fd:N, systemd:NAME, or stdin for the one client that standard input is connected to. \
+            brackets), iscsi:HOST:PORT, vsock:PORT, fd:N, systemd:NAME, or stdin for the one client that standard input is connected to. \
             Sockets passed by systemd are used without asking, unless some are asked for by name.
 
             SIGTERM and SIGINT end the server: what is in flight is finished and flushed. A second SIGINT (Ctrl-C) ends it at \
@@ -38,9 +40,15 @@ struct Serve: ParsableCommand {
     @Option(
         help: ArgumentHelp(
             "Where to listen, tcp:127.0.0.1:10809 if not given; may be repeated.", valueName: "endpoint"),
-        completion: .list(["unix:", "tcp:", "tcp:127.0.0.1:10809", "vsock:", "fd:", "systemd:", "stdin"]),
+        completion: .list(["unix:", "tcp:", "tcp:127.0.0.1:10809", "iscsi:", "vsock:", "fd:", "systemd:", "stdin"]),
         transform: Endpoint.init(parsing:))
     var listen: [Endpoint] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "What stands before an export's name and a colon in the iSCSI name of its target.", valueName: "name"),
+        transform: TargetName.init(_:))
+    var targetPrefix: TargetName?
 
     @Option(
         help: ArgumentHelp(
@@ -147,7 +155,6 @@ struct Serve: ParsableCommand {
         let loops = settings.threads ?? min(Server.processorCount, ServeSettings.threadRange.upperBound)
         let room = try DescriptorNeeds.room(for: settings, loops: loops, logger)
         let exports = try reporting { try OpenedExports(settings, file: configuration.file, room: room) }
-        let limits = settings.limits.limits
         let tls = try settings.tls.open()
         let pidFile = try process.pidFile.map { try PidFile($0) }
         defer { pidFile?.remove() }
@@ -157,7 +164,9 @@ struct Serve: ParsableCommand {
         defer { operators.stop() }
         let server = try Server(
             exports: exports.served, endpoints: privateSocket.map { [$0.endpoint] } ?? settings.endpoints,
-            loops: loops, limits: limits, tls: tls, logger: logger)
+            loops: loops, limits: settings.limits.limits, tls: tls,
+            targetPrefix: settings.targetPrefix ?? .standardPrefix,
+            logger: logger)
         let command: ShellCommand?
         do {
             // It has the rights and files that its server is about to give up, and begins when clients are served.
@@ -175,9 +184,7 @@ struct Serve: ParsableCommand {
         }
         for warning in (tls?.credentials.warnings ?? []) + sandbox.warnings { logger.warning("\(warning)") }
         logger.warn(exports.warnings)
-        if settings.exports.isEmpty, settings.directories.isEmpty {
-            logger.warning("nothing to serve: the configuration has no [[export]] and no [[directory]]")
-        }
+        warn(of: settings, logger)
         let registry = ExportRegistry(
             exports, settings: settings, control: server.control, logger: logger,
             deniedHint: self.sandbox.sandbox == .off ? nil : SandboxOptions.deniedHint)
@@ -198,6 +205,12 @@ struct Serve: ParsableCommand {
             manager.tellReady()
         }
         if let status, status != 0 { throw ExitCode(status) }
+    }
+
+    /// A server may have nothing to serve yet.
+    private func warn(of settings: ServeSettings, _ logger: Logger) {
+        guard settings.exports.isEmpty, settings.directories.isEmpty else { return }
+        logger.warning("nothing to serve: the configuration has no [[export]] and no [[directory]]")
     }
 
     /// The files that the sandbox leaves to the server.
@@ -236,6 +249,7 @@ struct Serve: ParsableCommand {
     private var commandLine: @Sendable (ServeSettings) -> ServeSettings {
         var settings = ServeSettings()
         settings.endpoints = listen
+        settings.targetPrefix = targetPrefix
         settings.threads = threads
         settings.controller = controller
         settings.logFormat = log.logFormat
@@ -295,7 +309,7 @@ struct Serve: ParsableCommand {
             let name = String(decoding: information.name, as: UTF8.self)
             let description = String(decoding: information.description, as: UTF8.self).visible
             for endpoint in server.endpoints {
-                let uri = endpoint.uri(export: name, isEncrypted: isEncrypted)
+                guard let uri = server.uri(ofExport: name, at: endpoint, isEncrypted: isEncrypted) else { continue }
                 lines += "serving \(name.quoted) at \(uri): \(description)\n"
             }
         }

@@ -82,7 +82,7 @@ private let linux = hex(
         happenings.texts(.loginResponse) == [
             "TargetPortalGroupTag=1 HeaderDigest=None DataDigest=None DefaultTime2Wait=2 DefaultTime2Retain=0 "
                 + "IFMarker=No OFMarker=No ErrorRecoveryLevel=0 InitialR2T=No ImmediateData=Yes "
-                + "MaxBurstLength=1048576 FirstBurstLength=262144 MaxOutstandingR2T=1 MaxConnections=1 "
+                + "MaxBurstLength=1048576 FirstBurstLength=65536 MaxOutstandingR2T=1 MaxConnections=1 "
                 + "DataPDUInOrder=Yes DataSequenceInOrder=Yes MaxRecvDataSegmentLength=262144 "
         ])
     let codes = happenings.compactMap { if case .begin(let task) = $0 { task.cdb.operationCode } else { nil } }
@@ -98,7 +98,7 @@ private let linux = hex(
     #expect(
         happenings.texts(.loginResponse) == [
             "HeaderDigest=None DataDigest=None InitialR2T=No ImmediateData=Yes MaxBurstLength=262144 "
-                + "FirstBurstLength=262144 DefaultTime2Wait=2 DefaultTime2Retain=0 MaxOutstandingR2T=1 "
+                + "FirstBurstLength=65536 DefaultTime2Wait=2 DefaultTime2Retain=0 MaxOutstandingR2T=1 "
                 + "ErrorRecoveryLevel=0 IFMarker=No OFMarker=No MaxConnections=1 DataPDUInOrder=Yes "
                 + "DataSequenceInOrder=Yes MaxRecvDataSegmentLength=262144 "
         ])

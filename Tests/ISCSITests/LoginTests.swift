@@ -78,7 +78,7 @@ private let secretNames = "InitiatorName=iqn.2026-11.org.example:i\0TargetName=i
     ("ImmediateData=Yes", "ImmediateData=Yes "), ("ImmediateData=No", "ImmediateData=No "),
     ("MaxRecvDataSegmentLength=512", ""), ("MaxBurstLength=512", "MaxBurstLength=512 "),
     ("MaxBurstLength=16777215", "MaxBurstLength=1048576 "), ("MaxBurstLength=0x400", "MaxBurstLength=1024 "),
-    ("FirstBurstLength=65536", "FirstBurstLength=65536 "), ("FirstBurstLength=1048576", "FirstBurstLength=262144 "),
+    ("FirstBurstLength=65536", "FirstBurstLength=65536 "), ("FirstBurstLength=1048576", "FirstBurstLength=65536 "),
     ("DefaultTime2Wait=0", "DefaultTime2Wait=2 "), ("DefaultTime2Wait=60", "DefaultTime2Wait=60 "),
     ("DefaultTime2Retain=20", "DefaultTime2Retain=0 "), ("MaxOutstandingR2T=16", "MaxOutstandingR2T=1 "),
     ("DataPDUInOrder=No", "DataPDUInOrder=Yes "), ("DataSequenceInOrder=No", "DataSequenceInOrder=Yes "),

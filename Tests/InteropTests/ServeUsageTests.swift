@@ -31,7 +31,7 @@ import Testing
             ["--config", "f", "--read-only"],
             "--device, --cache, --read-only and --locking are for images given here, and there is none"
         ),
-        (["--colour", "memory:1M"], "Unknown option '--colour'"),
+        (["--xyzzyplugh", "memory:1M"], "there is no option '--xyzzyplugh'"),
         (
             ["--threads", "0", "memory:1M"],
             "The value '0' is invalid for '--threads <threads>': a number from 1 to 256 is needed"
@@ -100,15 +100,18 @@ import Testing
         ),
         (
             ["--listen", "localhost", "memory:1M"],
-            "'localhost' is no endpoint; use unix:PATH, tcp:HOST:PORT, vsock:PORT, fd:N, systemd:NAME or stdin"
+            "'localhost' is no endpoint; use unix:PATH, tcp:HOST:PORT, iscsi:HOST:PORT, vsock:PORT, fd:N, "
+                + "systemd:NAME or stdin"
         ),
         (
             ["--listen", "udp:localhost:1", "memory:1M"],
-            "'udp:localhost:1' is no endpoint; use unix:PATH, tcp:HOST:PORT, vsock:PORT, fd:N, systemd:NAME or stdin"
+            "'udp:localhost:1' is no endpoint; use unix:PATH, tcp:HOST:PORT, iscsi:HOST:PORT, vsock:PORT, fd:N, "
+                + "systemd:NAME or stdin"
         ),
         (
             ["--listen", "unix:", "memory:1M"],
-            "'unix:' is no endpoint; use unix:PATH, tcp:HOST:PORT, vsock:PORT, fd:N, systemd:NAME or stdin"
+            "'unix:' is no endpoint; use unix:PATH, tcp:HOST:PORT, iscsi:HOST:PORT, vsock:PORT, fd:N, "
+                + "systemd:NAME or stdin"
         ),
         (["--listen", "tcp:localhost", "memory:1M"], "endpoint 'tcp:localhost' has no port; use tcp:localhost:10809"),
         (["--listen", "tcp:localhost:65536", "memory:1M"], "'65536' is no port; a number from 0 to 65535 is needed"),

@@ -11,6 +11,8 @@ import Testing
         ("tcp:localhost:0", .tcp(host: "localhost", port: 0)),
         ("tcp:[::1]:65535", .tcp(host: "::1", port: 65535)),
         ("tcp:[fe80::1%eth0]:1", .tcp(host: "fe80::1%eth0", port: 1)),
+        ("iscsi:127.0.0.1:3260", .iscsi(host: "127.0.0.1", port: 3260)),
+        ("iscsi:[::1]:0", .iscsi(host: "::1", port: 0)),
         ("vsock:10809", .vsock(port: 10809)), ("vsock:4294967294", .vsock(port: 4_294_967_294)),
         ("fd:3", .descriptor(3)), ("fd:0", .descriptor(0)),
         ("systemd:disks", .systemd(name: "disks")), ("systemd:a:b", .systemd(name: "a:b")), ("stdin", .standardInput),
@@ -30,16 +32,27 @@ import Testing
         #expect("\(endpoint)" == text)
     }
 
+    /// iSCSI has a port that everybody knows.
+    @Test(arguments: [("iscsi:h", "h"), ("iscsi:192.0.2.1", "192.0.2.1"), ("iscsi:[::1]", "::1")])
+    func aPortOfISCSIMayBeLeftOut(text: String, host: String) throws {
+        #expect(try Endpoint(parsing: text) == .iscsi(host: host, port: 3260))
+    }
+
     @Test(arguments: [
         ("", EndpointError.malformed("")), ("unix", .malformed("unix")), ("unix:", .malformed("unix:")),
         ("tcp:", .malformed("tcp:")), ("10809", .malformed("10809")), ("udp:h:1", .malformed("udp:h:1")),
         ("UNIX:/x", .malformed("UNIX:/x")), (":1", .malformed(":1")),
-        ("tcp:localhost", .noPort("localhost")), ("tcp:[::1]", .noPort("[::1]")), ("tcp::10809", .noHost(":10809")),
-        ("tcp:[]:10809", .noHost("[]:10809")), ("tcp:::1:10809", .bareIPv6("::1:10809")),
-        ("tcp:fe80::1:10809", .bareIPv6("fe80::1:10809")),
+        ("tcp:localhost", .noPort(scheme: "tcp", "localhost")), ("tcp:[::1]", .noPort(scheme: "tcp", "[::1]")),
+        ("tcp::10809", .noHost(scheme: "tcp", ":10809")),
+        ("tcp:[]:10809", .noHost(scheme: "tcp", "[]:10809")), ("tcp:::1:10809", .bareIPv6(scheme: "tcp", "::1:10809")),
+        ("tcp:fe80::1:10809", .bareIPv6(scheme: "tcp", "fe80::1:10809")),
         ("tcp:h:", .badPort("", maximum: 65535)), ("tcp:h:65536", .badPort("65536", maximum: 65535)),
         ("tcp:h:-1", .badPort("-1", maximum: 65535)), ("tcp:h:+1", .badPort("+1", maximum: 65535)),
         ("tcp:h:http", .badPort("http", maximum: 65535)), ("tcp:h:1 ", .badPort("1 ", maximum: 65535)),
+        ("iscsi:", .malformed("iscsi:")), ("iscsi::3260", .noHost(scheme: "iscsi", ":3260")),
+        ("iscsi:::1:3260", .bareIPv6(scheme: "iscsi", "::1:3260")),
+        ("iscsi:fe80::1", .bareIPv6(scheme: "iscsi", "fe80::1")),
+        ("iscsi:h:x", .badPort("x", maximum: 65535)), ("iscsi:[::1]:x", .badPort("x", maximum: 65535)),
         ("vsock:-1", .badPort("-1", maximum: 4_294_967_294)), ("vsock:+1", .badPort("+1", maximum: 4_294_967_294)),
         ("vsock:4294967295", .badPort("4294967295", maximum: 4_294_967_294)),
         ("vsock:2:1", .badPort("2:1", maximum: 4_294_967_294)),
@@ -71,10 +84,11 @@ import Testing
     @Test(arguments: [
         (
             EndpointError.malformed("x"),
-            ["'x'", "unix:PATH", "tcp:HOST:PORT", "vsock:PORT", "fd:N", "systemd:NAME", "stdin"]
+            ["'x'", "unix:PATH", "tcp:HOST:PORT", "iscsi:HOST:PORT", "vsock:PORT", "fd:N", "systemd:NAME", "stdin"]
         ),
-        (.noPort("h"), ["'tcp:h'", "tcp:h:10809"]), (.noHost(":1"), ["'tcp::1'", "127.0.0.1", "0.0.0.0"]),
-        (.bareIPv6("::1:1"), ["'tcp:::1:1'", "tcp:[ADDRESS]:PORT"]),
+        (.noPort(scheme: "tcp", "h"), ["'tcp:h'", "tcp:h:10809"]),
+        (.noHost(scheme: "tcp", ":1"), ["'tcp::1'", "127.0.0.1", "0.0.0.0"]),
+        (.bareIPv6(scheme: "tcp", "::1:1"), ["'tcp:::1:1'", "tcp:[ADDRESS]:PORT"]),
         (.badPort("http", maximum: 65535), ["'http'", "from 0 to 65535"]), (.badDescriptor("x"), ["'x'", "fd:3"]),
         (.unknownHost("nowhere", reason: "why"), ["'nowhere'", "why"]),
         (.cannotListen(.vsock(port: 7), reason: "why"), ["vsock:7", "why"]),
@@ -105,6 +119,14 @@ import Testing
     ])
     func uris(endpoint: Endpoint, export: String, uri: String) {
         #expect(endpoint.uri(export: export) == uri)
+        #expect(endpoint.uri(target: "iqn.a:b") == nil)
+    }
+
+    @Test(arguments: [
+        ("iscsi:192.0.2.1:3260", "iscsi://192.0.2.1/iqn.a:b/0"), ("iscsi:[::1]:1", "iscsi://[::1]:1/iqn.a:b/0"),
+    ])
+    func targets(endpoint: String, uri: String) throws {
+        #expect(try Endpoint(parsing: endpoint).uri(target: "iqn.a:b") == uri)
     }
 }
 

@@ -38,15 +38,14 @@ private final class NoExports: ExportSource {
         let entry = try entryOfNothing()
         loop.use(entry)
         loop.connections[slot].entry = entry
-        let flush = Request(RequestHeader(type: 3), as: .flush, unit: 0)
-        var request = RequestSlot(flush, .flush, blockSize: .smallest)
         let page = loop.connections[slot].arena.allocate(2)
-        request.payload = .pages(PageRun(memory: .own, first: try #require(page), count: 2))
         loop.ownPagesInUse = 2
         loop.exports[entry.number].memory[.own].pages = 2
         let free = loop.connections[slot].freeRequests.pop()
         let place = try #require(free)
-        loop.requests.insert(request, at: place)
+        let flush = Request(RequestHeader(type: 3), as: .flush, unit: 0)
+        loop.put(flush, .flush, blockSize: .smallest, at: place)
+        loop.requests[place].payload = .pages(PageRun(memory: .own, first: try #require(page), count: 2))
         loop.connections[slot].busyRequests = 1
         loop.requestsUnderWay = 1
         try body(&loop)

@@ -38,6 +38,6 @@ import Testing
 
     private func request() throws -> RequestSlot {
         let request = Request(RequestHeader(type: 3), as: .flush, unit: 0)
-        return RequestSlot(request, .flush, blockSize: .smallest)
+        return RequestSlot(ExportNumber(0), RequestFacts(ServedRequest(request, blockSize: .smallest)), .flush)
     }
 }

@@ -55,7 +55,8 @@ import Testing
         ("controller = 'x'", "f:1: controller: 'x' is no controller: it is one of piix3-ide, ich9-ahci"),
         (
             "listen = [\n'vsock:1',\n'x']",
-            "f:3: listen: 'x' is no endpoint; use unix:PATH, tcp:HOST:PORT, vsock:PORT, fd:N, systemd:NAME or stdin"
+            "f:3: listen: 'x' is no endpoint; use unix:PATH, tcp:HOST:PORT, iscsi:HOST:PORT, vsock:PORT, fd:N, "
+                + "systemd:NAME or stdin"
         ),
         ("[tls]\n\nmode = 'yes'", "f:3: tls.mode: 'yes' is no mode of TLS: it is one of off, on, require"),
         (

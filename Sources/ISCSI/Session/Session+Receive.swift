@@ -12,8 +12,8 @@ extension Session {
         if payloadLeft == 0 { tasks[number].receivedBytes += UInt32(discardLeft) }
     }
 
-    /// Where the next byte of a payload belongs.
-    var place: DataPlace {
+    /// Where the next byte of a payload belongs, if ``awaitsPayload``.
+    public var place: DataPlace {
         guard let number = currentTask else { preconditionFailure("a payload belongs to a task") }
         return DataPlace(task: number, offset: Int(tasks[number].receivedBytes), count: payloadLeft)
     }

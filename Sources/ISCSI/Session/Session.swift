@@ -280,6 +280,11 @@ public struct Session: ~Copyable, Sendable {
         if case .payload = phase { payloadLeft > 0 } else { false }
     }
 
+    /// A command has come that has no place yet.
+    public var isHeld: Bool {
+        if case .waiting(.begin) = phase { true } else { false }
+    }
+
     /// A request has arrived in part: if nothing more comes, it has not happened.
     public var isInsideRequest: Bool {
         switch phase {

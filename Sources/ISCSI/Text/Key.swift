@@ -87,7 +87,7 @@ public struct TargetLimits: Equatable, Sendable {
     /// MaxBurstLength: what one R2T asks for at most.
     public var maxBurstLength: UInt32 = 1 << 20
     /// FirstBurstLength: what may come unsolicited.
-    public var firstBurstLength: UInt32 = 256 << 10
+    public var firstBurstLength: UInt32 = 64 << 10
     /// Whether the target offers digests.
     public var allowsDigests = true
 

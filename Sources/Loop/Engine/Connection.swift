@@ -18,6 +18,13 @@ struct ReceivedChunk {
     var end: Int32 = 0
 }
 
+/// What a session says beside replies.
+struct Words {
+    var bytes: [UInt8]
+    /// So many of the replies in the queue leave before it.
+    var repliesBefore: Int
+}
+
 /// The state of a connection. Its slot on the loop is reused when nothing of it is with the kernel any more; the memory
 /// stays with the slot.
 struct Connection: ~Copyable {
@@ -40,6 +47,8 @@ struct Connection: ~Copyable {
     /// It is the only one of the server with this number.
     var number: UInt64 = 0
     var peer = Peer()
+    /// What it speaks.
+    private(set) var frontEnd = FrontEnd.nbd
     /// Who its TLS has proved it to be, for people.
     var identityName: String?
     /// The export that it has open.
@@ -76,7 +85,7 @@ struct Connection: ~Copyable {
     var receivedCount = 0
     /// What another loop has received.
     private var handedOver = HeapBox<HeapBytes>()
-    /// The WRITE whose payload is arriving.
+    /// The request whose payload is arriving.
     var payloadRequest: RequestPlace?
 
     /// Its requests that have several commands end at the next one: nobody waits for them any more.
@@ -99,9 +108,6 @@ struct Connection: ~Copyable {
     // Handshake
     /// The exports as they were when it began, in the order in which its session knows them.
     var choices: [ExportEntry] = []
-    var handshakeOutput: [UInt8] = []
-    /// The handshake's bytes that are with the kernel.
-    private var handshakeSent: HeapBytes?
 
     /// The client has chosen an export that has as many connections as it may have, for a moment.
     var heldOpening: HeldOpening?
@@ -129,9 +135,16 @@ struct Connection: ~Copyable {
     /// Pages of the loop that its requests have.
     var stagePages = PerAwaitedMemory { _ in 0 }
 
+    /// Where payloads land whose requests wait for memory, if its front end has such requests.
+    var landing = HeapBox<MappedRegion>()
+
     // Sending
     /// Requests whose reply is ready, in the order in which they became so.
-    var replies: SlotQueue<RequestPlace>
+    private(set) var replies: SlotQueue<RequestPlace>
+    /// What its session says beside replies, in the same order.
+    private(set) var words: [Words] = []
+    /// Words that are with the kernel.
+    private var wordsSent: HeapBytes?
     /// How many of them the running send covers.
     var repliesInSend = 0
     /// How many bytes of the first reply earlier sends have taken, and how many the replies in the running one are in
@@ -185,12 +198,13 @@ struct Connection: ~Copyable {
     }
 
     /// Puts a new client into a free slot.
-    mutating func begin(descriptor: Int32, number: UInt64, peer: Peer, now: Int) {
+    mutating func begin(descriptor: Int32, number: UInt64, peer: Peer, frontEnd: FrontEnd, now: Int) {
         precondition(phase == .free, "the slot is taken")
         phase = .handshake
         self.descriptor = descriptor
         self.number = number
         self.peer = peer
+        self.frontEnd = frontEnd
         crossing = Link(isRemote: peer.isRemote)
         startedAt = now
         lastProgress = now
@@ -380,22 +394,72 @@ struct Connection: ~Copyable {
         receivedCount -= 1
     }
 
-    /// The handshake's bytes that are ready become the message. They stay where they are until it is sent.
-    mutating func gatherHandshake() {
-        let bytes = HeapBytes(handshakeOutput)
-        handshakeOutput = []
-        message.clear()
-        unsafe message.append(bytes.range)
-        handshakeSent = consume bytes
-    }
-
     /// The send is over: gives back the memory that only it needed.
     mutating func freeSent() {
-        handshakeSent = nil
+        wordsSent = nil
     }
 
     /// Requests that are not finished, whatever they are doing.
     var requestsInUse: Int {
         Limits.requestsPerConnection - freeRequests.count
+    }
+}
+
+/// What is to be sent, in its order.
+extension Connection {
+    /// Appends a reply.
+    mutating func append(reply place: RequestPlace) {
+        replies.append(place)
+    }
+
+    /// The first replies have left, or never will.
+    mutating func removeReplies(first count: Int) {
+        replies.removeFirst(count)
+        for number in words.indices { words[number].repliesBefore -= min(count, words[number].repliesBefore) }
+    }
+
+    /// Takes a reply out of the queue.
+    mutating func removeReply(at position: Int) -> RequestPlace {
+        for number in words.indices where words[number].repliesBefore > position { words[number].repliesBefore -= 1 }
+        return replies.remove(at: position)
+    }
+
+    /// So many replies may leave now: words come behind them.
+    var repliesBeforeWords: Int { words.first?.repliesBefore ?? replies.count }
+
+    /// Replies or words wait to be sent.
+    var hasMoreToSend: Bool { replies.count > 0 || !words.isEmpty }
+
+    /// Words are what leaves next.
+    var wordsAreNext: Bool { words.first?.repliesBefore == 0 }
+
+    /// How many bytes of words are still to be sent.
+    var wordBytes: Int { words.reduce(0) { $0 + $1.bytes.count } }
+
+    /// Says something behind all replies that are ready now.
+    mutating func say(_ bytes: [UInt8]) {
+        guard !bytes.isEmpty else { return }
+        if words.last?.repliesBefore == replies.count {
+            words[words.count - 1].bytes += bytes
+        } else {
+            words.append(Words(bytes: bytes, repliesBefore: replies.count))
+        }
+    }
+
+    /// So much of the first words is encrypted.
+    mutating func removeWords(first count: Int) {
+        words[0].bytes.removeFirst(count)
+        if words[0].bytes.isEmpty { words.removeFirst() }
+    }
+
+    /// Nobody will read them.
+    mutating func dropWords() { words = [] }
+
+    /// The words that are next become the message. They stay where they are until it is sent.
+    mutating func gatherWords() {
+        let bytes = HeapBytes(words.removeFirst().bytes)
+        message.clear()
+        unsafe message.append(bytes.range)
+        wordsSent = consume bytes
     }
 }

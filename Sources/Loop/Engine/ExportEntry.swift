@@ -34,6 +34,7 @@ public final class ExportEntry: Sendable {
     private struct State {
         var drive: ExportedDrive
         var blocks: BlockStack
+        var server = DeviceServer()
         var connectionCount = 0
         /// Nobody may open it any more.
         var isWithdrawn = false
@@ -147,6 +148,14 @@ public final class ExportEntry: Sendable {
     /// Keeps the layers while nobody has the export open.
     func keep(_ blocks: BlockStack) {
         state.withLock { $0.blocks = blocks }
+    }
+
+    /// What its home loop remembers of initiators.
+    var server: DeviceServer { state.withLock { $0.server } }
+
+    /// Keeps what is remembered of initiators while nobody has the export open on the home loop.
+    func keep(_ server: DeviceServer) {
+        state.withLock { $0.server = server }
     }
 
     /// Publishes the drive as its home loop has changed it (``Loop/change(_:_:_:)``).

@@ -12,10 +12,11 @@ extension Loop {
             nextLoop = (nextLoop + 1) % shared.loopCount
             prepare(completion.result, isTCP: shared.listeners[listener].isTCP)
             if target == index {
-                adopt(completion.result)
+                adopt(completion.result, shared.listeners[listener].frontEnd)
             } else {
                 ring.message(
-                    to: shared.ring(of: target), value: completion.result, remoteUserData: Token(.adopt).userData,
+                    to: shared.ring(of: target), value: completion.result,
+                    remoteUserData: Token(.adopt, listener: listener).userData,
                     userData: Token(.messageSent).userData)
             }
         } else if completion.result < 0 && !isStopping {
@@ -51,7 +52,7 @@ extension Loop {
     mutating func begin(_ connection: InheritedConnection) {
         prepare(connection.descriptor, isTCP: connection.isTCP)
         shared.connectionCount.add(1, ordering: .relaxed)
-        adopt(connection.descriptor)
+        adopt(connection.descriptor, .nbd)
     }
 
     private func prepare(_ descriptor: Int32, isTCP: Bool) {
@@ -85,7 +86,7 @@ extension Loop {
     }
 
     /// A connection of this loop begins.
-    mutating func adopt(_ descriptor: Int32) {
+    mutating func adopt(_ descriptor: Int32, _ frontEnd: FrontEnd) {
         precondition(descriptor >= 0, "a connection is handed over with its socket")
         guard !isStopping, let slot = takeConnectionSlot() else {
             if !isStopping { counters[.refused].add() }
@@ -98,7 +99,7 @@ extension Loop {
         counters[.connections].add()
         connections[slot].begin(
             descriptor: descriptor, number: shared.lastConnection.add(1, ordering: .relaxed).newValue,
-            peer: shared.peer(descriptor), now: now)
+            peer: shared.peer(descriptor), frontEnd: frontEnd, now: now)
         note(.debug, "connection accepted", slot, ["loop": .stringConvertible(index)])
         beginSession(slot)
         receive(slot)

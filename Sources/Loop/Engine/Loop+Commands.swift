@@ -1,7 +1,6 @@
 // Between two commands of a request: others have their turn, and a request that nobody waits for any more ends.
 
 import Counters
-import Export
 import Glibc
 import IOUring
 import Logging
@@ -53,13 +52,13 @@ extension Loop {
     }
 
     private mutating func proceed(_ place: RequestPlace) -> UnitStep {
-        step(place, requests[place].unit) { $0.goOn(on: &$1, buffer: &$2) }
+        step(.goOn, place, requests[place].unit)
     }
 
     /// Nobody waits for the rest of the request. A WRITE whose payload has come is done all the same.
     private func isAbandoned(_ place: RequestPlace, _ slot: ConnectionSlot) -> Bool {
         guard requests[place].measure.kind != .write else { return false }
-        return connections[slot].phase == .closing || connections[slot].isAbandoned
+        return connections[slot].phase == .closing || connections[slot].isAbandoned || requests[place].isAbandoned
     }
 
     /// Once a second: whether anybody waits for what a connection has under way, or wants memory for. A client that has
@@ -91,6 +90,6 @@ extension Loop {
                 "command": "\(requests[place].measure.kind.label)",
                 "reason": "its client has closed its side, and others wait or it has taken nothing for long",
             ])
-        return requests[place].served.giveUp()
+        return served.giveUp(place, requests[place].facts.machine)
     }
 }

@@ -15,7 +15,7 @@ extension Loop {
         noteEnd(slot, reason)
         connections[slot].phase = .draining
         connections[slot].lastProgress = now
-        forgetIncompleteRequest(slot)
+        forgetIncompleteRequests(slot)
     }
 
     /// Ends the connection without another word. Operations that the kernel has come back first.
@@ -24,20 +24,13 @@ extension Loop {
         noteEnd(slot, reason)
         connections[slot].phase = .closing
         shutdown(connections[slot].descriptor, Int32(SHUT_RDWR))
-        forgetIncompleteRequest(slot)
+        forgetIncompleteRequests(slot)
         dropReplies(slot)
     }
 
     /// The first reason counts; later ones only follow from it.
     private mutating func noteEnd(_ slot: ConnectionSlot, _ reason: EndReason) {
         if connections[slot].endReason == nil { connections[slot].endReason = reason }
-    }
-
-    /// A WRITE whose payload has not arrived has not happened.
-    private mutating func forgetIncompleteRequest(_ slot: ConnectionSlot) {
-        guard let place = connections[slot].payloadRequest else { return }
-        connections[slot].payloadRequest = nil
-        releaseRequest(place)
     }
 
     /// Takes the next steps towards a connection's end, if it is on its way there and nothing holds it up.
@@ -79,7 +72,7 @@ extension Loop {
     /// No request, and nothing to be sent.
     private func isIdle(_ slot: ConnectionSlot) -> Bool {
         connections[slot].requestsInUse == 0 && !connections[slot].isSending
-            && connections[slot].handshakeOutput.isEmpty && !connections[slot].isQueuedForSend
+            && connections[slot].words.isEmpty && !connections[slot].isQueuedForSend
     }
 
     /// A connection has ended.
@@ -95,8 +88,8 @@ extension Loop {
         countEnd(slot)
         lowerAllFences(slot)
         let entry = connections[slot].entry
-        connections[slot].end()
         endSession(slot)
+        connections[slot].end()
         if let entry { leave(entry) }
         shared.connectionCount.subtract(1, ordering: .relaxed)
         freeConnections.push(slot)
@@ -126,7 +119,7 @@ extension Loop {
             end(slot, .stopped, "its export is gone, and it has not taken its last replies in time")
             return
         }
-        if limitFences(slot) || noticeAbsence(slot) { return }
+        if limitFences(slot) || noticeAbsence(slot) || checkSession(slot, idleSeconds: idle) { return }
         switch connections[slot].phase {
         case .handshake where isStopping && now > stoppedAt + 1:
             end(slot, .stopped, "the server stops")

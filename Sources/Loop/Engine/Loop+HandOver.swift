@@ -11,6 +11,7 @@ struct Passenger: ~Copyable, Sendable {
     let descriptor: Int32
     let number: UInt64
     let peer: Peer
+    let frontEnd: FrontEnd
     let identityName: String?
     let crossing: Link
     let choices: [ExportEntry]
@@ -29,6 +30,7 @@ struct Passenger: ~Copyable, Sendable {
         descriptor = connection.descriptor
         number = connection.number
         peer = connection.peer
+        frontEnd = connection.frontEnd
         identityName = connection.identityName
         crossing = connection.crossing
         choices = connection.choices
@@ -72,7 +74,8 @@ extension Loop {
     /// Sends a connection to another loop, and forgets it. Nothing of it is with the kernel, nothing is to be sent.
     mutating func handOver(_ slot: ConnectionSlot, to home: Int) {
         precondition(connections[slot].requestsInUse == 0 && connections[slot].awaited.isEmpty, "it has begun")
-        let passenger = Passenger(&connections[slot], sessions.remove(at: slot), now: now)
+        let session = sessions.remove(connections[slot].frontEnd, at: slot)
+        let passenger = Passenger(&connections[slot], session, now: now)
         shared.mailboxes[home].post(.takeOver(MovingConnection(passenger)))
         connections[slot].end()
         counters[.connections].subtract(1)
@@ -102,7 +105,9 @@ extension Loop {
 
 extension Connection {
     fileprivate mutating func begin(_ passenger: borrowing Passenger, now: Int) {
-        begin(descriptor: passenger.descriptor, number: passenger.number, peer: passenger.peer, now: now)
+        begin(
+            descriptor: passenger.descriptor, number: passenger.number, peer: passenger.peer,
+            frontEnd: passenger.frontEnd, now: now)
         identityName = passenger.identityName
         crossing = passenger.crossing
         choices = passenger.choices

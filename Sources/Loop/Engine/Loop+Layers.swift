@@ -116,9 +116,9 @@ extension Loop {
             return resumeLBAStatus(
                 BackendExtent(isMapped: true, lengthBytes: limitBytes), limitBytes, place, export)
         case .failed(let failure, let bytes):
-            return step(place, export) { $0.resume(.failed(failure, afterBytes: bytes), on: &$1, buffer: &$2) }
+            return step(.resume(.failed(failure, afterBytes: bytes)), place, export)
         case .finished:
-            return step(place, export) { $0.resume(.done, on: &$1, buffer: &$2) }
+            return step(.resume(.done), place, export)
         case .io, .wait, .waitForOthers:
             preconditionFailure("the request is still in its layers")
         }

@@ -18,7 +18,7 @@ extension Loop {
     /// - Returns: false when it is held.
     mutating func open(_ unit: Int, _ slot: ConnectionSlot) -> Bool {
         let entry = connections[slot].choices[unit]
-        if let home = entry.onlyLoop, home != index {
+        if let home = onlyLoop(for: entry, slot), home != index {
             leave(for: home, slot)
             return false
         }

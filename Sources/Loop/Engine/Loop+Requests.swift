@@ -3,7 +3,6 @@
 import Backends
 import Blocks
 import Counters
-import Export
 import IOUring
 import Units
 
@@ -46,7 +45,7 @@ extension Loop {
     mutating func start(_ place: RequestPlace) {
         let slot = place.slot
         arrive(place, slot)
-        if requests[place].served.writes {
+        if requests[place].facts.writes {
             noteDeallocation(place, slot)
             guard enterGate(place, slot) else {
                 leavePipe(place)
@@ -70,11 +69,11 @@ extension Loop {
     ///
     /// - Returns: false when the request has to be parked.
     mutating func enterGate(_ place: RequestPlace, _ slot: ConnectionSlot) -> Bool {
-        guard requests[place].served.writes else { return true }
+        guard requests[place].facts.writes else { return true }
         precondition(requests[place].gate == .outside || requests[place].gate == .claiming, "it is in the gate already")
         let export = requests[place].unit
         let granularity = UInt64(exports[export].backend.granularityBytes)
-        guard requests[place].served.needsToBeAlone(granularityBytes: granularity) else {
+        guard served.needsToBeAlone(place, requests[place].facts.machine, granularityBytes: granularity) else {
             guard mayEnter(exports[export].gate.enterShared(loop: index)) else { return false }
             requests[place].gate = .shared
             return true
@@ -99,7 +98,7 @@ extension Loop {
     mutating func begin(_ place: RequestPlace) {
         let export = requests[place].unit
         requests[place].hasBegun = true
-        follow(step(place, export) { $0.begin(on: &$1, buffer: &$2) }, place)
+        follow(step(.begin, place, export), place)
     }
 
     /// A step of a request has come so far.
@@ -154,7 +153,7 @@ extension Loop {
     ) -> UnitStep? {
         guard let outcome = outcome(of: progress, place) else { return nil }
         guard !exports[export].hasLayers else { return resumeInLayers(outcome, place, export) }
-        return step(place, export) { $0.resume(outcome, on: &$1, buffer: &$2) }
+        return step(.resume(outcome), place, export)
     }
 
     /// How the backend's last step has ended; nil while that is still to come.
@@ -170,18 +169,21 @@ extension Loop {
     }
 
     /// A step of a request's way through its drive.
-    mutating func step(
-        _ place: RequestPlace, _ export: ExportNumber,
-        _ body: (inout ServedRequest, inout ExportedDrive, inout MutableRawSpan) -> UnitStep
-    ) -> UnitStep {
+    mutating func step(_ event: ServingEvent, _ place: RequestPlace, _ export: ExportNumber) -> UnitStep {
         let bytes = requests[place].bytes
-        return bytes.withMutableBytes { body(&requests[place].served, &exports[export].served, &$0) }
+        return bytes.withMutableBytes { buffer in
+            switch requests[place].facts.machine {
+            case .request:
+                served.advance(request: place, event, on: &exports[export].served, buffer: &buffer)
+            case .command: exports[export].advance(command: place, event, in: &served, buffer: &buffer)
+            }
+        }
     }
 
     /// The request has been served, or has failed: its reply goes to the queue.
     mutating func finish(_ place: RequestPlace) {
         let slot = place.slot
-        if requests[place].served.writes {
+        if requests[place].facts.writes {
             leaveGate(place, slot)
             noteDeallocation(place, slot)
         }
@@ -189,8 +191,7 @@ extension Loop {
         requestsUnderWay -= 1
         if requests[place].mark != connections[slot].currentMark { finishMarked(slot) }
         if requests[place].isInterrupted { return resumeReply(place) }
-        encodeReply(place)
-        queueReply(place)
+        reply(to: place)
     }
 
     /// A request that was in the gate, in whatever way, is done.
@@ -222,13 +223,13 @@ extension Loop {
     /// A request has its answer. One that never began, because it is refused, was never in flight either.
     mutating func countAnswer(_ place: RequestPlace, _ slot: ConnectionSlot) {
         let measure = requests[place].measure
-        let bytes = requests[place].served.lengthBytes
+        let bytes = requests[place].facts.lengthBytes
         let cells = exports[requests[place].unit].cells
         if measure.arrival != 0 { cells.inFlight.subtract(1) }
         if measure.error == nil {
             switch measure.kind {
             case .write, .writeZeroes:
-                if !requests[place].served.forcesUnitAccess { cells.written.add(bytes) }
+                if !requests[place].facts.forcesUnitAccess { cells.written.add(bytes) }
             case .flush:
                 // One that began later may have ended earlier.
                 if measure.writtenBefore > cells.stable.value { cells.stable.set(measure.writtenBefore) }

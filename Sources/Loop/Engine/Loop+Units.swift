@@ -25,6 +25,14 @@ extension Loop {
         return drive.sectorCount
     }
 
+    /// A command of an initiator may have changed the unit, whose home this loop is.
+    mutating func publishUnit(_ export: ExportNumber) {
+        let entry = exports[export].entry
+        precondition(entry.homeLoop == index, "another loop is the unit's home")
+        entry.publish(exports[export].served)
+        shared.postToAll(.refresh(entry))
+    }
+
     /// Takes over the drive that the home loop has published. Connected clients know the old size. But one can tell
     /// Linux's driver the new one while its device is in use, so old connections are served beyond the old end, too.
     mutating func refresh(_ entry: ExportEntry) {

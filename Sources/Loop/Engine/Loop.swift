@@ -32,6 +32,8 @@ public struct Loop: ~Copyable {
     var activeConnections = 0
     /// `Limits.requestsPerConnection` for each connection.
     var requests: SlotTable<RequestPlace, RequestSlot>
+    /// What serves them.
+    var served: ServedTables
     /// What is kept of requests in layers. Only exports with layers use it.
     var layered: SlotTable<RequestPlace, LayeredRequest>
     /// For each request.
@@ -83,6 +85,8 @@ public struct Loop: ~Copyable {
     var lines: PerAwaitedMemory<WaitingLine>
     /// Connections with replies that no send covers.
     var sendQueue: SlotQueue<ConnectionSlot>
+    /// Requests of which a part was sent, and that go on.
+    var unfinished = RequestList()
     /// Requests that a write gate did not let in.
     var parked = RequestList()
     /// A request was parked that has not been looked at since.
@@ -115,6 +119,7 @@ public struct Loop: ~Copyable {
         let connections = try SlotTable<ConnectionSlot, Connection>(capacity: capacity)
         let sessions = try Sessions(capacity: capacity)
         let requests = try SlotTable<RequestPlace, RequestSlot>(capacity: requestCapacity)
+        let served = try ServedTables(capacity: requestCapacity)
         let layered = try SlotTable<RequestPlace, LayeredRequest>(capacity: requestCapacity)
         let headers = try HeaderArea(capacity: requestCapacity)
         let exports = try SlotTable<ExportNumber, LoopExport>(capacity: Limits.exports)
@@ -134,6 +139,7 @@ public struct Loop: ~Copyable {
         self.sessions = sessions
         freeConnections = SlotStack(capacity: capacity)
         self.requests = requests
+        self.served = served
         self.layered = layered
         self.headers = headers
         self.exports = exports
@@ -227,7 +233,7 @@ public struct Loop: ~Copyable {
         case .send: sent(completion.result, on: token.slot)
         case .room: sendMore(on: token.slot)
         case .accept: accepted(completion, listener: token.listener)
-        case .adopt: adopt(completion.result)
+        case .adopt: adopt(completion.result, shared.listeners[token.listener].frontEnd)
         // What waits for the gate is looked at in every turn.
         case .wake, .messageSent, .cancelled: break
         case .tick: tick()

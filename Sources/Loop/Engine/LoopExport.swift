@@ -9,6 +9,8 @@ import Units
 /// A drive as one loop has it.
 struct LoopExport {
     var served: ExportedDrive
+    /// What the unit remembers of its initiators; of use on its home loop only.
+    var server: DeviceServer
     let backend: Backend
     /// What stands between the drive and the backend.
     var blocks: BlockStack
@@ -40,6 +42,7 @@ struct LoopExport {
 
     init(_ entry: ExportEntry, loop: Int) {
         served = entry.drive
+        server = entry.server
         backend = entry.definition.backend
         blocks = entry.blocks
         hasLayers = !blocks.isEmpty
@@ -48,5 +51,12 @@ struct LoopExport {
         gate = entry.gate
         self.entry = entry
         cells = entry.counters.cells(of: loop)
+    }
+
+    /// A step of an initiator's command on its way through the unit.
+    mutating func advance(
+        command place: RequestPlace, _ event: ServingEvent, in tables: inout ServedTables, buffer: inout MutableRawSpan
+    ) -> UnitStep {
+        tables.advance(command: place, event, on: &served, by: &server, buffer: &buffer)
     }
 }

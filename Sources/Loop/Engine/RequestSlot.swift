@@ -13,7 +13,7 @@ struct RequestSlot: ~Copyable {
     private let inPlace = InPlace()
     /// What the request is for.
     let unit: ExportNumber
-    var served: ServedRequest
+    let facts: RequestFacts
     var task = BackendTask(.flush, offset: 0, length: 0)
     var measure: RequestMeasure
     /// Where the request's data are. Empty for a request without.
@@ -22,6 +22,12 @@ struct RequestSlot: ~Copyable {
     var payload = Payload.none
     /// Part of its reply has been sent, and the rest is to be read again.
     var isInterrupted = false
+    /// What its front end calls it, if that has a number for it.
+    var taskNumber: UInt16 = 0
+    /// Nobody waits for it any more: if it has several commands, it ends at the next one.
+    var isAbandoned = false
+    /// It is over when what was encoded for it has left.
+    var endsWithReply = true
     /// How it is answered, once it is.
     var reply = ReplyLayout()
     /// The request has entered its drive's write gate, together with others or alone.
@@ -32,6 +38,14 @@ struct RequestSlot: ~Copyable {
     var mark = false
     /// The next request in the list in which this one waits.
     var next: RequestPlace?
+
+    /// A request whose data are nowhere yet.
+    @inline(__always)  // where it is to be
+    init(_ unit: ExportNumber, _ facts: RequestFacts, _ kind: CommandKind) {
+        self.unit = unit
+        self.facts = facts
+        measure = RequestMeasure(kind: kind)
+    }
 
     /// Its data are here.
     mutating func use(_ memory: MemoryRange) {
@@ -44,12 +58,10 @@ struct RequestSlot: ~Copyable {
         bytes[part.dataOffset..<part.dataOffset + part.dataBytes]
     }
 
-    /// Where what is left of a WRITE's payload belongs.
-    func payload(from filled: Int) -> MemoryRange {
-        let start = served.bufferNeeds.dataOffset + filled
-        let end = served.bufferNeeds.dataOffset + Int(served.lengthBytes)
-        precondition(start <= end, "no more of a payload comes than there is")
-        return bytes[start..<end]
+    /// Where `count` bytes of its payload belong, of which others have come.
+    func payload(from filled: Int, count: Int) -> MemoryRange {
+        let start = facts.bufferNeeds.dataOffset + filled
+        return bytes[start..<start + count]
     }
 
     /// The two pieces of a part of the reply: its header, which begins at `position` of all headers and ends there
@@ -68,7 +80,7 @@ struct RequestSlot: ~Copyable {
     mutating func ask(_ asked: BackendRequest) {
         guard asked.operation == .read || asked.operation == .write else {
             task = BackendTask(asked.operation, offset: asked.offset, length: asked.length)
-            if case .writeZeroes = asked.operation { task.hasToBeFast = served.hasToBeFast }
+            if case .writeZeroes = asked.operation { task.hasToBeFast = facts.hasToBeFast }
             return
         }
         let room = UInt64(bytes.count)

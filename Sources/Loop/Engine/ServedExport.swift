@@ -2,6 +2,7 @@
 
 import Backends
 import Blocks
+import ISCSI
 import Units
 
 /// One drive to serve.
@@ -16,6 +17,8 @@ public struct ServedExport: Sendable {
     public var backend: Backend
     /// The layers between the drive and the backend: as a rule none.
     public var blocks = BlockStack()
+    /// The name of its target; nil: one is made of the export's.
+    public var targetName: TargetName?
     /// Only clients that have begun TLS may open it.
     public var requiresTLS = false
     /// Clients that any of these rules lets in may open it; without a rule everybody may.

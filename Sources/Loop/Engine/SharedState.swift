@@ -5,6 +5,7 @@ import Backends
 import Counters
 import Glibc
 import IOUring
+import ISCSI
 import Listening
 import Logging
 import Synchronization
@@ -36,6 +37,9 @@ public final class SharedState: Sendable {
     /// The number of the last connection that was accepted.
     let lastConnection = Atomic<UInt64>(0)
     private let currentTLS: Mutex<TLSSettings?>
+    /// What stands before the name of an export in that of its target.
+    let targetPrefix: TargetName
+    let sessionHandles = SessionHandles()
     /// How many times an export was opened.
     let openings = Atomic<UInt64>(0)
     /// Pages of memory for requests that the loops have taken into use.
@@ -54,7 +58,7 @@ public final class SharedState: Sendable {
     /// are, and who is at the other end.
     public init(
         exports: any ExportSource, entrances: Entrances, loopCount: Int, limits: Limits, tls: TLSSettings?,
-        logger: Logger,
+        targetPrefix: TargetName = .standardPrefix, logger: Logger,
         processorCount: Int = LinuxProcess.processorCount,
         peer: @escaping @Sendable (Int32) -> Peer = { Peer(of: $0) }
     ) throws(RingError) {
@@ -65,6 +69,7 @@ public final class SharedState: Sendable {
         connection = entrances.connection
         self.limits = limits
         currentTLS = Mutex(tls)
+        self.targetPrefix = targetPrefix
         self.logger = logger
         self.loopCount = loopCount
         mappedReplyBytes = max((16 << 20) / loopCount, 4 << 20)
@@ -72,6 +77,11 @@ public final class SharedState: Sendable {
         loopCounters = try LoopCounters(loopCount: loopCount)
         rings = (0..<loopCount).map { _ in RingCell() }
         residentChunks = try ResidentChunks()
+    }
+
+    /// The name of an export's target; nil if it has none.
+    public func targetName(of export: ServedExport) -> TargetName? {
+        export.targetName ?? TargetName(export: export.name, prefix: targetPrefix)
     }
 
     /// There are fewer connections than processors.

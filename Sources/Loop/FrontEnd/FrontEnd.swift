@@ -3,20 +3,35 @@
 import Blocks
 import Counters
 import Export
+import ISCSI
 import NBD
+import SCSI
+import Units
 
 extension Limits {
     /// So many options a handshake may have, beside those that every export adds.
     public static var standardHandshakeOptions: Int { Session.standardOptionLimit }
 }
 
-extension RequestSlot {
-    /// A request whose data are nowhere yet.
+extension Loop {
+    /// Puts a request into a free place. Its data are nowhere yet.
     @inline(__always)  // where it is to be
-    init(_ request: NBD.Request, _ kind: CommandKind, blockSize: BlockSize) {
-        unit = ExportNumber(Int(request.unit))
-        served = ServedRequest(request, blockSize: blockSize)
-        measure = RequestMeasure(kind: kind)
+    mutating func put(_ request: NBD.Request, _ kind: CommandKind, blockSize: BlockSize, at place: RequestPlace) {
+        served.requests.insert(ServedRequest(request, blockSize: blockSize), at: place)
+        let unit = ExportNumber(Int(request.unit))
+        requests.insert(RequestSlot(unit, RequestFacts(served.requests[place]), kind), at: place)
+    }
+}
+
+extension Loop {
+    /// Puts a command into a free place. Its data are nowhere yet.
+    mutating func put(_ task: SCSITask, _ nexus: NexusNumber, to unit: ExportNumber, at place: RequestPlace) {
+        let command = ServedCommand(
+            task.cdb, expectedBytes: task.expectedBytes, reads: task.reads, writes: task.writes, nexus: nexus,
+            unit: exports[unit].served.facts)
+        served.commands.insert(command, at: place)
+        requests.insert(RequestSlot(unit, RequestFacts(command), CommandKind(command.kind)), at: place)
+        requests[place].taskNumber = UInt16(task.number.index)
     }
 }
 
@@ -44,7 +59,39 @@ extension CommandKind {
     }
 }
 
+extension CommandKind {
+    /// The kind of an initiator's command.
+    init(_ kind: ServedCommand.Kind) {
+        self =
+            switch kind {
+            case .read: .read
+            case .write: .write
+            case .flush: .flush
+            case .trim: .trim
+            case .writeZeroes: .writeZeroes
+            case .prefetch: .cache
+            case .lbaStatus: .blockStatus
+            case .other: .unknown
+            }
+    }
+}
+
 extension ErrorKind {
+    /// The kind of a command's ending; nil if it has not failed.
+    init?(_ ending: ISCSI.Ending) {
+        guard ending.status != SCSIStatus.good.rawValue else { return nil }
+        guard let sense = ending.sense else {
+            self = .notPermitted
+            return
+        }
+        switch sense.senseKey {
+        case .dataProtect where sense.additionalSenseCode == .spaceAllocationFailedWriteProtect: self = .noSpace
+        case .dataProtect: self = .notPermitted
+        case .illegalRequest: self = .invalidArgument
+        default: self = .inputOutput
+        }
+    }
+
     /// The kind of an answer's error.
     init(_ error: NBDError) {
         self =

@@ -1,21 +1,219 @@
-// The front end: the loop moves bytes, and a connection's session says what they mean. Only this file knows which
-// session that is. Sessions have a table of their own, so that they change in place; a protocol beside NBD is a second
-// table with the same verbs.
+// The front end: the loop moves bytes, and a connection's session says what they mean. Only this folder knows which
+// session that is. Sessions of a protocol have a table of their own, so that they change in place. Each verb is chosen
+// here by the connection's protocol. NBD's way stands below, iSCSI's in Loop+ISCSI.swift and Loop+Tasks.swift.
 
 import Counters
 import Export
 import Glibc
+import IOUring
+import Listening
 import Logging
 import NBD
 import Replies
 
 /// From the client to the loop.
 extension Loop {
-    /// A client has come. It is greeted.
+    /// A client has come.
     mutating func beginSession(_ slot: ConnectionSlot) {
-        sessions.insert(
-            .nbd(Session(tls: tlsPolicy, optionLimit: shared.limits.handshakeOptions)), at: slot)
-        lookUpChoices(slot)
+        switch connections[slot].frontEnd {
+        case .nbd: beginNBD(slot)
+        case .iscsi: beginISCSI(slot)
+        }
+    }
+
+    /// Nothing of the client is left.
+    mutating func endSession(_ slot: ConnectionSlot) {
+        if connections[slot].frontEnd == .iscsi { endISCSI(slot) }
+        _ = sessions.remove(connections[slot].frontEnd, at: slot)
+    }
+
+    /// Gives what has been received to the session, and does what it says.
+    ///
+    /// - Returns: false when there is nothing more to parse, or no memory for it now.
+    mutating func advance(_ slot: ConnectionSlot) -> Bool {
+        switch connections[slot].frontEnd {
+        case .nbd: advanceNBD(slot)
+        case .iscsi: advanceISCSI(slot)
+        }
+    }
+
+    /// Gives bytes to the session that were received for it alone.
+    ///
+    /// - Returns: the same as ``advance(_:)``.
+    mutating func advance(with bytes: RawSpan, _ slot: ConnectionSlot) -> Bool {
+        switch connections[slot].frontEnd {
+        case .nbd: advanceNBD(with: bytes, slot)
+        case .iscsi: preconditionFailure("a header of iSCSI is longer than what is received for it alone")
+        }
+    }
+
+    /// These bytes of the payload of a request are at their place.
+    mutating func payloadMoved(_ bytes: MemoryRange, _ place: RequestPlace) {
+        switch connections[place.slot].frontEnd {
+        case .nbd: noteNBDPayload(bytes.count, place)
+        case .iscsi: noteTaskPayload(bytes, place)
+        }
+    }
+
+    /// So much of the payload of a request is in its pipe.
+    mutating func payloadPiped(_ count: Int, _ place: RequestPlace) {
+        switch connections[place.slot].frontEnd {
+        case .nbd: noteNBDPayload(count, place)
+        case .iscsi: preconditionFailure("a payload in pieces comes through no pipe")
+        }
+    }
+
+    /// Pages of requests whose payload is still to come.
+    func arrivingPages(_ slot: ConnectionSlot) -> Int {
+        switch connections[slot].frontEnd {
+        case .nbd: connections[slot].payloadRequest.map { requests[$0].payload.pageCount } ?? 0
+        case .iscsi: arrivingTaskPages(slot)
+        }
+    }
+
+    /// A request whose payload has not arrived has not happened.
+    mutating func forgetIncompleteRequests(_ slot: ConnectionSlot) {
+        switch connections[slot].frontEnd {
+        case .nbd:
+            guard let place = connections[slot].payloadRequest else { return }
+            connections[slot].payloadRequest = nil
+            releaseRequest(place)
+        case .iscsi: forgetIncompleteTasks(slot)
+        }
+    }
+
+    /// A request is complete and waits for memory.
+    func isHeldUp(_ slot: ConnectionSlot) -> Bool {
+        switch connections[slot].frontEnd {
+        case .nbd: sessions.nbd[slot].isHeld
+        case .iscsi: sessions.iscsi[slot].session.isHeld || !sessions.iscsi[slot].waiting.isEmpty
+        }
+    }
+
+    /// A request has arrived in part.
+    func isInsideRequest(_ slot: ConnectionSlot) -> Bool {
+        switch connections[slot].frontEnd {
+        case .nbd: sessions.nbd[slot].isInsideRequest
+        case .iscsi: sessions.iscsi[slot].session.isInsideRequest
+        }
+    }
+
+    /// A request that has no place yet will be answered.
+    func owesReply(_ slot: ConnectionSlot) -> Bool {
+        switch connections[slot].frontEnd {
+        case .nbd: sessions.nbd[slot].owesReply
+        case .iscsi: sessions.iscsi[slot].session.isHeld
+        }
+    }
+}
+
+/// From the loop to the client.
+extension Loop {
+    /// Sends what the session says beside replies to requests.
+    mutating func say(_ slot: ConnectionSlot) {
+        switch connections[slot].frontEnd {
+        case .nbd: connections[slot].say(sessions.nbd[slot].takeWords())
+        case .iscsi: connections[slot].say(sessions.iscsi[slot].session.takeWords())
+        }
+        queueSend(slot)
+    }
+
+    /// Finds out what there is to open for the client, and may be opened.
+    mutating func lookUpChoices(_ slot: ConnectionSlot) {
+        switch connections[slot].frontEnd {
+        case .nbd: lookUpExports(slot)
+        case .iscsi: lookUpTargets(slot)
+        }
+    }
+
+    /// The loop that has to serve an export to a client of a protocol; nil: any.
+    func onlyLoop(for entry: ExportEntry, _ slot: ConnectionSlot) -> Int? {
+        switch connections[slot].frontEnd {
+        case .nbd: entry.onlyLoop
+        // What initiators change of a unit, and what they have to be told, is in one place.
+        case .iscsi: entry.homeLoop
+        }
+    }
+
+    /// The export that the client has chosen is open: what follows are requests to it.
+    mutating func beginRequests(_ slot: ConnectionSlot, to export: ExportNumber) {
+        switch connections[slot].frontEnd {
+        case .nbd: beginNBDRequests(slot, to: export)
+        case .iscsi: beginTasks(slot, export)
+        }
+    }
+
+    /// The export that the client has chosen cannot be opened now.
+    ///
+    /// - Returns: the same as ``advance(_:)``.
+    mutating func refuseOpening(_ reason: String, _ slot: ConnectionSlot) -> Bool {
+        switch connections[slot].frontEnd {
+        case .nbd: return refuseNBDOpening(reason, slot)
+        case .iscsi:
+            sessions.iscsi[slot].session.refuseOpening(.serviceUnavailable, reason)
+            return true
+        }
+    }
+
+    /// Whatever the client asks for from now on is refused.
+    mutating func refuseFurther(_ slot: ConnectionSlot) {
+        switch connections[slot].frontEnd {
+        case .nbd: sessions.nbd[slot].beginShutdown()
+        case .iscsi: announceShutdown(slot)
+        }
+    }
+
+    /// The drive has another size.
+    mutating func resizeUnit(of slot: ConnectionSlot, to sizeBytes: UInt64) {
+        switch connections[slot].frontEnd {
+        case .nbd: sessions.nbd[slot].resize(sizeBytes)
+        // Its unit attention says so.
+        case .iscsi: break
+        }
+    }
+
+    /// The data of a READ are sent as they are: nobody looks for zeroes in them.
+    func sendsInOnePiece(_ place: RequestPlace) -> Bool {
+        switch connections[place.slot].frontEnd {
+        case .nbd: sessions.nbd[place.slot].sendsInOnePiece(served.requests[place].request)
+        case .iscsi: true
+        }
+    }
+
+    /// Answers a request that its drive has served.
+    mutating func reply(to place: RequestPlace) {
+        switch connections[place.slot].frontEnd {
+        case .nbd: replyNBD(place)
+        case .iscsi: respond(to: place)
+        }
+    }
+
+    /// A reply that was encoded stays as it is, whatever becomes of its data: it has its number among others.
+    func keepsReplies(_ slot: ConnectionSlot) -> Bool { connections[slot].frontEnd == .iscsi }
+
+    /// What was encoded last for a request has left, and is not the end of it.
+    mutating func goOnAfterSending(_ place: RequestPlace) {
+        switch connections[place.slot].frontEnd {
+        case .nbd: preconditionFailure("a request of NBD has one reply")
+        case .iscsi: goOnWithTask(place)
+        }
+    }
+
+    /// What the failure of a request counts as; nil if it has not failed.
+    func errorKind(of place: RequestPlace) -> ErrorKind? {
+        switch connections[place.slot].frontEnd {
+        case .nbd: served.requests[place].error.map(ErrorKind.init)
+        case .iscsi: errorKind(ofTask: place)
+        }
+    }
+}
+
+/// NBD, from the client to the loop.
+extension Loop {
+    /// A client has come. It is greeted.
+    private mutating func beginNBD(_ slot: ConnectionSlot) {
+        sessions.nbd.insert(Session(tls: tlsPolicy, optionLimit: shared.limits.handshakeOptions), at: slot)
+        lookUpExports(slot)
         say(slot)
     }
 
@@ -25,15 +223,8 @@ extension Loop {
         return tls.isRequired ? .required : .optional
     }
 
-    /// Nothing of the client is left.
-    mutating func endSession(_ slot: ConnectionSlot) {
-        _ = sessions.remove(at: slot)
-    }
-
-    /// Gives what has been received to the session, and does what it says.
-    ///
-    /// - Returns: false when there is nothing more to parse, or no memory for it now.
-    mutating func advance(_ slot: ConnectionSlot) -> Bool {
+    /// Does what ``advance(_:)`` says.
+    private mutating func advanceNBD(_ slot: ConnectionSlot) -> Bool {
         // A payload goes where it belongs without a stop on the way, decrypted if need be.
         if sessions.nbd[slot].awaitsPayload { return takePayload(sessions.nbd[slot].payloadBytesLeft, slot) }
         let input = connections[slot].nextBytes() ?? .empty
@@ -42,10 +233,8 @@ extension Loop {
         return perform(event, consumed: consumed, slot)
     }
 
-    /// Gives bytes to the session that were received for it alone.
-    ///
-    /// - Returns: the same as ``advance(_:)``.
-    mutating func advance(with bytes: RawSpan, _ slot: ConnectionSlot) -> Bool {
+    /// Does what ``advance(with:_:)`` says.
+    private mutating func advanceNBD(with bytes: RawSpan, _ slot: ConnectionSlot) -> Bool {
         let (consumed, event) = sessions.nbd[slot].advance(bytes)
         precondition(consumed == bytes.byteCount, "no more was received than was needed")
         return perform(event, consumed: consumed, slot)
@@ -91,7 +280,7 @@ extension Loop {
             return refuse(request, kind, .notSupported, Self.tooSlow, lengthBytes: request.lengthBytes, slot)
         }
         guard let place = connections[slot].freeRequests.pop() else { return false }
-        requests.insert(RequestSlot(request, kind, blockSize: exports[unit].served.blockSize), at: place)
+        put(request, kind, blockSize: exports[unit].served.blockSize, at: place)
         return prepare(place, payloadBytes: request.payloadBytes)
     }
 
@@ -109,12 +298,12 @@ extension Loop {
         _ slot: ConnectionSlot
     ) -> Bool {
         guard let place = connections[slot].freeRequests.pop() else { return false }
-        requests.insert(RequestSlot(request, kind, blockSize: .smallest), at: place)
+        put(request, kind, blockSize: .smallest, at: place)
         // That zeroes are not fast here, or that the server stops, is not its client's mistake.
         noteRefusal(
             of: kind, offset: request.offsetBytes, length: lengthBytes,
             isMistake: error != .notSupported && error != .shutdown, message, slot)
-        encodeReply(.failure(error, message), place)
+        encode(.failure(error, message), place)
         queueReply(place)
         return true
     }
@@ -159,35 +348,26 @@ extension Loop {
             ["option": .stringConvertible(refusal.option), "reason": "\(refusal.reason)"])
     }
 
+    /// Moves what has come of a payload, of which so much is missing, to its place.
+    private mutating func takePayload(_ left: Int, _ slot: ConnectionSlot) -> Bool {
+        guard let place = connections[slot].payloadRequest else { preconditionFailure("whose payload is it?") }
+        return takePayload(of: place, from: Int(requests[place].facts.lengthBytes) - left, left)
+    }
+
     /// So much of the payload of a request is at its place. With the rest the request begins.
-    mutating func payloadMoved(_ count: Int, _ place: RequestPlace) {
+    private mutating func noteNBDPayload(_ count: Int, _ place: RequestPlace) {
         let slot = place.slot
         sessions.nbd[slot].payloadMoved(count)
         guard !sessions.nbd[slot].awaitsPayload else { return }
         connections[slot].payloadRequest = nil
         start(place)
     }
-
-    /// A request is complete and waits for memory.
-    func isHeldUp(_ slot: ConnectionSlot) -> Bool { sessions.nbd[slot].isHeld }
-
-    /// A request has arrived in part.
-    func isInsideRequest(_ slot: ConnectionSlot) -> Bool { sessions.nbd[slot].isInsideRequest }
-
-    /// A request that has no place yet will be answered.
-    func owesReply(_ slot: ConnectionSlot) -> Bool { sessions.nbd[slot].owesReply }
 }
 
-/// From the loop to the client.
+/// NBD, from the loop to the client.
 extension Loop {
-    /// Sends what the session says beside replies.
-    private mutating func say(_ slot: ConnectionSlot) {
-        connections[slot].handshakeOutput += sessions.nbd[slot].takeWords()
-        queueSend(slot)
-    }
-
     /// Finds out which exports there are, and which of them the client may open.
-    mutating func lookUpChoices(_ slot: ConnectionSlot) {
+    private mutating func lookUpExports(_ slot: ConnectionSlot) {
         var directory = shared.exports.directory
         let peer = connections[slot].peer
         let identity = connections[slot].isSecure ? connections[slot].link.session.client : nil
@@ -203,58 +383,37 @@ extension Loop {
     }
 
     /// The export that the client has chosen is open: what follows are requests to it.
-    mutating func beginRequests(_ slot: ConnectionSlot, to export: ExportNumber) {
+    private mutating func beginNBDRequests(_ slot: ConnectionSlot, to export: ExportNumber) {
         sessions.nbd[slot].opened(as: Int32(export.number))
         say(slot)
     }
 
-    /// The export that the client has chosen cannot be opened now.
-    ///
-    /// - Returns: the same as ``advance(_:)``.
-    mutating func refuseOpening(_ reason: String, _ slot: ConnectionSlot) -> Bool {
+    /// Does what ``refuseOpening(_:_:)`` says.
+    private mutating func refuseNBDOpening(_ reason: String, _ slot: ConnectionSlot) -> Bool {
         perform(sessions.nbd[slot].refuseOpening(reason), consumed: 0, slot)
     }
 
-    /// Whatever the client asks for from now on is refused.
-    mutating func refuseFurther(_ slot: ConnectionSlot) {
-        sessions.nbd[slot].beginShutdown()
+    /// Answers a request that its drive has served.
+    private mutating func replyNBD(_ place: RequestPlace) {
+        encode(ending(of: place), place)
+        queueReply(place)
     }
 
-    /// The drive has another size.
-    mutating func resizeUnit(of slot: ConnectionSlot, to sizeBytes: UInt64) {
-        sessions.nbd[slot].resize(sizeBytes)
-    }
-
-    /// The data of a READ are sent as they are: nobody looks for zeroes in them.
-    func sendsInOnePiece(_ place: RequestPlace) -> Bool {
-        sessions.nbd[place.slot].sendsInOnePiece(requests[place].served.request)
-    }
-
-    /// Encodes the reply to a request that its drive has served.
-    mutating func encodeReply(_ place: RequestPlace) {
-        encodeReply(ending(of: place), place)
-    }
-
-    private func ending(of place: RequestPlace) -> Ending {
-        guard let error = requests[place].served.error else {
+    private func ending(of place: RequestPlace) -> NBD.Ending {
+        guard let error = served.requests[place].error else {
             guard requests[place].measure.kind == .blockStatus else { return .success }
-            return .descriptors(Int(requests[place].served.descriptorCount))
+            return .descriptors(Int(served.requests[place].descriptorCount))
         }
         if requests[place].task.wasTooSlow { return .failure(.notSupported, Self.tooSlow) }
-        return .failure(error, error.inWords, offsetBytes: requests[place].served.failedOffsetBytes)
-    }
-
-    /// What the failure of a request counts as; nil if it has not failed.
-    func errorKind(of place: RequestPlace) -> ErrorKind? {
-        requests[place].served.error.map(ErrorKind.init)
+        return .failure(error, error.inWords, offsetBytes: served.requests[place].failedOffsetBytes)
     }
 
     /// Only data that are sent stay until then.
-    private mutating func encodeReply(_ ending: Ending, _ place: RequestPlace) {
+    private mutating func encode(_ ending: NBD.Ending, _ place: RequestPlace) {
         if case .failure(let error, _, _) = ending { requests[place].measure.error = ErrorKind(error) }
-        let request = requests[place].served.request
+        let request = served.requests[place].request
         let isRead = request.command == .read
-        let dataOffset = isRead ? requests[place].served.bufferNeeds.dataOffset : 0
+        let dataOffset = isRead ? served.requests[place].bufferNeeds.dataOffset : 0
         let dataBytes = isRead ? Int(request.lengthBytes) : 0
         let data = requests[place].data(
             of: ReplyPart(headerBytes: 0, dataOffset: dataOffset, dataBytes: dataBytes))

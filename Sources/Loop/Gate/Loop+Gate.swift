@@ -8,7 +8,7 @@ extension Loop {
     ///
     /// - Returns: false when it has to be parked; behind those that are, else it could be alone for ever.
     mutating func reenterGate(_ place: RequestPlace, _ slot: ConnectionSlot) -> Bool {
-        guard requests[place].served.writes else { return true }
+        guard requests[place].facts.writes else { return true }
         leaveGate(place, slot)
         return parked.isEmpty && enterGate(place, slot)
     }

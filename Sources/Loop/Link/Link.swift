@@ -17,13 +17,17 @@ struct Link: Equatable, Sendable {
     var isRemote = false
     /// Its kind of socket has refused splice(2).
     var refusesSplice = false
+    /// This process looks at what is sent, for its digest.
+    var isDigested = false
+    /// What comes of a payload has to go through memory: it is in pieces.
+    var isInPieces = false
 
     /// Data can be sent from where only the kernel may look.
-    var sendsUnseen: Bool { encryption != .here }
+    var sendsUnseen: Bool { encryption != .here && !isDigested }
     /// Pages can be passed on to the socket.
-    var takesPages: Bool { encryption == .none && !refusesSplice }
+    var takesPages: Bool { encryption == .none && !refusesSplice && !isInPieces }
     /// Received bytes can be passed on from the socket as they are.
-    var givesPages: Bool { encryption == .none }
+    var givesPages: Bool { encryption == .none && !isInPieces }
     /// The kernel may be asked to encrypt: over a Unix socket it cannot.
     var mayAskKernel: Bool { encryption == .here && isRemote }
 }

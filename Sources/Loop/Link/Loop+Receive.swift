@@ -114,7 +114,7 @@ extension Loop {
         if connections[slot].isStartingTLS { return beginTLS(slot) }
         if connections[slot].isSecure, !connections[slot].link.isOpen { return advanceTLS(slot) }
         // A client that asks without reading the answers waits until it has read them.
-        guard connections[slot].handshakeOutput.count < Limits.receiveBufferBytes else { return false }
+        guard connections[slot].wordBytes < Limits.receiveBufferBytes else { return false }
         return advance(slot)
     }
 }

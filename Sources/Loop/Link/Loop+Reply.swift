@@ -10,8 +10,13 @@ extension Loop {
         let slot = place.slot
         countAnswer(place, slot)
         if case .spliced = requests[place].payload { hasReplyToSend = true }
-        connections[slot].replies.append(place)
-        queueSend(slot)
+        queuePart(of: place)
+    }
+
+    /// Something is ready that is to be sent for a request.
+    mutating func queuePart(of place: RequestPlace) {
+        connections[place.slot].append(reply: place)
+        queueSend(place.slot)
     }
 
     /// Something of this connection is to be sent.
@@ -41,10 +46,10 @@ extension Loop {
         if connections[slot].encryptsHere { askKernelToEncrypt(slot) }
         if connections[slot].encryptsHere {
             sendRecords(slot)
-        } else if !connections[slot].handshakeOutput.isEmpty {
-            sendHandshake(slot)
+        } else if connections[slot].wordsAreNext {
+            sendWords(slot)
         } else if connections[slot].replies.count > 0, sendReplies(slot) {
-            if connections[slot].replies.count > 0 { queueSend(slot) }
+            if connections[slot].hasMoreToSend { queueSend(slot) }
             pump(slot)
         }
         // Nothing was left to send: that may be what a connection's end waits for.
@@ -56,7 +61,7 @@ extension Loop {
     mutating func sendAtOnce(_ slot: ConnectionSlot) {
         hasReplyToSend = false
         guard shared.hasIdleProcessor, !connections[slot].isSending && !connections[slot].encryptsHere,
-            connections[slot].handshakeOutput.isEmpty && connections[slot].replies.count > 0
+            connections[slot].words.isEmpty && connections[slot].replies.count > 0
         else { return }
         clock.settle()
         gatherReplies(slot)
@@ -72,12 +77,12 @@ extension Loop {
             gatherReplies(slot)
             left -= connections[slot].message.byteCount
             guard sendNow(slot) else { return false }
-        } while left > 0 && connections[slot].replies.count > 0
+        } while left > 0 && connections[slot].repliesBeforeWords > 0
         return true
     }
 
-    private mutating func sendHandshake(_ slot: ConnectionSlot) {
-        connections[slot].gatherHandshake()
+    private mutating func sendWords(_ slot: ConnectionSlot) {
+        connections[slot].gatherWords()
         connections[slot].repliesInSend = 0
         submitMessage(slot)
     }
@@ -89,7 +94,7 @@ extension Loop {
         connections[slot].message.clear()
         connections[slot].isSpliced = false
         var limit = Self.sendLimitBytes
-        while replyCount < connections[slot].replies.count, connections[slot].message.byteCount < limit {
+        while replyCount < connections[slot].repliesBeforeWords, connections[slot].message.byteCount < limit {
             let place = connections[slot].replies[replyCount]
             guard connections[slot].message.hasRoom(for: 2 * requests[place].reply.count) else { break }
             var fits = true
@@ -193,10 +198,25 @@ extension Loop {
 
     mutating func releaseSentReplies(_ slot: ConnectionSlot) {
         let count = connections[slot].repliesInSend
-        for number in 0..<count { releaseRequest(connections[slot].replies[number]) }
-        connections[slot].replies.removeFirst(count)
+        for number in 0..<count { noteLeft(connections[slot].replies[number]) }
+        connections[slot].removeReplies(first: count)
         connections[slot].repliesInSend = 0
         connections[slot].sentOfFirst = 0
+        goOnAfterSending()
+    }
+
+    /// What was encoded for a request has left, or is dropped.
+    private mutating func noteLeft(_ place: RequestPlace) {
+        if requests[place].endsWithReply {
+            releaseRequest(place)
+        } else {
+            unfinished.append(place, &requests)
+        }
+    }
+
+    /// Requests of which only a part has left have their next one.
+    private mutating func goOnAfterSending() {
+        while let place = unfinished.popFirst(&requests) { goOnAfterSending(place) }
     }
 
     /// Ends a send in the middle: replies that have left are over, and the others can be gathered anew.
@@ -210,13 +230,14 @@ extension Loop {
             let byteCount = requests[place].reply.byteCount
             guard byteCount <= sent else { break }
             sent -= byteCount
-            releaseRequest(place)
-            connections[slot].replies.removeFirst(1)
+            noteLeft(place)
+            connections[slot].removeReplies(first: 1)
             left -= 1
         }
         connections[slot].message.clear()
         connections[slot].repliesInSend = 0
         connections[slot].sentOfFirst = sent
+        goOnAfterSending()
         return left
     }
 
@@ -228,6 +249,7 @@ extension Loop {
 
     /// A request has nothing any more: its place is free again.
     mutating func forget(_ place: RequestPlace) {
+        served.remove(at: place, requests[place].facts.machine)
         requests.remove(at: place)
         connections[place.slot].freeRequests.push(place)
     }
@@ -237,8 +259,9 @@ extension Loop {
         let first = connections[slot].repliesInSend
         let count = connections[slot].replies.count
         guard !connections[slot].isSending else { return }
-        for number in first..<count { releaseRequest(connections[slot].replies[number]) }
-        connections[slot].replies.removeFirst(count)
+        for number in first..<count { noteLeft(connections[slot].replies[number]) }
+        connections[slot].removeReplies(first: count)
+        goOnAfterSending()
         while let place = connections[slot].returned.popFirst(&requests) { releaseRequest(place) }
     }
 }

@@ -10,7 +10,7 @@ extension Loop {
     ///
     /// - Returns: whether it has begun.
     mutating func beginTLS(_ slot: ConnectionSlot) -> Bool {
-        guard connections[slot].handshakeOutput.isEmpty && !connections[slot].isSending else { return false }
+        guard connections[slot].words.isEmpty && !connections[slot].isSending else { return false }
         guard let settings = shared.tls else { preconditionFailure("STARTTLS is unknown without TLS") }
         connections[slot].beginTLS(settings.credentials)
         return true
@@ -72,14 +72,14 @@ extension Loop {
     /// Encrypts what is ready, as far as there is room, and sends it in one piece.
     mutating func sendRecords(_ slot: ConnectionSlot) {
         if connections[slot].link.isOpen {
-            encryptHandshake(slot)
-            if connections[slot].handshakeOutput.isEmpty { encryptReplies(slot) }
+            encryptWords(slot)
+            if connections[slot].words.isEmpty { encryptReplies(slot) }
             connections[slot].link.session.endRecord()
         }
         if let failure = connections[slot].link.session.failure {
             if connections[slot].phase != .draining { endTLS(slot, failure) }
             // What cannot be encrypted any more holds nothing up.
-            connections[slot].handshakeOutput = []
+            connections[slot].dropWords()
             dropReplies(slot)
         }
         guard connections[slot].link.session.hasOutput else { return }
@@ -89,11 +89,10 @@ extension Loop {
         submitMessage(slot)
     }
 
-    private mutating func encryptHandshake(_ slot: ConnectionSlot) {
-        let bytes = connections[slot].handshakeOutput
-        guard !bytes.isEmpty else { return }
-        let count = unsafe connections[slot].link.session.encrypt(bytes.span.bytes)
-        connections[slot].handshakeOutput.removeFirst(count)
+    private mutating func encryptWords(_ slot: ConnectionSlot) {
+        guard let words = connections[slot].words.first, words.repliesBefore == 0 else { return }
+        let count = unsafe connections[slot].link.session.encrypt(words.bytes.span.bytes)
+        connections[slot].removeWords(first: count)
     }
 
     /// Encrypts replies in their order. One that is encrypted needs its memory no more.
@@ -102,7 +101,7 @@ extension Loop {
             let place = connections[slot].replies[0]
             guard encryptReply(place) else { return }
             connections[slot].link.encryptedBytes = 0
-            connections[slot].replies.removeFirst(1)
+            connections[slot].removeReplies(first: 1)
             releaseRequest(place)
         }
     }

@@ -14,7 +14,8 @@ extension Loop {
     mutating func placeData(of place: RequestPlace, _ need: PayloadNeed, _ offer: PayloadOffer) -> Bool {
         guard need.byteCount > 0 else { return true }
         let slot = place.slot
-        let start = requests[place].served.offsetBytes - UInt64(requests[place].served.bufferNeeds.dataOffset)
+        // Of others than a READ nobody asks for it: what they have in front of their data is no block.
+        let start = need.kind == .read ? requests[place].facts.firstNeededByte : 0
         let unit = requests[place].unit
         let kind = PayloadTable.choose(need, connections[slot].crossing, offer, forced: forcedPayload) {
             self.isTrue($0, start, need, unit, slot)
@@ -42,8 +43,8 @@ extension Loop {
     }
 
     func need(of place: RequestPlace) -> PayloadNeed {
-        let needs = requests[place].served.bufferNeeds
-        let lengthBytes = requests[place].served.lengthBytes
+        let needs = requests[place].facts.bufferNeeds
+        let lengthBytes = requests[place].facts.lengthBytes
         return PayloadNeed(
             kind: requests[place].measure.kind, lengthBytes: lengthBytes, byteCount: needs.byteCount,
             isInOnePiece: requests[place].measure.kind == .read && sendsInOnePiece(place),
@@ -97,7 +98,7 @@ extension Loop {
     /// - Returns: false when there is none now.
     mutating func placeInMemory(_ place: RequestPlace) -> Bool {
         precondition(requests[place].payload == .none, "a request has one payload")
-        let pages = PageRun.count(of: requests[place].served.bufferNeeds.byteCount)
+        let pages = PageRun.count(of: requests[place].facts.bufferNeeds.byteCount)
         guard let run = allocate(pages, place) else { return false }
         requests[place].use(bytes(of: run, place.slot))
         requests[place].payload = .pages(run)
@@ -173,17 +174,19 @@ extension Loop {
     /// Takes what has come of a payload to its place. The request begins when all of it is there: of a WRITE whose
     /// client vanishes in the middle, nothing reaches the drive.
     ///
-    /// - Parameter left: how much of it is missing.
+    /// - Parameters:
+    ///   - filled: where in its payload the next bytes belong.
+    ///   - left: how many of them follow each other in the stream.
     /// - Returns: false when there is nothing now.
-    mutating func takePayload(_ left: Int, _ slot: ConnectionSlot) -> Bool {
-        guard let place = connections[slot].payloadRequest else { preconditionFailure("whose payload is it?") }
+    mutating func takePayload(of place: RequestPlace, from filled: Int, _ left: Int) -> Bool {
+        let slot = place.slot
         switch requests[place].payload {
         case .pages:
-            let target = requests[place].payload(from: Int(requests[place].served.lengthBytes) - left)
+            let target = requests[place].payload(from: filled, count: left)
             var count = connections[slot].takeBytes(into: target)
             if count == 0 { count = receivePayload(into: target, slot) }
             guard count > 0 else { return false }
-            payloadMoved(count, place)
+            payloadMoved(target[0..<count], place)
             return true
         case .piped(let pipe, _):
             return pipePayload(of: place, pipe, left: left)
@@ -209,7 +212,7 @@ extension Loop {
             leavePipe(place)
             return true
         }
-        payloadMoved(noteInput(count, slot), place)
+        payloadPiped(noteInput(count, slot), place)
         return true
     }
 

@@ -34,10 +34,13 @@ extension Loop {
     /// - Returns: whether the reply has left the queue. One that has begun keeps its place: the bytes that follow are
     ///   its own, or the connection has to end.
     mutating func readAgain(replyAt number: Int, _ slot: ConnectionSlot) -> Bool {
-        guard number == 0 && connections[slot].sentOfFirst > 0 else {
-            let place = connections[slot].replies.remove(at: number)
+        let keepsReply = keepsReplies(slot)
+        guard number == 0 && (connections[slot].sentOfFirst > 0 || keepsReply) else {
+            // It will be the first.
+            if keepsReply { return false }
+            let place = connections[slot].removeReply(at: number)
             releasePayload(place)
-            requests[place].served.renew()
+            served.renew(place, requests[place].facts.machine)
             connections[slot].returned.append(place, &requests)
             _ = serveReturned(slot)
             return true
@@ -45,7 +48,7 @@ extension Loop {
         let place = connections[slot].replies[0]
         releasePayload(place)
         useExtraMemory(place)
-        requests[place].served.renew()
+        served.renew(place, requests[place].facts.machine)
         requests[place].isInterrupted = true
         connections[slot].isSending = true
         sendsUnderWay += 1
@@ -56,7 +59,7 @@ extension Loop {
 
     /// Memory beside all others, of which a connection has at most ``PayloadTable/largestUnread`` and two sectors.
     mutating func useExtraMemory(_ place: RequestPlace) {
-        let count = PageRun.count(of: requests[place].served.bufferNeeds.byteCount)
+        let count = PageRun.count(of: requests[place].facts.bufferNeeds.byteCount)
         let memory = HeapBytes(count: count * PageArena.pageBytes)
         unsafe requests[place].use(memory.range)
         connections[place.slot].keepExtra(memory)
@@ -96,7 +99,7 @@ extension Loop {
         if requests[place].measure.error != nil, connections[slot].phase != .closing {
             note(
                 .error, "the medium failed in the middle of a reply", slot,
-                ["offset": .stringConvertible(requests[place].served.offsetBytes)])
+                ["offset": .stringConvertible(requests[place].facts.offsetBytes)])
             abort(slot, .lost)
         } else {
             queueSend(slot)
@@ -105,8 +108,8 @@ extension Loop {
 
     /// Whether the data of a spliced reply are in the page cache still.
     func isStillResident(_ place: RequestPlace) -> Bool {
-        let needs = requests[place].served.bufferNeeds
-        let start = requests[place].served.offsetBytes - UInt64(needs.dataOffset)
+        let needs = requests[place].facts.bufferNeeds
+        let start = requests[place].facts.firstNeededByte
         let cache = exports[requests[place].unit].pageCache
         return cache?.residentBytes(at: start, count: UInt64(needs.byteCount)) != nil
     }

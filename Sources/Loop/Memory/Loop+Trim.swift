@@ -59,6 +59,7 @@ extension Loop {
         connections[slot].arena.trim()
         connections[slot].group.trim()
         requests.trim(slot.firstPlace, count: Limits.requestsPerConnection)
+        served.trim(slot.firstPlace, count: Limits.requestsPerConnection)
         headers.trim(slot.firstPlace, count: Limits.requestsPerConnection)
     }
 

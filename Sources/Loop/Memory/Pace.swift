@@ -67,10 +67,7 @@ extension Loop {
     private func heldBytes(_ slot: ConnectionSlot) -> Int {
         let used = connections[slot].stagePages[.large] + connections[slot].stagePages[.middle]
         guard used > 0 || connections[slot].arena.pagesInUse > 0 else { return 0 }
-        var pages = 0
-        if let place = connections[slot].payloadRequest {
-            pages += requests[place].payload.pageCount
-        }
+        var pages = arrivingPages(slot)
         for number in 0..<connections[slot].replies.count {
             pages += requests[connections[slot].replies[number]].payload.pageCount
         }

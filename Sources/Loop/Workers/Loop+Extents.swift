@@ -67,7 +67,7 @@ extension Loop {
         if known > 0 {
             return resumeLBAStatus(BackendExtent(isMapped: true, lengthBytes: known), asked.length, place, export)
         }
-        let isForOne = requests[place].served.asksForOneExtent
+        let isForOne = requests[place].facts.asksForOneExtent
         let count = isForOne ? 1 : FileJobQueue.maximumExtents
         guard let extent = lookUpAtBackend(asked, place, export, maximumExtents: count) else { return nil }
         return resumeLBAStatus(extent, asked.length, place, export)
@@ -100,9 +100,8 @@ extension Loop {
         _ extent: BackendExtent, _ limitBytes: UInt64, _ place: RequestPlace, _ export: ExportNumber
     ) -> UnitStep {
         let count = exports[export].served.blockSize.blocks(inBytes: min(extent.lengthBytes, limitBytes))
-        return step(place, export) {
-            $0.resumeLBAStatus(isMapped: extent.isMapped, count: UInt32(clamping: count), on: &$1, buffer: &$2)
-        }
+        let status = ServingEvent.resumeLBAStatus(isMapped: extent.isMapped, count: UInt32(clamping: count))
+        return step(status, place, export)
     }
 
     /// A worker has looked extents up.

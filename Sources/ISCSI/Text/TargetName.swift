@@ -1,0 +1,67 @@
+// Names of iSCSI nodes (RFC 7143, 4.2.7; RFC 3722).
+
+/// The name of a target.
+public struct TargetName: Hashable, Sendable {
+    /// The name as it is said.
+    public let text: String
+
+    /// The longest name (4.2.7.2).
+    public static let maximumBytes = 223
+    /// What stands before the name of an export when nothing else is said.
+    public static let standardPrefix = TargetName(unchecked: "iqn.2026-11.org.spindle")
+
+    private init(unchecked text: String) { self.text = text }
+
+    /// A name as somebody has written it.
+    public init(_ text: String) throws(TargetNameError) {
+        guard ["iqn.", "eui.", "naa."].contains(where: { text.hasPrefix($0) }) else { throw .noType(text) }
+        if let byte = text.utf8.first(where: { !Self.isAllowed($0) }) { throw .badCharacter(text, byte) }
+        guard text.utf8.count <= Self.maximumBytes else { throw .tooLong(text) }
+        self.text = text
+    }
+
+    /// The name of an export's target: the prefix, a colon, and the export's name with small letters. Each other
+    /// character that no name may have is a dash. The empty name, and one that would be too long, have no target.
+    public init?(export: String, prefix: TargetName) {
+        let name = export.unicodeScalars.map { scalar -> Character in
+            guard scalar.isASCII else { return "-" }
+            let byte = UInt8(scalar.value)
+            if UInt8(ascii: "A")...UInt8(ascii: "Z") ~= byte { return Character(Unicode.Scalar(byte | 0x20)) }
+            return Self.isAllowed(byte) ? Character(scalar) : "-"
+        }
+        guard !name.isEmpty, prefix.text.utf8.count + 1 + name.count <= Self.maximumBytes else { return nil }
+        text = prefix.text + ":" + String(name)
+    }
+
+    /// Small letters, digits, dash, dot and colon.
+    private static func isAllowed(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+        case UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: ":"): true
+        default: false
+        }
+    }
+}
+
+/// Why a text is no name of a target.
+public enum TargetNameError: Error, Equatable, CustomStringConvertible {
+    /// It begins like no name.
+    case noType(String)
+    /// No name may have this byte.
+    case badCharacter(String, UInt8)
+    /// It has too many bytes.
+    case tooLong(String)
+
+    /// The mistake and the right way.
+    public var description: String {
+        switch self {
+        case .noType(let text):
+            "'\(text)' is no name of a target: one begins with iqn., eui. or naa., as in iqn.2026-11.org.example:disk"
+        case .badCharacter(let text, let byte):
+            "'\(text)' is no name of a target: it has '\(Character(Unicode.Scalar(byte)))'; small letters, digits, '-', "
+                + "'.' and ':' are allowed"
+        case .tooLong(let text):
+            "a target's name of \(text.utf8.count) bytes is too long; at most \(TargetName.maximumBytes) are allowed"
+        }
+    }
+}

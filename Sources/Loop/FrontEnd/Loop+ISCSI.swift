@@ -1,0 +1,170 @@
+// iSCSI's sessions: what they say to the loop, and what it says to them (RFC 7143). Their tasks are in
+// Loop+Tasks.swift.
+
+import Counters
+import Glibc
+import IOUring
+import ISCSI
+import Listening
+import Logging
+
+/// From the initiator to the loop.
+extension Loop {
+    /// How long a session may be silent before its initiator is asked for a sign of life, and how long that may take,
+    /// in seconds.
+    private static let silentSeconds = 30
+
+    /// An initiator has come.
+    mutating func beginISCSI(_ slot: ConnectionSlot) {
+        let challenge = CHAPChallenge(identifier: UInt8.random(in: 0...255), challenge: [])
+        sessions.iscsi.insert(TargetSession(shared.sessionHandles.take(), challenge: challenge), at: slot)
+        connections[slot].crossing.isInPieces = true
+        lookUpTargets(slot)
+    }
+
+    /// Does what ``advance(_:)`` says.
+    mutating func advanceISCSI(_ slot: ConnectionSlot) -> Bool {
+        if !sessions.iscsi[slot].waiting.isEmpty { serveWaitingTasks(slot) }
+        if sessions.iscsi[slot].session.awaitsPayload { return takeTaskPayload(slot) }
+        // An initiator that asks without reading the answers waits until it has read them.
+        guard connections[slot].wordBytes < Limits.receiveBufferBytes else { return false }
+        let input = connections[slot].nextBytes() ?? .empty
+        let (consumed, event) = input.withBytes { sessions.iscsi[slot].session.advance($0) }
+        if consumed > 0 { connections[slot].consume(consumed) }
+        return perform(event, consumed: consumed, slot)
+    }
+
+    private mutating func perform(_ event: Session.Event, consumed: Int, _ slot: ConnectionSlot) -> Bool {
+        switch event {
+        case .needMoreBytes(let count): return consumed > 0 || receiveMissing(count, slot)
+        case .say: say(slot)
+        case .authenticate: sessions.iscsi[slot].session.judged(.refused)
+        case .open(let target): return open(target: target, slot)
+        case .begin(let task): return begin(task, slot)
+        case .payload: return takeTaskPayload(slot)
+        case .solicit(let number): solicit(number, slot)
+        case .complete(let number): complete(number, slot)
+        case .fail(let number, let failure): fail(number, failure, slot)
+        case .manage(let management): return manage(management, slot)
+        case .end(let end): self.end(end, slot)
+        }
+        return true
+    }
+
+    /// Opens the target that an initiator has named, or nothing for a discovery session, which has to be as short as a
+    /// login.
+    private mutating func open(target: Int?, _ slot: ConnectionSlot) -> Bool {
+        guard let target else {
+            sessions.iscsi[slot].session.opened()
+            say(slot)
+            return true
+        }
+        let entry = connections[slot].choices[target]
+        if entry.homeLoop == index { endReplacedSessions(by: slot, entry) }
+        return open(target, slot)
+    }
+
+    /// A session that its initiator begins anew is over (6.3.5). What it had under way is waited for (``Fence``).
+    private mutating func endReplacedSessions(by slot: ConnectionSlot, _ entry: ExportEntry) {
+        let initiator = sessions.iscsi[slot].session.initiator
+        for other in usedSlots
+        where other != slot && connections[other].entry === entry && connections[other].frontEnd == .iscsi
+            && connections[other].phase != .closing && sessions.iscsi[other].session.initiator.isSamePort(as: initiator)
+        {
+            end(other, .replaced, "its initiator has begun the session anew")
+        }
+    }
+
+    private mutating func end(_ end: Session.End, _ slot: ConnectionSlot) {
+        let reason = sessions.iscsi[slot].session.reason ?? ""
+        switch end {
+        case .loggedOut:
+            say(slot)
+            drain(slot, .disconnect)
+        case .loginFailed:
+            note(.warning, "login failed", slot, ["reason": "\(reason)"])
+            say(slot)
+            drain(slot, .handshakeFailed)
+        case .violation:
+            note(.warning, "client cut off", slot, ["reason": "\(reason)"])
+            abort(slot, .violation)
+        }
+    }
+
+    /// Once a second: an initiator that is silent is asked whether it is there, and has to answer.
+    ///
+    /// - Returns: whether the connection was ended.
+    mutating func checkSession(_ slot: ConnectionSlot, idleSeconds: Int) -> Bool {
+        guard connections[slot].frontEnd == .iscsi, connections[slot].phase == .transmission,
+            idleSeconds >= Self.silentSeconds
+        else { return false }
+        if sessions.iscsi[slot].session.isPinged {
+            end(slot, .stalled, "it has not answered a NOP-In within \(Self.silentSeconds) s")
+            return true
+        }
+        sessions.iscsi[slot].session.ping()
+        say(slot)
+        return false
+    }
+}
+
+/// From the loop to the initiator.
+extension Loop {
+    /// Finds out which targets the initiator may find.
+    mutating func lookUpTargets(_ slot: ConnectionSlot) {
+        let portal = portal(of: connections[slot].descriptor)
+        var targets: [TargetInformation] = []
+        connections[slot].choices = []
+        for entry in shared.exports.directory.entries {
+            guard let name = shared.targetName(of: entry.definition), mayOpen(entry, slot) else { continue }
+            connections[slot].choices.append(entry)
+            targets.append(TargetInformation(name: name.text, addresses: portal.map { ["\($0),1"] } ?? []))
+        }
+        sessions.iscsi[slot].session.directory = targets
+    }
+
+    private func mayOpen(_ entry: ExportEntry, _ slot: ConnectionSlot) -> Bool {
+        let definition = entry.definition
+        guard !definition.requiresTLS else { return false }
+        return definition.access.isEmpty || definition.access.contains { $0.matches(connections[slot].peer, nil) }
+    }
+
+    /// The target is open.
+    mutating func beginTasks(_ slot: ConnectionSlot, _ export: ExportNumber) {
+        let port = sessions.iscsi[slot].session.initiator.portName
+        sessions.iscsi[slot].nexus = exports[export].server.connect(initiatorPort: port)
+        guard sessions.iscsi[slot].nexus != nil, makeLandingPlaces(slot) else {
+            sessions.iscsi[slot].session.refuseOpening(.outOfResources, "there is no room for another session")
+            return
+        }
+        sessions.iscsi[slot].session.opened()
+        connections[slot].crossing.isDigested = sessions.iscsi[slot].session.settled.hasDataDigest
+        connections[slot].identityName = sessions.iscsi[slot].session.initiator.name
+        say(slot)
+    }
+
+    /// The server stops, or the target goes.
+    mutating func announceShutdown(_ slot: ConnectionSlot) {
+        sessions.iscsi[slot].session.beginShutdown(seconds: UInt16(clamping: shared.limits.shutdownSeconds))
+        say(slot)
+    }
+}
+
+extension Loop {
+    /// A session is over, and its unit forgets it.
+    mutating func endISCSI(_ slot: ConnectionSlot) {
+        guard let nexus = sessions.iscsi[slot].nexus, let entry = connections[slot].entry else { return }
+        exports[entry.number].server.disconnect(nexus)
+    }
+}
+
+extension Initiator {
+    /// The name of the initiator port (4.2.7.2): of the node, and the ISID.
+    fileprivate var portName: [UInt8] {
+        let digits = String(isid.rawValue, radix: 16)
+        return Array("\(name),i,0x\(String(repeating: "0", count: max(0, 12 - digits.count)))\(digits)".utf8)
+    }
+
+    /// The same initiator port: what a name and an ISID stand for (4.4.1).
+    fileprivate func isSamePort(as other: Initiator) -> Bool { name == other.name && isid == other.isid }
+}

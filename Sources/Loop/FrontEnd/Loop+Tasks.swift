@@ -1,0 +1,300 @@
+// Tasks of iSCSI: a command of an initiator becomes a request of the loop, and its ending a response.
+
+import Counters
+import IOUring
+import ISCSI
+import Replies
+import SCSI
+import Units
+
+/// Commands.
+extension Loop {
+    /// Finds a place for a task, and begins it unless data are still to come, or it has to wait for memory.
+    ///
+    /// - Returns: false when there is no place for it now; nothing has happened then.
+    mutating func begin(_ task: SCSITask, _ slot: ConnectionSlot) -> Bool {
+        guard let entry = connections[slot].entry, let nexus = sessions.iscsi[slot].nexus else {
+            preconditionFailure("a session has its commands after its login")
+        }
+        guard let place = connections[slot].freeRequests.pop() else { return false }
+        put(task, nexus, to: entry.number, at: place)
+        let number = task.number.index
+        sessions.iscsi[slot].tasks[number] = TargetTask(place: place, isArriving: task.writes)
+        if task.logicalUnit.number != 0 { sessions.iscsi[slot].tasks[number].refusal = .missingUnit }
+        let isRefused = sessions.iscsi[slot].tasks[number].refusal != nil
+        if !isRefused, !sessions.iscsi[slot].waiting.isEmpty || !placeTaskData(place) {
+            sessions.iscsi[slot].tasks[number].isWaiting = true
+            sessions.iscsi[slot].waiting.append(place, &requests)
+        }
+        sessions.iscsi[slot].session.accepted(dataOutBytes: isRefused ? 0 : served.commands[place].dataOutBytes)
+        if !task.writes { goOn(number, .begin, slot) }
+        return true
+    }
+
+    private mutating func placeTaskData(_ place: RequestPlace) -> Bool {
+        placeData(of: place, need(of: place), offer(of: requests[place].unit))
+    }
+
+    /// Tasks that have waited for memory go on, in their order, as far as there is some.
+    mutating func serveWaitingTasks(_ slot: ConnectionSlot) {
+        while let place = sessions.iscsi[slot].waiting.first {
+            guard placeTaskData(place) else { return }
+            _ = sessions.iscsi[slot].waiting.popFirst(&requests)
+            let number = Int(requests[place].taskNumber)
+            let landed = sessions.iscsi[slot].tasks[number].landedBytes
+            if landed > 0 {
+                _ = requests[place].payload(from: 0, count: landed).copy(landing(number, slot)[0..<landed])
+            }
+            leaveLanding(number, slot)
+            goOn(number, sessions.iscsi[slot].tasks[number].next, slot)
+        }
+    }
+
+    /// Does what a task is to do next, once it has memory and nothing that was encoded for it waits to be sent.
+    private mutating func goOn(_ number: Int, _ next: TargetTask.Next, _ slot: ConnectionSlot) {
+        let task = sessions.iscsi[slot].tasks[number]
+        guard !task.isInQueue && !task.isWaiting, let place = task.place else {
+            sessions.iscsi[slot].tasks[number].next = next
+            return
+        }
+        sessions.iscsi[slot].tasks[number].next = .nothing
+        switch next {
+        case .nothing: break
+        case .begin:
+            guard let refusal = task.refusal else { return start(place) }
+            respond(refusal, to: place)
+        case .solicit: solicit(TaskNumber(number), place)
+        case .fail(let failure): respond(Ending(failure), to: place)
+        case .respond:
+            encode(ending(of: place), place)
+            queuePart(of: place)
+        }
+    }
+
+    /// What was encoded last for a task has left.
+    mutating func goOnWithTask(_ place: RequestPlace) {
+        let slot = place.slot
+        let number = Int(requests[place].taskNumber)
+        sessions.iscsi[slot].tasks[number].isInQueue = false
+        requests[place].endsWithReply = true
+        let task = sessions.iscsi[slot].tasks[number]
+        if task.isAborted { return endAborted(place) }
+        let isForgotten = connections[slot].phase != .transmission && task.isArriving
+        guard connections[slot].phase != .closing && !isForgotten else { return drop(place) }
+        goOn(number, task.next, slot)
+    }
+
+    /// Tasks whose data will not come, or that have no memory, have not happened.
+    mutating func forgetIncompleteTasks(_ slot: ConnectionSlot) {
+        while sessions.iscsi[slot].waiting.popFirst(&requests) != nil {}
+        for number in sessions.iscsi[slot].tasks.indices {
+            let task = sessions.iscsi[slot].tasks[number]
+            guard task.isWaiting || task.isArriving && !task.isInQueue, let place = task.place else { continue }
+            leaveLanding(number, slot)
+            drop(place)
+        }
+    }
+
+    /// Nobody will hear of a task any more, and nothing of it is under way.
+    private mutating func drop(_ place: RequestPlace) {
+        sessions.iscsi[place.slot].tasks[Int(requests[place].taskNumber)] = TargetTask()
+        releaseRequest(place)
+    }
+}
+
+/// Their data.
+extension Loop {
+    /// Moves what has come of a task's data to its place.
+    mutating func takeTaskPayload(_ slot: ConnectionSlot) -> Bool {
+        let data = sessions.iscsi[slot].session.place
+        let number = data.task.index
+        guard let place = sessions.iscsi[slot].tasks[number].place else { preconditionFailure("whose data are these?") }
+        guard sessions.iscsi[slot].tasks[number].isWaiting else {
+            return takePayload(of: place, from: data.offset, data.count)
+        }
+        let target = landing(number, slot)[data.offset..<data.offset + data.count]
+        let count = connections[slot].takeBytes(into: target)
+        guard count > 0 else { return false }
+        sessions.iscsi[slot].tasks[number].landedBytes = data.offset + count
+        payloadMoved(target[0..<count], place)
+        return true
+    }
+
+    /// Maps a place for the unsolicited data of each task: what is not used costs nothing.
+    ///
+    /// - Returns: false when there is no memory.
+    mutating func makeLandingPlaces(_ slot: ConnectionSlot) -> Bool {
+        let byteCount = sessions.iscsi[slot].tasks.count * TargetSession.landingBytes
+        do {
+            connections[slot].landing.put(try MappedRegion(byteCount: byteCount))
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    /// The place for the unsolicited data of a task that waits for memory.
+    private func landing(_ number: Int, _ slot: ConnectionSlot) -> MemoryRange {
+        unsafe connections[slot].landing.value[landingRange(number)]
+    }
+
+    private func landingRange(_ number: Int) -> Range<Int> {
+        number * TargetSession.landingBytes..<(number + 1) * TargetSession.landingBytes
+    }
+
+    /// A task waits for memory no more. What has landed is somewhere else, or never was.
+    private mutating func leaveLanding(_ number: Int, _ slot: ConnectionSlot) {
+        if sessions.iscsi[slot].tasks[number].landedBytes > 0 {
+            connections[slot].landing.value.trim(landingRange(number))
+            sessions.iscsi[slot].tasks[number].landedBytes = 0
+        }
+        sessions.iscsi[slot].tasks[number].isWaiting = false
+    }
+
+    /// These data of a task are at their place.
+    mutating func noteTaskPayload(_ bytes: MemoryRange, _ place: RequestPlace) {
+        bytes.withBytes { sessions.iscsi[place.slot].session.payloadMoved($0) }
+    }
+
+    /// Pages of tasks whose data are still to come.
+    func arrivingTaskPages(_ slot: ConnectionSlot) -> Int {
+        var pages = 0
+        for number in sessions.iscsi[slot].tasks.indices {
+            let task = sessions.iscsi[slot].tasks[number]
+            if task.isArriving, let place = task.place { pages += requests[place].payload.pageCount }
+        }
+        return pages
+    }
+
+    /// More data of a task have to be asked for.
+    mutating func solicit(_ number: TaskNumber, _ slot: ConnectionSlot) { goOn(number.index, .solicit, slot) }
+
+    private mutating func solicit(_ number: TaskNumber, _ place: RequestPlace) {
+        let slot = place.slot
+        let count = headers.bytes(of: place).withMutableBytes {
+            sessions.iscsi[slot].session.encodeReadyToTransfer(of: number, into: &$0)
+        }
+        requests[place].reply = ReplyLayout()
+        requests[place].reply.append(ReplyPart(headerBytes: count))
+        requests[place].endsWithReply = false
+        sessions.iscsi[slot].tasks[number.index].isInQueue = true
+        queuePart(of: place)
+    }
+
+    /// All data of a task are there.
+    mutating func complete(_ number: TaskNumber, _ slot: ConnectionSlot) {
+        sessions.iscsi[slot].tasks[number.index].isArriving = false
+        goOn(number.index, .begin, slot)
+    }
+
+    /// The data of a task are wrong: it never begins.
+    mutating func fail(_ number: TaskNumber, _ failure: DataOutFailure, _ slot: ConnectionSlot) {
+        sessions.iscsi[slot].tasks[number.index].isArriving = false
+        note(.notice, "command failed", slot, ["reason": "\(failure.description)"])
+        goOn(number.index, .fail(failure), slot)
+    }
+}
+
+/// Endings.
+extension Loop {
+    /// The unit has served a task.
+    mutating func respond(to place: RequestPlace) {
+        if served.commands[place].changesUnit { publishUnit(requests[place].unit) }
+        guard !sessions.iscsi[place.slot].tasks[Int(requests[place].taskNumber)].isAborted else {
+            return endAborted(place)
+        }
+        respond(ending(of: place), to: place)
+    }
+
+    private mutating func respond(_ ending: Ending, to place: RequestPlace) {
+        requests[place].measure.error = ErrorKind(ending)
+        encode(ending, place)
+        queueReply(place)
+    }
+
+    private func ending(of place: RequestPlace) -> Ending {
+        Ending(
+            status: served.commands[place].status, sense: served.commands[place].sense,
+            transferBytes: served.commands[place].transferBytes)
+    }
+
+    /// What the failure of a task counts as; nil if it has not failed.
+    func errorKind(ofTask place: RequestPlace) -> ErrorKind? { ErrorKind(ending(of: place)) }
+
+    /// Encodes a response, or as much of it as there is room for.
+    private mutating func encode(_ ending: Ending, _ place: RequestPlace) {
+        let slot = place.slot
+        let number = Int(requests[place].taskNumber)
+        let dataOffset = requests[place].facts.bufferNeeds.dataOffset
+        let count = max(0, requests[place].bytes.count - dataOffset)
+        let data = count > 0 ? requests[place].bytes[dataOffset..<dataOffset + count] : .empty
+        let isLast = data.withBytes(into: headers.bytes(of: place)) { data, area in
+            sessions.iscsi[slot].session.encode(
+                ending, of: TaskNumber(number), data: data, at: dataOffset, into: &area, &requests[place].reply)
+        }
+        requests[place].endsWithReply = isLast
+        if isLast {
+            sessions.iscsi[slot].tasks[number] = TargetTask()
+            if requests[place].reply.hasNoData { releasePayload(place) }
+        } else {
+            sessions.iscsi[slot].tasks[number].isInQueue = true
+            sessions.iscsi[slot].tasks[number].next = .respond
+        }
+    }
+}
+
+/// Task management (11.5, 11.6).
+extension Loop {
+    /// Does what the initiator wants done to its tasks. What is under way for them ends first.
+    ///
+    /// - Returns: false while that is so.
+    mutating func manage(_ management: TaskManagement, _ slot: ConnectionSlot) -> Bool {
+        guard !sessions.iscsi[slot].isManaging else { return false }
+        sessions.iscsi[slot].isManaging = true
+        for number in sessions.iscsi[slot].tasks.indices {
+            let task = sessions.iscsi[slot].tasks[number]
+            guard let place = task.place, sessions.iscsi[slot].session.affects(management, TaskNumber(number)) else {
+                continue
+            }
+            if task.isWaiting || task.isArriving && !task.isInQueue {
+                sessions.iscsi[slot].session.aborted(TaskNumber(number))
+                if task.isWaiting { sessions.iscsi[slot].waiting.remove(place, &requests) }
+                leaveLanding(number, slot)
+                drop(place)
+            } else {
+                sessions.iscsi[slot].tasks[number].isAborted = true
+                sessions.iscsi[slot].abortsLeft += 1
+                requests[place].isAbandoned = true
+            }
+        }
+        note(.info, "task management", slot, ["function": "\(management.function)"])
+        return finishManagement(slot)
+    }
+
+    /// Nothing is under way any more for a task that was aborted.
+    private mutating func endAborted(_ place: RequestPlace) {
+        let slot = place.slot
+        countAnswer(place, slot)
+        sessions.iscsi[slot].session.aborted(TaskNumber(Int(requests[place].taskNumber)))
+        drop(place)
+        sessions.iscsi[slot].abortsLeft -= 1
+        _ = finishManagement(slot)
+    }
+
+    private mutating func finishManagement(_ slot: ConnectionSlot) -> Bool {
+        guard sessions.iscsi[slot].isManaging, sessions.iscsi[slot].abortsLeft == 0 else { return false }
+        sessions.iscsi[slot].isManaging = false
+        sessions.iscsi[slot].session.managed(.functionComplete)
+        say(slot)
+        return true
+    }
+}
+
+extension Ending {
+    /// The unit that a command names is not there (SPC-5, LOGICAL UNIT NOT SUPPORTED).
+    fileprivate static var missingUnit: Ending {
+        Ending(
+            status: .checkCondition,
+            sense: SenseData(.illegalRequest, AdditionalSenseCode(0x25, 0x00), format: .fixed))
+    }
+}

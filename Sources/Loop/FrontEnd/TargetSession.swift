@@ -1,0 +1,97 @@
+// A session of iSCSI, and what its loop has to know of its tasks.
+
+import ISCSI
+import Synchronization
+import Units
+
+/// A task of a session, as its loop has it.
+struct TargetTask: Sendable {
+    /// What the loop does with it once it has memory, and nothing that was encoded for it waits to be sent.
+    enum Next: Sendable {
+        /// It waits for data of the initiator.
+        case nothing
+        /// Its data are there.
+        case begin
+        /// More data have to be asked for.
+        case solicit
+        /// Its data are wrong.
+        case fail(DataOutFailure)
+        /// There is more of its response.
+        case respond
+    }
+
+    /// Where the loop has it; nil: there is no such task.
+    var place: RequestPlace?
+    /// Data are still to come: it has not begun.
+    var isArriving = false
+    /// It waits for memory. So many bytes have come unsolicited all the same: they are at its landing place.
+    var isWaiting = false
+    var landedBytes = 0
+    /// An R2T, or a part of its response, waits to be sent.
+    var isInQueue = false
+    var next = Next.nothing
+    /// It was aborted, and what is under way for it is waited for.
+    var isAborted = false
+    /// It ends like this, without its unit.
+    var refusal: Ending?
+}
+
+/// A session of iSCSI of one connection.
+struct TargetSession: ~Copyable, Sendable {
+    var session: Session
+    /// By the numbers that the session gives them.
+    var tasks: [TargetTask]
+    /// Tasks that wait for memory. What follows them in the stream is read all the same: the data of others are there.
+    var waiting = RequestList()
+    /// What its unit calls it, once that is open.
+    var nexus: NexusNumber?
+    /// A task management function is being done, and so many tasks have to end for it.
+    var isManaging = false
+    var abortsLeft = 0
+    /// Where unsolicited data of a task are, that waits for memory: a place for each task.
+    static let landingBytes = Int(TargetLimits().firstBurstLength)
+    private let handle: SessionHandle
+
+    init(_ handle: consuming SessionHandle, challenge: CHAPChallenge) {
+        let configuration = SessionConfiguration(tsih: handle.number, challenge: challenge)
+        session = Session(configuration)
+        tasks = [TargetTask](repeating: TargetTask(), count: configuration.places)
+        self.handle = handle
+    }
+}
+
+/// A TSIH, which no other session of the server has while this one is there (RFC 7143, 11.12.6).
+struct SessionHandle: ~Copyable, Sendable {
+    let number: UInt16
+    private let handles: SessionHandles
+
+    fileprivate init(_ number: UInt16, of handles: SessionHandles) {
+        self.number = number
+        self.handles = handles
+    }
+
+    deinit { handles.giveBack(number) }
+}
+
+/// The TSIHs of a server. No request asks.
+final class SessionHandles: Sendable {
+    private struct State {
+        var last: UInt16 = 0
+        var used: Set<UInt16> = []
+    }
+    private let state = Mutex(State())
+
+    /// A handle that is free. There are more of them than connections.
+    func take() -> SessionHandle {
+        let number = state.withLock { state in
+            repeat { state.last &+= 1 } while state.last == 0 || state.used.contains(state.last)
+            state.used.insert(state.last)
+            return state.last
+        }
+        return SessionHandle(number, of: self)
+    }
+
+    fileprivate func giveBack(_ number: UInt16) {
+        state.withLock { _ = $0.used.remove(number) }
+    }
+}

@@ -1,0 +1,99 @@
+// Initiators that others wrote, at an iSCSI endpoint of a server: libiscsi's tools, and QEMU's block layer.
+
+import Foundation
+import Support
+import Testing
+
+@Suite struct ISCSIInitiatorTests {
+    /// A server with an iSCSI endpoint, the URL of whose first target is known.
+    private struct Target {
+        let server: RunningServer
+        let url: String
+        let portal: String
+
+        /// The target in QEMU's words, for which a URL has no room.
+        var options: String {
+            let parts = url.split(separator: "/")
+            return
+                "driver=raw,file.driver=iscsi,file.transport=tcp,file.portal=\(parts[1]),file.target=\(parts[2]),file.lun=0"
+        }
+
+        init(_ arguments: [String], in folder: TemporaryFolder) throws {
+            server = try RunningServer(["--listen", "iscsi:127.0.0.1:0"] + arguments, in: folder)
+            let words = server.announcement.split(separator: " ")
+            url = String(try #require(words.first { $0.hasPrefix("iscsi://") }).dropLast())
+            portal = url.split(separator: "/").prefix(2).joined(separator: "//")
+        }
+    }
+
+    @Test func anInitiatorFindsTheTargetsAndTheirUnits() throws {
+        let folder = try TemporaryFolder()
+        let target = try Target(["--threads", "2", "Disk_1=memory:64M", "b=memory:3G"], in: folder)
+        let found = try Program.tool("iscsi-ls").run(["-s", target.portal], in: folder)
+        #expect(found.status == 0 && found.text.contains("Target:iqn.2026-11.org.spindle:disk-1 Portal:127.0.0.1:"))
+        #expect(found.text.contains("Target:iqn.2026-11.org.spindle:b "))
+        #expect(found.text.contains("Lun:0    Type:DIRECT_ACCESS (Size:63M)"))
+        #expect(found.text.contains("Lun:0    Type:DIRECT_ACCESS (Size:2G)"))
+        let capacity = try Program.tool("iscsi-readcapacity16").run([target.url], in: folder)
+        #expect(capacity.text.contains("RETURNED LOGICAL BLOCK ADDRESS:131071"))
+        #expect(capacity.text.contains("Total size:67108864"))
+        let inquiry = try Program.tool("iscsi-inq").run([target.url], in: folder)
+        #expect(inquiry.text.contains("Vendor:ATA     \nProduct:QEMU HARDDISK   \nRevision:2.5+"))
+    }
+
+    @Test(arguments: ["none", "crc32c"])
+    func dataGoThereAndBack(headerDigest: String) throws {
+        let folder = try TemporaryFolder()
+        let image = folder.path + "/image", source = folder.path + "/source", copy = folder.path + "/copy"
+        let bytes = [UInt8]((0..<48 << 20).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 13) })
+        try Data(bytes).write(to: URL(fileURLWithPath: source))
+        try Data(count: bytes.count).write(to: URL(fileURLWithPath: image))
+        let target = try Target(["--threads", "2", "disk=\(image)"], in: folder)
+        let disk = target.options + ",file.header-digest=\(headerDigest)"
+        // Requests of 2 MiB, sixteen at a time: more than a connection has memory for, and each asks for its data.
+        let there = try Program.tool("qemu-img").run(
+            ["convert", "-n", "-W", "-m", "16", "-f", "raw", "--target-image-opts", source, disk], in: folder)
+        #expect(there.status == 0 && there.errors == "", "\(there.errors)")
+        #expect(try [UInt8](Data(contentsOf: URL(fileURLWithPath: image))) == bytes)
+        let back = try Program.tool("qemu-img").run(
+            ["convert", "-m", "16", "--image-opts", "-O", "raw", disk, copy], in: folder)
+        #expect(back.status == 0 && back.errors == "", "\(back.errors)")
+        #expect(try [UInt8](Data(contentsOf: URL(fileURLWithPath: copy))) == bytes)
+    }
+
+    @Test func oneDriveIsBehindBothFrontEnds() throws {
+        let folder = try TemporaryFolder()
+        let target = try Target(["--threads", "2", "disk=memory:64M"], in: folder)
+        let io = try Program.tool("qemu-io")
+        for (first, second, pattern) in [
+            (target.server.uri, target.url, "0x5a"), (target.url, target.server.uri, "0xa5"),
+        ] {
+            let written = try io.run(["-f", "raw", "-c", "write -P \(pattern) 1M 1M", first], in: folder)
+            #expect(written.status == 0, "\(written.text)")
+            let read = try io.run(["-f", "raw", "-c", "read -P \(pattern) 1M 1M", second], in: folder)
+            #expect(read.status == 0 && !read.text.contains("verification failed"), "\(read.text)")
+        }
+    }
+
+    @Test func whoAsksForAnotherTargetIsTold() throws {
+        let folder = try TemporaryFolder()
+        let target = try Target(["--target-prefix", "iqn.2026-11.org.example", "disk=memory:64M"], in: folder)
+        #expect(target.url.hasSuffix("/iqn.2026-11.org.example:disk/0"))
+        let asked = try Program.tool("iscsi-inq").run([target.url.replacing(":disk/", with: ":disc/")], in: folder)
+        #expect(asked.status != 0 && asked.errors.contains("Target not found"), "\(asked.errors)")
+        let refused = "login failed"
+        #expect(target.server.log.contains(refused) && target.server.log.contains("there is no target"))
+    }
+
+    /// Who speaks something else costs nobody anything.
+    @Test func aClientOfAnotherProtocolIsCutOff() throws {
+        let folder = try TemporaryFolder()
+        let target = try Target(["disk=memory:64M"], in: folder)
+        let port = try #require(UInt16(target.portal.split(separator: ":").last ?? ""))
+        let connection = try RawConnection(port: port)
+        try connection.send(Array("GET / HTTP/1.1\r\nHost: here\r\nUser-Agent: somebody else\r\n\r\n".utf8))
+        #expect(connection.isClosedByServer())
+        #expect(target.server.log.contains("client cut off"), "\(target.server.log)")
+        #expect(try Program.tool("iscsi-inq").run([target.url], in: folder).status == 0)
+    }
+}
