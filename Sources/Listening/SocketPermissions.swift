@@ -44,8 +44,8 @@ public struct SocketPermissions: Equatable, Sendable {
         return text
     }
 
-    /// Gives a socket its owner and mode. It must not listen yet: until then every connect(2) is refused, so nobody
-    /// gets in who may not.
+    /// Gives a socket its owner and mode. It must not listen yet, and with a mode of its own it was bound with no more
+    /// than its owner's part of that: so nobody gets in who may not.
     ///
     /// - Returns: why that was not possible.
     func apply(to path: String) -> String? {
