@@ -11,8 +11,8 @@ extension Listener {
             throw .cannotListen(endpoint, reason: "there is a file that is no socket; choose another path or remove it")
         }
         let descriptor = try makeSocket(AF_UNIX, endpoint)
-        // bind(2) gives the file the socket's mode. Else somebody could look the path up before it has its own mode, and
-        // be connected when the socket listens. Who else may connect, apply says.
+        // bind(2) gives the file the socket's mode. Else somebody could look the path up before the file has its own,
+        // and be connected when the socket listens. Who else may connect, apply says.
         if let mode = permissions.mode { fchmod(descriptor, mode & 0o700) }
         // Between bind(2) and listen(2) the socket looks like a dead server's: nobody else may look for these
         // meanwhile.
