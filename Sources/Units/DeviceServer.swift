@@ -37,7 +37,9 @@ public struct DeviceServer: Sendable {
     let targetName: [UInt8]
     /// Nexuses whose commands PREEMPT AND ABORT ends: whoever serves them aborts these, and then empties the list.
     public var aborted: [NexusNumber] = []
-    /// A nexus has a unit attention condition, or the unit is reserved.
+    /// SWP of the Control mode page: an initiator has write-protected the unit.
+    private(set) var isWriteProtected = false
+    /// A nexus has a unit attention condition, or the unit is reserved or write-protected.
     private(set) var hasExceptions = false
 
     /// A device server that nobody has spoken to.
@@ -79,9 +81,10 @@ public struct DeviceServer: Sendable {
     /// The medium has another size.
     public mutating func capacityChanged() { tellAll(.capacityChanged) }
 
-    /// A LOGICAL UNIT RESET, or a reset of the target (SAM-5): commands were aborted, settings stay.
+    /// A LOGICAL UNIT RESET, or a reset of the target (SAM-5): commands were aborted. The drive's own settings stay.
     public mutating func reset() {
         reserver = nil
+        isWriteProtected = false
         tellAll(.reset)
     }
 
@@ -111,6 +114,12 @@ public struct DeviceServer: Sendable {
         noteExceptions()
     }
 
+    /// SWP is set or not.
+    mutating func setWriteProtected(_ isProtected: Bool) {
+        isWriteProtected = isProtected
+        noteExceptions()
+    }
+
     /// Reservations become others by a command of a nexus, with effects on others.
     mutating func change(
         _ nexus: NexusNumber, _ body: (inout PersistentReservations, [UInt8]) -> PersistentReservations.Outcome
@@ -135,6 +144,7 @@ public struct DeviceServer: Sendable {
 
     private mutating func noteExceptions() {
         hasExceptions =
-            reserver != nil || reservations.type != nil || nexuses.contains { $0?.attentions.isEmpty == false }
+            reserver != nil || reservations.type != nil || isWriteProtected
+            || nexuses.contains { $0?.attentions.isEmpty == false }
     }
 }

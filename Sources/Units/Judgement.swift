@@ -193,8 +193,9 @@ struct Judgement {
             return
         }
         commandBytes = 2 * unit.blockSize.bytes(ofBlocks: UInt64(blocks.count))
+        // Data for more blocks than the field can say are as wrong as the field.
         guard UInt64(expectedOut) == commandBytes else {
-            objection = .wrongLength
+            objection = .invalidField(13)
             return
         }
         takes(Int(commandBytes))

@@ -24,6 +24,11 @@ extension ServedCommand {
             status = .reservationConflict
             return true
         }
+        // A taskfile shows only on its way what it writes.
+        if server.isWriteProtected, writes, duty != .passThrough {
+            _ = end(.writeProtected, format)
+            return true
+        }
         return false
     }
 
@@ -161,19 +166,5 @@ extension ServedCommand {
         append(type: 0x18, codeSet: 3, padded(targetName + Array(",t,0x0001".utf8)))
         append(type: 0x28, codeSet: 3, padded(targetName))
         return designators
-    }
-
-    /// WP of the device-specific parameter (SBC-3), for a unit that is read-only.
-    ///
-    /// - Returns: the length, which stays.
-    func amendModeData(_ data: inout MutableRawSpan, _ length: UInt32) -> UInt32 {
-        let parameter =
-            switch cdb.operationCode {
-            case OperationCode.modeSense6: 2
-            case OperationCode.modeSense10: 3
-            default: Int.max
-            }
-        if facts.isReadOnly, parameter < Int(length) { data[parameter] |= 0x80 }
-        return length
     }
 }

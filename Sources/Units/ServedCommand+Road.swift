@@ -22,8 +22,8 @@ extension ServedCommand {
         switch duty {
         case .unmap:
             if let objection = judgeDescriptors(buffer.bytes) { return end(objection, format) }
-        case .writeSame:
-            prepareCopies(&buffer)
+        case .writeSame: prepareCopies(&buffer)
+        case .modeSelect: takeWriteProtection(from: &buffer)
         case .requestSense, .reportLUNs, .supportedOperationCodes, .reserveIn, .reserveOut, .reserve, .release,
             .nothing, .inquiry, .absentInquiry:
             if let step = answerItself(&server, format, &buffer) { return step }
@@ -105,13 +105,14 @@ extension ServedCommand {
         buffer: inout MutableRawSpan
     ) -> UnitStep {
         var step = first
+        let isProtected = facts.isReadOnly || server.isWriteProtected
         while true {
             switch step {
-            case .blocks(let operation, _, _, _) where operation.changesBlocks && (facts.isReadOnly || !writes):
+            case .blocks(let operation, _, _, _) where operation.changesBlocks && (isProtected || !writes):
                 // A taskfile of the initiator's own gets as far as this, and it may come without data to write.
                 step = drive.translation.resume(
                     &scsi, drive: &drive.drive,
-                    outcome: .failed(facts.isReadOnly ? .writeProtected : .unrecovered), data: &buffer)
+                    outcome: .failed(isProtected ? .writeProtected : .unrecovered), data: &buffer)
             case .blocks(.write(let lba, let count), _, zeroes: true, let mayDeallocate):
                 return .performZeroes(lba: lba, count: count, mayDeallocate: mayDeallocate)
             case .blocks(let operation, let dataOffset, _, _):
@@ -134,7 +135,9 @@ extension ServedCommand {
         _ length: UInt32, on drive: inout ExportedDrive, by server: inout DeviceServer, buffer: inout MutableRawSpan
     ) -> UnitStep {
         switch duty {
-        case .page: transferBytes = UInt64(amendModeData(&buffer, min(length, scsi.responseLength)))
+        case .page:
+            amendModeData(&buffer, Int(min(length, scsi.responseLength)), server)
+            transferBytes = UInt64(min(length, scsi.responseLength))
         case .inquiry: transferBytes = UInt64(min(dataLength, amendInquiryData(&buffer, server)))
         case .lbaStatus, .passThrough, .packet: transferBytes = UInt64(length)
         default: break
@@ -148,7 +151,10 @@ extension ServedCommand {
 
     private mutating func succeed(_ server: inout DeviceServer) -> UnitStep {
         if commandBytes != 0 { transferBytes = commandBytes }
-        if duty == .modeSelect { server.tellAll(.modeParametersChanged, but: nexus) }
+        if duty == .modeSelect {
+            if let selectsWriteProtection { server.setWriteProtected(selectsWriteProtection) }
+            server.tellAll(.modeParametersChanged, but: nexus)
+        }
         return .finished
     }
 }

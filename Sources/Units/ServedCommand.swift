@@ -88,6 +88,8 @@ public struct ServedCommand: Sendable {
     var descriptorsBegun = 0
     /// What was written is read again, or what was compared is written.
     var isSecondPass = false
+    /// MODE SELECT sets SWP or clears it.
+    var selectsWriteProtection: Bool?
     /// WRITE SAME of a block that is not all zeroes.
     var hasContent = false
     /// Commands that have been sent.
@@ -143,6 +145,7 @@ public struct ServedCommand: Sendable {
         endBlock = blocks.upperBound
         descriptorsBegun = 0
         isSecondPass = false
+        selectsWriteProtection = nil
         hasContent = false
         commandsSent = 0
         commandOffset = 0

@@ -50,6 +50,53 @@ struct AttentionTests {
         #expect(wrong.codes == Bench.outOfRange && wrong.sense?.format == .descriptor)
     }
 
+    @Test("SWP of the Control page write-protects the unit for all", arguments: [false, true])
+    func softwareWriteProtect(_ isLong: Bool) throws {
+        var bench = Bench(sectors: 300)
+        let other = try bench.connect("b")
+        func sense(_ control: ModePageControl, page: UInt8 = 0x0A) throws -> [UInt8] {
+            let cdb =
+                isLong
+                ? CommandDescriptorBlock.modeSense10(page: page, control: control, allocationLength: 255)
+                : .modeSense6(page: page, control: control, allocationLength: 255)
+            return try bench.send(cdb, expecting: 255).data
+        }
+        let start = (isLong ? 8 : 4) + 8
+        #expect(try sense(.changeable)[start + 4] == 0x08)
+        var parameters = try sense(.current)
+        #expect(parameters[start + 4] == 0)
+        for index in 0..<(isLong ? 2 : 1) { parameters[index] = 0 }
+        func select(_ isProtected: Bool) throws -> Answered {
+            parameters[start + 4] = isProtected ? 0x08 : 0
+            let count = UInt8(parameters.count)
+            return try bench.send(
+                isLong ? [0x55, 0x10, 0, 0, 0, 0, 0, 0, count, 0] : [0x15, 0x10, 0, 0, count, 0], dataOut: parameters)
+        }
+        #expect(try select(true).status == .good)
+        #expect(try bench.send(.testUnitReady(), as: other).codes == [0x6, 0x2A, 0x01])
+        let block = [UInt8](repeating: 0, count: 512)
+        for nexus in [bench.nexus, other] {
+            #expect(try bench.send(command(0x2A, 0, 1), dataOut: block, as: nexus).codes == Bench.writeProtected)
+            #expect(try bench.send(command(0x28, 0, 1), expecting: 512, as: nexus).status == .good)
+        }
+        let taskfile: CommandDescriptorBlock = [0x85, 0x0A, 0x06, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x40, 0x30, 0]
+        #expect(try bench.send(taskfile, dataOut: block).codes == Bench.writeProtected)
+        #expect(try sense(.current)[start + 4] == 0x08)
+        #expect(try sense(.defaults)[start + 4] == 0)
+        #expect(try sense(.current, page: 0x3F)[isLong ? 3 : 2] == 0x80)
+        // Wrong in another bit: nothing changes.
+        parameters[start + 9] ^= 1
+        #expect(try select(false).codes == [0x5, 0x26, 0x00])
+        #expect(try sense(.current)[start + 4] == 0x08)
+        parameters[start + 9] ^= 1
+        #expect(try select(false).status == .good)
+        #expect(try bench.send(command(0x2A, 0, 1), dataOut: block).status == .good)
+        #expect(try select(true).status == .good)
+        bench.server.reset()
+        #expect(try bench.send(.testUnitReady()).codes == [0x6, 0x29, 0x00])
+        #expect(try bench.send(command(0x2A, 0, 1), dataOut: block).status == .good)
+    }
+
     @Test("so many nexuses, and no more")
     func nexuses() throws {
         var server = DeviceServer()

@@ -84,7 +84,7 @@ struct CompareTests {
         #expect(bench.content(9, count) == after)
         for length in [0, count * 4096, 2 * count * 4096 + 512] {
             let short = try bench.send(cdb, dataOut: [UInt8](repeating: 0, count: length))
-            #expect(short.codes == Bench.wrongLength && short.steps.isEmpty)
+            #expect(short.codes == Bench.invalidField && short.steps.isEmpty && short.dataOutBytes == 0)
         }
         cdb = [0x89, 0, 0, 0, 0, 0, 0, 0, 2, 0x58, 0, 0, 0, UInt8(count), 0, 0]
         #expect(try bench.send(cdb, dataOut: before + after).codes == Bench.outOfRange)
