@@ -45,6 +45,8 @@ public struct ServedRequest: Sendable {
     var statusCommands: UInt16 = 0
     /// Descriptors of a BLOCK_STATUS that are in the buffer.
     public internal(set) var descriptorCount: UInt16 = 0
+    /// An initiator has reserved the drive (SPC-4, RESERVATION CONFLICT): that is why it has failed.
+    public private(set) var meetsReservation = false
     /// Why it has failed; nil as long as it has not.
     public private(set) var error: NBDError?
 
@@ -146,6 +148,11 @@ public struct ServedRequest: Sendable {
     /// Begins to serve the request.
     public mutating func begin(on export: inout ExportedDrive, buffer: inout MutableRawSpan) -> UnitStep {
         export.requestsServed &+= 1
+        guard writes ? export.strangers.mayWrite : export.strangers.mayRead else {
+            meetsReservation = true
+            error = .notPermitted
+            return .finished
+        }
         return proceed(export: &export, buffer: &buffer)
     }
 

@@ -16,7 +16,9 @@ extension ServedExport {
         let bootSector = backend.beginning(byteCount: BootSectorGeometry.byteCount)
         let geometry = unsafe BootSectorGeometry(bootSector: bootSector.span.bytes, sectors: sectors)
         let drive = Drive(properties, sectors: sectors, bootSector: geometry, controller: controller)
-        self.init(name: name, drive: ExportedDrive(drive, controller: controller), backend: backend)
+        var exported = ExportedDrive(drive, controller: controller)
+        exported.isReadOnly = backend.isReadOnly
+        self.init(name: name, drive: exported, backend: backend)
     }
 
     /// What clients are told.

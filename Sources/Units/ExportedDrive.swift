@@ -12,6 +12,8 @@ public struct ExportedDrive: Sendable {
     package var translation: TranslationLayer
     /// What commands are judged by before they begin.
     public private(set) var facts: UnitFacts
+    /// What those may do who are no initiators.
+    public var strangers = Strangers.free
     /// Requests that took the road, whatever became of them.
     public package(set) var requestsServed: UInt64 = 0
     /// SCSI commands that these became.

@@ -25,6 +25,14 @@ extension Loop {
         return drive.sectorCount
     }
 
+    /// What initiators have reserved holds for clients of NBD, too.
+    mutating func noteReservations(_ export: ExportNumber) {
+        let strangers = exports[export].server.strangers
+        guard strangers != exports[export].served.strangers else { return }
+        exports[export].served.strangers = strangers
+        publishUnit(export)
+    }
+
     /// A command of an initiator may have changed the unit, whose home this loop is.
     mutating func publishUnit(_ export: ExportNumber) {
         let entry = exports[export].entry
@@ -38,6 +46,9 @@ extension Loop {
     mutating func refresh(_ entry: ExportEntry) {
         guard exports.contains(entry.number), exports[entry.number].entry === entry else { return }
         let drive = entry.drive
+        if drive.sectorCount != exports[entry.number].served.sectorCount {
+            exports[entry.number].server.capacityChanged()
+        }
         exports[entry.number].served = drive
         for slot in usedSlots where connections[slot].entry === entry {
             resizeUnit(of: slot, to: drive.sizeBytes)

@@ -28,7 +28,7 @@ extension Loop {
     mutating func put(_ task: SCSITask, _ nexus: NexusNumber, to unit: ExportNumber, at place: RequestPlace) {
         let command = ServedCommand(
             task.cdb, expectedBytes: task.expectedBytes, reads: task.reads, writes: task.writes, nexus: nexus,
-            unit: exports[unit].served.facts)
+            unit: task.logicalUnit.number == 0 ? exports[unit].served.facts : .absent)
         served.commands.insert(command, at: place)
         requests.insert(RequestSlot(unit, RequestFacts(command), CommandKind(command.kind)), at: place)
         requests[place].taskNumber = UInt16(task.number.index)

@@ -155,6 +155,7 @@ extension Loop {
     mutating func endISCSI(_ slot: ConnectionSlot) {
         guard let nexus = sessions.iscsi[slot].nexus, let entry = connections[slot].entry else { return }
         exports[entry.number].server.disconnect(nexus)
+        noteReservations(entry.number)
     }
 }
 

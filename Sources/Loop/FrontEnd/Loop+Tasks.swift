@@ -20,13 +20,11 @@ extension Loop {
         put(task, nexus, to: entry.number, at: place)
         let number = task.number.index
         sessions.iscsi[slot].tasks[number] = TargetTask(place: place, isArriving: task.writes)
-        if task.logicalUnit.number != 0 { sessions.iscsi[slot].tasks[number].refusal = .missingUnit }
-        let isRefused = sessions.iscsi[slot].tasks[number].refusal != nil
-        if !isRefused, !sessions.iscsi[slot].waiting.isEmpty || !placeTaskData(place) {
+        if !sessions.iscsi[slot].waiting.isEmpty || !placeTaskData(place) {
             sessions.iscsi[slot].tasks[number].isWaiting = true
             sessions.iscsi[slot].waiting.append(place, &requests)
         }
-        sessions.iscsi[slot].session.accepted(dataOutBytes: isRefused ? 0 : served.commands[place].dataOutBytes)
+        sessions.iscsi[slot].session.accepted(dataOutBytes: served.commands[place].dataOutBytes)
         if !task.writes { goOn(number, .begin, slot) }
         return true
     }
@@ -200,6 +198,8 @@ extension Loop {
     /// The unit has served a task.
     mutating func respond(to place: RequestPlace) {
         if served.commands[place].changesUnit { publishUnit(requests[place].unit) }
+        if !exports[requests[place].unit].server.aborted.isEmpty { abortPreempted(requests[place].unit) }
+        noteReservations(requests[place].unit)
         guard !sessions.iscsi[place.slot].tasks[Int(requests[place].taskNumber)].isAborted else {
             return endAborted(place)
         }
@@ -250,12 +250,50 @@ extension Loop {
     /// - Returns: false while that is so.
     mutating func manage(_ management: TaskManagement, _ slot: ConnectionSlot) -> Bool {
         guard !sessions.iscsi[slot].isManaging else { return false }
+        note(.info, "task management", slot, ["function": "\(management.function)"])
         sessions.iscsi[slot].isManaging = true
+        abortTasks(slot) { $0.affects(management, $1) }
+        if management.resetsUnit, let entry = connections[slot].entry { reset(entry, by: slot) }
+        return finishManagement(slot)
+    }
+
+    /// A reset ends the tasks of all sessions, and the unit tells them why (SAM-5 6.3.3). Those of others end without a
+    /// word; who has asked hears of its own when they have.
+    private mutating func reset(_ entry: ExportEntry, by slot: ConnectionSlot) {
+        exports[entry.number].server.reset()
+        for other in usedSlots where other != slot && connections[other].entry === entry {
+            guard connections[other].frontEnd == .iscsi, connections[other].phase == .transmission else { continue }
+            abortAllTasks(other, as: .reset)
+        }
+        noteReservations(entry.number)
+    }
+
+    /// Ends all tasks of a session without its asking. Data that are on their way have to be taken all the same: tasks
+    /// that they are for end like this.
+    private mutating func abortAllTasks(_ slot: ConnectionSlot, as ending: Ending) {
+        for number in sessions.iscsi[slot].tasks.indices where sessions.iscsi[slot].tasks[number].isArriving {
+            sessions.iscsi[slot].tasks[number].refusal = ending
+        }
+        abortTasks(slot) { _, _ in true }
+    }
+
+    /// PREEMPT AND ABORT ends the tasks of the nexuses that it names (SPC-4 5.13.11.2.6).
+    private mutating func abortPreempted(_ unit: ExportNumber) {
+        for slot in usedSlots
+        where connections[slot].frontEnd == .iscsi && connections[slot].entry === exports[unit].entry {
+            guard let nexus = sessions.iscsi[slot].nexus, exports[unit].server.aborted.contains(nexus) else { continue }
+            abortAllTasks(slot, as: .cleared)
+        }
+        exports[unit].server.aborted = []
+    }
+
+    /// Ends tasks of a session: at once, or when what is under way for them has come back.
+    private mutating func abortTasks(_ slot: ConnectionSlot, _ isMeant: (borrowing Session, TaskNumber) -> Bool) {
         for number in sessions.iscsi[slot].tasks.indices {
             let task = sessions.iscsi[slot].tasks[number]
-            guard let place = task.place, sessions.iscsi[slot].session.affects(management, TaskNumber(number)) else {
-                continue
-            }
+            guard let place = task.place, !task.isAborted, task.refusal == nil,
+                isMeant(sessions.iscsi[slot].session, TaskNumber(number))
+            else { continue }
             if task.isWaiting || task.isArriving && !task.isInQueue {
                 sessions.iscsi[slot].session.aborted(TaskNumber(number))
                 if task.isWaiting { sessions.iscsi[slot].waiting.remove(place, &requests) }
@@ -267,8 +305,6 @@ extension Loop {
                 requests[place].isAbandoned = true
             }
         }
-        note(.info, "task management", slot, ["function": "\(management.function)"])
-        return finishManagement(slot)
     }
 
     /// Nothing is under way any more for a task that was aborted.
@@ -290,11 +326,26 @@ extension Loop {
     }
 }
 
+extension TaskManagement {
+    /// All tasks of the unit end, and what was reserved.
+    fileprivate var resetsUnit: Bool {
+        switch function {
+        case .logicalUnitReset, .targetWarmReset, .targetColdReset: true
+        default: false
+        }
+    }
+}
+
 extension Ending {
-    /// The unit that a command names is not there (SPC-5, LOGICAL UNIT NOT SUPPORTED).
-    fileprivate static var missingUnit: Ending {
+    /// Another initiator has ended the command while its data came (SPC-5, COMMANDS CLEARED BY ANOTHER INITIATOR).
+    fileprivate static var cleared: Ending {
         Ending(
-            status: .checkCondition,
-            sense: SenseData(.illegalRequest, AdditionalSenseCode(0x25, 0x00), format: .fixed))
+            status: .checkCondition, sense: SenseData(.unitAttention, AdditionalSenseCode(0x2F, 0x00), format: .fixed))
+    }
+
+    /// The unit was reset while the command's data came (SPC-5, BUS DEVICE RESET FUNCTION OCCURRED).
+    fileprivate static var reset: Ending {
+        Ending(
+            status: .checkCondition, sense: SenseData(.unitAttention, AdditionalSenseCode(0x29, 0x03), format: .fixed))
     }
 }

@@ -1,0 +1,23 @@
+// Reservations and those who have no I_T nexus, such as clients of NBD: for these, all are somebody else's.
+
+/// What may be done by those who are no initiators.
+public struct Strangers: Equatable, Sendable {
+    /// Commands that read are not kept out.
+    public let mayRead: Bool
+    /// Commands that write are not kept out.
+    public let mayWrite: Bool
+
+    /// Nothing is reserved.
+    public static let free = Strangers(mayRead: true, mayWrite: true)
+}
+
+extension DeviceServer {
+    /// What they may do now (SPC-4 5.13; SPC-2 for RESERVE (6)).
+    public var strangers: Strangers {
+        guard reserver == nil else { return Strangers(mayRead: false, mayWrite: false) }
+        guard let type = reservations.type else { return .free }
+        return Strangers(
+            mayRead: !CommandAccess.reads.conflicts(with: type, from: .stranger),
+            mayWrite: !CommandAccess.writes.conflicts(with: type, from: .stranger))
+    }
+}
