@@ -4,7 +4,6 @@ import Backends
 import Export
 import Glibc
 import IOUring
-import ISCSI
 import Listening
 import Logging
 import Loop
@@ -32,7 +31,7 @@ public struct Server {
     ///   - loops: how many threads serve; at least one.
     public init(
         exports: [ServedExport], endpoints: [Endpoint], loops: Int, limits: Limits = Limits(),
-        tls: TLSSettings? = nil, targetPrefix: TargetName = .standardPrefix, logger: Logger
+        tls: TLSSettings? = nil, targets: TargetSettings = TargetSettings(), logger: Logger
     ) throws(ServerError) {
         do {
             _ = try Ring(entries: 8, completions: 16)
@@ -54,7 +53,7 @@ public struct Server {
         do {
             shared = try ServerState(
                 entrances: entrances, loopCount: entrances.connection == nil ? loops : 1, limits: limits, tls: tls,
-                targetPrefix: targetPrefix, logger: logger)
+                targets: targets, logger: logger)
         } catch {
             throw .ring(error)
         }

@@ -1,7 +1,6 @@
 // What the threads of a server have in common.
 
 import IOUring
-import ISCSI
 import Listening
 import Logging
 import Loop
@@ -22,14 +21,14 @@ final class ServerState: Sendable {
 
     convenience init(
         entrances: Entrances, loopCount: Int, limits: Limits, tls: TLSSettings?,
-        targetPrefix: TargetName = .standardPrefix,
+        targets: TargetSettings = TargetSettings(),
         logger: Logger
     ) throws(RingError) {
         let exports = try ExportTable(loopCount: loopCount)
         self.init(
             try SharedState(
                 exports: exports, entrances: entrances, loopCount: loopCount, limits: limits, tls: tls,
-                targetPrefix: targetPrefix, logger: logger),
+                targets: targets, logger: logger),
             exports)
     }
 

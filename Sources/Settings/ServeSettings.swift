@@ -5,7 +5,9 @@ import ISCSI
 import Listening
 import Logging
 import Logs
+import Loop
 import Server
+import TLS
 
 /// A server as its user describes it. Nil stands for a missing setting.
 public struct ServeSettings: Equatable, Sendable {
@@ -13,6 +15,10 @@ public struct ServeSettings: Equatable, Sendable {
     public var endpoints: [Endpoint] = []
     /// What stands before the names of exports in those of their targets.
     public var targetPrefix: TargetName?
+    /// The file of initiators' CHAP secrets.
+    public var chap: String?
+    /// The file of the target's own.
+    public var chapTarget: String?
     /// How many loops.
     public var threads: Int?
     /// The controller of drives that name none.
@@ -41,6 +47,8 @@ public struct ServeSettings: Equatable, Sendable {
         var both = self
         both.endpoints += other.endpoints
         both.targetPrefix = other.targetPrefix ?? targetPrefix
+        both.chap = other.chap ?? chap
+        both.chapTarget = other.chapTarget ?? chapTarget
         both.threads = other.threads ?? threads
         both.controller = other.controller ?? controller
         both.logFormat = other.logFormat ?? logFormat
@@ -50,6 +58,16 @@ public struct ServeSettings: Equatable, Sendable {
         both.exports += other.exports
         both.directories += other.directories
         return both
+    }
+
+    /// What all targets have in common; reads the secrets.
+    public func targets() throws -> TargetSettings {
+        if chap == nil, chapTarget != nil {
+            throw SettingsError(
+                "the target's own secret needs those of initiators, too: chap-target is nothing without chap")
+        }
+        let secrets = try chap.map { try CHAPSecrets(initiators: $0, target: chapTarget) }
+        return TargetSettings(prefix: targetPrefix ?? .standardPrefix, secrets: secrets)
     }
 
     /// The names that more than one drive has.

@@ -120,6 +120,8 @@ private struct FileParser {
         let folder = folder
         settings.endpoints = reader.list("listen") { try Self.endpoint($0, folder) }
         settings.targetPrefix = reader.parsed("target-prefix", TargetName.init(_:))
+        settings.chap = reader.path("chap")
+        settings.chapTarget = reader.path("chap-target")
         settings.threads = reader.number("threads", ServeSettings.threadRange)
         settings.controller = reader.parsed("controller", parseController)
         standardController = givenController ?? settings.controller ?? .piix3IDE

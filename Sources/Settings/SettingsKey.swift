@@ -49,6 +49,12 @@ public struct SettingsKey: Equatable, Sendable {
             .server, "target-prefix", "name", "\"\(TargetName.standardPrefix.text)\"",
             "What stands before an export's name and a colon in the iSCSI name of its target."),
         SettingsKey(
+            .server, "chap", "path", "none",
+            "A file of CHAP secrets, lines of NAME:SECRET: iSCSI initiators have to prove who they are."),
+        SettingsKey(
+            .server, "chap-target", "path", "none",
+            "A file with the target's own NAME:SECRET, for initiators that ask who it is."),
+        SettingsKey(
             .server, "threads", "number, 1 to 256", "one for each processor", "How many threads serve."),
         SettingsKey(
             .server, "controller", "controller", "\"piix3-ide\"",

@@ -17,6 +17,10 @@ public enum TLSCredentialsError: Error, Equatable, CustomStringConvertible {
     case keyLine(path: String, line: Int, reason: String)
     /// There is no key in the file.
     case noKeys(path: String)
+    /// A line of a file of CHAP's secrets that is none.
+    case secretLine(path: String, line: Int, reason: String)
+    /// A file of CHAP's secrets without one.
+    case noSecrets(path: String)
     /// The file has keys, but none of this user.
     case noKey(user: String, path: String)
     /// A file that would be made is there already.
@@ -45,6 +49,10 @@ public enum TLSCredentialsError: Error, Equatable, CustomStringConvertible {
                 + "clients would refuse it"
         case .keyLine(let path, let line, let reason):
             return "line \(line) of '\(path)' is not USER:HEXKEY, as psktool writes it: \(reason)"
+        case .secretLine(let path, let line, let reason):
+            return "line \(line) of '\(path)' is no NAME:SECRET: \(reason)"
+        case .noSecrets(let path):
+            return "there is no secret in '\(path)'; its lines are NAME:SECRET"
         case .noKeys(let path):
             return "there is no key in '\(path)'; 'psktool -u USER -p \(path)' adds one"
         case .noKey(let user, let path):

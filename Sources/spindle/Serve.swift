@@ -51,6 +51,15 @@ struct Serve: ParsableCommand {
     var targetPrefix: TargetName?
 
     @Option(
+        help: "A file of CHAP secrets, lines of NAME:SECRET: iSCSI initiators have to prove who they are.",
+        completion: .file())
+    var chap: String?
+
+    @Option(
+        help: "A file with the target's own NAME:SECRET, for initiators that ask who it is.", completion: .file())
+    var chapTarget: String?
+
+    @Option(
         help: ArgumentHelp(
             "A configuration file; options given here go before it, images and endpoints come on top.",
             valueName: "file"), completion: .file(extensions: ["toml"]))
@@ -156,6 +165,7 @@ struct Serve: ParsableCommand {
         let room = try DescriptorNeeds.room(for: settings, loops: loops, logger)
         let exports = try reporting { try OpenedExports(settings, file: configuration.file, room: room) }
         let tls = try settings.tls.open()
+        let targets = try settings.targets()
         let pidFile = try process.pidFile.map { try PidFile($0) }
         defer { pidFile?.remove() }
         let privateSocket = process.run != nil && settings.endpoints.isEmpty ? try PrivateSocket() : nil
@@ -165,7 +175,7 @@ struct Serve: ParsableCommand {
         let server = try Server(
             exports: exports.served, endpoints: privateSocket.map { [$0.endpoint] } ?? settings.endpoints,
             loops: loops, limits: settings.limits.limits, tls: tls,
-            targetPrefix: settings.targetPrefix ?? .standardPrefix,
+            targets: targets,
             logger: logger)
         let command: ShellCommand?
         do {
@@ -250,6 +260,8 @@ struct Serve: ParsableCommand {
         var settings = ServeSettings()
         settings.endpoints = listen
         settings.targetPrefix = targetPrefix
+        settings.chap = chap
+        settings.chapTarget = chapTarget
         settings.threads = threads
         settings.controller = controller
         settings.logFormat = log.logFormat

@@ -85,6 +85,60 @@ import Testing
         #expect(target.server.log.contains(refused) && target.server.log.contains("there is no target"))
     }
 
+    /// CHAP both ways, in libiscsi's words for it.
+    @Test func anInitiatorProvesWhoItIs() throws {
+        let folder = try TemporaryFolder()
+        let secrets = folder.path + "/secrets", own = folder.path + "/own"
+        try "# initiators\niqn.2026-11.org.example:alice:correct-horse-1\n".write(
+            toFile: secrets, atomically: true, encoding: .utf8)
+        try "disks:battery-staple-2\n".write(toFile: own, atomically: true, encoding: .utf8)
+        let target = try Target(["--chap", secrets, "--chap-target", own, "disk=memory:64M"], in: folder)
+        func asks(_ user: String?, _ query: String = "") throws -> ProgramResult {
+            let url = target.url.replacing("iscsi://", with: "iscsi://" + (user.map { $0 + "@" } ?? "")) + query
+            return try Program.tool("iscsi-inq").run([url], in: folder)
+        }
+        let alice = "iqn.2026-11.org.example:alice%correct-horse-1"
+        #expect(try asks(alice).status == 0)
+        #expect(try asks(alice, "?target_user=disks&target_password=battery-staple-2").status == 0)
+        for (user, query) in [
+            (nil, ""), ("iqn.2026-11.org.example:alice%correct-horse-2", ""), ("bob%correct-horse-1", ""),
+            (alice, "?target_user=disks&target_password=battery-staple-3"),
+        ] {
+            #expect(try asks(user, query).status != 0, "\(user ?? "nobody")\(query)")
+        }
+        // A list of targets is for those as well who have said who they are.
+        let portal = target.portal
+        #expect(try Program.tool("iscsi-ls").run([portal], in: folder).status != 0)
+        let found = try Program.tool("iscsi-ls").run([portal.replacing("://", with: "://\(alice)@")], in: folder)
+        #expect(found.text.contains("Target:iqn.2026-11.org.spindle:disk"))
+    }
+
+    @Test(arguments: [
+        ("", "there is no secret in"), ("alice", "line 1 of"),
+        ("\nalice:short", "the secret has 5 bytes"),
+        ("a:correct-horse-1\na:correct-horse-2", "the name has a secret already"),
+    ])
+    func secretsThatAreNone(text: String, message: String) throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/secrets"
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+        let result = try Program.spindle.run(
+            ["serve", "--listen", "iscsi:127.0.0.1:0", "--chap", path, "disk=memory:1M"], in: folder)
+        #expect(result.status != 0 && result.errors.contains(message), "\(result.errors)")
+    }
+
+    /// Each test of libiscsi's test program passes, or is left out because the unit says that it does not have the
+    /// command.
+    @Test func libiscsisTestsPass() throws {
+        let folder = try TemporaryFolder()
+        let target = try Target(["disk=memory:256M"], in: folder)
+        let result = try Program.tool("iscsi-test-cu").run(
+            ["--dataloss", "--allow-sanitize", "-t", "ALL", target.url], in: folder, limitSeconds: 300)
+        let summary = result.text.split(separator: "\n").first { $0.contains(" tests ") } ?? ""
+        let counts = summary.split(separator: " ").compactMap { Int($0) }
+        #expect(result.status == 0 && counts == [230, 230, 230, 0, 0], "\(result.text.suffix(4000))")
+    }
+
     /// Who speaks something else costs nobody anything.
     @Test func aClientOfAnotherProtocolIsCutOff() throws {
         let folder = try TemporaryFolder()

@@ -37,8 +37,8 @@ public final class SharedState: Sendable {
     /// The number of the last connection that was accepted.
     let lastConnection = Atomic<UInt64>(0)
     private let currentTLS: Mutex<TLSSettings?>
-    /// What stands before the name of an export in that of its target.
-    let targetPrefix: TargetName
+    /// What all targets have in common.
+    let targets: TargetSettings
     let sessionHandles = SessionHandles()
     /// How many times an export was opened.
     let openings = Atomic<UInt64>(0)
@@ -58,7 +58,7 @@ public final class SharedState: Sendable {
     /// are, and who is at the other end.
     public init(
         exports: any ExportSource, entrances: Entrances, loopCount: Int, limits: Limits, tls: TLSSettings?,
-        targetPrefix: TargetName = .standardPrefix, logger: Logger,
+        targets: TargetSettings = TargetSettings(), logger: Logger,
         processorCount: Int = LinuxProcess.processorCount,
         peer: @escaping @Sendable (Int32) -> Peer = { Peer(of: $0) }
     ) throws(RingError) {
@@ -69,7 +69,7 @@ public final class SharedState: Sendable {
         connection = entrances.connection
         self.limits = limits
         currentTLS = Mutex(tls)
-        self.targetPrefix = targetPrefix
+        self.targets = targets
         self.logger = logger
         self.loopCount = loopCount
         mappedReplyBytes = max((16 << 20) / loopCount, 4 << 20)
@@ -81,7 +81,7 @@ public final class SharedState: Sendable {
 
     /// The name of an export's target; nil if it has none.
     public func targetName(of export: ServedExport) -> TargetName? {
-        export.targetName ?? TargetName(export: export.name, prefix: targetPrefix)
+        export.targetName ?? TargetName(export: export.name, prefix: targets.prefix)
     }
 
     /// There are fewer connections than processors.

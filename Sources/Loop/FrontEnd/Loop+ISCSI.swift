@@ -16,8 +16,8 @@ extension Loop {
 
     /// An initiator has come.
     mutating func beginISCSI(_ slot: ConnectionSlot) {
-        let challenge = CHAPChallenge(identifier: UInt8.random(in: 0...255), challenge: [])
-        sessions.iscsi.insert(TargetSession(shared.sessionHandles.take(), challenge: challenge), at: slot)
+        let requiresCHAP = shared.targets.secrets != nil
+        sessions.iscsi.insert(TargetSession(shared.sessionHandles.take(), requiresCHAP: requiresCHAP), at: slot)
         connections[slot].crossing.isInPieces = true
         lookUpTargets(slot)
     }
@@ -38,7 +38,7 @@ extension Loop {
         switch event {
         case .needMoreBytes(let count): return consumed > 0 || receiveMissing(count, slot)
         case .say: say(slot)
-        case .authenticate: sessions.iscsi[slot].session.judged(.refused)
+        case .authenticate: authenticate(slot)
         case .open(let target): return open(target: target, slot)
         case .begin(let task): return begin(task, slot)
         case .payload: return takeTaskPayload(slot)
@@ -49,6 +49,12 @@ extension Loop {
         case .end(let end): self.end(end, slot)
         }
         return true
+    }
+
+    /// Judges an initiator's answer to the challenge.
+    private mutating func authenticate(_ slot: ConnectionSlot) {
+        guard let answer = sessions.iscsi[slot].session.answer else { preconditionFailure("what is to be judged?") }
+        sessions.iscsi[slot].session.judged(shared.targets.judge(answer))
     }
 
     /// Opens the target that an initiator has named, or nothing for a discovery session, which has to be as short as a
@@ -118,7 +124,10 @@ extension Loop {
         for entry in shared.exports.directory.entries {
             guard let name = shared.targetName(of: entry.definition), mayOpen(entry, slot) else { continue }
             connections[slot].choices.append(entry)
-            targets.append(TargetInformation(name: name.text, addresses: portal.map { ["\($0),1"] } ?? []))
+            targets.append(
+                TargetInformation(
+                    name: name.text, addresses: portal.map { ["\($0),1"] } ?? [],
+                    requiresCHAP: shared.targets.secrets != nil))
         }
         sessions.iscsi[slot].session.directory = targets
     }

@@ -52,8 +52,9 @@ struct TargetSession: ~Copyable, Sendable {
     static let landingBytes = Int(TargetLimits().firstBurstLength)
     private let handle: SessionHandle
 
-    init(_ handle: consuming SessionHandle, challenge: CHAPChallenge) {
-        let configuration = SessionConfiguration(tsih: handle.number, challenge: challenge)
+    init(_ handle: consuming SessionHandle, requiresCHAP: Bool) {
+        var configuration = SessionConfiguration(tsih: handle.number, challenge: .random())
+        configuration.discoveryRequiresCHAP = requiresCHAP
         session = Session(configuration)
         tasks = [TargetTask](repeating: TargetTask(), count: configuration.places)
         self.handle = handle
