@@ -29,6 +29,9 @@ struct AttentionTests {
         #expect(try bench.send(.testUnitReady(), as: other).status == .good)
         bench.server.capacityChanged()
         bench.server.reset()
+        #expect(try bench.send(.testUnitReady(), as: other).codes == [0x6, 0x29, 0x00])
+        #expect(try bench.send(.testUnitReady(), as: other).status == .good)
+        bench.server.reset()
         bench.server.capacityChanged()
         #expect(try bench.send(.testUnitReady(), as: other).codes == [0x6, 0x29, 0x00])
         #expect(try bench.send(.testUnitReady(), as: other).codes == [0x6, 0x2A, 0x09])
@@ -79,6 +82,10 @@ struct AttentionTests {
             #expect(try bench.send(command(0x2A, 0, 1), dataOut: block, as: nexus).codes == Bench.writeProtected)
             #expect(try bench.send(command(0x28, 0, 1), expecting: 512, as: nexus).status == .good)
         }
+        // Nothing is read to be compared.
+        let wrong = [UInt8](repeating: 0xEE, count: 1024)
+        let compared = try bench.send([0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], dataOut: wrong)
+        #expect(compared.codes == Bench.writeProtected && compared.steps.isEmpty)
         let taskfile: CommandDescriptorBlock = [0x85, 0x0A, 0x06, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x40, 0x30, 0]
         #expect(try bench.send(taskfile, dataOut: block).codes == Bench.writeProtected)
         #expect(try sense(.current)[start + 4] == 0x08)

@@ -161,10 +161,15 @@ struct TransferTests {
     func wrongDirection(_ code: UInt8) throws {
         var bench = Bench(sectors: 300)
         let before = bench.disk
-        var cdb = [code] + [UInt8](repeating: 0, count: 15)
-        // A length of 24 or so, wherever the command has it.
-        for index in [4, 8, 9, 13] { cdb[index] = 24 }
-        let answer = try bench.send(CommandDescriptorBlock(cdb), expecting: 4096)
+        let cdb: CommandDescriptorBlock =
+            switch code {
+            case 0x89: [0x89, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0]
+            case 0x15: [0x15, 0x10, 0, 0, 24, 0]
+            case 0x55: [0x55, 0x10, 0, 0, 0, 0, 0, 0, 24, 0]
+            case 0x42, 0x5F: [code, 0, 0, 0, 0, 0, 0, 0, 24, 0]
+            default: command(code, 0, 4)
+            }
+        let answer = try bench.send(cdb, expecting: 4096)
         #expect(answer.transferBytes == 0 && answer.steps.isEmpty && bench.disk == before)
     }
 
