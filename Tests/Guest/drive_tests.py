@@ -8,7 +8,7 @@ import tempfile
 
 import comparison
 from drives import AHCI, GEOMETRIES, MACHINES, PIIX, SLOTS, Drive, boot_record, random_drives, table
-from server import Server, sparse
+from server import Server, free_port, sparse
 
 MODULES = "ata_piix ahci sd_mod sr_mod sg"
 
@@ -38,15 +38,18 @@ def batches(items, size):
     return iter(lambda: list(itertools.islice(iterator, size)), [])
 
 
-def reference(context):
+def reference(context, over="nbd"):
     """The disk as slave beside an empty DVD drive: there the names of everything have to be the same as well."""
     drive = Drive("serial=918a6997-1928-38a1-9,write-cache=on")
     cd = ["-device", "ide-cd,bus=ide.0,unit=0"]
-    return boot(context, PIIX, [((0, 1), drive)], others=1, qemu=cd, names_too=True)
+    return boot(context, PIIX, [((0, 1), drive)], others=1, qemu=cd, names_too=True, over=over)
 
 
-def boot(context, controller, places, others=0, qemu=(), names_too=False):
-    """One guest with a drive in each of some slots: a test and a row of the table for each."""
+def boot(context, controller, places, others=0, qemu=(), names_too=False, over="nbd"):
+    """One guest with a drive in each of some slots: a test and a row of the table for each.
+
+    over    the protocol by which QEMU has the drives
+    """
     arguments = list(qemu)
     with contextlib.ExitStack() as servers:
         sockets = servers.enter_context(tempfile.TemporaryDirectory(prefix="spindle-guest-sockets-"))
@@ -55,9 +58,15 @@ def boot(context, controller, places, others=0, qemu=(), names_too=False):
             specification = drive.specification(slot)
             options.append(["--controller", controller, "--cache", drive.cache, "--device", specification,
                             image(context, drive)])
-            socket = f"{sockets}/{number}"
-            servers.enter_context(Server(context.program, *options[-1], listen=f"unix:{socket}"))
-            arguments += ["-drive", f"if=none,id=drive{number},file=nbd:unix:{socket},format=raw,cache={drive.cache}",
+            if over == "iscsi":
+                portal = f"127.0.0.1:{free_port()}"
+                listen, target = f"iscsi:{portal}", "iqn.2026-11.org.spindle:null"
+                file = f"file.driver=iscsi,file.portal={portal},file.target={target},file.lun=0,file.transport=tcp"
+            else:
+                socket = f"{sockets}/{number}"
+                listen, file = f"unix:{socket}", f"file=nbd:unix:{socket}"
+            servers.enter_context(Server(context.program, *options[-1], listen=listen))
+            arguments += ["-drive", f"if=none,id=drive{number},{file},format=raw,cache={drive.cache}",
                           "-device", f"{specification},drive=drive{number}"]
         try:
             outcome = context.guest.boot("probe.sh", modules=MODULES, disks=len(places) + others, qemu=arguments,
@@ -66,7 +75,7 @@ def boot(context, controller, places, others=0, qemu=(), names_too=False):
             outcome = str(error)
     rows = []
     for (slot, drive), given in zip(places, options):
-        name = f"drive: {controller} {drive.specification(slot)} on {drive.image}, {drive.cache}"
+        name = f"{'iscsi' if over == 'iscsi' else 'drive'}: {controller} {drive.specification(slot)} on {drive.image}, {drive.cache}"
         if isinstance(outcome, str):
             compared, differences = {}, [outcome]
         else:
