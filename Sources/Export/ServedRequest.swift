@@ -45,7 +45,7 @@ public struct ServedRequest: Sendable {
     var statusCommands: UInt16 = 0
     /// Descriptors of a BLOCK_STATUS that are in the buffer.
     public internal(set) var descriptorCount: UInt16 = 0
-    /// An initiator has reserved the drive (SPC-4, RESERVATION CONFLICT): that is why it has failed.
+    /// It has failed because an initiator has reserved the drive (SPC-4, RESERVATION CONFLICT) or write-protected it.
     public private(set) var meetsReservation = false
     /// Why it has failed; nil as long as it has not.
     public private(set) var error: NBDError?

@@ -1,4 +1,4 @@
-// Reservations and those who have no I_T nexus, such as clients of NBD: for these, all are somebody else's.
+// Reservations, write protection, and those who have no I_T nexus, such as clients of NBD.
 
 /// What may be done by those who are no initiators.
 public struct Strangers: Equatable, Sendable {
@@ -12,12 +12,13 @@ public struct Strangers: Equatable, Sendable {
 }
 
 extension DeviceServer {
-    /// What they may do now (SPC-4 5.13; SPC-2 for RESERVE (6)).
+    /// What they may do now (SPC-4 5.13; SPC-2 for RESERVE (6); SWP of the Control mode page). All reservations are
+    /// somebody else's.
     public var strangers: Strangers {
         guard reserver == nil else { return Strangers(mayRead: false, mayWrite: false) }
-        guard let type = reservations.type else { return .free }
+        guard let type = reservations.type else { return Strangers(mayRead: true, mayWrite: !isWriteProtected) }
         return Strangers(
             mayRead: !CommandAccess.reads.conflicts(with: type, from: .stranger),
-            mayWrite: !CommandAccess.writes.conflicts(with: type, from: .stranger))
+            mayWrite: !isWriteProtected && !CommandAccess.writes.conflicts(with: type, from: .stranger))
     }
 }

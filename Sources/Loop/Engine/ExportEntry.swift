@@ -34,7 +34,7 @@ public final class ExportEntry: Sendable {
     private struct State {
         var drive: ExportedDrive
         var blocks: BlockStack
-        var server = DeviceServer()
+        var server: DeviceServer?
         var connectionCount = 0
         /// Nobody may open it any more.
         var isWithdrawn = false
@@ -150,8 +150,8 @@ public final class ExportEntry: Sendable {
         state.withLock { $0.blocks = blocks }
     }
 
-    /// What its home loop remembers of initiators.
-    var server: DeviceServer { state.withLock { $0.server } }
+    /// What its home loop remembers of initiators; nil: none has come.
+    var server: DeviceServer? { state.withLock { $0.server } }
 
     /// Keeps what is remembered of initiators while nobody has the export open on the home loop.
     func keep(_ server: DeviceServer) {

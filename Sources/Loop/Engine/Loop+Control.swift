@@ -68,7 +68,10 @@ extension Loop {
     /// A connection opens an export.
     mutating func use(_ entry: ExportEntry) {
         let number = entry.number
-        if !exports.contains(number) { exports.insert(LoopExport(entry, loop: index), at: number) }
+        if !exports.contains(number) {
+            let name = shared.targetName(of: entry.definition)?.text ?? ""
+            exports.insert(LoopExport(entry, loop: index, targetName: Array(name.utf8)), at: number)
+        }
         exports[number].users += 1
     }
 

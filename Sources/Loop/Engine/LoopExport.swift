@@ -40,9 +40,10 @@ struct LoopExport {
     var toldAt = -1
     var stored = StoredExtent()
 
-    init(_ entry: ExportEntry, loop: Int) {
+    /// - Parameter targetName: the name of its target; empty: it has none.
+    init(_ entry: ExportEntry, loop: Int, targetName: [UInt8]) {
         served = entry.drive
-        server = entry.server
+        server = entry.server ?? DeviceServer(targetName: targetName)
         backend = entry.definition.backend
         blocks = entry.blocks
         hasLayers = !blocks.isEmpty

@@ -405,7 +405,9 @@ extension Loop {
             return .descriptors(Int(served.requests[place].descriptorCount))
         }
         if requests[place].task.wasTooSlow { return .failure(.notSupported, Self.tooSlow) }
-        if served.requests[place].meetsReservation { return .failure(error, "an initiator has reserved the drive") }
+        if served.requests[place].meetsReservation {
+            return .failure(error, "an initiator has reserved or write-protected the drive")
+        }
         return .failure(error, error.inWords, offsetBytes: served.requests[place].failedOffsetBytes)
     }
 
