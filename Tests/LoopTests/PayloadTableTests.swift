@@ -77,6 +77,16 @@ import Testing
         #expect(choose(read(1 << 18), Self.clear, Self.direct, resident) == Choice(kind: .pages, asked: []))
     }
 
+    /// What is encoded in several goes needs its data longer than one reply is on its way.
+    @Test func readsOfSeveralRepliesHavePages() {
+        var need = read(1 << 18)
+        need.isOneReply = false
+        for forced in [nil, Payload.Kind.spliced, .mapped] {
+            let choice = choose(need, Self.clear, Self.cached, Set(PayloadFact.allCases), forced: forced)
+            #expect(choice == Choice(kind: .pages, asked: []))
+        }
+    }
+
     /// In chunks only what is stored, to clients of this machine.
     @Test func readsInChunks() {
         let need = read(1 << 18, inOnePiece: false)

@@ -39,6 +39,21 @@ extension Session {
     /// Room for a SCSI Response with sense data.
     private static var responseBytes: Int { frameBytes + 2 + SenseData.maximumByteCount }
 
+    /// Whether GOOD and so many bytes of data are one part of a response. It may be more if the initiator declares a
+    /// smaller MaxRecvDataSegmentLength before that.
+    public func answersAtOnce(dataBytes: UInt64) -> Bool {
+        let burst = UInt64(parameters.maxBurstLength)
+        let limit = min(UInt64(parameters.maxRecvDataSegmentLength), burst)
+        let digestBytes = (parameters.hasHeaderDigest ? 4 : 0) + (parameters.hasDataDigest ? 4 : 0)
+        let padding = (limit | burst) & 3 == 0 ? 0 : 3
+        let pduBytes = BasicHeaderSegment.byteCount + digestBytes + padding
+        let room = UInt64(
+            min(ReplyLayout.maximumParts - 2, (ReplyLayout.headerAreaBytes - Self.frameBytes) / pduBytes + 1))
+        let (bursts, rest) = dataBytes.quotientAndRemainder(dividingBy: burst)
+        guard bursts <= room else { return false }
+        return bursts * ((burst + limit - 1) / limit) + (rest + limit - 1) / limit <= room
+    }
+
     /// Encodes the next part of the response to a task: Data-In PDUs, and the status with the last of them or in a SCSI
     /// Response of its own.
     ///

@@ -372,6 +372,9 @@ struct Connection: ~Copyable {
         secure.put(link)
     }
 
+    /// A reply is interrupted.
+    var hasExtra: Bool { extra != nil }
+
     /// Keeps memory of an interrupted reply.
     mutating func keepExtra(_ memory: consuming HeapBytes) {
         precondition(extra == nil, "one reply is interrupted at a time")

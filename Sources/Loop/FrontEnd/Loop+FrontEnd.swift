@@ -180,6 +180,14 @@ extension Loop {
         }
     }
 
+    /// The reply to a READ is encoded in one go.
+    func isAnsweredAtOnce(_ place: RequestPlace) -> Bool {
+        switch connections[place.slot].frontEnd {
+        case .nbd: true
+        case .iscsi: sessions.iscsi[place.slot].session.answersAtOnce(dataBytes: requests[place].facts.lengthBytes)
+        }
+    }
+
     /// Answers a request that its drive has served.
     mutating func reply(to place: RequestPlace) {
         switch connections[place.slot].frontEnd {

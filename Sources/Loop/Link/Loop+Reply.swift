@@ -104,6 +104,11 @@ extension Loop {
             case .spliced(let turn):
                 // The client has taken its time: the kernel is asked again.
                 if turn != clock.turnStart, !isStillResident(place) {
+                    // One that keeps its place is read again once it is the first.
+                    if replyCount > 0, keepsReplies(slot) {
+                        fits = false
+                        break
+                    }
                     guard readAgain(replyAt: replyCount, slot) else { return }
                     continue
                 }

@@ -48,7 +48,7 @@ extension Loop {
         return PayloadNeed(
             kind: requests[place].measure.kind, lengthBytes: lengthBytes, byteCount: needs.byteCount,
             isInOnePiece: requests[place].measure.kind == .read && sendsInOnePiece(place),
-            isWhole: needs.dataOffset == 0 && needs.byteCount == Int(lengthBytes))
+            isWhole: needs.dataOffset == 0 && needs.byteCount == Int(lengthBytes), isOneReply: isAnsweredAtOnce(place))
     }
 
     func offer(of unit: ExportNumber) -> PayloadOffer {

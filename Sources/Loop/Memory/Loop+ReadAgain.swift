@@ -19,6 +19,7 @@ extension Loop {
         var number = 0
         var found = false
         for _ in 0..<settleSend(slot) {
+            guard connections[slot].phase != .closing else { break }
             guard requests[connections[slot].replies[number]].payload.isPageCache else {
                 number += 1
                 continue
@@ -46,6 +47,11 @@ extension Loop {
             return true
         }
         let place = connections[slot].replies[0]
+        guard !connections[slot].hasExtra else {
+            note(.error, "a second reply was interrupted before the first one had ended", slot)
+            abort(slot, .lost)
+            return false
+        }
         releasePayload(place)
         useExtraMemory(place)
         served.renew(place, requests[place].facts.machine)

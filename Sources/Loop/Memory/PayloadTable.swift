@@ -13,6 +13,8 @@ struct PayloadNeed: Equatable {
     var isInOnePiece: Bool
     /// The data are whole sectors.
     var isWhole: Bool
+    /// The reply is encoded once. Else what is encoded later needs the data still, and other replies leave between.
+    var isOneReply = true
 }
 
 /// What a backend offers.
@@ -40,8 +42,8 @@ enum PayloadFact: CaseIterable {
 /// | Payload | Possible for | Pays for | Asks |
 /// |---|---|---|---|
 /// | `none` | requests without data | all | |
-/// | `spliced` | READ to 1 MiB, mapped, no TLS | from 32 KiB, one piece or local | resident? in chunks: stored? |
-/// | `mapped` | READ to 1 MiB, mapped, no TLS here | one piece, or to 32 KiB | remembered? |
+/// | `spliced` | READ to 1 MiB in one reply, mapped, no TLS | from 32 KiB, one piece or local | resident? stored? |
+/// | `mapped` | READ to 1 MiB in one reply, mapped, no TLS here | one piece, or to 32 KiB | remembered? |
 /// | `piped` | whole WRITE to 512 KiB, page cache, no TLS | 128 to 256 KiB over TCP | a pipe? |
 /// | `pages` | all | whatever is left | |
 enum PayloadTable {
@@ -102,9 +104,11 @@ enum PayloadTable {
         case .none: need.byteCount == 0
         case .pages: need.byteCount > 0
         case .spliced:
-            need.kind == .read && need.lengthBytes <= largestUnread && offer.isMapped && link.takesPages
+            need.kind == .read && need.lengthBytes <= largestUnread && need.isOneReply && offer.isMapped
+                && link.takesPages
         case .mapped:
-            need.kind == .read && need.lengthBytes <= largestUnread && offer.isMapped && link.sendsUnseen
+            need.kind == .read && need.lengthBytes <= largestUnread && need.isOneReply && offer.isMapped
+                && link.sendsUnseen
         case .piped:
             need.kind == .write && need.lengthBytes <= largestPiped && need.isWhole && offer.writesToPageCache
                 && link.givesPages
