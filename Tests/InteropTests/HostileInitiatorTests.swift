@@ -49,21 +49,21 @@ import Testing
     }
 
     /// Responses wait to be sent from the page cache, and their pages go. What was encoded has its number, so it stays,
-    /// is sent once, and others follow it: with one PDU for a MiB, and with many of them.
-    @Test(arguments: [8192, 256 << 10])
-    func aFileShrinksUnderResponses(maxRecvDataSegmentLength: Int) throws {
+    /// is sent once, and others follow it: with one PDU for a MiB, with many, and with several responses in a send.
+    @Test(arguments: [(8192, 1 << 20), (256 << 10, 1 << 20), (256 << 10, 256 << 10)])
+    func aFileShrinksUnderResponses(maxRecvDataSegmentLength: Int, byteCount: Int) throws {
         let folder = try TemporaryFolder(onDisk: true)
         let image = folder.path + "/image"
-        let byteCount = 1 << 20
         try Data(repeating: 7, count: 32 << 20).write(to: URL(fileURLWithPath: image))
         let server = try RunningServer(["--listen", "iscsi:127.0.0.1:0", "disk=\(image)"], in: folder)
         let session = try HandMadeSession(
             server.announcement, maxRecvDataSegmentLength: maxRecvDataSegmentLength)
         let numbers = UInt8(2)..<32
         for number in numbers {
-            // READ(10) of 2048 blocks.
+            // READ(10) from each MiB.
             try session.command(
-                number: number, flags: 0xC0, expected: byteCount, [0x28, 0, 0, 0, number * 8, 0, 0, 8, 0, 0])
+                number: number, flags: 0xC0, expected: byteCount,
+                [0x28, 0, 0, 0, number * 8, 0, 0, UInt8(byteCount >> 17), 0, 0])
         }
         // The server sends what the sockets take, and waits.
         Thread.sleep(forTimeInterval: 0.5)

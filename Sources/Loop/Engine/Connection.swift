@@ -156,6 +156,8 @@ struct Connection: ~Copyable {
     /// READs whose reply could not be sent: they wait for memory, to be read by their drive.
     var returned = RequestList()
     var message = OutgoingMessage()
+    /// The next message is the first reply alone: something behind it cannot be sent.
+    var sendsOneReply = false
     /// They go through the loop's pipe.
     var isSpliced = false
     var isSending = false

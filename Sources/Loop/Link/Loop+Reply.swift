@@ -93,7 +93,8 @@ extension Loop {
         var replyCount = 0
         connections[slot].message.clear()
         connections[slot].isSpliced = false
-        var limit = Self.sendLimitBytes
+        var limit = connections[slot].sendsOneReply ? 1 : Self.sendLimitBytes
+        connections[slot].sendsOneReply = false
         while replyCount < connections[slot].repliesBeforeWords, connections[slot].message.byteCount < limit {
             let place = connections[slot].replies[replyCount]
             guard connections[slot].message.hasRoom(for: 2 * requests[place].reply.count) else { break }

@@ -37,8 +37,12 @@ extension Loop {
     mutating func readAgain(replyAt number: Int, _ slot: ConnectionSlot) -> Bool {
         let keepsReply = keepsReplies(slot)
         guard number == 0 && (connections[slot].sentOfFirst > 0 || keepsReply) else {
-            // It will be the first.
-            if keepsReply { return false }
+            // It will be the first. Those before it leave without it: a message of which something is missing may not
+            // be sent even in part.
+            if keepsReply {
+                connections[slot].sendsOneReply = true
+                return false
+            }
             let place = connections[slot].removeReply(at: number)
             releasePayload(place)
             served.renew(place, requests[place].facts.machine)
