@@ -74,7 +74,7 @@ import Testing
         (["memory:lots"], "'memory:lots' has no size: write it as memory:64M"),
         ([], "Missing expected argument '<image>'"),
         (["memory:1M", "memory:2M"], "Unexpected argument 'memory:2M'"),
-        (["--colour", "memory:1M"], "Unknown option '--colour'"),
+        (["--xyzzyplugh", "memory:1M"], "there is no option '--xyzzyplugh'"),
     ])
     func badUsageIs64(arguments: [String], message: String) throws {
         let result = try Program.spindle.run(["identify"] + arguments, in: TemporaryFolder())
