@@ -126,7 +126,10 @@ import Testing
         let path = try folder.file("disk.img", sizeBytes: UInt64(size), beginning: pattern(size, 5))
         let backend = try Backend(path: path, cache: .writeback, readOnly: false)
         defer { backend.close() }
-        let loops = try RunningLoops(backend, loops: 2, in: folder)
+        // The clients are gone when the loops are stopped: they need no time, and a busy machine may take some.
+        var limits = Limits()
+        limits.shutdownSeconds = 60
+        let loops = try RunningLoops(backend, loops: 2, limits: limits, in: folder)
         for _ in 0..<20 {
             let client = try Client(loops.path)
             for cookie in 0..<200 { try client.request(.read, at: 4096, 1 << 18, cookie: UInt64(cookie)) }
