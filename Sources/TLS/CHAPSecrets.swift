@@ -19,6 +19,8 @@ public struct CHAPSecrets: Sendable {
     public let initiators: [String: [UInt8]]
     /// What the target proves who it is with, to those who ask; nil: it cannot.
     public let target: Entry?
+    /// Files that everybody can read, in words.
+    public let warnings: [String]
 
     /// Reads the secrets of initiators, lines of NAME:SECRET, and of the target, one line.
     public init(initiators path: String, target targetPath: String?) throws(TLSCredentialsError) {
@@ -43,12 +45,10 @@ public struct CHAPSecrets: Sendable {
             }
             target = own.1
         }
+        warnings = [path, targetPath].compactMap { $0.flatMap { exposure(of: $0) } }
         self.initiators = initiators
         self.target = target
     }
-
-    /// A file that everybody can read, in words.
-    public static func warnings(_ paths: [String]) -> [String] { paths.compactMap { exposure(of: $0) } }
 
     private static func entries(of path: String) throws(TLSCredentialsError) -> [(Int, Entry)] {
         var entries: [(Int, Entry)] = []

@@ -192,9 +192,9 @@ struct Serve: ParsableCommand {
             server.abandon()
             throw error
         }
-        for warning in (tls?.credentials.warnings ?? []) + sandbox.warnings { logger.warning("\(warning)") }
+        let exposed = (tls?.credentials.warnings ?? []) + (targets.secrets?.warnings ?? [])
+        warn(of: settings, exposed + sandbox.warnings, logger)
         logger.warn(exports.warnings)
-        warn(of: settings, logger)
         let registry = ExportRegistry(
             exports, settings: settings, control: server.control, logger: logger,
             deniedHint: self.sandbox.sandbox == .off ? nil : SandboxOptions.deniedHint)
@@ -217,8 +217,9 @@ struct Serve: ParsableCommand {
         if let status, status != 0 { throw ExitCode(status) }
     }
 
-    /// A server may have nothing to serve yet.
-    private func warn(of settings: ServeSettings, _ logger: Logger) {
+    /// Tells what is probably not meant. A server may have nothing to serve yet.
+    private func warn(of settings: ServeSettings, _ warnings: [String], _ logger: Logger) {
+        for warning in warnings { logger.warning("\(warning)") }
         guard settings.exports.isEmpty, settings.directories.isEmpty else { return }
         logger.warning("nothing to serve: the configuration has no [[export]] and no [[directory]]")
     }

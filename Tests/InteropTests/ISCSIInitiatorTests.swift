@@ -93,6 +93,8 @@ import Testing
             toFile: secrets, atomically: true, encoding: .utf8)
         try "disks:battery-staple-2\n".write(toFile: own, atomically: true, encoding: .utf8)
         let target = try Target(["--chap", secrets, "--chap-target", own, "disk=memory:64M"], in: folder)
+        // Whoever can read the file can be alice.
+        #expect(target.server.log.contains("can read the keys in '\(secrets)'"), "\(target.server.log)")
         func asks(_ user: String?, _ query: String = "") throws -> ProgramResult {
             let url = target.url.replacing("iscsi://", with: "iscsi://" + (user.map { $0 + "@" } ?? "")) + query
             return try Program.tool("iscsi-inq").run([url], in: folder)
