@@ -16,6 +16,7 @@ struct Landlock: ~Copyable {
         static let readFolder = Access(rawValue: 1 << 3)
         static let removeFolder = Access(rawValue: 1 << 4)
         static let removeFile = Access(rawValue: 1 << 5)
+        static let makeFile = Access(rawValue: 1 << 8)
         /// From version 3 on.
         static let truncate = Access(rawValue: 1 << 14)
         /// ioctl(2) on devices, from version 5 on.
@@ -23,6 +24,7 @@ struct Landlock: ~Copyable {
 
         static let reading: Access = [.readFile, .readFolder]
         static let writing: Access = [.readFile, .readFolder, .writeFile, .truncate, .control]
+        static let filling: Access = [.readFile, .readFolder, .writeFile, .makeFile]
         /// The access that a path can have that is no folder.
         static let ofFiles: Access = [.readFile, .writeFile, .truncate, .control, Access(rawValue: 1)]
 
@@ -75,6 +77,7 @@ struct Landlock: ~Copyable {
         do { try allow("/proc/self", .reading, known, isKept: true) } catch {}
         for path in rules.readable { try allow(path, .reading, known) }
         for path in rules.writable { try allow(path, .writing, known) }
+        for path in rules.fillable { try allow(path, .filling, known) }
         for path in rules.removable { try allow(folder(of: path), .removeFile, known) }
         for path in rules.removableFolders { try allow(folder(of: path), .removeFolder, known) }
     }

@@ -23,6 +23,8 @@ public struct Sandbox: Sendable {
         public var readable: [String]
         /// The same for files that may be read, written and shortened, but neither made nor removed.
         public var writable: [String]
+        /// Folders in which files may be made, read and written, but not removed.
+        public var fillable: [String]
         /// Files, sockets among them, that may be removed: so may everything else in their folders and below.
         public var removable: [String]
         /// Folders that may be removed once they are empty: so may others beside them.
@@ -30,10 +32,12 @@ public struct Sandbox: Sendable {
 
         /// Rules that allow nothing but what is listed.
         public init(
-            readable: [String] = [], writable: [String] = [], removable: [String] = [], removableFolders: [String] = []
+            readable: [String] = [], writable: [String] = [], fillable: [String] = [], removable: [String] = [],
+            removableFolders: [String] = []
         ) {
             self.readable = readable
             self.writable = writable
+            self.fillable = fillable
             self.removable = removable
             self.removableFolders = removableFolders
         }

@@ -3,6 +3,7 @@
 import Backends
 import Export
 import IOUring
+import Logging
 import Loop
 import NBD
 import Synchronization
@@ -13,6 +14,9 @@ final class ExportTable: ExportSource {
     /// A withdrawn export has lost its last connection.
     let ended: EventCounter
     private let loopCount: Int
+    /// Where persistent reservations are kept; nil: nowhere.
+    private let reservations: ReservationFolder?
+    private let logger: Logger
     private let images = OpenImages()
     private let state = Mutex(State())
 
@@ -25,8 +29,10 @@ final class ExportTable: ExportSource {
         var removalCount = 0
     }
 
-    init(loopCount: Int) throws(RingError) {
+    init(loopCount: Int, reservations: ReservationFolder?, logger: Logger) throws(RingError) {
         self.loopCount = loopCount
+        self.reservations = reservations
+        self.logger = logger
         ended = try EventCounter()
     }
 
@@ -57,12 +63,36 @@ final class ExportTable: ExportSource {
         } catch {
             throw .image(name: definition.name, error)
         }
+        var definition = definition
+        definition.reservations = keptReservations(of: definition.name)
         do throws(ServerError) {
             return try add(definition, drive, information, flushes)
         } catch {
+            definition.reservations?.close()
             flushes.abandon()
             throw error
         }
+    }
+
+    /// Opens the file that has an export's reservations. Without it the export is served, and keeps none: the file may
+    /// be of use to somebody.
+    private func keptReservations(of name: String) -> KeptReservations? {
+        guard let reservations else { return nil }
+        var reason = ReservationFileError.torn
+        do throws(ReservationFileError) {
+            let file = try reservations.file(of: name)
+            if let kept = KeptReservations(file) { return kept }
+            file.close()
+        } catch {
+            reason = error
+        }
+        logger.error(
+            "the export is served without the reservations that were kept of it, and keeps none",
+            metadata: [
+                "export": "\(name)", "file": "\(reservations.path)/\(ReservationFolder.fileName(of: name))",
+                "reason": "\(reason)",
+            ])
+        return nil
     }
 
     private func add(

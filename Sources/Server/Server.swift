@@ -29,9 +29,11 @@ public struct Server {
     ///   - endpoints: where to listen. Sockets that systemd passed are used as well, unless some are asked for by name,
     ///     and instead when this is empty; with neither, at ``Endpoint/standard``.
     ///   - loops: how many threads serve; at least one.
+    ///   - reservations: where persistent reservations are kept (APTPL); nil: nowhere.
     public init(
         exports: [ServedExport], endpoints: [Endpoint], loops: Int, limits: Limits = Limits(),
-        tls: TLSSettings? = nil, targets: TargetSettings = TargetSettings(), logger: Logger
+        tls: TLSSettings? = nil, targets: TargetSettings = TargetSettings(), reservations: ReservationFolder? = nil,
+        logger: Logger
     ) throws(ServerError) {
         do {
             _ = try Ring(entries: 8, completions: 16)
@@ -53,7 +55,7 @@ public struct Server {
         do {
             shared = try ServerState(
                 entrances: entrances, loopCount: entrances.connection == nil ? loops : 1, limits: limits, tls: tls,
-                targets: targets, logger: logger)
+                targets: targets, reservations: reservations, logger: logger)
         } catch {
             throw .ring(error)
         }

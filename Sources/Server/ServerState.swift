@@ -1,5 +1,6 @@
 // What the threads of a server have in common.
 
+import Backends
 import IOUring
 import Listening
 import Logging
@@ -21,10 +22,9 @@ final class ServerState: Sendable {
 
     convenience init(
         entrances: Entrances, loopCount: Int, limits: Limits, tls: TLSSettings?,
-        targets: TargetSettings = TargetSettings(),
-        logger: Logger
+        targets: TargetSettings = TargetSettings(), reservations: ReservationFolder? = nil, logger: Logger
     ) throws(RingError) {
-        let exports = try ExportTable(loopCount: loopCount)
+        let exports = try ExportTable(loopCount: loopCount, reservations: reservations, logger: logger)
         self.init(
             try SharedState(
                 exports: exports, entrances: entrances, loopCount: loopCount, limits: limits, tls: tls,

@@ -44,7 +44,8 @@ extension ServeSettings {
         let candidates = [
             ("listen", endpoints == new.endpoints), ("target-prefix", targetPrefix == new.targetPrefix),
             ("chap", chap == new.chap), ("chap-target", chapTarget == new.chapTarget),
-            ("threads", threads == new.threads), ("log-format", logFormat == new.logFormat),
+            ("reservations", reservations == new.reservations), ("threads", threads == new.threads),
+            ("log-format", logFormat == new.logFormat),
             ("[limits]", limits == new.limits),
             ("tls.mode", tls.isUsed == new.tls.isUsed),
         ]

@@ -19,6 +19,8 @@ public struct ServeSettings: Equatable, Sendable {
     public var chap: String?
     /// The file of the target's own.
     public var chapTarget: String?
+    /// The folder that keeps persistent reservations.
+    public var reservations: String?
     /// How many loops.
     public var threads: Int?
     /// The controller of drives that name none.
@@ -49,6 +51,7 @@ public struct ServeSettings: Equatable, Sendable {
         both.targetPrefix = other.targetPrefix ?? targetPrefix
         both.chap = other.chap ?? chap
         both.chapTarget = other.chapTarget ?? chapTarget
+        both.reservations = other.reservations ?? reservations
         both.threads = other.threads ?? threads
         both.controller = other.controller ?? controller
         both.logFormat = other.logFormat ?? logFormat

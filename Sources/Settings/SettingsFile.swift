@@ -122,6 +122,7 @@ private struct FileParser {
         settings.targetPrefix = reader.parsed("target-prefix", TargetName.init(_:))
         settings.chap = reader.path("chap")
         settings.chapTarget = reader.path("chap-target")
+        settings.reservations = reader.path("reservations")
         settings.threads = reader.number("threads", ServeSettings.threadRange)
         settings.controller = reader.parsed("controller", parseController)
         standardController = givenController ?? settings.controller ?? .piix3IDE

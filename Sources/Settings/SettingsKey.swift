@@ -55,6 +55,9 @@ public struct SettingsKey: Equatable, Sendable {
             .server, "chap-target", "path", "none",
             "A file with the target's own NAME:SECRET, for initiators that ask who it is."),
         SettingsKey(
+            .server, "reservations", "path", "none",
+            "A folder that keeps the exports' persistent reservations while the server does not run."),
+        SettingsKey(
             .server, "threads", "number, 1 to 256", "one for each processor", "How many threads serve."),
         SettingsKey(
             .server, "controller", "controller", "\"piix3-ide\"",

@@ -31,6 +31,8 @@ public struct DeviceServer: Sendable {
     public private(set) var reservations: PersistentReservations
     /// Registrations can be kept when the unit loses its power: whoever serves it does that.
     let keepsReservations: Bool
+    /// What would be left if the unit lost its power now.
+    private var kept: PersistentReservations
     /// The nexus that has reserved the unit with RESERVE (6).
     private(set) var reserver: NexusNumber?
     /// The name of the target, for the Device Identification page; empty if it has none.
@@ -46,13 +48,14 @@ public struct DeviceServer: Sendable {
     /// - Parameters:
     ///   - targetName: the iSCSI name of the target; empty: none.
     ///   - reservations: those that were kept.
-    ///   - keepsReservations: ``PersistentReservations/keptBytes`` are kept whenever a command has changed them.
+    ///   - keepsReservations: ``bytesToKeep`` are kept whenever a command has changed them.
     public init(
         targetName: [UInt8] = [], reservations: PersistentReservations = PersistentReservations(),
         keepsReservations: Bool = false
     ) {
         self.targetName = Array(targetName.prefix(Self.targetNameLimit))
         self.reservations = reservations
+        kept = reservations
         self.keepsReservations = keepsReservations
         noteExceptions()
     }
@@ -140,6 +143,28 @@ public struct DeviceServer: Sendable {
         }
         noteExceptions()
         return outcome
+    }
+
+    /// What has to be kept before a command that has changed the reservations is answered; empty: that nothing is kept
+    /// any more. Nil: nothing has to be.
+    public var bytesToKeep: [UInt8]? {
+        guard keepsReservations, reservations != kept,
+            reservations.persistsThroughPowerLoss || kept.persistsThroughPowerLoss
+        else { return nil }
+        return reservations.keptBytes ?? []
+    }
+
+    /// These reservations are what a loss of power would leave.
+    public mutating func noteKept(_ reservations: PersistentReservations) { kept = reservations }
+
+    /// The reservations could not be kept: they are again what they were. Whoever was told of a change stays told.
+    public mutating func returnToKept() {
+        reservations = kept
+        for index in nexuses.indices {
+            guard let port = nexuses[index]?.port else { continue }
+            nexuses[index]?.standing = reservations.standing(of: port)
+        }
+        noteExceptions()
     }
 
     private mutating func noteExceptions() {

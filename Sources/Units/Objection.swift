@@ -48,6 +48,8 @@ struct Objection: Equatable, Sendable {
     static let wrongLength = Self(.illegalRequest, .invalidFieldInCommandInformationUnit)
     /// PARAMETER LIST LENGTH ERROR.
     static let parameterListLength = Self(.illegalRequest, .parameterListLengthError)
+    /// INTERNAL TARGET FAILURE.
+    static let notKept = Self(.hardwareError, AdditionalSenseCode(0x44, 0x00))
     /// WRITE PROTECTED.
     static let writeProtected = Self(.dataProtect, .writeProtected)
 

@@ -43,6 +43,13 @@ extension ServedCommand {
         return .finished
     }
 
+    /// What the command has changed could not be kept (APTPL), and has not happened.
+    public mutating func failKeeping() {
+        status = .checkCondition
+        sense = Objection.notKept.sense(.fixed)
+        transferBytes = 0
+    }
+
     private mutating func succeedReserving() -> UnitStep {
         transferBytes = commandBytes
         return .finished

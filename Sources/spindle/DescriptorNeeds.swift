@@ -45,9 +45,11 @@ struct DescriptorNeeds {
         self.limit = limit
         self.loops = loops
         exportCount = settings.exports.count
-        forExports = settings.exports.reduce(0) { $0 + $1.descriptors(loops: loops) }
+        // The file with its reservations.
+        let more = settings.reservations == nil ? 0 : 1
+        forExports = settings.exports.reduce(0) { $0 + $1.descriptors(loops: loops) + more }
         connections = settings.limits.limits.connections
-        forFile = settings.directories.map { $0.drive.descriptors(loops: loops) }.max() ?? 1
+        forFile = (settings.directories.map { $0.drive.descriptors(loops: loops) }.max() ?? 1) + more
         hasDirectories = !settings.directories.isEmpty
     }
 

@@ -7,14 +7,15 @@ import Server
 import Settings
 
 extension Sandbox.Rules {
-    /// Without a configuration file, nothing but the names of Unix sockets, which are removed at the end, and
-    /// directories whose files come and go. With one, what reading it again takes: its folder, the keys, the images
-    /// with the folders that they are in, and the names of users.
+    /// Without a configuration file, nothing but the names of Unix sockets, which are removed at the end, the folder
+    /// that keeps reservations, and directories whose files come and go. With one, what reading it again takes: its
+    /// folder, the keys, the images with the folders that they are in, and the names of users.
     init(of settings: ServeSettings, file: String?, endpoints: [Endpoint]) {
         self.init()
         for endpoint in endpoints {
             if case .unix(let path, _) = endpoint { removable.append(path) }
         }
+        if let folder = settings.reservations { fillable.append(folder) }
         for directory in settings.directories {
             if directory.drive.readOnly { readable.append(directory.path) } else { writable.append(directory.path) }
         }

@@ -61,6 +61,12 @@ struct Serve: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "A folder that keeps the exports' persistent reservations while the server does not run.",
+            valueName: "folder"), completion: .directory)
+    var reservations: String?
+
+    @Option(
+        help: ArgumentHelp(
             "A configuration file; options given here go before it, images and endpoints come on top.",
             valueName: "file"), completion: .file(extensions: ["toml"]))
     var config: String?
@@ -166,6 +172,7 @@ struct Serve: ParsableCommand {
         let exports = try reporting { try OpenedExports(settings, file: configuration.file, room: room) }
         let tls = try settings.tls.open()
         let targets = try settings.targets()
+        let reservations = try settings.reservations.map { try ReservationFolder($0) }
         let pidFile = try process.pidFile.map { try PidFile($0) }
         defer { pidFile?.remove() }
         let privateSocket = process.run != nil && settings.endpoints.isEmpty ? try PrivateSocket() : nil
@@ -175,8 +182,7 @@ struct Serve: ParsableCommand {
         let server = try Server(
             exports: exports.served, endpoints: privateSocket.map { [$0.endpoint] } ?? settings.endpoints,
             loops: loops, limits: settings.limits.limits, tls: tls,
-            targets: targets,
-            logger: logger)
+            targets: targets, reservations: reservations, logger: logger)
         let command: ShellCommand?
         do {
             // It has the rights and files that its server is about to give up, and begins when clients are served.
@@ -263,6 +269,7 @@ struct Serve: ParsableCommand {
         settings.targetPrefix = targetPrefix
         settings.chap = chap
         settings.chapTarget = chapTarget
+        settings.reservations = reservations
         settings.threads = threads
         settings.controller = controller
         settings.logFormat = log.logFormat

@@ -5,49 +5,6 @@ import Support
 import Testing
 
 @Suite struct HostileInitiatorTests {
-    /// A session of an initiator that says what it likes (RFC 7143).
-    private struct HandMadeSession {
-        let connection: RawConnection
-
-        /// Logs in, and takes the unit attention away that a new session has.
-        init(_ announcement: String, maxRecvDataSegmentLength: Int) throws {
-            let words = announcement.split(whereSeparator: { " /:".contains($0) })
-            let scheme = try #require(words.firstIndex(of: "iscsi"))
-            connection = try RawConnection(port: try #require(UInt16(words[scheme + 2])))
-            let text = [
-                "InitiatorName=iqn.2026-11.org.example:hand", "TargetName=iqn.2026-11.org.spindle:disk",
-                "MaxRecvDataSegmentLength=\(maxRecvDataSegmentLength)",
-            ].reduce(into: [UInt8]()) { $0 += Array($1.utf8) + [0] }
-            var login = [UInt8](repeating: 0, count: 48)
-            login.replaceSubrange(0..<8, with: [0x43, 0x87, 0, 0, 0, 0, 0, UInt8(text.count)])
-            login.replaceSubrange(8..<14, with: [0x40, 0, 0, 0, 0, 1])
-            login[27] = 1
-            try connection.send(login + text + [UInt8](repeating: 0, count: (4 - text.count % 4) % 4))
-            let header = try receive().header
-            try #require(header[0] == 0x23 && header[36] == 0, "the login failed")
-            try command(number: 1, flags: 0x80, [0])
-            _ = try receive()
-        }
-
-        /// A command whose task tag and CmdSN are the same.
-        func command(number: UInt8, flags: UInt8, expected: Int = 0, _ cdb: [UInt8]) throws {
-            var pdu = [UInt8](repeating: 0, count: 48)
-            pdu[0] = 0x01
-            pdu[1] = flags
-            pdu[19] = number
-            pdu.replaceSubrange(20..<24, with: (0..<4).map { UInt8(truncatingIfNeeded: expected >> (24 - 8 * $0)) })
-            pdu[27] = number
-            pdu.replaceSubrange(32..<32 + cdb.count, with: cdb)
-            try connection.send(pdu)
-        }
-
-        func receive() throws -> (header: [UInt8], data: [UInt8]) {
-            let header = try connection.receive(48)
-            let count = Int(header[5]) << 16 | Int(header[6]) << 8 | Int(header[7])
-            return (header, Array(try connection.receive((count + 3) & ~3).prefix(count)))
-        }
-    }
-
     /// Responses wait to be sent from the page cache, and their pages go. What was encoded has its number, so it stays,
     /// is sent once, and others follow it: with one PDU for a MiB, with many, and with several responses in a send.
     @Test(arguments: [(8192, 1 << 20), (256 << 10, 1 << 20), (256 << 10, 256 << 10)])

@@ -123,7 +123,7 @@ func entryOfNothing() throws -> ExportEntry {
     let export = ServedExport(
         name: "nothing", properties: DriveProperties(), controller: .piix3IDE,
         backend: Backend(nullOfSize: 1 << 20, readOnly: false))
-    return try ExportTable(loopCount: 1).add(export).0
+    return try ExportTable(loopCount: 1, reservations: nil, logger: Logger(label: "nothing")).add(export).0
 }
 
 /// A client with simple replies.

@@ -42,7 +42,7 @@ final class SimulatedServer {
         limits.connections = 64
         limits.localSendBufferBytes = profile.sendBufferBytes
         let entrances = Entrances(listeners: try Listener.open(.unix(path: path)))
-        let exports = try ExportTable(loopCount: loopCount)
+        let exports = try ExportTable(loopCount: loopCount, reservations: nil, logger: logger)
         shared = ServerState(
             try SharedState(
                 exports: exports, entrances: entrances, loopCount: loopCount, limits: limits, tls: nil, logger: logger,

@@ -140,6 +140,31 @@ struct KeptReservationTests {
         #expect(bench.server.reservations.keptBytes == nil)
     }
 
+    @Test("are what they were if they cannot be kept")
+    func notKept() throws {
+        var bench = Bench(sectors: 300)
+        bench.server = DeviceServer(keepsReservations: true)
+        bench.nexus = try bench.connect("a")
+        let other = try bench.connect("b")
+        #expect(try bench.reserveOut(.register, key: 0, newKey: 3).status == .good)
+        #expect(bench.server.bytesToKeep == nil)
+        bench.server.noteKept(bench.server.reservations)
+        #expect(try bench.reserveOut(.register, key: 3, newKey: 4, flags: 0x01).status == .good)
+        #expect(try bench.reserveOut(.reserve, key: 4, type: 3).status == .good)
+        #expect(bench.server.bytesToKeep == bench.server.reservations.keptBytes)
+        #expect(try bench.send(command(0x28, 0, 1), expecting: 512, as: other).status == .reservationConflict)
+        bench.server.returnToKept()
+        #expect(bench.server.bytesToKeep == nil && bench.server.strangers == .free)
+        #expect(try bench.send(command(0x28, 0, 1), expecting: 512, as: other).status == .good)
+        #expect(try bench.reserveOut(.reserve, key: 3, type: 3).status == .good)
+        #expect(bench.server.bytesToKeep == nil)
+        // What is kept has to go, too.
+        #expect(try bench.reserveOut(.register, key: 3, newKey: 5, flags: 0x01).status == .good)
+        bench.server.noteKept(bench.server.reservations)
+        #expect(try bench.reserveOut(.register, key: 5, newKey: 6).status == .good)
+        #expect(bench.server.bytesToKeep == [])
+    }
+
     @Test("hostile bytes are refused")
     func hostile() throws {
         let seed = UInt64.random(in: 0 ... .max)

@@ -53,6 +53,9 @@ public final class ExportEntry: Sendable {
         gate = try WriteGate(loopCount: loopCount)
         counters = try ExportCounters(loopCount: loopCount)
         ended = try EventCounter()
+        // What was reserved before the server began keeps clients of NBD out before an initiator comes.
+        var drive = drive
+        drive.strangers = definition.deviceServer(targetName: []).strangers
         state = Mutex(State(drive: drive, blocks: definition.blocks))
     }
 
@@ -136,6 +139,7 @@ public final class ExportEntry: Sendable {
             let closing = flushes.close(definition.backend)
             return flushing != 0 ? flushing : closing
         }
+        definition.reservations?.close()
         if code != 0 { state.withLock { $0.failure = errorText(code) } }
         gate.close()
         logEnd(logger, unflushed: unflushed)

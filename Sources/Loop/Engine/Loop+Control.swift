@@ -30,6 +30,7 @@ extension Loop {
         case .retryOpenings(let entry): retryOpenings(of: entry)
         case .fence(let fence): hold(fence)
         case .fencePassed(let fence): fencePassed(fence)
+        case .reservationsKept(let entry, let code): reservationsKept(entry.number, code)
         case .takeOver(let connection): takeOver(connection)
         }
     }

@@ -26,6 +26,8 @@ struct LoopExport {
     var waitingForFlush = RequestList()
     /// Requests that layers let wait for others.
     var waitingForOthers = RequestList()
+    /// Commands that wait until the reservations are kept.
+    var keeping = ReservationKeeping()
     /// These are being resumed now.
     var isWaking = false
     var ringShare = RingShare()
@@ -43,7 +45,7 @@ struct LoopExport {
     /// - Parameter targetName: the name of its target; empty: it has none.
     init(_ entry: ExportEntry, loop: Int, targetName: [UInt8]) {
         served = entry.drive
-        server = entry.server ?? DeviceServer(targetName: targetName)
+        server = entry.server ?? entry.definition.deviceServer(targetName: targetName)
         backend = entry.definition.backend
         blocks = entry.blocks
         hasLayers = !blocks.isEmpty

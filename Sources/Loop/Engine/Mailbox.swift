@@ -24,6 +24,8 @@ enum LoopCommand: Sendable {
     case fence(Fence)
     /// A fence of a connection of this loop need not wait any more.
     case fencePassed(Fence)
+    /// The reservations of an export whose home this loop is are kept, or could not be (errno).
+    case reservationsKept(ExportEntry, Int32)
     /// Go on with a connection that another loop has begun.
     case takeOver(MovingConnection)
 }

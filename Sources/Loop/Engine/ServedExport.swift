@@ -5,6 +5,26 @@ import Blocks
 import ISCSI
 import Units
 
+/// Where an export's persistent reservations are, and what they were when it came (SPC-4 5.13, APTPL).
+public struct KeptReservations: Sendable {
+    let file: ReservationFile
+    let reservations: PersistentReservations
+
+    /// Reads what a file has; nil if that is nothing that a server has kept.
+    public init?(_ file: ReservationFile) {
+        self.file = file
+        guard !file.bytes.isEmpty else {
+            reservations = PersistentReservations()
+            return
+        }
+        guard let reservations = PersistentReservations(parsing: file.bytes) else { return nil }
+        self.reservations = reservations
+    }
+
+    /// Nothing is kept any more.
+    public func close() { file.close() }
+}
+
 /// One drive to serve.
 public struct ServedExport: Sendable {
     /// What clients ask for.
@@ -19,6 +39,8 @@ public struct ServedExport: Sendable {
     public var blocks = BlockStack()
     /// The name of its target; nil: one is made of the export's.
     public var targetName: TargetName?
+    /// The persistent reservations that were kept of it, and where they are kept; nil: nowhere.
+    public var reservations: KeptReservations?
     /// Only clients that have begun TLS may open it.
     public var requiresTLS = false
     /// Clients that any of these rules lets in may open it; without a rule everybody may.

@@ -200,6 +200,12 @@ extension Loop {
         if served.commands[place].changesUnit { publishUnit(requests[place].unit) }
         if !exports[requests[place].unit].server.aborted.isEmpty { abortPreempted(requests[place].unit) }
         noteReservations(requests[place].unit)
+        guard !keepReservations(for: place) else { return }
+        answer(place)
+    }
+
+    /// Answers a task that its unit has served, unless it was aborted.
+    mutating func answer(_ place: RequestPlace) {
         guard !sessions.iscsi[place.slot].tasks[Int(requests[place].taskNumber)].isAborted else {
             return endAborted(place)
         }

@@ -1,0 +1,102 @@
+// An initiator that says what it likes: PDUs by hand (RFC 7143), at an iSCSI endpoint of a server.
+
+import Support
+import Testing
+
+/// A session with one target.
+final class HandMadeSession {
+    let connection: RawConnection
+    /// The task tag and CmdSN of the next command that ``perform(_:out:expecting:)`` sends.
+    private var next: UInt8 = 2
+
+    /// The answer to a login that was refused: Status-Class and Status-Detail (RFC 7143, 11.13.5).
+    struct LoginRefused: Error, Equatable {
+        let status: UInt16
+    }
+
+    /// How a command has ended.
+    struct Ending: Equatable {
+        var status: UInt8
+        /// Of fixed or descriptor sense data: sense key, ASC, ASCQ.
+        var sense: [UInt8] = []
+        var data: [UInt8] = []
+    }
+
+    /// Logs in, and takes the unit attention away that a new session has.
+    init(
+        _ announcement: String, initiator: String = "iqn.2026-11.org.example:hand", isid: UInt8 = 1,
+        target: String = "iqn.2026-11.org.spindle:disk", maxRecvDataSegmentLength: Int = 8192
+    ) throws {
+        let words = announcement.split(whereSeparator: { " /:".contains($0) })
+        let scheme = try #require(words.firstIndex(of: "iscsi"))
+        connection = try RawConnection(port: try #require(UInt16(words[scheme + 2])))
+        let text = [
+            "InitiatorName=\(initiator)", "TargetName=\(target)",
+            "MaxRecvDataSegmentLength=\(maxRecvDataSegmentLength)",
+        ].reduce(into: [UInt8]()) { $0 += Array($1.utf8) + [0] }
+        var login = [UInt8](repeating: 0, count: 48)
+        login.replaceSubrange(0..<8, with: [0x43, 0x87, 0, 0, 0, 0, UInt8(text.count >> 8), UInt8(text.count & 0xFF)])
+        login.replaceSubrange(8..<14, with: [0x40, 0, 0, 0, 0, isid])
+        login[27] = 1
+        try connection.send(login + text + [UInt8](repeating: 0, count: (4 - text.count % 4) % 4))
+        let header = try receive().header
+        try #require(header[0] == 0x23, "no Login Response: \(header)")
+        guard header[36] == 0 else { throw LoginRefused(status: UInt16(header[36]) << 8 | UInt16(header[37])) }
+        try command(number: 1, flags: 0x80, [0])
+        _ = try receive()
+    }
+
+    /// A command whose task tag and CmdSN are the same, with immediate data.
+    func command(
+        number: UInt8, flags: UInt8, expected: Int = 0, _ cdb: [UInt8], unit: UInt8 = 0, out: [UInt8] = []
+    ) throws {
+        var pdu = [UInt8](repeating: 0, count: 48)
+        pdu[0] = 0x01
+        pdu[1] = flags
+        pdu.replaceSubrange(5..<8, with: (0..<3).map { UInt8(truncatingIfNeeded: out.count >> (16 - 8 * $0)) })
+        pdu[9] = unit
+        pdu[19] = number
+        pdu.replaceSubrange(20..<24, with: (0..<4).map { UInt8(truncatingIfNeeded: expected >> (24 - 8 * $0)) })
+        pdu[27] = number
+        pdu.replaceSubrange(32..<32 + cdb.count, with: cdb)
+        try connection.send(pdu + out + [UInt8](repeating: 0, count: (4 - out.count % 4) % 4))
+    }
+
+    func receive() throws -> (header: [UInt8], data: [UInt8]) {
+        let header = try connection.receive(48)
+        let count = Int(header[5]) << 16 | Int(header[6]) << 8 | Int(header[7])
+        return (header, Array(try connection.receive((count + 3) & ~3).prefix(count)))
+    }
+
+    /// Sends a command and waits for its end.
+    func perform(_ cdb: [UInt8], unit: UInt8 = 0, out: [UInt8] = [], expecting count: Int = 0) throws -> Ending {
+        try begin(cdb, unit: unit, out: out, expecting: count)
+        return try end()
+    }
+
+    /// Sends a command.
+    func begin(_ cdb: [UInt8], unit: UInt8 = 0, out: [UInt8] = [], expecting count: Int = 0) throws {
+        let flags: UInt8 = 0x80 | (count > 0 ? 0x40 : 0) | (out.isEmpty ? 0 : 0x20)
+        try command(number: next, flags: flags, expected: max(count, out.count), cdb, unit: unit, out: out)
+        next += 1
+    }
+
+    /// Waits for the end of a command.
+    func end() throws -> Ending {
+        var read: [UInt8] = []
+        while true {
+            let (header, data) = try receive()
+            if header[0] == 0x25 {
+                read += data
+                if header[1] & 1 != 0 { return Ending(status: header[3], data: read) }
+                continue
+            }
+            try #require(header[0] == 0x21, "no response: \(header)")
+            guard data.count > 9 else { return Ending(status: header[3], data: read) }
+            let sense = Array(data.dropFirst(2))
+            let isFixed = sense[0] & 0x7E == 0x70
+            return Ending(
+                status: header[3], sense: isFixed ? [sense[2] & 0x0F, sense[12], sense[13]] : Array(sense[1...3]))
+        }
+    }
+}
