@@ -7,6 +7,9 @@ public enum DriveKind: String, CaseIterable, Sendable {
     /// A QEMU DVD-ROM: a device with the PACKET feature set (ACS-3), which speaks MMC.
     case dvdROM = "ide-cd"
 
+    /// Its medium is a disc, and it speaks MMC.
+    public var isDisc: Bool { self != .disk }
+
     /// The most blocks that a host can address: 48 bits of LBA for a disk (ACS-4 4.1.1), the 32 bits of READ CAPACITY
     /// and READ (12) for a DVD-ROM (MMC-6).
     public var maximumSectors: UInt64 {

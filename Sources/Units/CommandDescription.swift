@@ -83,7 +83,7 @@ struct CommandDescription: Sendable {
     let length: LengthField
     let access: CommandAccess
 
-    private init(
+    init(
         _ duty: Duty, _ access: CommandAccess, _ high: UInt64, _ low: UInt64 = 0, length: LengthField = .none
     ) {
         self.duty = duty
@@ -202,16 +202,18 @@ struct CommandDescription: Sendable {
 }
 
 extension CommandDescription {
-    /// The row of a DVD-ROM's command. It judges its commands itself; packets have at most 12 bytes.
-    init?(dvdROM cdb: CommandDescriptorBlock) {
-        switch cdb.operationCode {
-        case OperationCode.read10, OperationCode.read12: self.init(.read, .reads, .max, .max)
-        case OperationCode.reportLUNs:
-            self.init(.reportLUNs, .free, 0xA0_00_FF_00_00_00_FF_FF, 0xFF_FF << 48, length: .bytes6To9)
-        case OperationCode.inquiry, OperationCode.requestSense: self.init(.packet, .free, .max, .max)
-        case 0x00...0x5F, 0xA0...0xBF: self.init(.packet, .reads, .max, .max)
-        default: return nil
+    /// The row of a unit's command; nil if it has none.
+    init?(_ cdb: CommandDescriptorBlock, of unit: UnitFacts) {
+        switch unit.kind {
+        case .disk: self.init(disk: cdb, supportsTrim: unit.supportsTrim)
+        case .dvdROM: self.init(dvdROM: cdb)
         }
+    }
+
+    /// There is no such service action, but others of this operation code.
+    static func hasOtherActions(_ cdb: CommandDescriptorBlock, of unit: UnitFacts) -> Bool {
+        guard hasServiceActions(cdb.operationCode) else { return false }
+        return unit.kind == .disk || cdb.operationCode == OperationCode.maintenanceIn
     }
 
     /// Commands of these operation codes are told apart by their service action.

@@ -22,6 +22,7 @@ public struct DeviceServer: Sendable {
     struct Nexus: Sendable {
         let port: [UInt8]
         var attentions = UnitAttentions.none
+        var mediumChange = MediumChange.told
         var standing: Standing
     }
 
@@ -83,6 +84,42 @@ public struct DeviceServer: Sendable {
 
     /// The medium has another size.
     public mutating func capacityChanged() { tellAll(.capacityChanged) }
+
+    /// The drive has another disc.
+    public mutating func mediumChanged() { noteMediumChange() }
+
+    /// The same, but for the nexus that has closed the tray itself.
+    mutating func noteMediumChange(but nexus: NexusNumber? = nil) {
+        for index in nexuses.indices where nexus.map({ Int($0.index) }) != index {
+            nexuses[index]?.mediumChange = .untold
+        }
+        noteExceptions()
+    }
+
+    /// What a nexus has to be told next of a disc that is there; nil: nothing.
+    mutating func takeMediumChange(of nexus: NexusNumber) -> Objection? {
+        let index = Int(nexus.index)
+        guard let change = self[nexus]?.mediumChange, let objection = change.objection else { return nil }
+        nexuses[index]?.mediumChange = change.next
+        noteExceptions()
+        return objection
+    }
+
+    /// A nexus has asked what there is to be told.
+    mutating func tellMediumChange(to nexus: NexusNumber) -> Objection? {
+        guard self[nexus]?.mediumChange.objection != nil else { return nil }
+        nexuses[Int(nexus.index)]?.mediumChange = .told
+        noteExceptions()
+        return .mediumMayHaveChanged
+    }
+
+    /// A nexus has a condition that REQUEST SENSE tells of.
+    func hasSomethingToTell(_ nexus: NexusNumber) -> Bool {
+        self[nexus].map { !$0.attentions.isEmpty || $0.mediumChange != .told } ?? false
+    }
+
+    /// No initiator has a session with the unit.
+    public var hasNoNexus: Bool { nexuses.allSatisfy { $0 == nil } }
 
     /// A LOGICAL UNIT RESET, or a reset of the target (SAM-5): commands were aborted. The drive's own settings stay.
     public mutating func reset() {
@@ -170,6 +207,6 @@ public struct DeviceServer: Sendable {
     private mutating func noteExceptions() {
         hasExceptions =
             reserver != nil || reservations.type != nil || isWriteProtected
-            || nexuses.contains { $0?.attentions.isEmpty == false }
+            || nexuses.indices.contains { hasSomethingToTell(NexusNumber($0)) }
     }
 }

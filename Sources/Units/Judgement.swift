@@ -45,17 +45,13 @@ struct Judgement {
             judgeAbsent()
             return
         }
-        let description =
-            unit.kind == .disk
-            ? CommandDescription(disk: cdb, supportsTrim: unit.supportsTrim) : CommandDescription(dvdROM: cdb)
-        guard let description else {
-            let isKnown = CommandDescription.hasServiceActions(cdb.operationCode) && unit.kind == .disk
-            objection = isKnown ? .invalidField(1, bit: 4) : .unknownCommand
+        guard let description = CommandDescription(cdb, of: unit) else {
+            objection = CommandDescription.hasOtherActions(cdb, of: unit) ? .invalidField(1, bit: 4) : .unknownCommand
             return
         }
         duty = description.duty
         access = description.access.refined(for: cdb)
-        if let (byte, bit) = cdb.firstBit(outside: description.usage) {
+        if !duty.isJudgedByDrive(unit.kind), let (byte, bit) = cdb.firstBit(outside: description.usage) {
             objection = .invalidField(byte, bit: bit)
             return
         }
@@ -150,7 +146,7 @@ struct Judgement {
     /// such a command).
     private mutating func judgeTransfer() {
         judgeBlocks(upToEnd: false)
-        if objection != nil, unit.kind == .dvdROM { return judgePacket() }
+        if objection != nil, unit.kind.isDisc { return judgePacket() }
         guard objection == nil else { return }
         if duty != .read, duty != .verify, unit.isReadOnly {
             objection = .writeProtected

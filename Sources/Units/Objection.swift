@@ -53,6 +53,11 @@ struct Objection: Equatable, Sendable {
     /// WRITE PROTECTED.
     static let writeProtected = Self(.dataProtect, .writeProtected)
 
+    /// MEDIUM NOT PRESENT.
+    static let mediumNotPresent = Self(.notReady, AdditionalSenseCode(0x3A, 0x00))
+    /// NOT READY TO READY CHANGE, MEDIUM MAY HAVE CHANGED.
+    static let mediumMayHaveChanged = Self(.unitAttention, AdditionalSenseCode(0x28, 0x00))
+
     /// As sense data.
     func sense(_ format: SenseData.Format) -> SenseData {
         var sense = SenseData(senseKey, code, format: format)

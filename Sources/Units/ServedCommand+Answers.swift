@@ -8,10 +8,17 @@ extension ServedCommand {
     /// Unit attention conditions and reservations come before all else (SAM-5, SPC-4 5.13).
     ///
     /// - Returns: whether that is the end of the command.
-    mutating func isIntercepted(by server: inout DeviceServer, _ format: SenseData.Format) -> Bool {
+    mutating func isIntercepted(
+        by server: inout DeviceServer, hasMedium: Bool, _ format: SenseData.Format
+    ) -> Bool {
         if !passesUnitAttention, let attention = server.takeAttention(of: nexus) {
             status = .checkCondition
             sense = SenseData(.unitAttention, attention.code, format: format)
+            return true
+        }
+        // Of a disc that is not there the drive speaks itself.
+        if !passesUnitAttention, hasMedium, let objection = server.takeMediumChange(of: nexus) {
+            _ = end(objection, format)
             return true
         }
         if let reserver = server.reserver, reserver != nexus, access.conflictsWithReserve {
@@ -35,8 +42,7 @@ extension ServedCommand {
     private var passesUnitAttention: Bool {
         switch duty {
         case .inquiry, .reportLUNs, .requestSense: true
-        // A DVD-ROM tells of its own conditions.
-        case .packet: cdb.operationCode == OperationCode.inquiry || cdb.operationCode == OperationCode.requestSense
+        case .packet: cdb.allowsUnitAttentionOfDisc
         default: false
         }
     }
@@ -55,13 +61,15 @@ extension ServedCommand {
             answer.append(bytes: [0x7F, 0, 0x06, 0x02, 31] + [UInt8](repeating: 0, count: 31))
             return finish(answer, &buffer)
         case .requestSense:
-            var answer = Answer()
-            answer.append(bytes: takeSense(&server).bytes)
-            return finish(answer, &buffer)
+            return finish(senseData(&server), &buffer)
+        case .packet:
+            // Without a condition that initiators have to be told of a DVD-ROM says what its last command had.
+            let isAsked = cdb.operationCode == OperationCode.requestSense && server.hasSomethingToTell(nexus)
+            return isAsked ? finish(senseData(&server), &buffer) : nil
         case .reportLUNs:
             return reportLUNs(format, &buffer)
         case .supportedOperationCodes:
-            switch SupportedOperationCodes(cdb, supportsTrim: facts.supportsTrim).answer {
+            switch SupportedOperationCodes(cdb, facts).answer {
             case .success(let answer): return finish(answer, &buffer)
             case .failure(let refusal): return end(refusal.objection, format)
             }
@@ -78,12 +86,20 @@ extension ServedCommand {
         }
     }
 
+    private func senseData(_ server: inout DeviceServer) -> Answer {
+        var answer = Answer()
+        answer.append(bytes: takeSense(&server).bytes)
+        return answer
+    }
+
     /// What REQUEST SENSE finds.
     private func takeSense(_ server: inout DeviceServer) -> SenseData {
         let format: SenseData.Format = cdb[1] & 0x01 == 0 ? .fixed : .descriptor
         guard facts.isPresent else { return Objection.noLogicalUnit.sense(format) }
-        guard let attention = server.takeAttention(of: nexus) else { return SenseData(.noSense, .none, format: format) }
-        return SenseData(.unitAttention, attention.code, format: format)
+        if let attention = server.takeAttention(of: nexus) {
+            return SenseData(.unitAttention, attention.code, format: format)
+        }
+        return server.tellMediumChange(to: nexus)?.sense(format) ?? SenseData(.noSense, .none, format: format)
     }
 
     /// The answer, as much as was asked for.

@@ -60,7 +60,7 @@ extension ServedCommand {
         let byteCount = UInt32(truncatingIfNeeded: facts.blockSize.bytes(ofBlocks: UInt64(count)))
         commandOffset = offset(of: first, work)
         switch work {
-        case .read where facts.kind == .dvdROM:
+        case .read where facts.kind.isDisc:
             // Neither the address nor the length of a command for a disc is larger.
             return (
                 .read10(

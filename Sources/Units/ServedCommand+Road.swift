@@ -17,7 +17,11 @@ extension ServedCommand {
     ) -> UnitStep {
         drive.requestsServed &+= 1
         let format: SenseData.Format = drive.translation.descriptorSense ? .descriptor : .fixed
-        if server.hasExceptions, facts.isPresent, isIntercepted(by: &server, format) { return .finished }
+        if server.hasExceptions, facts.isPresent,
+            isIntercepted(by: &server, hasMedium: drive.drive.hasMedium, format)
+        {
+            return .finished
+        }
         if let objection { return end(objection, format) }
         switch duty {
         case .unmap:
@@ -25,7 +29,7 @@ extension ServedCommand {
         case .writeSame: prepareCopies(&buffer)
         case .modeSelect: takeWriteProtection(from: &buffer)
         case .requestSense, .reportLUNs, .supportedOperationCodes, .reserveIn, .reserveOut, .reserve, .release,
-            .nothing, .inquiry, .absentInquiry:
+            .nothing, .inquiry, .absentInquiry, .packet:
             if let step = answerItself(&server, format, &buffer) { return step }
         default: break
         }
@@ -83,7 +87,10 @@ extension ServedCommand {
         commandsSent &+= 1
         drive.commandsSent &+= 1
         scsi.start(next, transferLength: length)
+        let trayWasOpen = drive.drive.trayIsOpen
         let step = drive.translation.begin(&scsi, drive: &drive.drive, data: &buffer)
+        // Whoever has closed it knows.
+        if trayWasOpen, drive.drive.hasMedium { server.noteMediumChange(but: nexus) }
         return follow(step, on: &drive, by: &server, buffer: &buffer)
     }
 

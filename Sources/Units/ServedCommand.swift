@@ -189,7 +189,13 @@ public struct ServedCommand: Sendable {
     }
 
     /// It may change what the unit is for all: the drive's settings.
-    public var changesUnit: Bool { duty == .modeSelect || duty == .passThrough }
+    public var changesUnit: Bool {
+        switch duty {
+        case .modeSelect, .passThrough: true
+        case .packet: cdb.movesTray
+        default: false
+        }
+    }
 
     /// It may change who is registered and what is reserved, and end others' commands.
     public var changesReservations: Bool { duty == .reserveOut }

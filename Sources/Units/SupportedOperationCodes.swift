@@ -16,13 +16,13 @@ struct SupportedOperationCodes {
     static let longestAnswer = 4096
 
     private let cdb: CommandDescriptorBlock
-    private let supportsTrim: Bool
+    private let unit: UnitFacts
     /// RCTD: with timeouts, which are none.
     private let hasTimeouts: Bool
 
-    init(_ cdb: CommandDescriptorBlock, supportsTrim: Bool) {
+    init(_ cdb: CommandDescriptorBlock, _ unit: UnitFacts) {
         self.cdb = cdb
-        self.supportsTrim = supportsTrim
+        self.unit = unit
         hasTimeouts = cdb[2] & 0x80 != 0
     }
 
@@ -55,7 +55,7 @@ struct SupportedOperationCodes {
     private func row(_ code: UInt8, _ action: UInt16) -> CommandDescription? {
         guard action < 0x20 else { return nil }
         let probe = CommandDescriptorBlock(high: UInt64(code) << 56 | UInt64(action) << 48, low: 0)
-        return CommandDescription(disk: probe, supportsTrim: supportsTrim)
+        return CommandDescription(probe, of: unit)
     }
 
     /// Command descriptors of all commands.

@@ -33,6 +33,23 @@ import Testing
         #expect(try extracted.output == [UInt8](Data(contentsOf: URL(fileURLWithPath: file))))
     }
 
+    @Test func aDiscIsReadOverISCSI() throws {
+        let folder = try TemporaryFolder()
+        let (disc, _) = try disc(in: folder)
+        let server = try RunningServer(
+            ["--listen", "iscsi:127.0.0.1:0", "--threads", "2", "--device", "ide-cd", disc], in: folder)
+        let words = server.announcement.split(separator: " ")
+        let url = String(try #require(words.first { $0.hasPrefix("iscsi://") }).dropLast())
+        let portal = url.split(separator: "/").prefix(2).joined(separator: "//")
+        let list = try run("iscsi-ls", ["-s", portal], in: folder)
+        #expect(list.contains("Lun:0    Type:MMC"), "\(list)")
+        let inquiry = try run("iscsi-inq", [url], in: folder)
+        #expect(inquiry.contains("Peripheral Device Type:MMC\nRemovable:1"), "\(inquiry)")
+        #expect(inquiry.contains("Vendor:QEMU    \nProduct:QEMU DVD-ROM    \nRevision:2.5+"), "\(inquiry)")
+        let text = try run("qemu-img", ["compare", "-f", "raw", "-F", "raw", url, disc], in: folder)
+        #expect(text.hasSuffix("Images are identical.\n"))
+    }
+
     @Test func clientsSeeADiscThatOnlyReads() throws {
         struct Answer: Decodable {
             var exports: [Export]

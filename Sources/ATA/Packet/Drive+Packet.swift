@@ -82,8 +82,18 @@ extension Drive {
         }
     }
 
+    /// The tray of a DVD-ROM is open.
+    public var trayIsOpen: Bool { packetDevice.trayIsOpen }
+
+    /// The tray of a DVD-ROM is locked: PREVENT ALLOW MEDIUM REMOVAL has said so.
+    public var trayIsLocked: Bool { packetDevice.trayIsLocked }
+
+    /// The tray is locked no more: whoever has locked it is gone, or has reset the drive (MMC-6, PREVENT ALLOW MEDIUM
+    /// REMOVAL).
+    public mutating func unlockTray() { packetDevice.trayIsLocked = false }
+
     /// There is a medium, and the tray is closed.
-    var hasMedium: Bool { !packetDevice.trayIsOpen && sectors != 0 }
+    public var hasMedium: Bool { !packetDevice.trayIsOpen && sectors != 0 }
 
     /// The command has ended well.
     mutating func packetEnded(_ command: CommandInProgress, byteCount: UInt32 = 0) -> Step {

@@ -85,7 +85,10 @@ extension Loop {
         clock.settle()
         if exports[number].users == 0 {
             if exports[number].hasLayers { entry.keep(exports[number].blocks) }
-            if entry.homeLoop == index { entry.keep(exports[number].server) }
+            if entry.homeLoop == index {
+                entry.keep(exports[number].server)
+                entry.publish(exports[number].served)
+            }
             precondition(exports[number].gate.sharedWriters(of: index) == 0, "a writer has not left its gate")
             precondition(exports[number].flushing.isEmpty, "a request waits for a flush")
             precondition(exports[number].waitingForOthers.isEmpty, "a request waits for another")

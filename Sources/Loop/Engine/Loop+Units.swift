@@ -15,14 +15,29 @@ extension Loop {
     /// - Returns: the sectors that the drive has now.
     mutating func change(_ entry: ExportEntry, _ change: UnitChange) -> UInt64 {
         precondition(entry.homeLoop == index, "another loop is the unit's home")
-        var drive = entry.drive
+        let isOpen = isOpen(entry)
+        // What the drive remembers beside what all loops know is here alone.
+        var drive = isOpen ? exports[entry.number].served : entry.drive
+        let before = drive.sectorCount
         switch change {
         case .size(let sectors):
-            drive.resize(toSectors: max(sectors, drive.sectorCount))
+            drive.resize(toSectors: max(sectors, before))
+        }
+        if isOpen {
+            exports[entry.number].served = drive
+            if drive.drive.kind.isDisc {
+                exports[entry.number].server.mediumChanged()
+            } else if drive.sectorCount != before {
+                exports[entry.number].server.capacityChanged()
+            }
         }
         entry.publish(drive)
         shared.postToAll(.refresh(entry))
         return drive.sectorCount
+    }
+
+    private func isOpen(_ entry: ExportEntry) -> Bool {
+        exports.contains(entry.number) && exports[entry.number].entry === entry
     }
 
     /// What initiators have reserved holds for clients of NBD, too.
@@ -30,6 +45,13 @@ extension Loop {
         let strangers = exports[export].server.strangers
         guard strangers != exports[export].served.strangers else { return }
         exports[export].served.strangers = strangers
+        publishUnit(export)
+    }
+
+    /// A tray stays locked for as long as an initiator is there that may have locked it.
+    mutating func unlockTray(_ export: ExportNumber) {
+        guard exports[export].served.drive.trayIsLocked else { return }
+        exports[export].served.drive.unlockTray()
         publishUnit(export)
     }
 
@@ -44,12 +66,10 @@ extension Loop {
     /// Takes over the drive that the home loop has published. Connected clients know the old size. But one can tell
     /// Linux's driver the new one while its device is in use, so old connections are served beyond the old end, too.
     mutating func refresh(_ entry: ExportEntry) {
-        guard exports.contains(entry.number), exports[entry.number].entry === entry else { return }
+        guard isOpen(entry) else { return }
         let drive = entry.drive
-        if drive.sectorCount != exports[entry.number].served.sectorCount {
-            exports[entry.number].server.capacityChanged()
-        }
-        exports[entry.number].served = drive
+        // The home loop has it already, and may have changed it again.
+        if entry.homeLoop != index { exports[entry.number].served = drive }
         for slot in usedSlots where connections[slot].entry === entry {
             resizeUnit(of: slot, to: drive.sizeBytes)
         }

@@ -164,6 +164,7 @@ extension Loop {
     mutating func endISCSI(_ slot: ConnectionSlot) {
         guard let nexus = sessions.iscsi[slot].nexus, let entry = connections[slot].entry else { return }
         exports[entry.number].server.disconnect(nexus)
+        if exports[entry.number].server.hasNoNexus { unlockTray(entry.number) }
         noteReservations(entry.number)
     }
 }

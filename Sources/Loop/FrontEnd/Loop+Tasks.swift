@@ -267,6 +267,7 @@ extension Loop {
     /// word; who has asked hears of its own when they have.
     private mutating func reset(_ entry: ExportEntry, by slot: ConnectionSlot) {
         exports[entry.number].server.reset()
+        unlockTray(entry.number)
         for other in usedSlots where other != slot && connections[other].entry === entry {
             guard connections[other].frontEnd == .iscsi, connections[other].phase == .transmission else { continue }
             abortAllTasks(other, as: .reset)

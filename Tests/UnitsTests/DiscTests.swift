@@ -1,0 +1,103 @@
+// A DVD-ROM as initiators see it: its own answers, and what the device server adds: who was told of another disc, and
+// which commands there are.
+
+import ATA
+import SCSI
+import Testing
+import Units
+
+@Suite("A DVD-ROM's unit")
+struct DiscTests {
+    private static let notPresent: [UInt8] = [0x2, 0x3A, 0x00]
+    private static let mayHaveChanged: [UInt8] = [0x6, 0x28, 0x00]
+    private let inquiry: CommandDescriptorBlock = [0x12, 0, 0, 0, 96, 0]
+    private let requestSense: CommandDescriptorBlock = [0x03, 0, 0, 0, 18, 0]
+    private let eventStatus: CommandDescriptorBlock = [0x4A, 1, 0, 0, 0x10, 0, 0, 0, 8, 0]
+    private let eject: CommandDescriptorBlock = [0x1B, 0, 0, 0, 2, 0]
+    private let load: CommandDescriptorBlock = [0x1B, 0, 0, 0, 3, 0]
+    private let read: CommandDescriptorBlock = [0x28, 0, 0, 0, 0, 7, 0, 0, 2, 0]
+
+    @Test("a CD-ROM device answers for itself, and LUN 0 is all there is")
+    func answers() throws {
+        var bench = Bench(sectors: 1024, kind: .dvdROM)
+        let data = try bench.send(inquiry, expecting: 96).data
+        #expect(data.count == 36 && data[0] == 0x05 && data[1] == 0x80 && data[2] == 0x05)
+        #expect(String(decoding: data[8...], as: UTF8.self) == "QEMU    QEMU DVD-ROM    2.5+")
+        let capacity = try bench.send([0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], expecting: 8).data
+        #expect(capacity == [0, 0, 0x03, 0xFF, 0, 0, 0x08, 0])
+        let luns = try bench.send([0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0], expecting: 255).data
+        #expect(luns == [0, 0, 0, 8] + [UInt8](repeating: 0, count: 12))
+        #expect(try bench.send(read, expecting: 4096).data == bench.content(7, 2))
+        #expect(
+            try bench.send([0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0], dataOut: [UInt8](repeating: 0, count: 2048)).codes
+                == Bench.unknownCommand)
+        #expect(try bench.send([0x16, 0, 0, 0, 0, 0]).codes == Bench.unknownCommand)
+    }
+
+    @Test("each initiator sees the old disc go, and then the new one")
+    func change() throws {
+        var bench = Bench(sectors: 1024, kind: .dvdROM)
+        let other = try bench.connect("b")
+        bench.drive.resize(toSectors: 0)
+        bench.server.mediumChanged()
+        #expect(try bench.send(.testUnitReady()).codes == Self.notPresent)
+        #expect(try bench.send(eventStatus, expecting: 8).data == [0, 4, 4, 0x10, 0, 1, 0, 0])
+        bench.drive.resize(toSectors: 512)
+        bench.server.mediumChanged()
+        // These do not wait for it.
+        #expect(try bench.send(inquiry, expecting: 96).status == .good)
+        #expect(try bench.send(eventStatus, expecting: 8).data == [0, 4, 4, 0x10, 2, 2, 0, 0])
+        #expect(try bench.send([0x46, 0, 0, 0, 0, 0, 0, 0, 8, 0], expecting: 8).status == .good)
+        #expect(try bench.send(read, expecting: 4096).codes == Self.notPresent)
+        #expect(try bench.send(.testUnitReady()).codes == Self.mayHaveChanged)
+        #expect(try bench.send(.testUnitReady()).status == .good)
+        #expect(try bench.send(read, expecting: 4096).data == bench.content(7, 2))
+        // What the other one was not told does not go away with that.
+        #expect(try bench.send(.testUnitReady(), as: other).codes == Self.notPresent)
+        let sense = try bench.send(requestSense, expecting: 18, as: other).data
+        #expect(sense.count == 18 && sense[0] & 0x7F == 0x70 && sense[2] == 6 && sense[12] == 0x28 && sense[13] == 0)
+        #expect(try bench.send(.testUnitReady(), as: other).status == .good)
+        #expect(try bench.send([0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], expecting: 8, as: other).data[3] == 0xFF)
+    }
+
+    @Test("who closes the tray knows; others are told")
+    func tray() throws {
+        var bench = Bench(sectors: 1024, kind: .dvdROM)
+        let other = try bench.connect("b")
+        #expect(try bench.send(eject).status == .good)
+        #expect(bench.drive.drive.trayIsOpen)
+        #expect(try bench.send(.testUnitReady(), as: other).codes == Self.notPresent)
+        #expect(try bench.send(read, expecting: 4096).codes == Self.notPresent)
+        #expect(try bench.send(load).status == .good)
+        #expect(try bench.send(.testUnitReady()).status == .good)
+        #expect(try bench.send(.testUnitReady(), as: other).codes == Self.notPresent)
+        #expect(try bench.send(.testUnitReady(), as: other).codes == Self.mayHaveChanged)
+        #expect(try bench.send([0x1E, 0, 0, 0, 1, 0]).status == .good)
+        #expect(try bench.send(eject, as: other).codes == [0x2, 0x53, 0x00])
+        bench.drive.drive.unlockTray()
+        #expect(try bench.send(eject, as: other).status == .good)
+    }
+
+    @Test("REPORT SUPPORTED OPERATION CODES lists the commands that there are, and no others")
+    func operationCodes() throws {
+        var bench = Bench(sectors: 1024, kind: .dvdROM, hasDisk: false)
+        let data = try bench.send([0xA3, 0x0C, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0], expecting: 4096).data
+        let listed = stride(from: 4, to: data.count, by: 8).map { data[$0] }
+        #expect(
+            listed == [
+                0x00, 0x03, 0x12, 0x1B, 0x1E, 0x25, 0x28, 0x2B, 0x43, 0x46, 0x4A, 0x51, 0x5A, 0xA0, 0xA3, 0xA8, 0xAD,
+                0xBB, 0xBD, 0xBE,
+            ])
+        for code in UInt8.min...UInt8.max {
+            var bench = Bench(sectors: 1024, kind: .dvdROM, hasDisk: false)
+            let isUnknown =
+                try bench.send([code, code == 0xA3 ? 0x0C : 0], expecting: 64).codes == Bench.unknownCommand
+            #expect(isUnknown == !listed.contains(code), "\(code)")
+            let one = try bench.send(
+                [0xA3, 0x0C, 3, code, 0, code == 0xA3 ? 0x0C : 0, 0, 0, 0, 64, 0, 0], expecting: 64
+            ).data
+            #expect(one[1] == (listed.contains(code) ? 3 : 1), "\(code)")
+            if listed.contains(code) { #expect(one[4] == code && one.count == 4 + Int(one[3])) }
+        }
+    }
+}
