@@ -92,7 +92,7 @@ let package = Package(
                 "Server", "Loop", "Listening", "Settings", "Backends", "IOUring", "ATA", "Logs", "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
-        room("Bench", ["NBD", "TLS", "Threads"]),
+        room("Bench", ["NBD", "ISCSI", "SCSI", "TLS", "Threads"]),
         .executableTarget(
             name: "spindle",
             dependencies: [
@@ -156,7 +156,7 @@ let package = Package(
         tests("TOMLTests", ["TOML", "Seeded", "Support"]),
         tests("SettingsTests", ["Settings", "Server", "Loop", "Listening", "Backends", "ATA", "Support", "Seeded"]),
         tests("ControlTests", ["Control", "Support"]),
-        tests("BenchTests", ["Bench", "NBD", "TLS", "Seeded", "Support"]),
+        tests("BenchTests", ["Bench", "NBD", "ISCSI", "SCSI", "TLS", "Seeded", "Support"]),
 
         // Through the program as it is run.
         .target(name: "Support", dependencies: ["spindle", "CGnuTLS"], path: "Tests/Support", swiftSettings: testing),

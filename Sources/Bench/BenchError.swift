@@ -1,6 +1,7 @@
 // Reasons why a load cannot run, in words.
 
 import Glibc
+import ISCSI
 import NBD
 import TLS
 
@@ -18,6 +19,10 @@ public enum BenchError: Error, Equatable, CustomStringConvertible {
     case violation(String)
     /// The server refuses an option of the handshake.
     case refused(option: OptionType, error: UInt32, message: String)
+    /// The target refuses a login, with Status-Class and Status-Detail (RFC 7143, 11.13.5).
+    case refusedLogin(status: UInt16)
+    /// The server says why it does not go on.
+    case ended(String)
     /// The load does not fit the export.
     case unsuitable(String)
     /// TLS did not come about, or ended.
@@ -35,13 +40,30 @@ public enum BenchError: Error, Equatable, CustomStringConvertible {
         case .silent(let seconds):
             "the server has not answered for \(seconds) seconds"
         case .violation(let what):
-            "the server does not keep to the NBD protocol: \(what)"
+            "the server does not keep to the protocol: \(what)"
         case .refused(let option, let error, let message):
             "the server refuses \(Self.words(option)): \(Self.words(error, message))"
+        case .refusedLogin(let status):
+            "the target refuses the login: \(Self.loginWords(status))"
+        case .ended(let why):
+            "the server ends the connection: \(why)"
         case .unsuitable(let what):
             what
         case .tls(let what):
             "TLS with the server failed: \(what)"
+        }
+    }
+
+    private static func loginWords(_ status: UInt16) -> String {
+        switch LoginStatus(rawValue: status) {
+        case .targetMovedTemporarily, .targetMovedPermanently: "it is at another address now"
+        case .authenticationFailure: "it does not believe who this is; --chap FILE has a name and its secret"
+        case .authorizationFailure: "this initiator may not open it"
+        case .notFound: "there is no such target"
+        case .targetRemoved: "it has been removed"
+        case .serviceUnavailable: "it is stopping, or not ready yet"
+        case .outOfResources: "it has no room for another session"
+        default: "status 0x" + String(status, radix: 16)
         }
     }
 

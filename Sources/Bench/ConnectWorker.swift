@@ -1,6 +1,7 @@
 // The load `connect`: how long it takes from nothing to the first byte of an export.
 
 import Glibc
+import ISCSI
 import NBD
 
 /// Connects, reads a block, and disconnects, again and again.
@@ -17,7 +18,7 @@ struct ConnectWorker {
         var time = now()
         while left > 0, !run.isOver(at: time) {
             let begun = now()
-            let (error, arrival) = try connectOnce()
+            let (error, arrival) = if let unit = address.logicalUnit { try logInOnce(unit) } else { try connectOnce() }
             time = arrival
             if run.isMeasured(begun) {
                 tally.record(
@@ -36,8 +37,8 @@ struct ConnectWorker {
         let export = try link.negotiate(address, structuredReplies: load.usesStructuredReplies)
         try load.check(export)
         var outbox = Outbox(requestCapacity: 1)
-        let cookie = Cookie(.read, slot: 0, sequence: 0)
-        outbox.append(PlannedRequest(command: .read, offsetBytes: 0, lengthBytes: load.blockBytes), cookie)
+        var session = TransmissionSession(blockBytes: load.blockBytes, isStructured: load.usesStructuredReplies)
+        unsafe session.begin(firstRead, Cookie(.read, slot: 0, sequence: 0), payload: Self.nothing, into: &outbox)
         try link.send(&outbox)
         let isStructured = load.usesStructuredReplies
         let header = try link.receive(isStructured ? 20 : SimpleReply.byteCount)
@@ -52,8 +53,35 @@ struct ConnectWorker {
             if error == 0 { _ = try link.receive(1) }
         }
         let arrival = now()
-        outbox.append(PlannedRequest(command: .disconnect, offsetBytes: 0, lengthBytes: 0), cookie)
+        session.sayGoodbye(into: &outbox)
         try link.send(&outbox)
         return (error, arrival)
     }
+
+    /// - Returns: the error of the reply, and when all of it was there: one Data-In PDU for a small block.
+    private func logInOnce(_ unit: Int) throws(BenchError) -> (error: UInt32, arrival: UInt64) {
+        var link = try Link(address.place)
+        var inbox = Inbox()
+        var session = try InitiatorSession(
+            link.logIn(load.wishes(for: address, connection: connection), &inbox),
+            logicalUnit: LogicalUnitNumber(unit), depth: 1)
+        try load.check(session.inquire(&link, &inbox))
+        var outbox = Outbox(requestCapacity: InitiatorSession.maximumPings)
+        unsafe session.begin(firstRead, Cookie(.read, slot: 0, sequence: 0), payload: Self.nothing, into: &outbox)
+        while true {
+            let step = try session.converse(&link, &inbox, &outbox)
+            if case .reply(_, let error, _) = step {
+                let arrival = now()
+                try session.takeLeave(&link, &inbox, &outbox)
+                return (error, arrival)
+            }
+            if outbox.isEmpty { try inbox.receiveMore(from: &link) }
+        }
+    }
+
+    private var firstRead: PlannedRequest {
+        PlannedRequest(command: .read, offsetBytes: 0, lengthBytes: load.blockBytes)
+    }
+
+    private static var nothing: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: nil, count: 0) }
 }

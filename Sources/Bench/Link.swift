@@ -132,6 +132,16 @@ extension Link {
         }
     }
 
+    /// Sends everything, waiting for the socket where it is full.
+    mutating func sendAll(_ outbox: inout Outbox) throws(BenchError) {
+        while true {
+            try send(&outbox)
+            guard hasUnsent(outbox) else { return }
+            var wanted = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            _ = unsafe poll(&wanted, 1, Int32(Self.patienceSeconds * 1000))
+        }
+    }
+
     /// Whether a call has moved bytes; else it has to be repeated later.
     private static func hasMoved(_ count: Int) throws(BenchError) -> Bool {
         if count > 0 { return true }

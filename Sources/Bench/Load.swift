@@ -67,6 +67,11 @@ public struct Load: Sendable {
     /// READ is answered in chunks.
     public var usesStructuredReplies = false
 
+    /// iSCSI: headers and data have digests.
+    public var usesDigests = false
+    /// iSCSI: who the client is.
+    public var credentials: CHAPCredentials?
+
     /// Random reads of 4 KiB at depth 32 for 10 seconds.
     public init() {}
 

@@ -6,12 +6,14 @@ import NBD
 /// The result of a load, in words and numbers.
 public struct LoadReport: Sendable {
     let uri: String
+    let isISCSI: Bool
     let load: Load
     let result: LoadResult
 
     /// A report on a load that was run against the server at this URI.
-    public init(uri: String, load: Load, result: LoadResult) {
+    public init(uri: String, address: ServerAddress, load: Load, result: LoadResult) {
         self.uri = uri
+        isISCSI = address.logicalUnit != nil
         self.load = load
         self.result = result
     }
@@ -49,12 +51,12 @@ public struct LoadReport: Sendable {
     /// How many requests were answered with an error, in words; nil if none was.
     public var failures: String? {
         guard !result.tally.errors.isEmpty else { return nil }
-        let kinds = result.tally.errors.sorted { $0.key < $1.key }.map { "\($0.value) with \(Self.errorName($0.key))" }
+        let kinds = result.tally.errors.sorted { $0.key < $1.key }.map { "\($0.value) with \(errorName($0.key))" }
         return "\(result.tally.total.errorCount) requests failed: " + kinds.joined(separator: ", ")
     }
 
-    private static func errorName(_ number: UInt32) -> String {
-        NBDError(rawValue: number)?.name ?? "error \(number)"
+    private func errorName(_ number: UInt32) -> String {
+        isISCSI ? SCSIFailure(rawValue: number).words : NBDError(rawValue: number)?.name ?? "error \(number)"
     }
 }
 
@@ -131,6 +133,7 @@ extension LoadReport {
         let connections: Int
         let flushEvery: UInt64?
         let structuredReplies: Bool
+        let digests: Bool
         let warmUpSeconds: Double
         let warmUpRequests: UInt64
         let seconds: Double
@@ -155,6 +158,7 @@ extension LoadReport {
             readPercent: load.operation == .readWrite ? load.readPercent : nil, pattern: load.pattern.rawValue,
             blockBytes: load.blockBytes, depth: load.operation == .connect ? 1 : load.depth,
             connections: load.connections, flushEvery: load.flushEvery, structuredReplies: load.usesStructuredReplies,
+            digests: load.usesDigests,
             warmUpSeconds: load.warmUpSeconds, warmUpRequests: result.tally.warmUpCount,
             seconds: rounded(result.seconds), interrupted: result.wasInterrupted,
             clientProcessorMicrosecondsPerRequest: processorMicroseconds.map(rounded), total: row(result.tally.total),

@@ -1,6 +1,7 @@
 // A load from its beginning to its end.
 
 import Glibc
+import ISCSI
 import Threads
 
 /// The result of a load.
@@ -73,11 +74,26 @@ private func work(
         return
     }
     var link = try Link(address.place)
-    let export = try link.negotiate(address, structuredReplies: load.usesStructuredReplies)
-    try load.check(export)
-    var worker = Worker(load, number: number, link: link, export: export, run: run)
-    run.waitForOthers()
-    try worker.work()
+    var inbox = Inbox()
+    if let unit = address.logicalUnit {
+        var session = try InitiatorSession(
+            link.logIn(load.wishes(for: address, connection: number), &inbox),
+            logicalUnit: LogicalUnitNumber(unit), depth: load.depth)
+        let export = try session.inquire(&link, &inbox)
+        try load.check(export)
+        var worker = Worker(
+            load, number: number, link: link, session: session, inbox: inbox, export: export, run: run)
+        run.waitForOthers()
+        try worker.work()
+    } else {
+        let export = try link.negotiate(address, structuredReplies: load.usesStructuredReplies)
+        try load.check(export)
+        let session = TransmissionSession(blockBytes: load.blockBytes, isStructured: load.usesStructuredReplies)
+        var worker = Worker(
+            load, number: number, link: link, session: session, inbox: inbox, export: export, run: run)
+        run.waitForOthers()
+        try worker.work()
+    }
 }
 
 /// Adds up what the workers count.

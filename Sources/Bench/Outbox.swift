@@ -1,12 +1,12 @@
 // Requests that have not been sent yet, as sendmsg(2) takes them.
 
 import Glibc
-import NBD
 
 /// A queue of headers and payloads. Headers that follow each other are one piece; payloads stay where they are.
 @safe
 struct Outbox: ~Copyable {
-    static let headerBytes = MessageStyle.simple.requestHeaderBytes
+    /// The longest header: a basic header segment of iSCSI, its digest, and the padding and digest behind its data.
+    static let headerBytes = 64
 
     private let headers: UnsafeMutableRawPointer
     private let headerCapacity: Int
@@ -19,7 +19,8 @@ struct Outbox: ~Copyable {
     /// A queue for so many requests.
     init(requestCapacity: Int) {
         headerCapacity = requestCapacity * Self.headerBytes
-        vectorCapacity = requestCapacity * 2
+        // Header, payload, and what stands behind the payload.
+        vectorCapacity = requestCapacity * 3
         unsafe headers = UnsafeMutableRawPointer.allocate(byteCount: headerCapacity, alignment: 64)
         unsafe vectors = UnsafeMutablePointer<iovec>.allocate(capacity: vectorCapacity)
     }
@@ -33,25 +34,22 @@ struct Outbox: ~Copyable {
 
     /// Another request fits. Room comes back when all has been sent.
     var hasRoom: Bool {
-        headerTail + Self.headerBytes <= headerCapacity && tail + 2 <= vectorCapacity
+        headerTail + Self.headerBytes <= headerCapacity && tail + 3 <= vectorCapacity
     }
 
-    /// Appends a request's header, for which there must be room.
-    mutating func append(_ request: PlannedRequest, _ cookie: Cookie) {
-        precondition(hasRoom, "who appends looks for room before")
+    /// Appends a header of so many bytes, at most ``headerBytes`` for each request, for which there must be room.
+    mutating func appendHeader(_ byteCount: Int, encode: (inout MutableRawSpan) -> Void) {
+        precondition(headerTail + byteCount <= headerCapacity, "who appends looks for room before")
         let header = unsafe headers + headerTail
-        headerTail += Self.headerBytes
-        // Inside the area, as `hasRoom` says; none of the fields is aligned.
-        unsafe header.storeBytes(of: Magic.request.bigEndian, as: UInt32.self)
-        unsafe header.storeBytes(of: UInt32(request.command.rawValue).bigEndian, toByteOffset: 4, as: UInt32.self)
-        unsafe header.storeBytes(of: cookie.rawValue.bigEndian, toByteOffset: 8, as: UInt64.self)
-        unsafe header.storeBytes(of: request.offsetBytes.bigEndian, toByteOffset: 16, as: UInt64.self)
-        unsafe header.storeBytes(of: request.lengthBytes.bigEndian, toByteOffset: 24, as: UInt32.self)
+        headerTail += byteCount
         if tail > head, unsafe vectors[tail - 1].iov_base + vectors[tail - 1].iov_len == header {
-            unsafe vectors[tail - 1].iov_len += Self.headerBytes
+            unsafe vectors[tail - 1].iov_len += byteCount
         } else {
-            unsafe appendVector(header, Self.headerBytes)
+            unsafe appendVector(header, byteCount)
         }
+        // Inside the area, which lives as long as the queue.
+        var span = unsafe MutableRawSpan(_unsafeStart: header, byteCount: byteCount)
+        encode(&span)
     }
 
     /// Appends the payload of the request whose header was appended last. It has to stay as it is until it is sent.
@@ -61,6 +59,7 @@ struct Outbox: ~Copyable {
     }
 
     private mutating func appendVector(_ start: UnsafeMutableRawPointer, _ count: Int) {
+        precondition(tail < vectorCapacity, "who appends looks for room before")
         unsafe vectors[tail] = iovec(iov_base: start, iov_len: count)
         tail += 1
     }

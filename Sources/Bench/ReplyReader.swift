@@ -3,42 +3,13 @@
 
 import NBD
 
-/// The client's name for a request. It says by itself how long the answer is.
-struct Cookie: Equatable {
-    let rawValue: UInt64
-
-    init(rawValue: UInt64) {
-        self.rawValue = rawValue
-    }
-
-    /// - Parameter sequence: tells the requests of one slot apart.
-    init(_ command: Command, slot: Int, sequence: UInt64) {
-        rawValue = sequence << 24 | UInt64(command.rawValue) << 16 | UInt64(slot)
-    }
-
-    /// Where the request is kept while it is in flight.
-    var slot: Int { Int(rawValue & 0xFFFF) }
-    /// The request's command.
-    var command: UInt8 { UInt8(truncatingIfNeeded: rawValue >> 16) }
-}
-
 /// Takes replies out of a stream of bytes. Data are passed over, not looked at.
 struct ReplyReader {
-    /// The caller's next task.
-    enum Step: Equatable {
-        /// All bytes are used, but for the beginning of a header.
-        case needMoreBytes
-        /// A reply, or one chunk of it. An error is 0 or a number of the document.
-        case reply(Cookie, error: UInt32, isLast: Bool)
-        /// The stream cannot be trusted any more.
-        case violation(String)
-    }
-
     let blockBytes: UInt32
     let isStructured: Bool
     /// Payload that belongs to `current` and has not come yet.
     private var payloadLeft = 0
-    private var current = Step.needMoreBytes
+    private var current = SessionStep.needMoreBytes
 
     init(blockBytes: UInt32, isStructured: Bool) {
         self.blockBytes = blockBytes
@@ -46,7 +17,7 @@ struct ReplyReader {
     }
 
     /// Reads on at `position`, and moves it behind what was read.
-    mutating func next(_ bytes: RawSpan, at position: inout Int) -> Step {
+    mutating func next(_ bytes: RawSpan, at position: inout Int) -> SessionStep {
         if payloadLeft == 0 {
             let step = isStructured ? chunk(bytes, at: &position) : simple(bytes, at: &position)
             guard payloadLeft > 0 else { return step }
@@ -58,7 +29,7 @@ struct ReplyReader {
         return payloadLeft == 0 ? current : .needMoreBytes
     }
 
-    private mutating func simple(_ bytes: RawSpan, at position: inout Int) -> Step {
+    private mutating func simple(_ bytes: RawSpan, at position: inout Int) -> SessionStep {
         guard bytes.byteCount - position >= SimpleReply.byteCount else { return .needMoreBytes }
         let magic = bytes.bigEndian(at: position, as: UInt32.self)
         guard magic == Magic.simpleReply else { return Self.wrongMagic(magic) }
@@ -69,7 +40,7 @@ struct ReplyReader {
         return .reply(cookie, error: error, isLast: true)
     }
 
-    private mutating func chunk(_ bytes: RawSpan, at position: inout Int) -> Step {
+    private mutating func chunk(_ bytes: RawSpan, at position: inout Int) -> SessionStep {
         let headerBytes = 20
         guard bytes.byteCount - position >= SimpleReply.byteCount else { return .needMoreBytes }
         let magic = bytes.bigEndian(at: position, as: UInt32.self)
@@ -99,7 +70,7 @@ struct ReplyReader {
         return .reply(cookie, error: error, isLast: flags.contains(.done))
     }
 
-    private static func wrongMagic(_ magic: UInt32) -> Step {
+    private static func wrongMagic(_ magic: UInt32) -> SessionStep {
         .violation("0x\(String(magic, radix: 16)) stands where a reply begins")
     }
 }

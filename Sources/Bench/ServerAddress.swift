@@ -1,4 +1,4 @@
-// A client's destination: an NBD URI (doc/uri.md of the NBD project).
+// A client's destination: an NBD URI (doc/uri.md of the NBD project), or a URL of an iSCSI unit as libiscsi has it.
 
 /// The server, the export and how to prove who one is, as a URI says it.
 public struct ServerAddress: Equatable, Sendable {
@@ -29,13 +29,17 @@ public struct ServerAddress: Equatable, Sendable {
 
     /// Where the server is.
     public let place: Place
-    /// The export's name.
+    /// The export's name, or the target's.
     public let export: String
     /// Nil: no TLS.
     public let proof: Proof?
+    /// The logical unit of an iSCSI target; nil: the server speaks NBD.
+    public let logicalUnit: Int?
 
     /// Port 10809, which IANA has registered for NBD.
     static let standardPort: UInt16 = 10809
+    /// Port 3260, which IANA has registered for iSCSI.
+    static let iSCSIPort: UInt16 = 3260
 
     /// Reads a URI.
     public init(parsing uri: String) throws(ServerAddressError) {
@@ -45,10 +49,20 @@ public struct ServerAddress: Equatable, Sendable {
         let (hierarchy, query) = Self.halves(rest.dropFirst(2), at: "?")
         let (authority, path) = Self.halves(hierarchy, at: "/")
         let parameters = try Self.parameters(query, uri)
+        if scheme == "iscsi" {
+            place = try Self.tcp(authority, uri, standardPort: Self.iSCSIPort)
+            let (target, unit) = Self.halves(path, at: "/")
+            guard !target.isEmpty, let number = Int(unit), (0..<16384).contains(number) else { throw .noUnit(uri) }
+            export = try Self.decoded(target, uri)
+            proof = nil
+            logicalUnit = number
+            return
+        }
         export = try Self.decoded(path, uri)
+        logicalUnit = nil
         switch scheme {
         case "nbd", "nbds":
-            place = try Self.tcp(authority, uri)
+            place = try Self.tcp(authority, uri, standardPort: Self.standardPort)
         case "nbd+unix", "nbds+unix":
             guard let path = parameters["socket"], !path.isEmpty else { throw .noSocket(uri) }
             place = .unix(path: path)
@@ -58,7 +72,9 @@ public struct ServerAddress: Equatable, Sendable {
         proof = scheme.hasPrefix("nbds") ? try Self.proof(authority, place, parameters, uri) : nil
     }
 
-    private static func tcp(_ authority: Substring, _ uri: String) throws(ServerAddressError) -> Place {
+    private static func tcp(
+        _ authority: Substring, _ uri: String, standardPort: UInt16
+    ) throws(ServerAddressError) -> Place {
         // The user is before the last at-sign, for TLS alone.
         var rest = authority
         if let sign = rest.lastIndex(of: "@") { rest = rest[rest.index(after: sign)...] }
@@ -128,8 +144,10 @@ public struct ServerAddress: Equatable, Sendable {
 public enum ServerAddressError: Error, Equatable, CustomStringConvertible {
     /// It has no scheme.
     case noURI(String)
-    /// Another scheme than those of NBD over TCP and Unix sockets.
+    /// Another scheme than those of NBD over TCP and Unix sockets, and of iSCSI.
     case unknownScheme(String)
+    /// An iSCSI URL without a target and a number of a unit.
+    case noUnit(String)
     /// A Unix URI without `socket=`.
     case noSocket(String)
     /// The port is no number up to 65535.
@@ -145,9 +163,12 @@ public enum ServerAddressError: Error, Equatable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .noURI(let text):
-            "'\(text)' is no URI; use nbd://HOST[:PORT]/[EXPORT] or 'nbd+unix:///[EXPORT]?socket=PATH'"
+            "'\(text)' is no URI; use nbd://HOST[:PORT]/[EXPORT], 'nbd+unix:///[EXPORT]?socket=PATH' or "
+                + "iscsi://HOST[:PORT]/TARGET/LUN"
         case .unknownScheme(let scheme):
-            "the scheme '\(scheme)' is not known; it is one of nbd, nbds, nbd+unix, nbds+unix"
+            "the scheme '\(scheme)' is not known; it is one of nbd, nbds, nbd+unix, nbds+unix, iscsi"
+        case .noUnit(let uri):
+            "'\(uri)' names no unit of a target; use iscsi://HOST[:PORT]/TARGET/LUN"
         case .noSocket(let uri):
             "'\(uri)' names no socket; use 'nbd+unix:///[EXPORT]?socket=PATH'"
         case .badPort(let uri):

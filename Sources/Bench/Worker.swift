@@ -14,19 +14,17 @@ private struct InFlight {
 /// Keeps so many requests in flight as the load says. Every turn sends all that became free in one system call and
 /// takes in one what has come, so that the server is what is measured.
 @safe
-struct Worker: ~Copyable {
-    /// Data of a READ that have come are only passed over, so they need no more room than a processor's cache has.
-    private static let inputBytes = 256 << 10
+struct Worker<Session: ClientSession & ~Copyable>: ~Copyable {
     /// How often others see what was counted.
-    private static let publishNanoseconds: UInt64 = 250_000_000
+    private static var publishNanoseconds: UInt64 { 250_000_000 }
     /// A server that is silent for longer has failed.
-    private static let silenceSeconds = 30
+    private static var silenceSeconds: Int { 30 }
 
     private let load: Load
     private let run: RunState
     private var link: Link
     private var plan: RequestPlan
-    private var reader: ReplyReader
+    private var session: Session
     private var outbox: Outbox
     private var tally = Tally()
     private var requests: [InFlight]
@@ -34,23 +32,25 @@ struct Worker: ~Copyable {
     private var sequence: UInt64 = 0
     private var requestsLeft: UInt64
     private let payload: UnsafeMutableRawBufferPointer
-    private let input: UnsafeMutableRawBufferPointer
-    private var inputCount = 0
+    private var inbox: Inbox
 
-    /// A worker on a link that is ready for transmission.
-    init(_ load: Load, number: Int, link: consuming Link, export: ChosenExport, run: RunState) {
+    /// A worker on a link that is ready for transmission; `inbox` has what has come too early.
+    init(
+        _ load: Load, number: Int, link: consuming Link, session: consuming Session, inbox: consuming Inbox,
+        export: ChosenExport, run: RunState
+    ) {
         self.load = load
         self.run = run
         self.link = link
+        self.session = session
+        self.inbox = inbox
         plan = RequestPlan(load, sizeBytes: export.sizeBytes, connection: number, seed: UInt64(getpid()))
-        reader = ReplyReader(blockBytes: load.blockBytes, isStructured: load.usesStructuredReplies)
         // While a large batch is being sent, replies to its beginning make room for the next one.
         outbox = Outbox(requestCapacity: 2 * load.depth)
         requests = Array(repeating: InFlight(), count: load.depth)
         freeSlots = Array((0..<load.depth).reversed())
         requestsLeft = load.requests(ofConnection: number)
         unsafe payload = .allocate(byteCount: Int(load.blockBytes), alignment: 4096)
-        unsafe input = .allocate(byteCount: Self.inputBytes, alignment: 4096)
         // No zeroes and no repetition, which a server might store in a cheaper way.
         var random = Xorshift(seed: UInt64(getpid()) &+ UInt64(number))
         for index in 0..<Int(load.blockBytes) { unsafe payload[index] = UInt8(1 + random.below(255)) }
@@ -58,7 +58,6 @@ struct Worker: ~Copyable {
 
     deinit {
         unsafe payload.deallocate()
-        unsafe input.deallocate()
     }
 
     /// Loads the server until the end of the run.
@@ -66,15 +65,15 @@ struct Worker: ~Copyable {
         var lastReply = now()
         var lastPublished = lastReply
         while true {
-            fill(at: now())
-            if freeSlots.count == load.depth, !link.hasUnsent(outbox) { break }
+            unsafe session.goOn(payload: UnsafeRawBufferPointer(payload), into: &outbox)
+            let wantsMore = fill(at: now())
+            if freeSlots.count == load.depth, !wantsMore, !link.hasUnsent(outbox) { break }
             if link.hasUnsent(outbox) { try link.send(&outbox) }
             let waits = !link.hasUnsent(outbox)
             if !waits, !waitForSocket() { continue }
-            let count = unsafe try link.receive(into: .init(rebasing: input[inputCount...]), waits: waits)
+            let count = try inbox.receive(from: &link, waits: waits && !session.hasMoreToSay)
             let time = now()
             if count > 0 {
-                inputCount += count
                 lastReply = time
                 try takeReplies(at: time)
             } else if time - lastReply > UInt64(Self.silenceSeconds) * 1_000_000_000 {
@@ -86,22 +85,23 @@ struct Worker: ~Copyable {
             }
         }
         run.publish(&tally, at: lastReply)
-        outbox.append(PlannedRequest(command: .disconnect, offsetBytes: 0, lengthBytes: 0), Cookie(rawValue: 0))
-        try link.send(&outbox)
+        try session.takeLeave(&link, &inbox, &outbox)
     }
 
-    /// Begins requests until the depth is reached or the run is over.
-    private mutating func fill(at time: UInt64) {
-        guard !freeSlots.isEmpty, !run.isOver(at: time) else { return }
-        while requestsLeft > 0, outbox.hasRoom, let slot = freeSlots.popLast() {
+    /// Begins requests until the depth is reached, the server takes no more, or the run is over.
+    ///
+    /// - Returns: whether there will be more requests.
+    private mutating func fill(at time: UInt64) -> Bool {
+        guard requestsLeft > 0, !run.isOver(at: time) else { return false }
+        while requestsLeft > 0, outbox.hasRoom, session.takesRequest, let slot = freeSlots.popLast() {
             let request = plan.next()
             let cookie = Cookie(request.command, slot: slot, sequence: sequence)
             sequence &+= 1
             requests[slot] = InFlight(cookie: cookie, isUsed: true, begunAt: time)
-            outbox.append(request, cookie)
-            if request.command == .write { unsafe outbox.appendPayload(UnsafeRawBufferPointer(payload)) }
+            unsafe session.begin(request, cookie, payload: UnsafeRawBufferPointer(payload), into: &outbox)
             if requestsLeft != .max, run.isMeasured(time) { requestsLeft -= 1 }
         }
+        return requestsLeft > 0
     }
 
     /// Waits until the socket takes or has bytes.
@@ -116,18 +116,17 @@ struct Worker: ~Copyable {
 
     /// Takes the replies that have come, and moves what is left of them to the beginning.
     private mutating func takeReplies(at time: UInt64) throws(BenchError) {
-        let bytes = unsafe RawSpan(_unsafeStart: UnsafeRawPointer(input.baseAddress!), byteCount: inputCount)
+        let bytes = unsafe RawSpan(_unsafeStart: inbox.start, byteCount: inbox.byteCount)
         var position = 0
         loop: while true {
-            switch reader.next(bytes, at: &position) {
+            switch session.next(bytes, at: &position) {
             case .needMoreBytes: break loop
             case .violation(let what): throw .violation(what)
+            case .ended(let why): throw .ended(why)
             case .reply(let cookie, let error, let isLast): try take(cookie, error, isLast, at: time)
             }
         }
-        let left = inputCount - position
-        if left > 0 { unsafe input.baseAddress!.copyMemory(from: input.baseAddress! + position, byteCount: left) }
-        inputCount = left
+        inbox.drop(position)
     }
 
     private mutating func take(_ cookie: Cookie, _ error: UInt32, _ isLast: Bool, at time: UInt64) throws(BenchError) {

@@ -1,4 +1,4 @@
-// `spindle bench`: a load for any NBD server, and what it measures.
+// `spindle bench`: a load for any NBD server or iSCSI target, and what it measures.
 
 import ArgumentParser
 import Bench
@@ -9,10 +9,11 @@ import Sandbox
 struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
-        abstract: "Load an NBD server and measure how fast it answers.",
+        abstract: "Load an NBD server or an iSCSI target and measure how fast it answers.",
         discussion: """
             URI names any server's export: nbd://HOST[:PORT]/[EXPORT], nbd+unix:///[EXPORT]?socket=PATH, nbds:// and \
-            nbds+unix:// with ?tls-psk-file=FILE or ?tls-certificates=DIR.
+            nbds+unix:// with ?tls-psk-file=FILE or ?tls-certificates=DIR; or a unit of an iSCSI target: \
+            iscsi://HOST[:PORT]/TARGET/LUN.
 
             'connect' measures from a new connection to the first byte of a READ. What changes the export (write, rw, trim, write-zeroes) overwrites whatever is on it, and is \
             done with --destroy-data only.
@@ -59,6 +60,14 @@ struct BenchCommand: ParsableCommand {
     @Flag(help: "Ask for structured replies, as QEMU and libnbd do; Linux does not.")
     var structuredReplies = false
 
+    @Flag(help: "iSCSI: digests (CRC32C) of headers and data.")
+    var digests = false
+
+    @Option(
+        help: ArgumentHelp("iSCSI: a file with NAME:SECRET, who the client is.", valueName: "file"),
+        completion: .file(), transform: { try CHAPCredentials(file: $0) })
+    var chap: CHAPCredentials?
+
     @Flag(help: "Print JSON instead of a table.")
     var json = false
 
@@ -76,6 +85,12 @@ struct BenchCommand: ParsableCommand {
         if flushEvery != nil, !operation.destroysData {
             throw ValidationError(
                 "--flush-every counts requests that change the export; '\(operation.rawValue)' does not")
+        }
+        if uri.address.logicalUnit == nil, digests || chap != nil {
+            throw ValidationError("--digests and --chap are of iSCSI; '\(uri.text)' is an NBD server's")
+        }
+        if uri.address.logicalUnit != nil, structuredReplies {
+            throw ValidationError("--structured-replies is of NBD; '\(uri.text)' is a unit of an iSCSI target")
         }
         if operation.destroysData, !destroyData {
             throw ValidationError(
@@ -95,6 +110,8 @@ struct BenchCommand: ParsableCommand {
         load.flushEvery = flushEvery
         load.warmUpSeconds = warmUp
         load.usesStructuredReplies = structuredReplies
+        load.usesDigests = digests
+        load.credentials = chap
         // Each connection takes a descriptor, and a thread a few.
         DescriptorLimit.raise()
         let showsProgress = isatty(STDERR_FILENO) != 0
@@ -102,7 +119,7 @@ struct BenchCommand: ParsableCommand {
             if showsProgress { writeToTerminal("\r\u{1B}[K" + progress.text) }
         }
         if showsProgress { writeToTerminal("\r\u{1B}[K") }
-        let report = LoadReport(uri: uri.text, load: load, result: result)
+        let report = LoadReport(uri: uri.text, address: uri.address, load: load, result: result)
         try writeToStandardOutput(Array((json ? report.json : report.text).utf8))
         if let failures = report.failures { throw RequestsFailed(description: failures) }
     }

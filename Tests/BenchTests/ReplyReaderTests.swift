@@ -8,9 +8,9 @@ import Testing
 
 @Suite struct ReplyReaderTests {
     /// Reads bytes that come in pieces of these lengths, in turn.
-    private func events(_ bytes: [UInt8], isStructured: Bool, pieces: [Int]) -> [ReplyReader.Step] {
+    private func events(_ bytes: [UInt8], isStructured: Bool, pieces: [Int]) -> [SessionStep] {
         var reader = ReplyReader(blockBytes: 8, isStructured: isStructured)
-        var events: [ReplyReader.Step] = []
+        var events: [SessionStep] = []
         var buffer: [UInt8] = []
         var rest = bytes[...]
         var piece = 0

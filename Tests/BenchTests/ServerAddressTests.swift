@@ -42,8 +42,22 @@ import Testing
         #expect(try ServerAddress(parsing: uri).proof == proof)
     }
 
+    /// As libiscsi has them.
     @Test(arguments: [
-        ("/tmp/socket", ServerAddressError.noURI("/tmp/socket")),
+        ("iscsi://localhost/iqn.t:d/0", ServerAddress.Place.tcp(host: "localhost", port: 3260), "iqn.t:d", 0),
+        ("iscsi://[::1]:1234/iqn.t%3Ad/255", .tcp(host: "::1", port: 1234), "iqn.t:d", 255),
+    ])
+    func unitsAreRead(url: String, place: ServerAddress.Place, target: String, unit: Int) throws {
+        let address = try ServerAddress(parsing: url)
+        #expect(address.place == place && address.export == target && address.logicalUnit == unit)
+    }
+
+    @Test(arguments: [
+        ("iscsi://localhost", ServerAddressError.noUnit("iscsi://localhost")),
+        ("iscsi://localhost/iqn.t:d", .noUnit("iscsi://localhost/iqn.t:d")),
+        ("iscsi://localhost/iqn.t:d/x", .noUnit("iscsi://localhost/iqn.t:d/x")),
+        ("iscsi://localhost/iqn.t:d/16384", .noUnit("iscsi://localhost/iqn.t:d/16384")),
+        ("/tmp/socket", .noURI("/tmp/socket")),
         ("http://localhost", .unknownScheme("http")),
         ("nbd+unix:///disk", .noSocket("nbd+unix:///disk")),
         ("nbd://localhost:70000", .badPort("nbd://localhost:70000")),
