@@ -141,7 +141,7 @@ private let loads: [([String], [String: Int])] = [
         let result = try bench(["--requests", "20", "--block-size", "8k", url], in: folder)
         #expect(result.status == 1)
         #expect(
-            result.errors == "Error: 20 requests failed: 20 with CHECK CONDITION: MEDIUM ERROR, 11h/04h\n",
+            result.errors == "Error: 20 requests failed: 20 with CHECK CONDITION: ABORTED COMMAND, 00h/00h\n",
             "\(result.errors)")
         #expect(server.isRunning)
     }
