@@ -68,6 +68,15 @@ CASES += [
 ]
 CASES += [Case(f"scale-c{count}", f"4 KiB random read, depth 32, {count} connection{'s' if count > 1 else ''}",
                bench("read", connections=count), quick=count in (1, 4, 64)) for count in (1, 2, 4, 8, 16, 64)]
+# Over TCP, against another target, and against our own NBD with the same requests.
+CASES += [Case(f"iscsi-{name}{suffix}", title + words, bench(operation, block, depth, 1, *more), transport="iscsi",
+               quick=name == "read-d32")
+          for name, title, operation, block, depth in [
+              ("read-d32", "4 KiB random read, depth 32", "read", "4k", 32),
+              ("write-d32", "4 KiB random write, depth 32", "write", "4k", 32),
+              ("seqread-d8", "256 KiB sequential read, depth 8", "read", "256k", 8),
+              ("seqwrite-d8", "256 KiB sequential write, depth 8", "write", "256k", 8)]
+          for suffix, words, more in [("", "", ()), ("-digests", ", digests", ("--digests",))]]
 # The first is what the others are compared with.
 CASES += [Case(f"flat-{name}", title, server="spindle", export_count=count, export_bytes=size, quick=quick)
           for name, title, count, size, quick in [

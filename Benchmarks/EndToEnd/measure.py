@@ -43,7 +43,7 @@ def load(spindle, server_class, case, folder, images, seconds):
         try:
             result = subprocess.run(
                 [spindle, "bench", "--json", "--seconds", str(seconds), "--warm-up", str(WARM_UP_SECONDS),
-                 *case.arguments, server.uri],
+                 *server.arguments(case), server.uri],
                 capture_output=True, errors="replace", timeout=seconds + PATIENCE_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise LoadFailed("the client has not ended") from error

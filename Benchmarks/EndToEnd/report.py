@@ -3,12 +3,17 @@ from itertools import pairwise
 from statistics import median
 
 
+BESIDE_ISCSI = ("tgt", "spindle-nbd")
+
+
 class Table:
     """Medians of the rounds, by case and server."""
 
     def __init__(self, document):
         self.cases = document["cases"]
-        self.servers = list(document["servers"])
+        self.all_servers = list(document["servers"])
+        # Targets, and what is measured beside them, have a table of their own.
+        self.servers = [name for name in self.all_servers if name not in BESIDE_ISCSI]
         self.peers = [name for name in self.servers if name != "spindle"]
         self.entries, self.failures = {}, {}
         for entry in document["measurements"]:
@@ -57,7 +62,7 @@ def processor(entry):
 def markdown(document):
     table = Table(document)
     special = {kind: [name for name in table.cases if name.startswith(f"{kind}-")]
-               for kind in ("sweep", "memory", "scale", "flat")}
+               for kind in ("sweep", "memory", "scale", "flat", "iscsi")}
     cases = [name for name in table.cases if not any(name in names for names in special.values())]
     parts = [conditions(document)]
     if cases:
@@ -78,6 +83,8 @@ def markdown(document):
             "\n".join(line for server in table.servers if (line := falls(table, special["scale"], server)))]
     if special["flat"]:
         parts.append(flatness(table, special["flat"]))
+    if special["iscsi"]:
+        parts += iscsi(table, special["iscsi"])
     if special["memory"]:
         parts.append(memory(table))
     if table.failures:
@@ -87,12 +94,13 @@ def markdown(document):
     return "\n\n".join(parts) + "\n"
 
 
-def rows(table, cases, value, text, ratios=False, best=False):
-    heads = table.servers + ["Spindle / best peer"] * best
+def rows(table, cases, value, text, ratios=False, best=False, servers=None):
+    servers = servers or table.servers
+    heads = servers + ["Spindle / best peer"] * best
     lines = ["| load | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
     for case in cases:
         cells = []
-        for server in table.servers:
+        for server in servers:
             cell = table.cell(case, server, value, text)
             ratio = table.ratio(case, server, value) if ratios and server != "spindle" else None
             cells.append(cell if ratio is None else f"{cell} ({ratio:.2f}×)")
@@ -102,6 +110,19 @@ def rows(table, cases, value, text, ratios=False, best=False):
             cells.append("" if ratio is None else f"{ratio:.2f}× {peer}")
         lines.append(f"| {table.cases[case]['title']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def iscsi(table, cases):
+    """Beside a target of others, and beside NBD: over TCP, for digests have no counterpart there."""
+    servers = ["spindle"] + [name for name in BESIDE_ISCSI if name in table.all_servers]
+    parts = [
+        "iSCSI, requests per second; behind the others', how many times as many Spindle answers over iSCSI (spindle-nbd "
+        "is Spindle over NBD and TCP, without digests):\n\n" + rows(table, cases, rate, thousands, True, servers=servers),
+        "iSCSI, processor time of the server for each request, in microseconds:\n\n"
+        + rows(table, cases, processor, lambda value: f"{value:,.1f}", True, servers=servers)]
+    lines = [f"- {table.cases[case]['title']}: {median(ratios):.2f}×" for case in cases
+             if (ratios := table.ratios((f"{case}-digests", "spindle"), (case, "spindle"), rate))]
+    return parts + (["With digests Spindle answers, of what it answers without:\n\n" + "\n".join(lines)] if lines else [])
 
 
 def falls(table, cases, server):

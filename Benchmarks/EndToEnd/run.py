@@ -146,7 +146,7 @@ def main():
     # Servers are ended and images removed then, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options = arguments()
-    Spindle.program = options.spindle
+    Spindle.program = options.spindle  # SpindleNBD's, too
     if options.slice:
         cases = [case for case in CASES if case.name in options.slice[0].split(",")]
         Path(options.slice[1]).write_text(json.dumps(run_cases(cases, options)))

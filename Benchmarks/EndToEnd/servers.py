@@ -52,6 +52,10 @@ class Server:
     def export(self):
         return ""
 
+    def arguments(self, case):
+        """The load's arguments, as far as they are for this server."""
+        return case.arguments
+
     @property
     def uri(self):
         if self.transport == "tcp":
@@ -111,7 +115,7 @@ class Server:
         return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
 
     def connect(self):
-        if self.transport == "tcp":
+        if self.transport in ("tcp", "iscsi"):
             return socket.create_connection(("127.0.0.1", self.port))
         client = socket.socket(socket.AF_UNIX)
         client.connect(str(self.socket))
@@ -150,17 +154,37 @@ class Server:
 
 class Spindle(Server):
     name = "spindle"
-    transports = {"unix", "tcp", "tls"}
+    transports = {"unix", "tcp", "tls", "iscsi"}
     cache_modes = {"writeback", "none"}
 
     @classmethod
     def is_installed(cls):
         return True
 
+    @property
+    def uri(self):
+        if self.transport == "iscsi":
+            return f"iscsi://127.0.0.1:{self.port}/iqn.2026-11.org.spindle:disk/0"
+        return super().uri
+
     def command(self):
-        listen = f"tcp:127.0.0.1:{self.port}" if self.transport == "tcp" else f"unix:{self.socket}"
+        listen = f"unix:{self.socket}" if self.transport in ("unix", "tls") else f"{self.transport}:127.0.0.1:{self.port}"
         tls = ["--tls", "require", "--tls-psk", str(self.keys)] if self.transport == "tls" else []
-        return [self.program, "serve", "--listen", listen, "--cache", self.cache, *tls, str(self.image)]
+        image = f"disk={self.image}" if self.transport == "iscsi" else str(self.image)
+        return [self.program, "serve", "--listen", listen, "--cache", self.cache, *tls, image]
+
+
+class SpindleNBD(Spindle):
+    """What the same requests take over NBD, beside iSCSI; it has no digests."""
+
+    name = "spindle-nbd"
+    transports = {"iscsi"}
+
+    def __init__(self, folder, image, transport="tcp", cache="writeback"):
+        super().__init__(folder, image, "tcp", cache)
+
+    def arguments(self, case):
+        return tuple(argument for argument in case.arguments if argument != "--digests")
 
 
 class Nbdkit(Server):
@@ -205,7 +229,56 @@ class NbdServer(Server):
         return [self.program, "-C", str(configuration), "-p", str(self.pid_file)]
 
 
-SERVERS = [Spindle, Nbdkit, QemuNbd, NbdServer]
+class Tgt(Server):
+    name = "tgt"
+    program = "tgtd"
+    transports = {"iscsi"}
+    target = "iqn.2026-11.org.example:tgt"
+
+    @classmethod
+    def version(cls):
+        return first_line([cls.program, "-V"])
+
+    @property
+    def uri(self):
+        return f"iscsi://127.0.0.1:{self.port}/{self.target}/1"
+
+    def command(self):
+        return ["env", f"TGT_IPC_SOCKET={self.folder / 'tgt'}", self.program, "-f", "--iscsi",
+                f"portal=127.0.0.1:{self.port}"]
+
+    def __enter__(self):
+        super().__enter__()
+        try:
+            self.manage("new", "--mode", "target", "-T", self.target)
+            for digest in "HeaderDigest", "DataDigest":
+                self.manage("update", "--mode", "target", "--name", digest, "--value", "CRC32C,None")
+            self.manage("new", "--mode", "logicalunit", "--lun", "1", "-b", str(self.image))
+            self.manage("bind", "--mode", "target", "-I", "ALL")
+        except ServerFailed:
+            self.stop()
+            raise
+        return self
+
+    def manage(self, operation, *arguments):
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            result = subprocess.run(
+                ["env", f"TGT_IPC_SOCKET={self.folder / 'tgt'}", "tgtadm", "--lld", "iscsi", "--op", operation,
+                 "--tid", "1", *arguments], capture_output=True, errors="replace")
+            if result.returncode == 0:
+                return
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"tgtadm: {result.stderr}")
+            time.sleep(0.1)
+
+    def stop(self):
+        """SIGTERM is not for a tgtd that has targets."""
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+
+SERVERS = [Spindle, Nbdkit, QemuNbd, NbdServer, SpindleNBD, Tgt]
 
 
 def free_port():
