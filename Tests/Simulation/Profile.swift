@@ -53,6 +53,9 @@ struct Profile {
     var workerDelay: ClosedRange<UInt64> = 1000...20_000
     var slowWorkers = 0
     var behaviour = Behaviour()
+    /// Of a hundred clients, so many are iSCSI initiators; and of so many million of their requests each is a reset.
+    var initiators = 0
+    var resets = 0
     /// What is wrong with the medium of each image.
     var faults: [Fault] = []
     /// The same, below all layers that keep something.
@@ -159,6 +162,15 @@ struct Profile {
         behaviour.slowFileOperations = 0
         behaviour.fileDelay = 0...50_000
         chooseTurns(&numbers)
+    }
+
+    /// Initiators beside the clients of NBD.
+    ///
+    /// - Parameter numbers: none of those that the rest of a run comes from.
+    mutating func chooseInitiators(_ numbers: inout SeededGenerator) {
+        func pick(_ values: [Int]) -> Int { values[Int.random(in: 0..<values.count, using: &numbers)] }
+        initiators = pick([0, 0, 30, 60, 100])
+        resets = pick([0, 0, 5000])
     }
 
     /// Requests that wait for each other in layers, and layers that say what is stored.

@@ -4,8 +4,8 @@ import Glibc
 import Support
 
 extension SimulatedClient {
-    /// Makes a request.
-    func ask() {
+    /// Makes a request of NBD.
+    func askSomething() {
         let roll = Int.random(in: 0..<100, using: &world.numbers)
         let weights = world.profile
         guard !isReader else { return ask(roll < 80 ? CommandNumber.read : CommandNumber.flush) }
@@ -130,7 +130,7 @@ extension SimulatedClient {
         return true
     }
 
-    private func takeData(_ place: Int, at start: Int, from: Int, _ count: Int) {
+    func takeData(_ place: Int, at start: Int, from: Int, _ count: Int) {
         outstanding[place].data.withUnsafeMutableBytes { target in
             inbox.withUnsafeBytes { source in
                 UnsafeMutableRawBufferPointer(rebasing: target[start..<start + count]).copyMemory(
@@ -217,7 +217,7 @@ extension SimulatedClient {
     }
 
     /// The whole reply is there.
-    private func answered(_ place: Int) throws {
+    func answered(_ place: Int) throws {
         let request = outstanding.remove(at: place)
         let now = world.event()
         world.note("client \(number) is answered \(request.type): \(request.error)")
@@ -253,7 +253,7 @@ extension SimulatedClient {
         }
     }
 
-    private func judge(_ request: Outstanding) throws {
+    func judgeReply(_ request: Outstanding) throws {
         if let refusals = request.refusals {
             guard refusals.contains(request.error) || request.error == ErrorNumber.shutdown && mayBeTurnedAway else {
                 throw Violation("client \(number): error \(request.error), where \(refusals) had to be")
@@ -270,13 +270,14 @@ extension SimulatedClient {
         }
     }
 
-    private var mayBeTurnedAway: Bool { isTurnedAway || world.isStopping }
+    var mayBeTurnedAway: Bool { isTurnedAway || world.isStopping }
 
     /// Whoever has an answer on this connection knows that nothing of those that were closed before it began comes
     /// later. (Nobody is waited for that long, however.)
     private func noteFirstReply(_ now: Int) {
         guard !hasReply else { return }
         hasReply = true
+        noteFirstReply()
         guard world.now - openedAt < 1_500_000_000 else { return }
         image.model.endAll(of: predecessors, at: now)
     }

@@ -12,8 +12,8 @@ struct Violation: Error, CustomStringConvertible {
     }
 }
 
-/// One connection. A person who comes back is another client.
-final class SimulatedClient {
+/// One connection. A person who comes back is another client. This one speaks NBD.
+class SimulatedClient {
     enum Phase {
         case handshake
         case transmission
@@ -73,7 +73,7 @@ final class SimulatedClient {
     /// It sends no more: it has said so, or closed its side.
     var hasFinished = false
     /// The server takes nothing more.
-    private var cannotSend = false
+    var cannotSend = false
     /// So many requests it likes to have under way.
     let depth: Int
     /// The largest piece that it sends or receives at once.
@@ -106,6 +106,29 @@ final class SimulatedClient {
             Glibc.close(descriptor)
             return nil
         }
+    }
+
+    // MARK: What an initiator does otherwise
+
+    /// Makes a request.
+    func ask() { askSomething() }
+
+    /// Takes the next message that is complete.
+    ///
+    /// - Returns: false when there is none.
+    func takeMessage() throws -> Bool {
+        phase == .handshake ? try takeHandshake() : try takeReply()
+    }
+
+    /// Whether an answer may be what it is.
+    func judge(_ request: Outstanding) throws { try judgeReply(request) }
+
+    /// It has its first answer.
+    func noteFirstReply() {}
+
+    /// Since when it waits for answers, of which sort.
+    var waits: [(since: UInt64, what: String)] {
+        outstanding.map { ($0.sentAt, "command \($0.type)") }
     }
 
     // MARK: What it can do
@@ -211,10 +234,6 @@ final class SimulatedClient {
     }
 
     func consume(_ count: Int) { inboxHead += count }
-
-    private func takeMessage() throws -> Bool {
-        phase == .handshake ? try takeHandshake() : try takeReply()
-    }
 
     func header(_ type: UInt16, _ flags: UInt16, cookie: UInt64, offset: UInt64, length: UInt64) -> [UInt8] {
         let isExtended = style == .extended

@@ -22,6 +22,8 @@ final class SimulatedImage {
     var servedSince: UInt64 = 0
     /// The sectors that its drive is to have, while it does not.
     var growth: UInt64?
+    /// An initiator has reset the unit: commands of others may have ended without a word.
+    var mayBeReset = false
     /// It takes only so many connections.
     var isLimited = false
 
@@ -97,5 +99,6 @@ final class SimulatedImage {
         closedConnections = []
         isEnding = false
         growth = nil
+        mayBeReset = false
     }
 }

@@ -6,10 +6,10 @@ import Blocks
 import Export
 import Glibc
 import IOUring
-import Listening
 import Logging
 import SimulatedKernel
 
+@testable import Listening
 @testable import Loop
 @testable import Server
 
@@ -31,6 +31,8 @@ final class SimulatedServer {
     private var jobs: [[Job]]
     private var positions: [[Int]]
     let path: String
+    /// Where initiators come. TCP has behaviour of its own, so it is a Unix socket, too.
+    var sessionPath: String { path + "-iscsi" }
     /// Where images are mapped.
     private let place: MappingPlace?
 
@@ -41,7 +43,12 @@ final class SimulatedServer {
         var limits = Limits()
         limits.connections = 64
         limits.localSendBufferBytes = profile.sendBufferBytes
-        let entrances = Entrances(listeners: try Listener.open(.unix(path: path)))
+        var listeners = try Listener.open(.unix(path: path))
+        if profile.initiators > 0 {
+            let socket = try Listener.open(.unix(path: path + "-iscsi"))[0]
+            listeners.append(Listener(descriptor: socket.descriptor, endpoint: .iscsi(host: "here", port: 1)))
+        }
+        let entrances = Entrances(listeners: listeners)
         let exports = try ExportTable(loopCount: loopCount, reservations: nil, logger: logger)
         shared = ServerState(
             try SharedState(

@@ -17,6 +17,8 @@ final class Simulation {
     var numbers: SeededGenerator
     /// For what is only imagined: what happens does not depend on it.
     private var imagined: SeededGenerator
+    /// For who comes as an initiator: seeds in which nobody does are what they were without.
+    private var sessions: SeededGenerator
     let profile: Profile
     let trace: Trace
     let kernel: SimulatedKernel
@@ -40,8 +42,10 @@ final class Simulation {
         self.trace = trace
         numbers = SeededGenerator(seed: seed)
         imagined = SeededGenerator(seed: ~seed)
+        sessions = SeededGenerator(seed: seed ^ 0x15C5_1000)
         var profile = Profile(&numbers)
         profile.chooseFaults(&imagined)
+        profile.chooseInitiators(&sessions)
         self.profile = profile
         kernel = try SimulatedKernel(seed: numbers.next())
         kernel.behaviour = profile.behaviour
@@ -131,7 +135,7 @@ final class Simulation {
             client.pieceBytes = 1 << 18
         }
         try run(seconds: 120, "clients wait for answers") {
-            self.clients.allSatisfy { $0.phase == .closed || $0.outstanding.isEmpty && $0.outbox.isEmpty }
+            self.clients.allSatisfy { $0.phase == .closed || $0.waits.isEmpty && $0.outbox.isEmpty }
         }
         for client in clients { client.close() }
         try run(seconds: 60, "connections do not end") { self.server?.hasConnections == false }
@@ -281,10 +285,10 @@ final class Simulation {
     private func checkQuiet() throws {
         let limit: UInt64 = 5_000_000_000
         for client in clients where client.phase == .transmission && client.outbox.isEmpty {
-            for request in client.outstanding where now - max(request.sentAt, client.stalledUntil) > limit {
+            for wait in client.waits where now - max(wait.since, client.stalledUntil) > limit {
                 throw Violation(
-                    "client \(client.number) has waited for the answer to command \(request.type) for "
-                        + "\((now - request.sentAt) / 1_000_000) ms, and nothing is under way")
+                    "client \(client.number) has waited for the answer to \(wait.what) for "
+                        + "\((now - wait.since) / 1_000_000) ms, and nothing is under way")
             }
         }
     }
@@ -314,10 +318,28 @@ final class Simulation {
 
     private func connect(_ server: SimulatedServer) {
         let image = images[Int.random(in: 0..<images.count, using: &numbers)]
-        guard !image.isEnding, let client = SimulatedClient(clientCount, self, image, path: server.path) else { return }
+        guard !image.isEnding, let client = comer(server, image) else { return }
         clientCount += 1
         clients.append(client)
         note("client \(client.number) comes, for \(image.name)")
+    }
+}
+
+extension Simulation {
+    /// Whoever comes: a client of NBD or an initiator, which may be one that has lost its connection.
+    private func comer(_ server: SimulatedServer, _ image: SimulatedImage) -> SimulatedClient? {
+        guard profile.initiators > 0, Int.random(in: 0..<100, using: &sessions) < profile.initiators else {
+            return SimulatedClient(clientCount, self, image, path: server.path)
+        }
+        let lost = clients.compactMap { $0 as? SimulatedInitiator }.filter { $0.mayBeReplaced && $0.image === image }
+        guard !lost.isEmpty, Int.random(in: 0..<100, using: &sessions) < 40 else {
+            return SimulatedInitiator(clientCount, self, image, path: server.sessionPath)
+        }
+        let old = lost[Int.random(in: 0..<lost.count, using: &sessions)]
+        old.loseConnection()
+        let new = SimulatedInitiator(clientCount, self, image, path: server.sessionPath)
+        new?.replaces(old)
+        return new
     }
 }
 

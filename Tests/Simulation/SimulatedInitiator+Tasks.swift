@@ -1,0 +1,345 @@
+// What an initiator asks a unit for, and what it makes of the answers (RFC 7143, 11; SBC-4).
+
+import Support
+
+/// Commands.
+extension SimulatedInitiator {
+    func askWhetherReady() { sayCommand(UInt64(takeTag()), [UInt8](repeating: 0, count: 6), length: 0, sends: false) }
+
+    private func askCapacity() {
+        let cookie = UInt64(takeTag())
+        outstanding.append(question(cookie))
+        sayCommand(cookie, [0x9E, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32], length: 32, sends: false)
+    }
+
+    /// READ CAPACITY, whose answer is a READ's that nobody checks.
+    private func question(_ cookie: UInt64) -> Outstanding {
+        var request = Outstanding(
+            cookie: cookie, type: CommandNumber.cache, flags: 0, offset: 0, length: 32, began: world.event(),
+            sentAt: world.now)
+        request.data = [UInt8](repeating: 0, count: 32)
+        tasks[cookie] = Task()
+        return request
+    }
+
+    func askUnit() {
+        if image.mayBeReset, let old = outstanding.first(where: { world.now - $0.sentAt > 1_000_000_000 }) {
+            return manage(1, of: old.cookie)
+        }
+        if world.chance(world.profile.resets) { return manage(5, of: nil) }
+        if world.chance(10_000) {
+            return world.chance(300_000) ? manage(2, of: nil) : manage(1, of: outstanding.first?.cookie ?? 0xFFFF)
+        }
+        if world.chance(10_000) {
+            return say(0x40, flags: 0x80, [16: takeTag(), 20: 0xFFFF_FFFF, 24: commandSN], [1, 2, 3])
+        }
+        if world.chance(20_000) { return askWrongly() }
+        let roll = Int.random(in: 0..<100, using: &world.numbers)
+        let weights = world.profile
+        guard !isReader else { return submit(roll < 80 ? CommandNumber.read : CommandNumber.flush) }
+        if roll < weights.reads {
+            submit(CommandNumber.read)
+        } else if roll < weights.reads + weights.writes {
+            submit(CommandNumber.write)
+        } else {
+            let others = [CommandNumber.flush, CommandNumber.flush, CommandNumber.trim, CommandNumber.writeZeroes]
+            submit(others[Int.random(in: 0..<others.count, using: &world.numbers)])
+        }
+    }
+
+    private func submit(_ type: UInt16) {
+        let size = image.model.cellBytes
+        let unit = max(1, 512 / size)
+        let units = type == CommandNumber.flush ? 0..<0 : world.range(in: Int(sizeBytes) / size / unit)
+        let cells = units.lowerBound * unit..<units.upperBound * unit
+        let cookie = UInt64(takeTag())
+        var request = Outstanding(
+            cookie: cookie, type: type, flags: 0, offset: UInt64(cells.lowerBound * size),
+            length: UInt64(cells.count * size), began: world.event(), sentAt: world.now)
+        let block = request.offset / 512
+        let count = UInt32(request.length / 512)
+        var task = Task()
+        switch type {
+        case CommandNumber.write, CommandNumber.writeZeroes, CommandNumber.trim:
+            let isZero = type != CommandNumber.write
+            let write = image.model.begin(cells, isZero: isZero, at: request.began, connection: number)
+            request.write = write
+            if !isZero { task.payload = image.model.payload(of: write) }
+        case CommandNumber.read: request.data = [UInt8](repeating: 0, count: Int(request.length))
+        default: break
+        }
+        let cdb: [UInt8]
+        switch type {
+        case CommandNumber.read: cdb = long(0x88, block, count)
+        case CommandNumber.write: cdb = long(0x8A, block, count)
+        case CommandNumber.writeZeroes:
+            // With NDOB, or with a block of zeroes.
+            let hasBlock = world.chance(500_000)
+            cdb = long(0x93, block, count, second: hasBlock ? 0 : 1)
+            if hasBlock { task.payload = [UInt8](repeating: 0, count: 512) }
+        case CommandNumber.trim:
+            cdb = [0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0]
+            task.payload = [0, 22, 0, 16, 0, 0, 0, 0]
+            task.payload.append(number: block)
+            task.payload.append(number: count)
+            task.payload += [0, 0, 0, 0]
+        default: cdb = world.chance(500_000) ? [0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0] : long(0x91, 0, 0)
+        }
+        tasks[cookie] = task
+        outstanding.append(request)
+        let sends = !task.payload.isEmpty
+        sayCommand(
+            cookie, cdb, length: sends ? task.payload.count : type == CommandNumber.read ? Int(request.length) : 0,
+            sends: sends)
+        world.note("initiator \(number) asks \(type) cells \(cells) as \(cookie)")
+    }
+
+    private func long(_ opcode: UInt8, _ block: UInt64, _ count: UInt32, second: UInt8 = 0) -> [UInt8] {
+        var cdb = [opcode, second]
+        cdb.append(number: block)
+        cdb.append(number: count)
+        return cdb + [0, 0]
+    }
+
+    /// A command that has to be refused, and to do nothing: beyond the end, or with data that were damaged.
+    private func askWrongly() {
+        let isDamaged = hasDigests && immediateData && world.chance(500_000)
+        let cookie = UInt64(takeTag())
+        var request = Outstanding(
+            cookie: cookie, type: isDamaged ? CommandNumber.write : CommandNumber.read, flags: 0, offset: 0,
+            length: 512,
+            began: world.event(), sentAt: world.now)
+        request.refusals = [isDamaged ? 0x020B_4705 : 0x0205_2100]
+        request.data = [UInt8](repeating: 0, count: 512)
+        var task = Task()
+        if isDamaged { task.payload = [UInt8](repeating: 0xEE, count: 512) }
+        tasks[cookie] = task
+        outstanding.append(request)
+        if isDamaged { rejectsLeft += 1 }
+        let cdb = isDamaged ? long(0x8A, 0, 1) : long(0x88, 1 << 40, 1)
+        sayCommand(cookie, cdb, length: 512, sends: isDamaged, damages: isDamaged)
+        world.note("initiator \(number) asks wrongly as \(cookie)")
+    }
+
+    /// Says a command with as much of its data as was agreed on (11.3).
+    private func sayCommand(_ cookie: UInt64, _ cdb: [UInt8], length: Int, sends: Bool, damages: Bool = false) {
+        let payload = tasks[cookie]?.payload ?? []
+        let unsolicited = sends ? min(payload.count, firstBurstBytes) : 0
+        let immediate = immediateData ? min(unsolicited, sendBytes) : 0
+        let end = initialR2T ? immediate : unsolicited
+        let direction: UInt8 = sends ? 0x20 : length > 0 ? 0x40 : 0
+        say(
+            0x01, flags: (end == immediate ? 0x80 : 0) | direction | 1,
+            [16: UInt32(cookie), 20: UInt32(length), 24: commandSN], cdb: cdb, payload[..<immediate], damages: damages)
+        commandSN &+= 1
+        tasks[cookie]?.movedBytes = immediate
+        if end > immediate { sendData(cookie, to: end, transferTag: 0xFFFF_FFFF) }
+    }
+
+    /// Data-Out PDUs of one sequence (11.7).
+    private func sendData(_ cookie: UInt64, to end: Int, transferTag: UInt32) {
+        guard var task = tasks[cookie] else { return }
+        var dataSN: UInt32 = 0
+        while task.movedBytes < end {
+            let next = min(end, task.movedBytes + sendBytes)
+            say(
+                0x05, flags: next == end ? 0x80 : 0,
+                [16: UInt32(cookie), 20: transferTag, 36: dataSN, 40: UInt32(task.movedBytes)],
+                task.payload[task.movedBytes..<next])
+            task.movedBytes = next
+            dataSN += 1
+        }
+        tasks[cookie] = task
+    }
+
+    /// ABORT TASK of a command, ABORT TASK SET or LOGICAL UNIT RESET (11.5).
+    private func manage(_ function: UInt8, of cookie: UInt64?) {
+        let tag = takeTag()
+        let affected = cookie.map { [$0] } ?? Set(outstanding.map(\.cookie))
+        if function == 5 { image.mayBeReset = true }
+        management = Management(tag: tag, function: function, affected: affected, sentAt: world.now)
+        say(
+            0x42, flags: 0x80 | function,
+            [16: tag, 20: cookie.map { UInt32($0) } ?? 0xFFFF_FFFF, 24: commandSN, 32: commandSN])
+        world.note("initiator \(number) asks for function \(function) of \(cookie ?? 0)")
+    }
+}
+
+/// Answers.
+extension SimulatedInitiator {
+    func take(_ opcode: UInt8, _ data: Range<Int>) throws {
+        if opcode != 0x31 { try noteStatusSN(opcode) }
+        let window = number(at: 32, as: UInt32.self)
+        if Int32(bitPattern: window &- maximumCommandSN) > 0 { maximumCommandSN = window }
+        switch opcode {
+        case 0x23 where stage == .login: try takeLogin(bytes(data))
+        case 0x21: try takeResponse(data)
+        case 0x25: try takeData(data)
+        case 0x31: try takeReadyToTransfer()
+        case 0x22: try takeManagement()
+        case 0x20:
+            let tag = number(at: 20, as: UInt32.self)
+            if tag != 0xFFFF_FFFF {
+                say(0x40, flags: 0x80, [16: 0xFFFF_FFFF, 20: tag, 24: commandSN])
+            } else if bytes(data) != [1, 2, 3] {
+                throw Violation("initiator \(number): a NOP-In with \(bytes(data))")
+            }
+        case 0x26 where hasFinished: break
+        case 0x32: world.note("initiator \(number) is asked to log out")
+        case 0x3F where rejectsLeft > 0 && number(at: 2, as: UInt8.self) == 2: rejectsLeft -= 1
+        default: throw Violation("initiator \(number): a PDU of opcode \(String(opcode, radix: 16))")
+        }
+    }
+
+    /// Each response has the next StatSN (4.2.2.2); other PDUs show it, or have none.
+    private func noteStatusSN(_ opcode: UInt8) throws {
+        if opcode == 0x25, number(at: 1, as: UInt8.self) & 1 == 0 { return }
+        let found = number(at: 24, as: UInt32.self)
+        guard statusSN == nil || found == statusSN else {
+            throw Violation("initiator \(number): StatSN \(found) where \(statusSN ?? 0) had to be")
+        }
+        let isQuestion = opcode == 0x20 && number(at: 16, as: UInt32.self) == 0xFFFF_FFFF
+        statusSN = isQuestion ? found : found &+ 1
+    }
+
+    private func place(of tag: UInt32) throws -> Int {
+        guard let place = outstanding.firstIndex(where: { $0.cookie == UInt64(tag) }) else {
+            throw Violation("initiator \(number): an answer with the tag \(tag), which no task has, or no more")
+        }
+        return place
+    }
+
+    private func takeData(_ data: Range<Int>) throws {
+        let tag = number(at: 16, as: UInt32.self)
+        let place = try place(of: tag)
+        let request = outstanding[place]
+        guard var task = tasks[UInt64(tag)], task.payload.isEmpty, !request.data.isEmpty else {
+            throw Violation("initiator \(number): data for task \(tag), which reads nothing")
+        }
+        guard number(at: 36, as: UInt32.self) == task.nextSN, number(at: 40, as: UInt32.self) == task.movedBytes,
+            task.movedBytes + data.count <= request.data.count
+        else {
+            throw Violation(
+                "initiator \(number): data \(number(at: 36, as: UInt32.self)) of task \(tag) at "
+                    + "\(number(at: 40, as: UInt32.self)), where \(task.nextSN) at \(task.movedBytes) had to be")
+        }
+        takeData(place, at: task.movedBytes, from: data.lowerBound, data.count)
+        task.nextSN += 1
+        task.movedBytes += data.count
+        tasks[UInt64(tag)] = task
+        if number(at: 1, as: UInt8.self) & 1 != 0 {
+            try ended(place, UInt32(number(at: 3, as: UInt8.self)) << 24)
+        }
+    }
+
+    /// A SCSI Response, with sense data in fixed or descriptor format (11.4).
+    private func takeResponse(_ data: Range<Int>) throws {
+        let tag = number(at: 16, as: UInt32.self)
+        var error = UInt32(number(at: 3, as: UInt8.self)) << 24
+        if number(at: 2, as: UInt8.self) != 0 { throw Violation("initiator \(number): the target has failed") }
+        let sense = Array(bytes(data).dropFirst(2))
+        if error != 0, sense.count >= 8 {
+            let places = sense[0] & 0x7F < 0x72 && sense.count >= 14 ? (2, 12, 13) : (1, 2, 3)
+            error |= UInt32(sense[places.0] & 0x0F) << 16 | UInt32(sense[places.1]) << 8 | UInt32(sense[places.2])
+        }
+        if stage == .attention {
+            guard error == 0 || error >> 16 == 0x0206 else {
+                guard mayBeTurnedAway || world.mayFail else {
+                    throw Violation("initiator \(number): the unit is not ready, \(String(error, radix: 16))")
+                }
+                return close()
+            }
+            stage = error == 0 ? .capacity : .attention
+            return error == 0 ? askCapacity() : askWhetherReady()
+        }
+        try ended(try place(of: tag), error)
+    }
+
+    /// A task has its status.
+    private func ended(_ place: Int, _ error: UInt32) throws {
+        let request = outstanding[place]
+        outstanding[place].error = error
+        guard let task = tasks.removeValue(forKey: request.cookie) else { return }
+        if stage == .capacity {
+            outstanding.remove(at: place)
+            guard error == 0, request.data.count == 32 else { return close() }
+            let data = request.data
+            sizeBytes = (data[0..<8].reduce(0) { $0 << 8 | UInt64($1) } + 1) * 512
+            stage = .open
+            phase = .transmission
+            return world.note("initiator \(number) has \(image.name) open")
+        }
+        if error == 0, task.payload.count > task.movedBytes {
+            throw Violation("initiator \(number): a write of which \(task.movedBytes) bytes were taken has succeeded")
+        }
+        try answered(place)
+    }
+
+    private func takeReadyToTransfer() throws {
+        let tag = UInt64(number(at: 16, as: UInt32.self))
+        let (offset, length) = (Int(number(at: 40, as: UInt32.self)), Int(number(at: 44, as: UInt32.self)))
+        // Of a task that has ended here, the target may have asked before it knew.
+        guard var task = tasks[tag] else { throw Violation("initiator \(number): an R2T for task \(tag)") }
+        guard number(at: 24, as: UInt32.self) == statusSN, number(at: 36, as: UInt32.self) == task.nextSN,
+            offset == task.movedBytes, length > 0, length <= maxBurstBytes, offset + length <= task.payload.count
+        else {
+            throw Violation(
+                "initiator \(number): an R2T for \(length) bytes at \(offset) of \(task.payload.count), of which "
+                    + "\(task.movedBytes) were sent")
+        }
+        task.nextSN += 1
+        tasks[tag] = task
+        sendData(tag, to: offset + length, transferTag: number(at: 20, as: UInt32.self))
+    }
+
+    /// What was affected has ended, and has no effect any more (11.5.1).
+    private func takeManagement() throws {
+        guard let management, number(at: 16, as: UInt32.self) == management.tag else {
+            throw Violation("initiator \(number): an answer to a function that it has not asked for")
+        }
+        self.management = nil
+        let response = number(at: 2, as: UInt8.self)
+        let left = management.affected.filter { cookie in outstanding.contains { $0.cookie == cookie } }
+        let isUnknown = management.function == 1 && response == 1
+        guard response == 0 || isUnknown && (left.isEmpty || image.mayBeReset) else {
+            throw Violation("initiator \(number): function \(management.function) is answered with \(response)")
+        }
+        let now = world.event()
+        world.note("initiator \(number): function \(management.function) has ended \(left.sorted())")
+        for cookie in left.sorted() {
+            guard let place = outstanding.firstIndex(where: { $0.cookie == cookie }) else { continue }
+            if let write = outstanding[place].write { image.model.end(write, isCertain: false, at: now) }
+            outstanding.remove(at: place)
+            tasks[cookie] = nil
+        }
+    }
+
+    /// Status, sense key and additional sense code as one number.
+    func judgeStatus(_ request: Outstanding) throws {
+        // Another initiator has reset the unit, or it has grown: the command was not begun.
+        if request.error >> 16 == 0x0206, [0x29, 0x2A, 0x2F].contains(request.error >> 8 & 0xFF) { return }
+        if let refusals = request.refusals {
+            guard refusals.contains(request.error) || mayBeTurnedAway else {
+                throw Violation(
+                    "initiator \(number): \(String(request.error, radix: 16)), where "
+                        + "\(refusals.map { String($0, radix: 16) }) had to be")
+            }
+            return
+        }
+        switch request.error >> 16 {
+        case 0: return
+        // NOT READY, ABORTED COMMAND
+        case 0x0202,
+            0x020B where mayBeTurnedAway:
+            return
+        // MEDIUM ERROR, HARDWARE ERROR, ABORTED COMMAND, DATA PROTECT
+        case 0x0203, 0x0204,
+            0x020B where world.mayFail:
+            return
+        case 0x0207 where world.mayFail && request.type != CommandNumber.read: return
+        default:
+            throw Violation(
+                "initiator \(number): command \(request.type) has ended with \(String(request.error, radix: 16))")
+        }
+    }
+}
