@@ -147,6 +147,14 @@ private func transferTag(_ place: UInt32, _ generation: UInt32 = 2) -> UInt32 { 
     #expect(response.map(\.statusSN) == [0x201] && response[0].expectedDataSN == 2 && response[0].status == 0)
 }
 
+/// An initiator that asks for short bursts only, and keeps the default of the first one, has not heard that this one is
+/// shorter.
+@Test func theFirstBurstIsAsLongAsTheInitiatorKnows() {
+    let data = pattern(2048)
+    let happenings = course(of: login("MaxBurstLength=512\0") + command(0, writes: 2048, data))
+    #expect(happenings.contains(.complete(TaskNumber(0), data)))
+}
+
 /// Two writes at once, their data by turns.
 @Test func dataOfSeveralTasks() {
     let (first, second) = (pattern(1024), Array(pattern(2048)[1024...]))

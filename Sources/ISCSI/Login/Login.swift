@@ -242,11 +242,22 @@ struct Login: Sendable {
             case .failure(let reason): return .fail(.initiatorError, reason)
             }
         }
+        settleFirstBurst(&reply)
         if exchange.state == .chosen || exchange.state == .asked {
             let values = Dictionary(pairs.map { ($0.key, $0.value) }) { first, _ in first }
             return authenticate(values, &reply)
         }
         return nil
+    }
+
+    /// The first burst is no longer than another one (13.14), whichever of the two keys comes first. The initiator has
+    /// to hear of it: where it does not ask, or has been told before, FirstBurstLength is what it was.
+    private mutating func settleFirstBurst(_ reply: inout [TextPair]) {
+        guard parameters.firstBurstLength > parameters.maxBurstLength,
+            let place = reply.firstIndex(where: { $0.key == Key.firstBurstLength.rawValue })
+        else { return }
+        parameters.firstBurstLength = parameters.maxBurstLength
+        reply[place].value = String(parameters.firstBurstLength)
     }
 
     /// libiscsi repeats its name in the second stage. The same name changes nothing.
@@ -351,8 +362,6 @@ struct Login: Sendable {
             response.nextStage = next.rawValue
             return .reply(response, reply)
         }
-        // No burst is longer than all of them (13.14).
-        parameters.firstBurstLength = min(parameters.firstBurstLength, parameters.maxBurstLength)
         pendingReply = reply
         return .open(target: target)
     }
