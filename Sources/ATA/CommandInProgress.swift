@@ -10,7 +10,7 @@ extension Drive {
         /// The drive supplies this page (``Drive/copy(_:into:)``) and the command ends with this result.
         case dataIn(DataPage, TaskfileResult)
         /// PACKET has ended with this result. So many bytes are in the reply, or were read from the medium.
-        case packetEnded(byteCount: UInt32, TaskfileResult)
+        case packetEnded(byteCount: UInt64, TaskfileResult)
         /// Perform this, then call ``Drive/resume(_:_:data:)`` with how it ended.
         case blocks(BlockRequest)
     }

@@ -64,7 +64,8 @@ extension TranslationLayer {
             return .blocks(
                 request, dataOffset: UInt32(truncatingIfNeeded: offset), zeroes: false, mayDeallocate: false)
         case .packetEnded(let byteCount, let result):
-            guard byteCount <= command.transferLength else { return overrun(&command) }
+            guard byteCount <= UInt64(command.transferLength) else { return overrun(&command) }
+            let byteCount = UInt32(truncatingIfNeeded: byteCount)
             guard result.succeeded else {
                 command.sense = fetchSense(result, from: &drive)
                 return .finished(.checkCondition, dataLength: byteCount)

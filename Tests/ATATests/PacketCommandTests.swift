@@ -17,6 +17,20 @@ import Testing
         #expect(readCD.asked == [.read(lba: 7, count: 3)] && readCD.byteCount == 6144)
     }
 
+    /// READ (12) counts in 32 bits, and its bytes need more.
+    @Test(arguments: [1 << 21, 1 << 28] as [UInt32])
+    func aReadMayHaveMoreBytesThan32BitsCount(count: UInt32) {
+        var drive = Drive.dvd(blocks: 1 << 28 + 5)
+        let packet = [0xA8, 0, 0, 0, 0, 0] + withUnsafeBytes(of: count.bigEndian) { Array($0) }
+        for limit in [0x8000, 0x0001] as [UInt64] {
+            let end = drive.send(packet, byDMA: false, byteCountLimit: limit)
+            #expect(end.asked == [.read(lba: 0, count: count)] && end.result.status == 0x50)
+            #expect(end.byteCount == UInt64(count) * 2048 && end.result.lba < 1 << 24)
+        }
+        let failed = drive.send(packet) { _ in .failed(.unrecovered, afterBytes: 5 << 30) }
+        #expect(failed.byteCount == 5 << 30 && failed.result.status == 0x41)
+    }
+
     @Test(arguments: [[0x28], [0xA8], [0xBE], [0xBE, 0, 0, 0, 0, 0, 0, 0, 1, 0x07]] as [[UInt8]])
     func nothingToReadIsNoError(packet: [UInt8]) {
         var drive = Drive.dvd()

@@ -15,7 +15,7 @@ extension Drive {
     /// What a packet came to.
     struct PacketEnd {
         var result: TaskfileResult
-        var byteCount: UInt32
+        var byteCount: UInt64
         var reply: [UInt8]
         var asked: [BlockRequest]
     }

@@ -73,7 +73,7 @@ extension Drive {
         }
         switch phase {
         case .reading:
-            return packetEnded(command, byteCount: UInt32(blockSize.bytes(ofBlocks: UInt64(command.count))))
+            return packetEnded(command, byteCount: blockSize.bytes(ofBlocks: UInt64(command.count)))
         case .readingRaw:
             command.transferred += 1
             return readRawBlock(&command, &reply)
@@ -96,7 +96,7 @@ extension Drive {
     public var hasMedium: Bool { !packetDevice.trayIsOpen && sectors != 0 }
 
     /// The command has ended well.
-    mutating func packetEnded(_ command: CommandInProgress, byteCount: UInt32 = 0) -> Step {
+    mutating func packetEnded(_ command: CommandInProgress, byteCount: UInt64 = 0) -> Step {
         var result = result(command.taskfile, status: Status.done)
         result.count = Self.interruptReason
         if !command.movesDataByDMA, byteCount != 0 {
@@ -104,7 +104,7 @@ extension Drive {
             let limit = command.byteCountLimit
             let block = limit >= byteCount ? byteCount : limit & ~1
             let last = block == 0 ? byteCount : (byteCount - 1) % block + 1
-            result.lba = result.lba & ~0xFF_FF00 | UInt64(last) << 8
+            result.lba = result.lba & ~0xFF_FF00 | (last & 0xFFFF) << 8
         }
         return .packetEnded(byteCount: byteCount, result)
     }
@@ -113,7 +113,7 @@ extension Drive {
     /// the rest for REQUEST SENSE.
     mutating func checkCondition(
         _ command: CommandInProgress, _ sense: PacketSense, blockFailure: BlockFailure? = nil,
-        after byteCount: UInt32 = 0
+        after byteCount: UInt64 = 0
     ) -> Step {
         packetDevice.sense = sense
         var result = result(command.taskfile, status: Status.failed, error: sense.key << 4)
@@ -147,7 +147,7 @@ extension Drive {
     private mutating func failedToRead(
         _ command: CommandInProgress, _ failure: BlockFailure, isRaw: Bool, afterBytes bytes: UInt64
     ) -> Step {
-        let done = isRaw ? command.transferred &* Self.rawBlockBytes : UInt32(clamping: bytes)
+        let done = isRaw ? UInt64(command.transferred) * Self.rawBlockBytes : bytes
         return checkCondition(command, .logicalBlockAddressOutOfRange, blockFailure: failure, after: done)
     }
 
@@ -166,7 +166,7 @@ extension Drive {
 /// Blocks of the medium.
 extension Drive {
     /// The bytes of a whole sector of a CD: sync, header, user data, error correction (MMC-6 clause 4, Mode 1).
-    static let rawBlockBytes: UInt32 = 2352
+    static let rawBlockBytes: UInt64 = 2352
 
     /// READ (10), READ (12), and READ CD of user data alone.
     mutating func readBlocks(_ command: inout CommandInProgress, lba: UInt32, count: UInt32) -> Step {
@@ -196,9 +196,9 @@ extension Drive {
 
     /// The next block, with what stands around its user data. A QEMU DVD-ROM does not compute the error correction.
     private mutating func readRawBlock(_ command: inout CommandInProgress, _ reply: inout MutableRawSpan) -> Step {
-        let total = UInt64(command.count) * UInt64(Self.rawBlockBytes)
+        let total = UInt64(command.count) * Self.rawBlockBytes
         guard command.transferred < command.count, total <= UInt64(reply.byteCount) else {
-            return packetEnded(command, byteCount: UInt32(clamping: total))
+            return packetEnded(command, byteCount: total)
         }
         let lba = command.first + UInt64(command.transferred)
         let start = Int(command.transferred) * Int(Self.rawBlockBytes)
@@ -219,14 +219,14 @@ extension Drive {
 extension CommandInProgress {
     /// Where in the data of PACKET the blocks that the last ``Drive/Step/blocks(_:)`` asks for belong.
     public var blocksOffset: UInt64 {
-        phase == .readingRaw ? UInt64(transferred) * UInt64(Drive.rawBlockBytes) + 16 : 0
+        phase == .readingRaw ? UInt64(transferred) * Drive.rawBlockBytes + 16 : 0
     }
 
     /// DMA of the feature register.
     var movesDataByDMA: Bool { taskfile.feature & 0x01 != 0 }
 
     /// LBA mid and high: the most bytes of a PIO data block. FFFFh stands for FFFEh.
-    var byteCountLimit: UInt32 { min(UInt32(truncatingIfNeeded: taskfile.lba >> 8) & 0xFFFF, 0xFFFE) }
+    var byteCountLimit: UInt64 { min(taskfile.lba >> 8 & 0xFFFF, 0xFFFE) }
 }
 
 /// The address of a block in minutes, seconds and frames, of which there are 75 a second; block 0 comes after 2 seconds

@@ -53,7 +53,7 @@ extension Drive {
         for offset in 0..<min(count, reply.byteCount) {
             reply.storeBytes(of: data[offset], toByteOffset: offset, as: UInt8.self)
         }
-        return packetEnded(command, byteCount: UInt32(count))
+        return packetEnded(command, byteCount: UInt64(count))
     }
 
     private mutating func read(_ lba: UInt32, _ count: UInt32, _ command: inout CommandInProgress) -> Step {
