@@ -10,8 +10,8 @@ import re
 import subprocess
 
 # The documents for users, in their order.
-PAGES = ["README.md", *(f"docs/{name}.md" for name in ("drive", "reference", "configuration", "tls", "one-command", "limits",
-                                                       "operations", "bench", "protocol", "security"))]
+PAGES = ["README.md", *(f"docs/{name}.md" for name in ("drive", "reference", "configuration", "tls", "iscsi", "one-command",
+                                                       "limits", "operations", "bench", "protocol", "security"))]
 # Sections whose commands other tests run.
 ELSEWHERE = {
     "Install": "make fresh-test",
@@ -19,6 +19,7 @@ ELSEWHERE = {
     "As a service": "make fresh-test; units: in the guest",
     "Mount it on Linux": "readme_tests.py",
     "Growing a drive": "nbd_tests.py",
+    "Initiators": "iscsi_tests.py",
 }
 # What is not run as printed, and why.
 LEFT_OUT = {
@@ -109,7 +110,7 @@ def script_of(name, blocks):
                 continue
             is_server = command.startswith("spindle serve ") and "--run" not in command and "stdin" not in command
             if is_server and "--control" not in command and "--config" not in command and "--tls" not in command \
-                    and "unix:" not in command:
+                    and "unix:" not in command and "iscsi:" not in command:
                 raise AssertionError(f"'{command}' of '{name}' is of no known kind")
             script.append(f"{'serve' if is_server else 'run'} {quoted(command)}")
             if printed.strip() and "identify" in command:
