@@ -27,8 +27,9 @@ GUEST_PACKAGES = $(shell sed 's/#.*//' Tests/Guest/packages.txt)
 
 SPINDLE = .build/release/spindle
 # The runtime library of Swift goes into the program, which then runs where no toolchain is. Names that nobody looks up are left
-# out, and addresses packed (DT_RELR, which the default linker, gold, does not know): 1.6 MB of 18.
-RELEASE = -c release --static-swift-stdlib --product spindle \
+# out, and addresses packed (DT_RELR, which the default linker, gold, does not know): 1.6 MB of 18. A request passes a dozen
+# modules, and the compiler may inline across them.
+RELEASE = -c release --static-swift-stdlib --product spindle -Xswiftc -cross-module-optimization \
     -Xswiftc -use-ld=bfd -Xlinker --no-export-dynamic -Xlinker -z -Xlinker pack-relative-relocs
 
 .PHONY: build run test check guest-test fresh-test soak fuzz sanitize mutants sim lint bench bench-pipeline install uninstall deb \
