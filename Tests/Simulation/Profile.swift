@@ -171,6 +171,7 @@ struct Profile {
         func pick(_ values: [Int]) -> Int { values[Int.random(in: 0..<values.count, using: &numbers)] }
         initiators = pick([0, 0, 30, 60, 100])
         resets = pick([0, 0, 5000])
+        if initiators > 0 { vanishings = pick([200, 1000, 2000]) }
     }
 
     /// Requests that wait for each other in layers, and layers that say what is stored.

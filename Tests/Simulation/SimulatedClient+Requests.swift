@@ -274,7 +274,7 @@ extension SimulatedClient {
 
     /// Whoever has an answer on this connection knows that nothing of those that were closed before it began comes
     /// later. (Nobody is waited for that long, however.)
-    private func noteFirstReply(_ now: Int) {
+    func noteFirstReply(_ now: Int) {
         guard !hasReply else { return }
         hasReply = true
         noteFirstReply()

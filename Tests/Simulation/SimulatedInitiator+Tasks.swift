@@ -22,12 +22,20 @@ extension SimulatedInitiator {
         return request
     }
 
+    /// What a write without an answer was for.
+    func cellsToWriteAgain(_ request: Outstanding) -> Range<Int>? {
+        guard request.type == CommandNumber.write, request.write != nil else { return nil }
+        let size = image.model.cellBytes
+        return Int(request.offset) / size..<Int(request.offset + request.length) / size
+    }
+
     func askUnit() {
+        if let cells = again.popLast() { return submit(CommandNumber.write, cells: cells) }
         if image.mayBeReset, let old = outstanding.first(where: { world.now - $0.sentAt > 1_000_000_000 }) {
             return manage(1, of: old.cookie)
         }
         if world.chance(world.profile.resets) { return manage(5, of: nil) }
-        if world.chance(10_000) {
+        if world.chance(20_000) {
             return world.chance(300_000) ? manage(2, of: nil) : manage(1, of: outstanding.first?.cookie ?? 0xFFFF)
         }
         if world.chance(10_000) {
@@ -47,11 +55,9 @@ extension SimulatedInitiator {
         }
     }
 
-    private func submit(_ type: UInt16) {
+    private func submit(_ type: UInt16, cells chosen: Range<Int>? = nil) {
         let size = image.model.cellBytes
-        let unit = max(1, 512 / size)
-        let units = type == CommandNumber.flush ? 0..<0 : world.range(in: Int(sizeBytes) / size / unit)
-        let cells = units.lowerBound * unit..<units.upperBound * unit
+        let cells = chosen ?? (type == CommandNumber.flush ? 0..<0 : chooseCells())
         let cookie = UInt64(takeTag())
         var request = Outstanding(
             cookie: cookie, type: type, flags: 0, offset: UInt64(cells.lowerBound * size),
@@ -92,6 +98,13 @@ extension SimulatedInitiator {
             cookie, cdb, length: sends ? task.payload.count : type == CommandNumber.read ? Int(request.length) : 0,
             sends: sends)
         world.note("initiator \(number) asks \(type) cells \(cells) as \(cookie)")
+    }
+
+    private func chooseCells() -> Range<Int> {
+        let size = image.model.cellBytes
+        let unit = max(1, 512 / size)
+        let units = world.range(in: Int(sizeBytes) / size / unit)
+        return units.lowerBound * unit..<units.upperBound * unit
     }
 
     private func long(_ opcode: UInt8, _ block: UInt64, _ count: UInt32, second: UInt8 = 0) -> [UInt8] {
@@ -243,6 +256,8 @@ extension SimulatedInitiator {
             error |= UInt32(sense[places.0] & 0x0F) << 16 | UInt32(sense[places.1]) << 8 | UInt32(sense[places.2])
         }
         if stage == .attention {
+            // The unit's first answer comes behind the fence, too.
+            noteFirstReply(world.event())
             guard error == 0 || error >> 16 == 0x0206 else {
                 guard mayBeTurnedAway || world.mayFail else {
                     throw Violation("initiator \(number): the unit is not ready, \(String(error, radix: 16))")
@@ -309,6 +324,7 @@ extension SimulatedInitiator {
         for cookie in left.sorted() {
             guard let place = outstanding.firstIndex(where: { $0.cookie == cookie }) else { continue }
             if let write = outstanding[place].write { image.model.end(write, isCertain: false, at: now) }
+            if let cells = cellsToWriteAgain(outstanding[place]) { again.append(cells) }
             outstanding.remove(at: place)
             tasks[cookie] = nil
         }

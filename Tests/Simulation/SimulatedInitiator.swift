@@ -40,6 +40,8 @@ final class SimulatedInitiator: SimulatedClient {
     /// The StatSN of the next response; nil until the first one.
     var statusSN: UInt32?
     var nextTag: UInt32 = 1
+    /// Cells of writes that have ended without an answer: it writes them again.
+    var again: [Range<Int>] = []
     /// A damaged PDU was sent, which the target rejects.
     var rejectsLeft = 0
 
@@ -59,7 +61,8 @@ final class SimulatedInitiator: SimulatedClient {
 
     override init?(_ number: Int, _ world: Simulation, _ image: SimulatedImage, path: String) {
         isid = 0x8000_0000_0000 | UInt64(number)
-        wantsDigests = world.chance(300_000)
+        // Digests of megabytes take this client long.
+        wantsDigests = world.chance(300_000) && world.profile.imageBytes <= 1 << 20
         immediateData = world.chance(700_000)
         initialR2T = world.chance(400_000)
         firstBurstBytes = [512, 4096, 65536, 262_144][Int.random(in: 0..<4, using: &world.numbers)]
@@ -118,6 +121,7 @@ final class SimulatedInitiator: SimulatedClient {
     /// Nothing goes either way any more, and the target does not know.
     func loseConnection() {
         isLost = true
+        again = outstanding.compactMap(cellsToWriteAgain)
         outstanding = []
         outbox = []
         management = nil
@@ -129,6 +133,7 @@ final class SimulatedInitiator: SimulatedClient {
     func replaces(_ other: SimulatedInitiator) {
         lost = other
         isid = other.isid
+        again = other.again
         outbox = []
         logIn()
         world.note("initiator \(number) begins the session of \(other.number) anew")

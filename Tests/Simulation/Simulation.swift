@@ -302,7 +302,7 @@ final class Simulation {
         guard !living.isEmpty else { return }
         let client = living[Int.random(in: 0..<living.count, using: &numbers)]
         if chance(profile.vanishings) {
-            client.close()
+            vanish(client, server)
         } else if chance(profile.finishes) {
             client.finish()
         } else if chance(profile.stalls) {
@@ -318,28 +318,36 @@ final class Simulation {
 
     private func connect(_ server: SimulatedServer) {
         let image = images[Int.random(in: 0..<images.count, using: &numbers)]
-        guard !image.isEnding, let client = comer(server, image) else { return }
+        guard !image.isEnding else { return }
+        add(comer(server, image))
+    }
+
+    private func add(_ comer: SimulatedClient?) {
+        guard let client = comer else { return }
         clientCount += 1
         clients.append(client)
-        note("client \(client.number) comes, for \(image.name)")
+        note("client \(client.number) comes, for \(client.image.name)")
     }
 }
 
 extension Simulation {
-    /// Whoever comes: a client of NBD or an initiator, which may be one that has lost its connection.
+    /// Whoever comes: a client of NBD, or an initiator.
     private func comer(_ server: SimulatedServer, _ image: SimulatedImage) -> SimulatedClient? {
         guard profile.initiators > 0, Int.random(in: 0..<100, using: &sessions) < profile.initiators else {
             return SimulatedClient(clientCount, self, image, path: server.path)
         }
-        let lost = clients.compactMap { $0 as? SimulatedInitiator }.filter { $0.mayBeReplaced && $0.image === image }
-        guard !lost.isEmpty, Int.random(in: 0..<100, using: &sessions) < 40 else {
-            return SimulatedInitiator(clientCount, self, image, path: server.sessionPath)
-        }
-        let old = lost[Int.random(in: 0..<lost.count, using: &sessions)]
+        return SimulatedInitiator(clientCount, self, image, path: server.sessionPath)
+    }
+
+    /// A client is gone. An initiator may come again at once, and its old connection is there for the server.
+    private func vanish(_ client: SimulatedClient, _ server: SimulatedServer) {
+        guard let old = client as? SimulatedInitiator, old.mayBeReplaced, !old.image.isEnding,
+            Int.random(in: 0..<3, using: &sessions) > 0
+        else { return client.close() }
         old.loseConnection()
-        let new = SimulatedInitiator(clientCount, self, image, path: server.sessionPath)
+        let new = SimulatedInitiator(clientCount, self, old.image, path: server.sessionPath)
         new?.replaces(old)
-        return new
+        add(new)
     }
 }
 
