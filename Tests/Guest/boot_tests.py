@@ -1,4 +1,5 @@
-"""A machine that boots from Spindle: SeaBIOS, extlinux and Linux from the second IDE disk, in QEMU and in libvirt."""
+"""A machine that boots from Spindle: SeaBIOS, extlinux and Linux from the second IDE disk, over NBD and iSCSI, in QEMU and in
+libvirt."""
 
 import io
 import os
@@ -11,15 +12,17 @@ import time
 import xml.etree.ElementTree as ElementTree
 
 from guest import INSIDE, Machine, tail
-from server import Server, sparse
+from server import Server, free_port, sparse
 
 NAME = "boot: QEMU boots from the second IDE disk, writes, and finds it on the next boot"
 
 
 def run(context):
     context.outcomes.run(NAME, boots_and_boots_again, context)
-    context.outcomes.run("boot: libvirt's schema accepts the domain", valid_domain, context)
-    context.outcomes.run("boot: libvirt starts the domain", libvirt, context)
+    context.outcomes.run("boot: QEMU boots from the second IDE disk over iSCSI", boots_over_iscsi, context)
+    for protocol in ("nbd", "iscsi"):
+        context.outcomes.run(f"boot: libvirt's schema accepts the domain, {protocol}", valid_domain, context, protocol)
+        context.outcomes.run(f"boot: libvirt starts the domain, {protocol}", libvirt, context, protocol)
 
 
 def installed(context):
@@ -41,16 +44,16 @@ def installed(context):
     socket = context.folder / "install.sock"
     with Server(context.program, f"system={unfinished}", listen=f"unix:{socket}") as server:
         context.guest.boot("install.sh", modules="ata_piix sd_mod sr_mod virtio_blk crc32c_generic ext4", disks=2,
-                           qemu=[*disk(socket), "-drive", f"if=virtio,file={archive},format=raw,read-only=on"])
+                           qemu=[*disk(f"file=nbd:unix:{socket}"), "-drive", f"if=virtio,file={archive},format=raw,read-only=on"])
         assert server.stop() == 0, "the server did not end well"
     unfinished.rename(image)
     return image
 
 
-def disk(socket):
+def disk(file):
     """The disk as slave beside an empty DVD drive, first in the order of booting."""
-    return ["-device", "ide-cd,bus=ide.0,unit=0", "-drive", f"if=none,id=system,file=nbd:unix:{socket},format=raw",
-            "-device", "ide-hd,bus=ide.0,unit=1,drive=system,bootindex=1"]
+    return ["-device", "ide-cd,bus=ide.0,unit=0", "-drive", f"if=none,id=system,{file},format=raw,cache=none", "-device",
+            "ide-hd,bus=ide.0,unit=1,drive=system,bootindex=1"]
 
 
 def boots_and_boots_again(context):
@@ -59,10 +62,23 @@ def boots_and_boots_again(context):
         # Each boot has a server of its own: what the next one finds has been through the image.
         socket = context.folder / f"boot{number}.sock"
         with Server(context.program, f"system={image}", listen=f"unix:{socket}") as server:
-            with Machine(["-m", "512", *disk(socket)]) as machine:
+            with Machine(["-m", "512", *disk(f"file=nbd:unix:{socket}")]) as machine:
                 machine.wait()
                 assert_booted(machine.console(), number)
             assert server.stop() == 0, "the server did not end well"
+
+
+def boots_over_iscsi(context):
+    """The disk of the reference machine."""
+    image = installed(context)
+    boots = image_boots(image)
+    portal = f"127.0.0.1:{free_port()}"
+    file = f"file.driver=iscsi,file.portal={portal},file.target=iqn.2026-11.org.spindle:system,file.lun=0,file.transport=tcp"
+    with Server(context.program, f"system={image}", listen=f"iscsi:{portal}") as server:
+        with Machine(["-m", "512", *disk(file)]) as machine:
+            machine.wait()
+            assert_booted(machine.console(), boots + 1)
+        assert server.stop() == 0, "the server did not end well"
 
 
 def assert_booted(console, number):
@@ -71,25 +87,28 @@ def assert_booted(console, number):
     assert "not there" not in console, tail(console.encode())
 
 
-def domain_file(context):
-    return context.project / "contrib/libvirt/spindle-guest.xml"
+def domain_file(context, protocol):
+    names = {"nbd": "spindle-guest", "iscsi": "spindle-guest-iscsi"}
+    return context.project / f"contrib/libvirt/{names[protocol]}.xml"
 
 
-def valid_domain(context):
-    checked = subprocess.run(["virt-xml-validate", domain_file(context), "domain"], capture_output=True, errors="replace",
+def valid_domain(context, protocol):
+    checked = subprocess.run(["virt-xml-validate", domain_file(context, protocol), "domain"], capture_output=True, errors="replace",
                              timeout=60)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def libvirt(context):
-    """The domain of contrib/libvirt, without KVM and with a console that goes to a file."""
+def libvirt(context, protocol):
+    """A domain of contrib/libvirt, without KVM and with a console that goes to a file."""
     image = installed(context)
     boots = image_boots(image)
     with tempfile.TemporaryDirectory(prefix="spindle-guest-libvirt-") as name:
         folder = pathlib.Path(name)
-        socket, console = folder / "socket", folder / "console"
-        domain = write_domain(domain_file(context), folder / "domain.xml", socket, console)
-        with Server(context.program, f"system={image}", listen=f"unix:{socket}") as server:
+        socket, port, console = folder / "socket", free_port(), folder / "console"
+        host = {"socket": str(socket)} if protocol == "nbd" else {"port": str(port)}
+        listen = f"unix:{socket}" if protocol == "nbd" else f"iscsi:127.0.0.1:{port}"
+        domain = write_domain(domain_file(context, protocol), folder / "domain.xml", host, console)
+        with Server(context.program, f"system={image}", listen=listen) as server:
             with Session(folder) as session:
                 session.virsh("create", folder / "domain.xml")
                 session.wait_until_gone(domain, console)
@@ -97,11 +116,11 @@ def libvirt(context):
         assert_booted(console.read_text(errors="replace"), boots + 1)
 
 
-def write_domain(source, target, socket, console):
+def write_domain(source, target, host, console):
     """What has to differ in a test; returns the domain's name."""
     domain = ElementTree.parse(source)
     domain.getroot().set("type", "qemu")
-    domain.find("./devices/disk/source/host").set("socket", str(socket))
+    domain.find("./devices/disk/source/host").attrib.update(host)
     devices, serial = domain.find("./devices"), domain.find("./devices/serial")
     devices.remove(domain.find("./devices/console"))
     serial.set("type", "file")

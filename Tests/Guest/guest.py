@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import pathlib
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -184,6 +185,14 @@ def program(path, name=None) -> dict[str, bytes]:
     files = {library: pathlib.Path(library).read_bytes() for library in libraries}
     files[str(name or path)] = pathlib.Path(path).read_bytes()
     return {target.lstrip("/"): data for target, data in files.items()}
+
+
+def tools(*names) -> dict[str, bytes]:
+    """Programs of this machine by their names, where a guest's shell finds them."""
+    files = {}
+    for name in names:
+        files |= program(shutil.which(name), f"/usr/bin/{name}")
+    return files
 
 
 def cpio(files) -> bytes:

@@ -2,13 +2,17 @@
 
 import json
 import random
+import re
+import subprocess
 
 import drive_tests
-from guest import INSIDE, program
+from guest import INSIDE, tools
 from server import Server, free_port, identify, sparse
 
 NETWORK = ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
 SECRET = "correct-horse-battery"
+# scsi_satl(8), and those of its programs that no other test needs.
+SATL = ("bash", "scsi_satl", "sg_luns", "sg_requests", "sg_senddiag", "sg_turs")
 
 
 def run(context):
@@ -16,13 +20,15 @@ def run(context):
         drive_tests.reference(context, over="iscsi")
     context.outcomes.run("iscsi: Linux logs in, and sees the ATA drive", initiator, context)
     context.outcomes.run("iscsi: fio verifies random writes and trims", verify, context)
+    context.outcomes.run("iscsi: two paths, a drive that grows, and a target that is killed", sessions, context)
+    context.outcomes.run("iscsi: tools reach the drive through scsi-generic", generic, context)
 
 
 def boot(context, script, server, variables=None, **options):
     return context.guest.start(
         script, modules="virtio_net iscsi_tcp sd_mod sg ext4 crc32c_generic", qemu=NETWORK,
         variables={"port": server.iscsi, "target": "iqn.2026-11.org.spindle:disk", **(variables or {})},
-        files={**program("/usr/sbin/iscsistart", "/usr/bin/iscsistart"), "job/iscsi-login": (INSIDE / "iscsi-login").read_bytes()},
+        files={**tools("iscsistart", "skdump", *SATL), "job/iscsi-login": (INSIDE / "iscsi-login").read_bytes()},
         **options)
 
 
@@ -52,6 +58,9 @@ def initiator(context):
     assert seen == expected, f"hdparm --Istdout says {seen}, and spindle identify {expected}"
     assert "ATA" in outcome.text("inquiry") and "QEMU HARDDISK" in outcome.text("inquiry")
     assert "SMART overall-health self-assessment test result: PASSED" in outcome.text("smartctl"), outcome.text("smartctl")
+    assert "registers missing" not in outcome.text("smartctl"), outcome.text("smartctl")
+    assert "Overall Status: GOOD" in outcome.text("skdump"), outcome.text("skdump")
+    assert "total number of bad errors: 0" in outcome.text("satl"), outcome.text("satl")
     assert int(outcome.text("files")) > 100, outcome.output
 
 
@@ -64,3 +73,68 @@ def verify(context):
     job = json.loads(outcome.text("fio.json"))["jobs"][0]
     amounts = {direction: job[direction]["total_ios"] for direction in ("read", "write", "trim")}
     assert job["error"] == 0 and all(amounts.values()), f"seed {seed}: {amounts}, error {job['error']}"
+
+
+def sessions(context):
+    """A file system on two paths: the drive grows, the target is killed twice, and a path goes."""
+    image = sparse(context.folder / "iscsi-sessions.img", 64 << 20)
+    control = context.folder / "iscsi-sessions.control"
+    files = {"etc/passwd": b"root:x:0:0:root:/:/bin/sh\n",
+             "etc/iscsi/initiatorname.iscsi": b"InitiatorName=iqn.2026-11.org.example:guest\n",
+             "etc/iscsi/iscsid.conf": b"node.startup = manual\nnode.session.timeo.replacement_timeout = 600\n"
+                                      b"node.conn[0].timeo.noop_out_interval = 5\nnode.conn[0].timeo.noop_out_timeout = 60\n",
+             **tools("iscsid", "iscsiadm")}
+    with Target(context, "--control", f"unix:{control}", f"disk={image}") as server:
+        with context.guest.start(
+                "iscsi-sessions.sh", modules="virtio_net iscsi_tcp sd_mod ext4 crc32c_generic dm_multipath dm_round_robin",
+                qemu=NETWORK, files=files,
+                variables={"port": server.iscsi, "target": "iqn.2026-11.org.spindle:disk", "records": 60}) as guest:
+            guest.wait_for("logged in")
+            subprocess.run([context.program, "ctl", "--control", f"unix:{control}", "grow", "disk", "96M"], check=True,
+                           stdout=subprocess.DEVNULL)
+            for record in (10, 30):
+                guest.wait_for(f"record {record}")
+                server.kill()
+                server.start()
+            outcome = guest.finish()
+        assert server.stop() == 0, "the server did not end well"
+    assert "iqn.2026-11.org.spindle:disk" in outcome.text("found"), outcome.text("found")
+    assert outcome.text("size") == f"{96 << 20}\n", outcome.text("size")
+    assert outcome.text("files") == "61\n", outcome.text("files")
+    states = re.findall(r"\d+:\d+ ([AF])", outcome.text("paths"))
+    assert sorted(states) == ["A", "F"], f"the paths are {outcome.text('paths')}"
+
+
+def generic(context):
+    """QEMU hands the guest's commands on as they are: what tools say of the drive is what `spindle identify` says."""
+    image = sparse(context.folder / "iscsi-generic.img", 256 << 20)
+    device = "ide-hd,serial=918a6997-1928-38a1-9"
+    files = tools(*SATL, "sg_opcodes", "sg_persist")
+    with Target(context, "--device", device, f"disk={image}") as server:
+        disk = ["-device", "virtio-scsi-pci", "-device", "scsi-generic,drive=disk", "-drive",
+                f"if=none,id=disk,format=raw,file=iscsi://127.0.0.1:{server.iscsi}/iqn.2026-11.org.spindle:disk/0"]
+        outcome = context.guest.boot("generic.sh", modules="virtio_scsi sd_mod sg", disks=1, qemu=disk, files=files)
+        assert server.stop() == 0, "the server did not end well"
+
+    def says(name, *words, status=("0",)):
+        text = outcome.text(name)
+        assert outcome.text(f"{name}.status").strip() in status, f"{name}: {text}"
+        for word in words:
+            assert word in text, f"{name} does not say {word!r}:\n{text}"
+
+    seen = "".join(outcome.text("words").split())
+    expected = "".join(identify(context.program, "--device", device, "--format", "words", str(image)).decode().split())
+    assert seen == expected, f"hdparm --Istdout says {seen}, and spindle identify {expected}"
+    says("hdparm", "QEMU HARDDISK", "918a6997-1928-38a1-9")
+    says("cache", "write-caching =  1 (on)")
+    says("smartctl", "QEMU HARDDISK", "test result: PASSED", "190 Airflow_Temperature_Cel")
+    says("inquiry", "Vendor identification: ATA", "Product identification: QEMU HARDDISK")
+    says("designators", "vendor id: ATA", "QEMU HARDDISK", "iqn.2026-11.org.spindle:disk")
+    says("limits", "Maximum unmap LBA count")
+    says("opcodes", "Persistent reserve out, register and move", "Compare and write", "ATA pass-through(16)")
+    for name in ("register", "reserve", "release"):
+        says(name)
+    says("reservation", "Key=0x1234", "Write Exclusive, registrants only")
+    says("satl", "total number of bad errors: 0")
+    says("lsscsi", "QEMU HARDDISK")
+    says("lshw", "QEMU HARDDISK", "918a6997-1928-38a1-9")

@@ -6,6 +6,8 @@ hdparm -I /dev/sda > /results/hdparm
 hdparm --Istdout /dev/sda | sed 1,2d > /results/words
 sg_inq /dev/sda > /results/inquiry
 smartctl -d sat -H /dev/sda > /results/smartctl || :
+skdump /dev/sda > /results/skdump
+bash /usr/bin/scsi_satl /dev/sda > /results/satl
 mkfs.ext4 -q -F /dev/sda
 mount -t ext4 -o discard /dev/sda /mnt
 tar -c -C / lib usr | tar -x -C /mnt
