@@ -6,7 +6,7 @@ import TLS
 /// The client's end. Sending never waits, receiving does when it is told to.
 @safe
 struct Link: ~Copyable {
-    /// A receive that waits gives up after this time, so that whoever waits can look around.
+    /// A receive that waits gives up after this time, so that the caller can look around.
     static let patienceSeconds = 1
     private static let ciphertextBytes = 256 << 10
 

@@ -69,7 +69,7 @@ public struct Load: Sendable {
 
     /// iSCSI: headers and data have digests.
     public var usesDigests = false
-    /// iSCSI: who the client is.
+    /// iSCSI: the client's name and secret.
     public var credentials: CHAPCredentials?
 
     /// Random reads of 4 KiB at depth 32 for 10 seconds.

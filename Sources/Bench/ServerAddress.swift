@@ -1,6 +1,6 @@
 // A client's destination: an NBD URI (doc/uri.md of the NBD project), or a URL of an iSCSI unit as libiscsi has it.
 
-/// The server, the export and how to prove who one is, as a URI says it.
+/// The server, the export and the client's credentials, as a URI names them.
 public struct ServerAddress: Equatable, Sendable {
     /// Where the server listens.
     public enum Place: Equatable, Sendable, CustomStringConvertible {

@@ -30,7 +30,7 @@ public struct DeviceServer: Sendable {
     private(set) var nexuses: [Nexus?] = []
     /// Who is registered, and what is reserved.
     public private(set) var reservations: PersistentReservations
-    /// Registrations can be kept when the unit loses its power: whoever serves it does that.
+    /// Registrations can be kept when the unit loses its power: its server keeps them.
     let keepsReservations: Bool
     /// What would be left if the unit lost its power now.
     private var kept: PersistentReservations
@@ -38,7 +38,7 @@ public struct DeviceServer: Sendable {
     private(set) var reserver: NexusNumber?
     /// The name of the target, for the Device Identification page; empty if it has none.
     let targetName: [UInt8]
-    /// Nexuses whose commands PREEMPT AND ABORT ends: whoever serves them aborts these, and then empties the list.
+    /// Nexuses whose commands PREEMPT AND ABORT ends: the caller aborts these commands, and then empties the list.
     public var aborted: [NexusNumber] = []
     /// SWP of the Control mode page: an initiator has write-protected the unit.
     private(set) var isWriteProtected = false
@@ -96,7 +96,7 @@ public struct DeviceServer: Sendable {
         noteExceptions()
     }
 
-    /// What a nexus has to be told next of a disc that is there; nil: nothing.
+    /// The next news for a nexus of a disc that is there; nil if there is none.
     mutating func takeMediumChange(of nexus: NexusNumber) -> Objection? {
         let index = Int(nexus.index)
         guard let change = self[nexus]?.mediumChange, let objection = change.objection else { return nil }
@@ -140,7 +140,7 @@ public struct DeviceServer: Sendable {
         noteExceptions()
     }
 
-    /// The first unit attention condition of a nexus, which is none any more.
+    /// Takes the first unit attention condition of a nexus.
     mutating func takeAttention(of nexus: NexusNumber) -> UnitAttention? {
         guard let attention = self[nexus]?.attentions.first else { return nil }
         nexuses[Int(nexus.index)]?.attentions.removeFirst()
@@ -182,8 +182,8 @@ public struct DeviceServer: Sendable {
         return outcome
     }
 
-    /// What has to be kept before a command that has changed the reservations is answered; empty: that nothing is kept
-    /// any more. Nil: nothing has to be.
+    /// The bytes to keep before a command that has changed the reservations is answered. Empty bytes say that nothing
+    /// is kept any more; nil says that no bytes have to be written.
     public var bytesToKeep: [UInt8]? {
         guard keepsReservations, reservations != kept,
             reservations.persistsThroughPowerLoss || kept.persistsThroughPowerLoss
@@ -194,7 +194,7 @@ public struct DeviceServer: Sendable {
     /// These reservations are what a loss of power would leave.
     public mutating func noteKept(_ reservations: PersistentReservations) { kept = reservations }
 
-    /// The reservations could not be kept: they are again what they were. Whoever was told of a change stays told.
+    /// The reservations could not be kept, and become again what they were. Conditions that were told stay told.
     public mutating func returnToKept() {
         reservations = kept
         for index in nexuses.indices {

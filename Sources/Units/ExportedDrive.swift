@@ -4,15 +4,15 @@ import ATA
 import Blocks
 import SAT
 
-/// One drive of one loop. Everything that initiators are told of it comes from its IDENTIFY DEVICE data, but the size
-/// of a disc.
+/// One drive of one loop. Initiators learn everything about it from its IDENTIFY DEVICE data, except the size of a
+/// disc.
 public struct ExportedDrive: Sendable {
     /// The emulated drive.
     public var drive: Drive
     package var translation: TranslationLayer
-    /// What commands are judged by before they begin.
+    /// The facts by which commands are judged before they begin.
     public private(set) var facts: UnitFacts
-    /// What those may do who are no initiators.
+    /// The rights of clients that are no initiators.
     public var strangers = Strangers.free
     /// Requests that took the road, whatever became of them.
     public package(set) var requestsServed: UInt64 = 0
@@ -34,7 +34,7 @@ public struct ExportedDrive: Sendable {
         facts.sectors = sectors
     }
 
-    /// Nothing may be written: whoever serves the unit says so.
+    /// Nothing may be written: the server of the unit has said so.
     public var isReadOnly: Bool {
         get { facts.isReadOnly }
         set { facts.isReadOnly = newValue }
@@ -53,7 +53,7 @@ public struct ExportedDrive: Sendable {
     public var sizeBytes: UInt64 { blockSize.bytes(ofBlocks: sectorCount) }
 }
 
-/// What a command is judged by before it begins: whether its blocks exist decides how much memory it needs.
+/// The facts by which a command is judged before it begins: a command whose blocks do not exist needs no memory.
 public struct UnitFacts: Equatable, Sendable {
     /// Which commands the drive has.
     public let kind: DriveKind

@@ -1,4 +1,4 @@
-// What a command is found to be before it begins: sound or not, about which blocks, with how much memory.
+// The judgement of a command before it begins: sound or not, about which blocks, with how much memory.
 
 import ATA
 import Blocks
@@ -57,7 +57,7 @@ struct Judgement {
         }
         dataLength = description.dataLength(of: cdb)
         judge()
-        // Who expects to get data sends none: the residual is all of them.
+        // An initiator that expects data sends none: the residual is all of them.
         if duty != .read, expectedIn > 0 { commandBytes = 0 }
         if objection == nil, bufferNeeds.byteCount > Self.largestBuffer { objection = .invalidField(0) }
         if objection != nil {

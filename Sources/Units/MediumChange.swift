@@ -21,6 +21,6 @@ enum MediumChange: Sendable {
         }
     }
 
-    /// What is so when it was told.
+    /// The state once that was told.
     var next: MediumChange { self == .untold ? .toldAsRemoved : .told }
 }

@@ -16,7 +16,7 @@ extension ServedCommand {
             sense = SenseData(.unitAttention, attention.code, format: format)
             return true
         }
-        // Of a disc that is not there the drive speaks itself.
+        // Without a disc the drive reports that itself.
         if !passesUnitAttention, hasMedium, let objection = server.takeMediumChange(of: nexus) {
             _ = end(objection, format)
             return true

@@ -142,7 +142,7 @@ extension ServedCommand {
         while nextBlock == endBlock, descriptorsBegun < descriptorCount {
             let (first, count) = descriptor(descriptorsBegun, buffer)
             descriptorsBegun += 1
-            // What stands behind the list is none of it.
+            // Bytes behind the list are no part of it.
             guard descriptorsBegun <= Int(listBytes) / 16 else { continue }
             nextBlock = first
             endBlock = first + count

@@ -89,7 +89,7 @@ extension ServedCommand {
         scsi.start(next, transferLength: length)
         let trayWasOpen = drive.drive.trayIsOpen
         let step = drive.translation.begin(&scsi, drive: &drive.drive, data: &buffer)
-        // Whoever has closed it knows.
+        // The nexus that has closed the tray knows of the disc.
         if trayWasOpen, drive.drive.hasMedium { server.noteMediumChange(but: nexus) }
         return follow(step, on: &drive, by: &server, buffer: &buffer)
     }

@@ -86,7 +86,7 @@ public struct ServedCommand: Sendable {
     var endBlock: UInt64
     /// Descriptors of UNMAP that were done, or are being done.
     var descriptorsBegun = 0
-    /// What was written is read again, or what was compared is written.
+    /// The blocks have a second pass: written ones are read again, or compared ones are written.
     var isSecondPass = false
     /// MODE SELECT sets SWP or clears it.
     var selectsWriteProtection: Bool?
@@ -135,7 +135,7 @@ public struct ServedCommand: Sendable {
         blocks = judgement.blocks
         nextBlock = blocks.lowerBound
         endBlock = blocks.upperBound
-        // What SAT says to programs is said to initiators: commands of their own go through as a program's do.
+        // SAT answers initiators as it answers programs: their commands go through as a program's do.
         scsi = SCSICommandInProgress(cdb: cdb, transferLength: 0, origin: duty.isSentAsItIs ? .user : .kernel)
     }
 

@@ -1,6 +1,6 @@
-// Reservations, write protection, and those who have no I_T nexus, such as clients of NBD.
+// Reservations and write protection, for clients without an I_T nexus, such as those of NBD.
 
-/// What may be done by those who are no initiators.
+/// The rights of clients that are no initiators.
 public struct Strangers: Equatable, Sendable {
     /// Commands that read are not kept out.
     public let mayRead: Bool
@@ -12,7 +12,7 @@ public struct Strangers: Equatable, Sendable {
 }
 
 extension DeviceServer {
-    /// What they may do now (SPC-4 5.13; SPC-2 for RESERVE (6); SWP of the Control mode page). All reservations are
+    /// Their rights now (SPC-4 5.13; SPC-2 for RESERVE (6); SWP of the Control mode page). All reservations are
     /// somebody else's.
     public var strangers: Strangers {
         guard reserver == nil else { return Strangers(mayRead: false, mayWrite: false) }

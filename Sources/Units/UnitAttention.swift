@@ -2,8 +2,8 @@
 
 import SCSI
 
-/// A unit attention condition. What is told first comes first (SAM-5: a reset says more than what it has
-/// undone).
+/// A unit attention condition, in the order of telling (SAM-5: a reset comes first, since it says more than the
+/// conditions that it replaces).
 public enum UnitAttention: UInt8, CaseIterable, Sendable {
     /// POWER ON, RESET, OR BUS DEVICE RESET OCCURRED: also for a nexus that is new.
     case reset
@@ -54,6 +54,6 @@ struct UnitAttentions: Equatable, Sendable {
         pending = attention == .reset ? bit : pending | bit
     }
 
-    /// The first one was told, and is no more.
+    /// The first one was told, and goes.
     mutating func removeFirst() { pending &= pending &- 1 }
 }

@@ -1,4 +1,4 @@
-// What a unit asks of whoever runs it: sans-I/O, a value out for every event in.
+// The steps of a unit, which its caller takes: sans-I/O, a value out for every event in.
 
 import Blocks
 

@@ -168,7 +168,7 @@ private func transferTag(_ place: UInt32, _ generation: UInt32 = 2) -> UInt32 { 
     #expect(happenings.contains(.complete(TaskNumber(1), second)))
 }
 
-/// What a command does not want of its data is not moved, and not asked for.
+/// A session neither moves nor asks for data that a command does not want.
 @Test func moreDataThanWanted() {
     var script = Script()
     script.wants = { _ in 700 }

@@ -70,7 +70,7 @@ private let secretNames = "InitiatorName=iqn.2026-11.org.example:i\0TargetName=i
     #expect(name == "iqn.2026-11.org.example:i" && type == .normal)
 }
 
-/// What each key is answered with (13).
+/// The answer to each key (13).
 @Test(arguments: [
     ("HeaderDigest=CRC32C,None", "HeaderDigest=CRC32C "), ("HeaderDigest=X-other,None", "HeaderDigest=None "),
     ("DataDigest=None,CRC32C", "DataDigest=None "), ("MaxConnections=8", "MaxConnections=1 "),
@@ -79,7 +79,7 @@ private let secretNames = "InitiatorName=iqn.2026-11.org.example:i\0TargetName=i
     ("MaxRecvDataSegmentLength=512", ""), ("MaxBurstLength=512", "MaxBurstLength=512 "),
     ("MaxBurstLength=16777215", "MaxBurstLength=1048576 "), ("MaxBurstLength=0x400", "MaxBurstLength=1024 "),
     ("FirstBurstLength=65536", "FirstBurstLength=65536 "), ("FirstBurstLength=1048576", "FirstBurstLength=65536 "),
-    // No first burst is longer than another one, in whatever order they are asked for.
+    // FirstBurstLength never exceeds MaxBurstLength, in whatever order they are asked for.
     ("FirstBurstLength=4096\0MaxBurstLength=512", "FirstBurstLength=512 MaxBurstLength=512 "),
     ("MaxBurstLength=512\0FirstBurstLength=4096", "MaxBurstLength=512 FirstBurstLength=512 "),
     ("DefaultTime2Wait=0", "DefaultTime2Wait=2 "), ("DefaultTime2Wait=60", "DefaultTime2Wait=60 "),

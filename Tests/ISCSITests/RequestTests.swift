@@ -21,7 +21,7 @@ import Testing
     // An initiator that receives less gets as much as it receives (11.19.3).
     let short = course(of: login("MaxRecvDataSegmentLength=512\0") + pdu(ping, pattern(1000)))
     #expect(short.sent[1].data == pattern(512))
-    // Nobody needs to have back what fills 64 KiB.
+    // No initiator needs more than 64 KiB back.
     let long = course(of: login() + pdu(ping, pattern(Session.maximumSegmentBytes + 1)) + command(0))
     #expect(long.all(RejectPDU.self).map(\.reason) == [.invalidPDUField])
     #expect(long.all(SCSIResponsePDU.self).count == 1)
@@ -255,7 +255,7 @@ private let both =
     #expect(messages.map(\.event) == [.dropConnection, .requestLogout])
     #expect(messages.map(\.parameter3) == [3, 30] && messages[0].parameter1 == 1 && messages[0].parameter2 == 2)
     #expect(messages.map(\.statusSN) == [0x201, 0x202])
-    // Who has logged in is served on.
+    // An initiator that has logged in is served on.
     let responses = conversation.happenings.all(SCSIResponsePDU.self)
     #expect(responses.map(\.statusSN) == [0x203])
 }

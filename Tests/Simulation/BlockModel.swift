@@ -125,7 +125,7 @@ struct BlockModel {
         unanswered.removeAll { $0 == write }
     }
 
-    /// What connections that were closed before have left unanswered is over.
+    /// The unanswered requests of connections that were closed before are over.
     mutating func endAll(of connections: Set<Int>, at time: Int) {
         for number in unanswered where connections.contains(writes[number].connection) { writes[number].ended = time }
         unanswered.removeAll { connections.contains(writes[$0].connection) }

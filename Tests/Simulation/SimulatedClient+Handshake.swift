@@ -37,7 +37,7 @@ extension SimulatedClient {
         if style == .simple, world.chance(300_000) {
             ask(OptionNumber.exportName, Array(image.name.utf8))
         } else {
-            // Whoever asks for the block sizes has to keep to them.
+            // A client that asks for the block sizes has to keep to them.
             isAligned = world.chance(400_000)
             ask(OptionNumber.go, text(image.name) + (isAligned ? [0, 1, 0, 3] : [0, 0]))
         }

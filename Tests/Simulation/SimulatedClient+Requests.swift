@@ -188,7 +188,7 @@ extension SimulatedClient {
         }
     }
 
-    /// What is said to read as zeroes has to.
+    /// Extents that are said to read as zeroes have to.
     private func takeExtents(_ place: Int, from start: Int, _ size: Int, isExtended: Bool) throws {
         let request = outstanding[place]
         guard request.type == CommandNumber.blockStatus, number(at: start, as: UInt32.self) == contextID else {
@@ -272,8 +272,8 @@ extension SimulatedClient {
 
     var mayBeTurnedAway: Bool { isTurnedAway || world.isStopping }
 
-    /// Whoever has an answer on this connection knows that nothing of those that were closed before it began comes
-    /// later. (Nobody is waited for that long, however.)
+    /// An answer on this connection shows that nothing comes later of the connections that were closed before it began.
+    /// (The server waits for those for a limited time only.)
     func noteFirstReply(_ now: Int) {
         guard !hasReply else { return }
         hasReply = true

@@ -293,7 +293,6 @@ extension SimulatedInitiator {
     private func takeReadyToTransfer() throws {
         let tag = UInt64(number(at: 16, as: UInt32.self))
         let (offset, length) = (Int(number(at: 40, as: UInt32.self)), Int(number(at: 44, as: UInt32.self)))
-        // Of a task that has ended here, the target may have asked before it knew.
         guard var task = tasks[tag] else { throw Violation("initiator \(number): an R2T for task \(tag)") }
         guard number(at: 24, as: UInt32.self) == statusSN, number(at: 36, as: UInt32.self) == task.nextSN,
             offset == task.movedBytes, length > 0, length <= maxBurstBytes, offset + length <= task.payload.count
@@ -307,7 +306,7 @@ extension SimulatedInitiator {
         sendData(tag, to: offset + length, transferTag: number(at: 20, as: UInt32.self))
     }
 
-    /// What was affected has ended, and has no effect any more (11.5.1).
+    /// The affected tasks have ended, and have no effect any more (11.5.1).
     private func takeManagement() throws {
         guard let management, number(at: 16, as: UInt32.self) == management.tag else {
             throw Violation("initiator \(number): an answer to a function that it has not asked for")

@@ -45,7 +45,7 @@ final class SimulatedInitiator: SimulatedClient {
     /// A damaged PDU was sent, which the target rejects.
     var rejectsLeft = 0
 
-    // What it asks for in its login; then what the target has made of it.
+    // Its wishes in the login; then the target's answers.
     let wantsDigests: Bool
     var hasDigests = false
     var immediateData: Bool
@@ -90,7 +90,7 @@ final class SimulatedInitiator: SimulatedClient {
             + (management.map { [($0.sentAt, "task management function \($0.function)")] } ?? [])
     }
 
-    /// The connection of the session before is no more: what had got through has been done or never will be.
+    /// The connection of the session before is gone: its requests have been done, or never will be.
     override func noteFirstReply() {
         lost?.close()
         lost = nil

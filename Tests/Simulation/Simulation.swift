@@ -17,7 +17,7 @@ final class Simulation {
     var numbers: SeededGenerator
     /// For what is only imagined: what happens does not depend on it.
     private var imagined: SeededGenerator
-    /// For who comes as an initiator: seeds in which nobody does are what they were without.
+    /// Decides which clients are initiators. Seeds without initiators run as they did before there were any.
     private var sessions: SeededGenerator
     let profile: Profile
     let trace: Trace
@@ -280,8 +280,8 @@ final class Simulation {
         kernel.advance(to: moment)
     }
 
-    /// Only timers are left: whoever waits now would wait for ever without them. Fences do wait for the clock, for two
-    /// seconds at most.
+    /// Only timers are left: a client that waits now would wait for ever without them. Fences do wait for the clock,
+    /// for two seconds at most.
     private func checkQuiet() throws {
         let limit: UInt64 = 5_000_000_000
         for client in clients where client.phase == .transmission && client.outbox.isEmpty {
@@ -293,7 +293,7 @@ final class Simulation {
         }
     }
 
-    // MARK: Who comes and goes
+    // MARK: Clients that come and go
 
     private func change(_ server: SimulatedServer) throws {
         if steps % 64 == 0 { clients.removeAll { $0.phase == .closed } }
@@ -331,7 +331,7 @@ final class Simulation {
 }
 
 extension Simulation {
-    /// Whoever comes: a client of NBD, or an initiator.
+    /// The next client: of NBD, or an initiator.
     private func comer(_ server: SimulatedServer, _ image: SimulatedImage) -> SimulatedClient? {
         guard profile.initiators > 0, Int.random(in: 0..<100, using: &sessions) < profile.initiators else {
             return SimulatedClient(clientCount, self, image, path: server.path)

@@ -12,7 +12,7 @@ import Units
 struct Answered {
     var status: SCSIStatus
     var sense: SenseData?
-    /// What the command moves, whatever was expected.
+    /// The bytes that the command moves, whatever was expected.
     var transferBytes: UInt64
     /// What the initiator gets.
     var data: [UInt8]
@@ -131,7 +131,7 @@ struct Bench {
             cdb, expectedBytes: UInt32(expected), reads: reads, writes: dataOut != nil, nexus: nexus,
             unit: isAbsent ? .absent : drive.facts)
         let needs = command.bufferNeeds
-        // What nobody writes has to be recognisable.
+        // Bytes that nothing writes have to be recognisable.
         var buffer = [UInt8](repeating: 0xA5, count: needs.byteCount)
         try #require(needs.dataOffset + command.dataOutBytes <= needs.byteCount)
         if let dataOut {

@@ -1,5 +1,5 @@
-// A DVD-ROM as initiators see it: its own answers, and what the device server adds: who was told of another disc, and
-// which commands there are.
+// A DVD-ROM as initiators see it: its own answers, and those of the device server, which tells each initiator of
+// another disc and lists the commands.
 
 import ATA
 import SCSI
@@ -52,7 +52,7 @@ struct DiscTests {
         #expect(try bench.send(.testUnitReady()).codes == Self.mayHaveChanged)
         #expect(try bench.send(.testUnitReady()).status == .good)
         #expect(try bench.send(read, expecting: 4096).data == bench.content(7, 2))
-        // What the other one was not told does not go away with that.
+        // The other one is told all the same.
         #expect(try bench.send(.testUnitReady(), as: other).codes == Self.notPresent)
         let sense = try bench.send(requestSense, expecting: 18, as: other).data
         #expect(sense.count == 18 && sense[0] & 0x7F == 0x70 && sense[2] == 6 && sense[12] == 0x28 && sense[13] == 0)

@@ -158,7 +158,7 @@ struct KeptReservationTests {
         #expect(try bench.send(command(0x28, 0, 1), expecting: 512, as: other).status == .good)
         #expect(try bench.reserveOut(.reserve, key: 3, type: 3).status == .good)
         #expect(bench.server.bytesToKeep == nil)
-        // What is kept has to go, too.
+        // The kept bytes have to go, too.
         #expect(try bench.reserveOut(.register, key: 3, newKey: 5, flags: 0x01).status == .good)
         bench.server.noteKept(bench.server.reservations)
         #expect(try bench.reserveOut(.register, key: 5, newKey: 6).status == .good)

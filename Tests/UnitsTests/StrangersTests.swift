@@ -1,4 +1,4 @@
-// Who has no I_T nexus meets the reservations of those who have.
+// Clients without an I_T nexus meet the reservations of initiators.
 
 import SCSI
 import Testing

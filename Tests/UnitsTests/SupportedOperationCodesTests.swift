@@ -1,4 +1,4 @@
-// REPORT SUPPORTED OPERATION CODES: it says what is so.
+// REPORT SUPPORTED OPERATION CODES: it agrees with what the device server does.
 
 import ATA
 import SCSI

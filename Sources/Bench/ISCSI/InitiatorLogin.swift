@@ -64,7 +64,7 @@ struct InitiatorLogin: Sendable {
         case say([UInt8])
         /// The session is open.
         case open
-        /// It does not come about.
+        /// The login has failed.
         case failed(BenchError)
     }
 
@@ -156,7 +156,7 @@ struct InitiatorLogin: Sendable {
         }
     }
 
-    /// 12.1: without CHAP there is nothing to be said.
+    /// 12.1: without CHAP there is nothing to prove.
     private mutating func authenticate(_ pairs: [TextPair], transits: Bool, next: UInt8) -> Step {
         func value(_ key: Key) -> String? { pairs.first { $0.key == key.rawValue }?.value }
         if transits {

@@ -50,7 +50,7 @@ extension InitiatorSession {
         tasks[Int(dataIn.initiatorTaskTag & 0xFFFF)].isQuestion
     }
 
-    /// Judges the header that begins at `position`. What has to be there as a whole is left until it is.
+    /// Judges the header that begins at `position`. It waits for parts that have to be there as a whole.
     private mutating func header(_ bytes: RawSpan, at position: inout Int) -> SessionStep? {
         let end = position + BasicHeaderSegment.byteCount
         let header = bytes.extracting(position..<end)

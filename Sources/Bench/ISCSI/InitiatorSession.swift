@@ -1,5 +1,5 @@
-// An initiator's side of a session in the full feature phase (RFC 7143, 4.2 to 4.6, 11): commands, their data, and what
-// the target makes of them. What comes stands in InitiatorSession+Receive.swift.
+// An initiator's side of a session in the full feature phase (RFC 7143, 4.2 to 4.6, 11): commands and their data.
+// InitiatorSession+Receive.swift has the target's side.
 
 import ISCSI
 import NBD

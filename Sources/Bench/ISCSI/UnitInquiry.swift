@@ -1,4 +1,4 @@
-// From a link to a logical unit that can be loaded: the login, and what has to be known of the unit (SPC-5, SBC-4).
+// From a link to a logical unit that can be loaded: the login, and questions to the unit (SPC-5, SBC-4).
 
 import Glibc
 import ISCSI

@@ -26,7 +26,7 @@ public struct CHAPChallenge: Equatable, Sendable {
     /// CHAP_C.
     public var challenge: [UInt8]
 
-    /// A question; of a target's, the bytes come from a source that nobody can guess.
+    /// A question. A target takes the bytes from a source that nobody can guess.
     public init(identifier: UInt8, challenge: [UInt8]) {
         self.identifier = identifier
         self.challenge = challenge
@@ -56,8 +56,8 @@ public struct CHAPAnswer: Equatable, Sendable {
 public enum CHAPJudgement: Equatable, Sendable {
     /// The name is not known, or the hash is wrong.
     case refused
-    /// It is the initiator that it says. If it has asked, the target answers with its own name and hash; without them
-    /// it cannot prove who it is, and the login fails.
+    /// The initiator has proved its name. If it has a question, the target answers with its own name and hash; without
+    /// them the target cannot prove its name, and the login fails.
     case accepted(name: String = "", response: [UInt8] = [])
 }
 

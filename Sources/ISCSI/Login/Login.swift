@@ -250,8 +250,8 @@ struct Login: Sendable {
         return nil
     }
 
-    /// The first burst is no longer than another one (13.14), whichever of the two keys comes first. The initiator has
-    /// to hear of it: where it does not ask, or has been told before, FirstBurstLength is what it was.
+    /// FirstBurstLength must not exceed MaxBurstLength (13.14), whichever of the two keys comes first. The initiator
+    /// has to hear of it: if it does not ask, or has its answer already, FirstBurstLength stays as it was.
     private mutating func settleFirstBurst(_ reply: inout [TextPair]) {
         guard parameters.firstBurstLength > parameters.maxBurstLength,
             let place = reply.firstIndex(where: { $0.key == Key.firstBurstLength.rawValue })
@@ -323,7 +323,7 @@ struct Login: Sendable {
             guard let number = Text.number(identifier).flatMap({ UInt8(exactly: $0) }),
                 let bytes = value(.chapChallenge).flatMap({ Text.binary($0) }), !bytes.isEmpty
             else { return .fail(.authenticationFailure, "CHAP_I or CHAP_C of the initiator is not sound") }
-            // A target's own question comes back: who sends it wants the target to answer it.
+            // An initiator that sends the target's own question back wants the target to answer it.
             guard bytes != challenge.challenge else {
                 return .fail(.authenticationFailure, "the initiator sent the target's own challenge back")
             }

@@ -12,8 +12,7 @@ struct AdditionalHeaderSegments: Equatable, Sendable {
 
     init() {}
 
-    /// - Returns: nil if they do not end where they should, or if there is one that is not known, or too long, or
-    ///   there twice.
+    /// - Returns: nil if they do not end where they should, or if one of them is unknown, too long, or there twice.
     init?(_ segments: RawSpan) {
         var offset = 0
         while offset < segments.byteCount {

@@ -4,8 +4,7 @@ extension RawSpan {
     /// The big-endian integer at a byte offset, which must lie inside the span.
     @inline(__always)
     func load<T: FixedWidthInteger & BitwiseCopyable>(_ byteOffset: Int, as type: T.Type = T.self) -> T {
-        // The load checks its bounds; what is unsafe about it is that a type may have invalid bit patterns, and an
-        // integer has none.
+        // The load checks its bounds. It is unsafe because a type may have invalid bit patterns; an integer has none.
         T(bigEndian: unsafe unsafeLoadUnaligned(fromByteOffset: byteOffset, as: type))
     }
 

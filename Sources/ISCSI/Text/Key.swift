@@ -193,8 +193,8 @@ extension SessionParameters {
         return answer
     }
 
-    /// Yes or No; `result` makes this side's No or Yes of it. OR and AND are both "as the other side wants" for who
-    /// can do either: only an initiator that wants the default keeps it.
+    /// Yes or No; `result` makes this side's No or Yes of it. OR and AND both mean "as the other side wants" for a side
+    /// that can do either: only an initiator that wants the default keeps it.
     private mutating func boolean(
         _ key: Key, _ value: String, _ place: WritableKeyPath<Self, Bool>, result: (Bool) -> Bool
     ) -> Answer {

@@ -7,7 +7,7 @@ public struct TargetName: Hashable, Sendable {
 
     /// The longest name (4.2.7.2).
     public static let maximumBytes = 223
-    /// What stands before the name of an export when nothing else is said.
+    /// The prefix of names by default; the name of an export follows it.
     public static let standardPrefix = TargetName(unchecked: "iqn.2026-11.org.spindle")
 
     private init(unchecked text: String) { self.text = text }

@@ -18,7 +18,7 @@ enum ServingEvent {
     case goOn
 }
 
-/// What the loop has to know of a request. It stays as it is.
+/// A request's facts for the loop. They never change.
 struct RequestFacts {
     /// The first byte of the drive that data are read from, or written to.
     let offsetBytes: UInt64

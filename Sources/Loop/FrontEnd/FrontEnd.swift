@@ -1,4 +1,4 @@
-// How the words of a protocol, which is NBD, become those of the loop.
+// How the words of a protocol, NBD or iSCSI, become those of the loop.
 
 import Blocks
 import Counters

@@ -130,7 +130,7 @@ extension Loop {
     func onlyLoop(for entry: ExportEntry, _ slot: ConnectionSlot) -> Int? {
         switch connections[slot].frontEnd {
         case .nbd: entry.onlyLoop
-        // What initiators change of a unit, and what they have to be told, is in one place.
+        // A unit's state for its initiators, and its news for them, are in one place.
         case .iscsi: entry.homeLoop
         }
     }
@@ -155,7 +155,7 @@ extension Loop {
         }
     }
 
-    /// Whatever the client asks for from now on is refused.
+    /// Refuses all further requests of the client.
     mutating func refuseFurther(_ slot: ConnectionSlot) {
         switch connections[slot].frontEnd {
         case .nbd: sessions.nbd[slot].beginShutdown()
@@ -196,10 +196,10 @@ extension Loop {
         }
     }
 
-    /// A reply that was encoded stays as it is, whatever becomes of its data: it has its number among others.
+    /// A reply that was encoded stays as it is, even if its data fail: it has its number among others.
     func keepsReplies(_ slot: ConnectionSlot) -> Bool { connections[slot].frontEnd == .iscsi }
 
-    /// What was encoded last for a request has left, and is not the end of it.
+    /// A part of the reply to a request has left, and is not the last one.
     mutating func goOnAfterSending(_ place: RequestPlace) {
         switch connections[place.slot].frontEnd {
         case .nbd: preconditionFailure("a request of NBD has one reply")

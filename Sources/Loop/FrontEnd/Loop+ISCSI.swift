@@ -1,4 +1,4 @@
-// iSCSI's sessions: what they say to the loop, and what it says to them (RFC 7143). Their tasks are in
+// iSCSI's sessions: their events, and the loop's calls to them (RFC 7143). Their tasks are in
 // Loop+Tasks.swift.
 
 import Counters
@@ -70,7 +70,7 @@ extension Loop {
         return open(target, slot)
     }
 
-    /// A session that its initiator begins anew is over (6.3.5). What it had under way is waited for (``Fence``).
+    /// Ends a session that its initiator begins anew (6.3.5). The new one waits for the old requests (``Fence``).
     private mutating func endReplacedSessions(by slot: ConnectionSlot, _ entry: ExportEntry) {
         let initiator = sessions.iscsi[slot].session.initiator
         for other in usedSlots

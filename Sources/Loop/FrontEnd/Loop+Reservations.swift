@@ -20,7 +20,7 @@ struct ReservationKeeping {
 }
 
 extension ServedExport {
-    /// The device server of its unit, that no initiator has spoken to.
+    /// The device server of its unit, before any initiator has spoken to it.
     func deviceServer(targetName: [UInt8]) -> DeviceServer {
         guard let reservations else { return DeviceServer(targetName: targetName) }
         return DeviceServer(
@@ -84,7 +84,7 @@ extension Loop {
             exports[unit].server.returnToKept()
             noteReservations(unit)
         }
-        // There is nothing to write for those who wait: what they have changed is undone, by them or by the failure.
+        // Nothing has to be written for the commands that wait: they have undone their changes, or the failure has.
         var waiting = exports[unit].keeping.waiting
         exports[unit].keeping.waiting = RequestList()
         answerKept(&done, hasFailed: code != 0)

@@ -140,7 +140,7 @@ extension Loop {
         number * TargetSession.landingBytes..<(number + 1) * TargetSession.landingBytes
     }
 
-    /// A task waits for memory no more. What has landed is somewhere else, or never was.
+    /// A task waits for memory no more. Its landed data, if there were any, are in its memory, or are not wanted.
     private mutating func leaveLanding(_ number: Int, _ slot: ConnectionSlot) {
         if sessions.iscsi[slot].tasks[number].landedBytes > 0 {
             connections[slot].landing.value.trim(landingRange(number))
@@ -251,7 +251,7 @@ extension Loop {
 
 /// Task management (11.5, 11.6).
 extension Loop {
-    /// Does what the initiator wants done to its tasks. What is under way for them ends first.
+    /// Does a task management function. The tasks' operations under way end first.
     ///
     /// - Returns: false while that is so.
     mutating func manage(_ management: TaskManagement, _ slot: ConnectionSlot) -> Bool {
@@ -263,8 +263,8 @@ extension Loop {
         return finishManagement(slot)
     }
 
-    /// A reset ends the tasks of all sessions, and the unit tells them why (SAM-5 6.3.3). Those of others end without a
-    /// word; who has asked hears of its own when they have.
+    /// A reset ends the tasks of all sessions, and the unit tells them why (SAM-5 6.3.3). Tasks of other sessions end
+    /// without a response. The session that asked for it hears when its own tasks have ended.
     private mutating func reset(_ entry: ExportEntry, by slot: ConnectionSlot) {
         exports[entry.number].server.reset()
         unlockTray(entry.number)
@@ -275,8 +275,8 @@ extension Loop {
         noteReservations(entry.number)
     }
 
-    /// Ends all tasks of a session without its asking. Data that are on their way have to be taken all the same: tasks
-    /// that they are for end like this.
+    /// Ends all tasks of a session that has not asked for it. Data on their way have to be taken all the same: their
+    /// tasks end with `ending`.
     private mutating func abortAllTasks(_ slot: ConnectionSlot, as ending: Ending) {
         for number in sessions.iscsi[slot].tasks.indices where sessions.iscsi[slot].tasks[number].isArriving {
             sessions.iscsi[slot].tasks[number].refusal = ending

@@ -1,4 +1,4 @@
-// A session of iSCSI, and what its loop has to know of its tasks.
+// A session of iSCSI, and its tasks as its loop has them.
 
 import ISCSI
 import Synchronization
@@ -41,14 +41,14 @@ struct TargetSession: ~Copyable, Sendable {
     var session: Session
     /// By the numbers that the session gives them.
     var tasks: [TargetTask]
-    /// Tasks that wait for memory. What follows them in the stream is read all the same: the data of others are there.
+    /// Tasks that wait for memory. The stream behind them is read all the same: it has the data of others.
     var waiting = RequestList()
-    /// What its unit calls it, once that is open.
+    /// The unit's number for it, once that is open.
     var nexus: NexusNumber?
     /// A task management function is being done, and so many tasks have to end for it.
     var isManaging = false
     var abortsLeft = 0
-    /// Where unsolicited data of a task are, that waits for memory: a place for each task.
+    /// The size of a landing place. Each task has one, for its unsolicited data while it waits for memory.
     static let landingBytes = Int(TargetLimits().firstBurstLength)
     private let handle: SessionHandle
 

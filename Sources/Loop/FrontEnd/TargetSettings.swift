@@ -3,9 +3,9 @@
 import ISCSI
 import TLS
 
-/// How a server's targets are called, and who has to prove who it is.
+/// The names of a server's targets, and the secrets by which initiators and targets prove theirs.
 public struct TargetSettings: Sendable {
-    /// What stands before the name of an export in that of its target.
+    /// The prefix of targets' names; the name of an export follows it.
     public var prefix: TargetName
     /// The secrets of CHAP; nil: nobody is asked.
     public var secrets: CHAPSecrets?
@@ -23,7 +23,7 @@ public struct TargetSettings: Sendable {
             isSameSecret(expected, answer.response)
         else { return .refused }
         guard let question = answer.question else { return .accepted() }
-        // A question that was asked here first comes from somebody who wants the answer to it.
+        // An initiator that sends the target's own question back wants the answer to it.
         guard question.challenge != answer.asked.challenge, let own = secrets?.target,
             let response = answer.algorithm.digest.of(question.message(secret: own.secret))
         else { return .refused }

@@ -33,7 +33,7 @@ extension PersistentReservations {
         return bytes
     }
 
-    /// Reads back what ``keptBytes`` gave; nil for anything else, whoever wrote it.
+    /// Reads back what ``keptBytes`` gave; nil for all other bytes.
     public init?(parsing kept: [UInt8]) {
         guard kept.count >= 8 else { return nil }
         var rest = KeptReader(kept.dropLast(8))

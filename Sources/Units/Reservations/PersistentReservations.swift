@@ -1,4 +1,4 @@
-// Persistent reservations of a logical unit: who is registered, who holds the reservation (SPC-4 5.13).
+// Persistent reservations of a logical unit: its registrants, and the holder of the reservation (SPC-4 5.13).
 
 /// The type of a persistent reservation (SPC-4 6.15).
 public enum ReservationType: UInt8, CaseIterable, Sendable {
@@ -21,7 +21,7 @@ public enum ReservationType: UInt8, CaseIterable, Sendable {
     /// It is for its holder alone; others of the types let all registrants in.
     var isOfOne: Bool { self == .writeExclusive || self == .exclusiveAccess }
 
-    /// Those who are kept out may read.
+    /// Initiators that are kept out may read.
     var letsRead: Bool {
         self == .writeExclusive || self == .writeExclusiveRegistrantsOnly || self == .writeExclusiveAllRegistrants
     }
