@@ -2,9 +2,10 @@
 
 extension Endpoint {
     /// An initiator's URI for a target's first unit; nil if nobody speaks iSCSI here.
-    public func uri(target: String) -> String? {
+    public func uri(target: String, logicalUnit: UInt8 = 0) -> String? {
         guard case .iscsi(let host, let port) = self else { return nil }
-        return "iscsi://\(Self.authority(host))\(port == Self.standardISCSIPort ? "" : ":\(port)")/\(target)/0"
+        let suffix = port == Self.standardISCSIPort ? "" : ":\(port)"
+        return "iscsi://\(Self.authority(host))\(suffix)/\(target)/\(logicalUnit)"
     }
 
     /// A client's URI for an export of this endpoint, in the clear or over TLS; the place of its keys has to be added.

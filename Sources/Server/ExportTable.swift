@@ -3,6 +3,7 @@
 import Backends
 import Export
 import IOUring
+import ISCSI
 import Logging
 import Loop
 import NBD
@@ -14,6 +15,8 @@ final class ExportTable: ExportSource {
     /// A withdrawn export has lost its last connection.
     let ended: EventCounter
     private let loopCount: Int
+    /// What stands before the names of exports in those of their targets.
+    private let targetPrefix: TargetName
     /// Where persistent reservations are kept; nil: nowhere.
     private let reservations: ReservationFolder?
     private let logger: Logger
@@ -29,8 +32,11 @@ final class ExportTable: ExportSource {
         var removalCount = 0
     }
 
-    init(loopCount: Int, reservations: ReservationFolder?, logger: Logger) throws(RingError) {
+    init(
+        loopCount: Int, targetPrefix: TargetName = .standardPrefix, reservations: ReservationFolder?, logger: Logger
+    ) throws(RingError) {
         self.loopCount = loopCount
+        self.targetPrefix = targetPrefix
         self.reservations = reservations
         self.logger = logger
         ended = try EventCounter()
@@ -109,9 +115,10 @@ final class ExportTable: ExportSource {
                 state.numberCount += 1
             }
             do throws(RingError) {
+                let (target, neighbour) = place(of: definition, state.directory)
                 let entry = try ExportEntry(
                     number: ExportNumber(number), definition: definition, drive: drive, flushes: flushes,
-                    loopCount: loopCount)
+                    target: target, neighbour: neighbour, loopCount: loopCount)
                 state.directory.entries.append(entry)
                 state.directory.information.append(information)
                 return (entry, information)
@@ -120,6 +127,23 @@ final class ExportTable: ExportSource {
                 throw .ring(error)
             }
         }
+    }
+
+    /// Where initiators find an export, and another one of that target. If somebody else is there already, they do not
+    /// find it: it may be for clients of NBD.
+    private func place(of definition: ServedExport, _ directory: ExportDirectory) -> (TargetPlace?, ExportEntry?) {
+        let target = TargetPlace(
+            export: definition.name, targetName: definition.targetName, logicalUnit: definition.logicalUnit,
+            prefix: targetPrefix)
+        guard let target else { return (nil, nil) }
+        let neighbours = directory.entries.filter { $0.target?.name == target.name }
+        if let other = neighbours.first(where: { $0.target?.collides(with: target) == true }) {
+            logger.warning(
+                "the export has no iSCSI target: another one has its name",
+                metadata: ["export": "\(definition.name)", "target": "\(target.name.text)", "other": "\(other.name)"])
+            return (nil, nil)
+        }
+        return (target, neighbours.first)
     }
 
     /// Takes an export out of the directory. With `onlyIfUnused` it stays when somebody has it open, and that is an

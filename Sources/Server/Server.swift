@@ -82,7 +82,7 @@ public struct Server {
     public func uri(ofExport name: String, at endpoint: Endpoint, isEncrypted: Bool) -> String? {
         guard endpoint.frontEnd == .iscsi else { return endpoint.uri(export: name, isEncrypted: isEncrypted) }
         let entry = shared.exports.directory.entry(named: name)
-        return entry.flatMap { shared.loops.targetName(of: $0.definition) }.flatMap { endpoint.uri(target: $0.text) }
+        return entry?.target.flatMap { endpoint.uri(target: $0.name.text, logicalUnit: $0.logicalUnit) }
     }
 
     /// Whoever started the server has passed it sockets, and knows where it listens.

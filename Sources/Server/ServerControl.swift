@@ -65,6 +65,7 @@ public final class ServerControl: Sendable {
     @discardableResult
     public func add(_ export: ServedExport) throws(ServerError) -> ExportStatus {
         let (entry, information) = try shared.exports.add(export)
+        loops.noteAdded(entry)
         loops.logger.notice("export added", metadata: ["export": "\(export.name)"])
         return ExportStatus(
             entry, information.description, sizeBytes: information.sizeBytes, isDraining: false)

@@ -24,7 +24,8 @@ final class ServerState: Sendable {
         entrances: Entrances, loopCount: Int, limits: Limits, tls: TLSSettings?,
         targets: TargetSettings = TargetSettings(), reservations: ReservationFolder? = nil, logger: Logger
     ) throws(RingError) {
-        let exports = try ExportTable(loopCount: loopCount, reservations: reservations, logger: logger)
+        let exports = try ExportTable(
+            loopCount: loopCount, targetPrefix: targets.prefix, reservations: reservations, logger: logger)
         self.init(
             try SharedState(
                 exports: exports, entrances: entrances, loopCount: loopCount, limits: limits, tls: tls,

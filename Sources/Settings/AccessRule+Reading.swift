@@ -1,10 +1,22 @@
 // The keys of an element of `access`.
 
+import ISCSI
 import Listening
+import Logs
 import Loop
 import Server
 
 extension AccessRule {
+    /// The name of an iSCSI node (RFC 7143, 4.2.7.2). Whoever writes large letters means small ones.
+    private static func initiatorName(_ text: String) throws(SettingsError) -> String {
+        let name = text.lowercased()
+        do {
+            return try TargetName(name).text
+        } catch {
+            throw SettingsError("'\(text.visible)' is no name of an initiator, as in iqn.2026-11.org.example:host1")
+        }
+    }
+
     /// Reads a rule of an export or a directory; what is wrong goes to its reader.
     init?(_ value: SettingsValue, _ number: Int, _ parent: inout TableReader) {
         var reader = TableReader(
@@ -16,7 +28,8 @@ extension AccessRule {
             user: reader.parsed("user", orNumber: true) { name throws(SettingsError) in
                 if let number = users.number(of: name) { return number }
                 throw SettingsError("there is no user '\(name)' here; a number will do, too")
-            })
+            },
+            initiatorName: reader.parsed("initiator", Self.initiatorName), chapUser: reader.string("chap-user"))
         parent.add(reader.finish())
         if self == AccessRule(), reader.errors.isEmpty {
             let message = "a rule without a condition lets everybody in; leave it out, or say whom it lets in"

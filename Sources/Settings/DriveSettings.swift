@@ -65,19 +65,32 @@ public struct DriveSettings: Equatable, Sendable {
     }
 
     /// Settings that no client could ever get past.
-    func dilemmas(_ tls: TLSFiles) -> [(key: String, message: String)] {
+    func dilemmas(_ settings: ServeSettings) -> [(key: String, message: String)] {
+        let tls = settings.tls
         var dilemmas: [(key: String, message: String)] = []
         if requiresTLS, !tls.isUsed {
             dilemmas.append(("tls-only", "the server has no TLS: nobody could open it; [tls] says where keys are"))
         }
-        for rule in access {
-            if rule.certificateName != nil, !tls.isUsed || tls.verifyPeer != true {
-                dilemmas.append(
-                    ("access", "clients show no certificates: [tls] needs certificates, and verify-peer = true"))
-            }
-            if rule.preSharedKeyUser != nil, !tls.isUsed || tls.preSharedKeys == nil {
-                dilemmas.append(("access", "clients have no pre-shared keys: [tls] needs psk"))
-            }
+        return dilemmas + access.flatMap { $0.dilemmas(settings) }.map { ("access", $0) }
+    }
+}
+
+extension AccessRule {
+    /// Why no client could ever meet it.
+    func dilemmas(_ settings: ServeSettings) -> [String] {
+        let tls = settings.tls
+        var dilemmas: [String] = []
+        if certificateName != nil, !tls.isUsed || tls.verifyPeer != true {
+            dilemmas.append("clients show no certificates: [tls] needs certificates, and verify-peer = true")
+        }
+        if preSharedKeyUser != nil, !tls.isUsed || tls.preSharedKeys == nil {
+            dilemmas.append("clients have no pre-shared keys: [tls] needs psk")
+        }
+        if chapUser != nil, settings.chap == nil {
+            dilemmas.append("initiators do not prove who they are: the server needs chap")
+        }
+        if isForInitiators, certificateName != nil || preSharedKeyUser != nil || user != nil {
+            dilemmas.append("an iSCSI initiator has no certificate, pre-shared key or user: nobody could meet the rule")
         }
         return dilemmas
     }

@@ -30,6 +30,8 @@ extension ExportSettings {
                 name: name, properties: properties(ordinal: ordinal), controller: drive.controller, backend: backend)
             export.description = drive.description
             export.targetName = targetName
+            export.logicalUnit = logicalUnit
+            export.targetAccess = targetAccess
             export.requiresTLS = drive.requiresTLS
             export.access = drive.access
             export.maximumConnections = drive.maximumConnections

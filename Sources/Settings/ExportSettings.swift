@@ -2,6 +2,8 @@
 
 import Backends
 import ISCSI
+import Loop
+import Server
 
 /// One export as its user describes it. Nothing is opened yet.
 public struct ExportSettings: Equatable, Sendable {
@@ -13,6 +15,10 @@ public struct ExportSettings: Equatable, Sendable {
     public let reference: ImageReference
     /// The name of its target; nil: one is made of its own.
     public var targetName: TargetName?
+    /// Its number in a target that has several; nil: it has a target of its own.
+    public var logicalUnit: UInt8?
+    /// Rules of that target; without rules everybody may find it.
+    public var targetAccess: [AccessRule] = []
     /// The drive that the image becomes.
     public var drive = DriveSettings()
 

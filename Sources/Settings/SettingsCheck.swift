@@ -43,7 +43,7 @@ public struct SettingsCheck: Sendable {
                 errors.append(file.error(ofDirectory: directory.path, "\(error)"))
             }
         }
-        errors += file.dilemmas(settings.tls)
+        errors += file.dilemmas(settings) + file.collisions(settings)
         guard errors.isEmpty else { throw SettingsErrors(file: file.path, errors) }
         summary = lines.map(\.visible)
         let keys = keyWarnings.map { SettingsError(place: "tls", "warning: \($0)") }

@@ -84,15 +84,25 @@ public struct SettingsFile: Equatable, Sendable {
             line: directoryTables[path]?.line(of: key), place: "directory '\(path)'.\(key)", message)
     }
 
+    /// Exports that initiators could not find (``ServeSettings/targetCollisions``).
+    ///
+    /// - Parameter settings: what the file and the command line say together.
+    public func collisions(_ settings: ServeSettings) -> [SettingsError] {
+        settings.targetCollisions.map { error(ofExport: $0.export, key: "target", $0.message) }
+    }
+
     /// Settings that no client could ever get past.
     ///
-    /// - Parameter tls: what the file and the command line say together.
-    public func dilemmas(_ tls: TLSFiles) -> [SettingsError] {
-        settings.exports.flatMap { export in
-            export.drive.dilemmas(tls).map { error(ofExport: export.name, key: $0.key, $0.message) }
+    /// - Parameter settings: what the file and the command line say together.
+    public func dilemmas(_ settings: ServeSettings) -> [SettingsError] {
+        self.settings.exports.flatMap { export in
+            export.drive.dilemmas(settings).map { error(ofExport: export.name, key: $0.key, $0.message) }
+                + export.targetAccess.flatMap { $0.dilemmas(settings) }.map {
+                    error(ofExport: export.name, key: "target", $0)
+                }
         }
-            + settings.directories.flatMap { directory in
-                directory.drive.dilemmas(tls).map { error(ofDirectory: directory.path, key: $0.key, $0.message) }
+            + self.settings.directories.flatMap { directory in
+                directory.drive.dilemmas(settings).map { error(ofDirectory: directory.path, key: $0.key, $0.message) }
             }
     }
 }
@@ -136,7 +146,8 @@ private struct FileParser {
         }
         for (index, table) in reader.tables("export").enumerated() { add(export: table, number: index + 1) }
         for (index, table) in reader.tables("directory").enumerated() { add(directory: table, number: index + 1) }
-        errors += reader.finish(tables: ["tls", "limits", "export", "directory"])
+        for (index, table) in reader.tables("target").enumerated() { add(target: table, number: index + 1) }
+        errors += reader.finish(tables: ["tls", "limits", "export", "target", "directory"])
     }
 
     private mutating func read<Result>(
@@ -161,6 +172,13 @@ private struct FileParser {
             exportTables[export.name] = table
         }
         settings.exports.append(export)
+    }
+
+    private mutating func add(target table: SettingsValue, number: Int) {
+        let place = table.string(of: "name").map { "target '\($0.visible)'" } ?? "target \(number)"
+        var reader = TableReader(table, .target, place: place, folder: folder, users: users)
+        TargetTable(&reader)?.place(in: &settings.exports, &reader)
+        errors += reader.finish()
     }
 
     private mutating func add(directory table: SettingsValue, number: Int) {

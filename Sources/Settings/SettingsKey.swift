@@ -11,6 +11,7 @@ public struct SettingsKey: Equatable, Sendable {
         case tls = "[tls]"
         case limits = "[limits]"
         case export = "[[export]]"
+        case target = "[[target]]"
         case directory = "[[directory]]"
         /// Each element of the list `access` of an export or a directory.
         case access = "access"
@@ -37,7 +38,8 @@ public struct SettingsKey: Equatable, Sendable {
 
     /// All keys, in the order in which documents list them.
     public static let all =
-        serverKeys + tlsKeys + limitKeys + exportKeys + driveKeys(.export) + directoryKeys + driveKeys(.directory)
+        serverKeys + tlsKeys + limitKeys + exportKeys + driveKeys(.export) + targetKeys + directoryKeys
+        + driveKeys(.directory)
         + accessKeys
 
     private static let serverKeys = [
@@ -119,7 +121,17 @@ public struct SettingsKey: Equatable, Sendable {
             "A file or block device; SIZE as in 64M, 3G, 6291456s (sectors)."),
         SettingsKey(
             .export, "target", "name", "target-prefix, a colon and the export's name",
-            "The iSCSI name of its target."),
+            "The iSCSI name of its target, if it is in no [[target]]."),
+    ]
+
+    private static let targetKeys = [
+        SettingsKey(.target, "name", "name", "has to be given", "Its iSCSI name."),
+        SettingsKey(
+            .target, "luns", "list of strings", "has to be given",
+            "The exports of its logical units 0, 1 and so on, by their names; an empty one leaves its number out."),
+        SettingsKey(
+            .target, "access", "list of tables", "everybody",
+            "Rules for initiators that may find it, beside those of its exports."),
     ]
 
     private static let directoryKeys = [
@@ -140,6 +152,12 @@ public struct SettingsKey: Equatable, Sendable {
             "The client comes over TCP from there: 192.0.2.7, 10.0.0.0/8, 2001:db8::/32."),
         SettingsKey(
             .access, "user", "name or number", "not asked for", "The client on a Unix socket runs as this user."),
+        SettingsKey(
+            .access, "initiator", "name", "not asked for",
+            "The client is an iSCSI initiator that says this name; only chap-user proves who it is."),
+        SettingsKey(
+            .access, "chap-user", "string", "not asked for",
+            "The client is an iSCSI initiator that has proved by CHAP to be this user."),
     ]
 
     /// Keys that exports and directories share.

@@ -82,6 +82,15 @@ struct CommandDescription: Sendable {
     let usage: CommandDescriptorBlock
     let length: LengthField
     let access: CommandAccess
+    /// CDB USAGE DATA from byte 16 on, if the command is as long.
+    private(set) var usageOfRest: CommandDescriptorBlock?
+
+    /// The row of ATA PASS-THROUGH (32), whose CDB is judged before (``PassThrough32``).
+    static var passThrough32: Self {
+        var row = Self(.passThrough, .writes, PassThrough32.usage.0, PassThrough32.usage.1)
+        row.usageOfRest = PassThrough32.usageOfRest
+        return row
+    }
 
     init(
         _ duty: Duty, _ access: CommandAccess, _ high: UInt64, _ low: UInt64 = 0, length: LengthField = .none
@@ -220,7 +229,7 @@ extension CommandDescription {
     static func hasServiceActions(_ operationCode: UInt8) -> Bool {
         switch operationCode {
         case OperationCode.maintenanceIn, OperationCode.serviceActionIn16, OperationCode.persistentReserveIn,
-            OperationCode.persistentReserveOut:
+            OperationCode.persistentReserveOut, PassThrough32.operationCode:
             true
         default: false
         }

@@ -21,6 +21,8 @@ public struct DeviceServer: Sendable {
     /// An I_T nexus. The unit has one target port, so that is an initiator port, by its name.
     struct Nexus: Sendable {
         let port: [UInt8]
+        /// The logical units of the target that the initiator has access to, by their numbers.
+        var inventory: [UInt8] = [0]
         var attentions = UnitAttentions.none
         var mediumChange = MediumChange.told
         var standing: Standing
@@ -72,6 +74,15 @@ public struct DeviceServer: Sendable {
         if free == nexuses.count { nexuses.append(nexus) } else { nexuses[free] = nexus }
         noteExceptions()
         return NexusNumber(free)
+    }
+
+    /// The initiator has access to these logical units of the target: REPORT LUNS lists them.
+    /// - Parameter isNews: it knew of others, and has to be told.
+    public mutating func setInventory(_ logicalUnits: [UInt8], of nexus: NexusNumber, isNews: Bool) {
+        precondition(self[nexus] != nil, "there is no such nexus")
+        nexuses[Int(nexus.index)]?.inventory = logicalUnits
+        if isNews { nexuses[Int(nexus.index)]?.attentions.establish(.reportedLUNsChanged) }
+        noteExceptions()
     }
 
     /// The session has ended, and all of its commands have (SAM-5, I_T nexus loss). Registrations stay.
@@ -157,6 +168,13 @@ public struct DeviceServer: Sendable {
     /// SWP is set or not.
     mutating func setWriteProtected(_ isProtected: Bool) {
         isWriteProtected = isProtected
+        noteExceptions()
+    }
+
+    /// The initiator has read which logical units there are, of this unit or another one of the target.
+    public mutating func noteInventoryRead(by nexus: NexusNumber) {
+        guard self[nexus] != nil else { return }
+        nexuses[Int(nexus.index)]?.attentions.clear(.reportedLUNsChanged)
         noteExceptions()
     }
 

@@ -67,7 +67,7 @@ extension ServedCommand {
             let isAsked = cdb.operationCode == OperationCode.requestSense && server.hasSomethingToTell(nexus)
             return isAsked ? finish(senseData(&server), &buffer) : nil
         case .reportLUNs:
-            return reportLUNs(format, &buffer)
+            return reportLUNs(server, format, &buffer)
         case .supportedOperationCodes:
             switch SupportedOperationCodes(cdb, facts).answer {
             case .success(let answer): return finish(answer, &buffer)
@@ -109,14 +109,17 @@ extension ServedCommand {
         return .finished
     }
 
-    /// REPORT LUNS (SPC-4): LUN 0, and no well-known logical units.
-    private mutating func reportLUNs(_ format: SenseData.Format, _ buffer: inout MutableRawSpan) -> UnitStep {
+    /// REPORT LUNS (SPC-4): those that the initiator has access to, and no well-known logical units.
+    private mutating func reportLUNs(
+        _ server: DeviceServer, _ format: SenseData.Format, _ buffer: inout MutableRawSpan
+    ) -> UnitStep {
         guard cdb[2] <= 2 else { return end(.invalidField(2), format) }
+        let units = cdb[2] == 1 ? [] : server[nexus]?.inventory ?? []
         var answer = Answer()
-        let hasUnit = cdb[2] != 1
-        answer.append(UInt32(hasUnit ? 8 : 0))
+        answer.append(UInt32(units.count * 8))
         answer.append(UInt32(0))
-        if hasUnit { answer.append(UInt64(0)) }
+        // Peripheral device addressing (SAM-5 4.7.4).
+        for unit in units { answer.append(UInt64(unit) << 48) }
         return finish(answer, &buffer)
     }
 

@@ -131,6 +131,7 @@ extension ServedCommand {
             case .finished(_, let length):
                 status = .checkCondition
                 sense = scsi.sense
+                if isPassThrough32 { sense = sense?.pointing(PassThrough32.place) }
                 // With CK_COND the data of a taskfile are good, and the registers come as sense data.
                 if duty == .passThrough { transferBytes = UInt64(length) }
                 return .finished

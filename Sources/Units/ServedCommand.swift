@@ -54,8 +54,10 @@ public struct ServedCommand: Sendable {
     /// MAXIMUM COMPARE AND WRITE LENGTH: what its field can say.
     static let maximumCompareAndWriteBlocks: UInt8 = 255
 
-    /// The initiator's command.
+    /// The initiator's command; of ATA PASS-THROUGH (32) the same command of 16 bytes.
     public let cdb: CommandDescriptorBlock
+    /// It is ATA PASS-THROUGH (32).
+    let isPassThrough32: Bool
     /// Whose it is.
     public let nexus: NexusNumber
     /// The unit, when the command came.
@@ -108,16 +110,19 @@ public struct ServedCommand: Sendable {
 
     /// A command that has not begun.
     /// - Parameters:
-    ///   - cdb: the command.
+    ///   - cdb: the command, or its first 16 bytes.
+    ///   - rest: its bytes 16 to 31, if it has 32.
     ///   - expectedBytes: how many bytes the initiator expects to get or to send.
     ///   - reads: it expects to get them.
     ///   - writes: it has them.
     ///   - nexus: whose command it is.
     ///   - unit: what is known of the unit now.
     public init(
-        _ cdb: CommandDescriptorBlock, expectedBytes: UInt32, reads: Bool, writes: Bool, nexus: NexusNumber,
-        unit: UnitFacts
+        _ cdb: CommandDescriptorBlock, rest: CommandDescriptorBlock? = nil, expectedBytes: UInt32, reads: Bool,
+        writes: Bool, nexus: NexusNumber, unit: UnitFacts
     ) {
+        isPassThrough32 = cdb.operationCode == PassThrough32.operationCode && unit.isPresent && unit.kind == .disk
+        let (cdb, refusal) = isPassThrough32 ? PassThrough32.translate(cdb, rest) : (cdb, nil)
         let judgement = Judgement(
             cdb, expectedIn: reads ? expectedBytes : 0, expectedOut: writes ? expectedBytes : 0, unit: unit)
         self.cdb = cdb
@@ -128,7 +133,7 @@ public struct ServedCommand: Sendable {
         access = judgement.access
         dataLength = judgement.dataLength
         commandBytes = judgement.commandBytes
-        objection = judgement.objection
+        objection = refusal ?? judgement.objection
         bufferNeeds = judgement.bufferNeeds
         dataOutBytes = judgement.dataOutBytes
         scratchOffset = judgement.scratchOffset
@@ -199,6 +204,9 @@ public struct ServedCommand: Sendable {
 
     /// It may change who is registered and what is reserved, and end others' commands.
     public var changesReservations: Bool { duty == .reserveOut }
+
+    /// It tells which logical units there are.
+    public var readsInventory: Bool { duty == .reportLUNs }
 
     /// What it writes is stable before it ends: no disk here announces FUA (DPOFUA is 0).
     public var forcesUnitAccess: Bool { false }

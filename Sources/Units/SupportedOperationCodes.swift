@@ -53,6 +53,7 @@ struct SupportedOperationCodes {
     }
 
     private func row(_ code: UInt8, _ action: UInt16) -> CommandDescription? {
+        if code == PassThrough32.operationCode { return action == PassThrough32.serviceAction ? .passThrough32 : nil }
         guard action < 0x20 else { return nil }
         let probe = CommandDescriptorBlock(high: UInt64(code) << 56 | UInt64(action) << 48, low: 0)
         return CommandDescription(probe, of: unit)
@@ -63,7 +64,9 @@ struct SupportedOperationCodes {
         var list = Answer()
         for code in UInt8.min...UInt8.max {
             let hasActions = CommandDescription.hasServiceActions(code)
-            for action in 0..<(hasActions ? UInt16(0x20) : 1) where row(code, action) != nil {
+            // The longest command has the only service action of two bytes.
+            let actions = Array(0..<(hasActions ? UInt16(0x20) : 1)) + [PassThrough32.serviceAction]
+            for action in actions where row(code, action) != nil {
                 list.append(code)
                 list.append(UInt8(0))
                 list.append(action)
@@ -94,7 +97,9 @@ struct SupportedOperationCodes {
         answer.append(UInt8((hasTimeouts ? 0x80 : 0) | 0x03))
         let length = Self.length(of: row.usage.operationCode)
         answer.append(UInt16(length))
-        for index in 0..<length { answer.append(row.usage[index]) }
+        for index in 0..<length {
+            answer.append(index < 16 ? row.usage[index] : row.usageOfRest?[index - 16] ?? 0)
+        }
         if hasTimeouts { appendTimeouts(to: &answer) }
         return answer
     }
@@ -110,6 +115,7 @@ struct SupportedOperationCodes {
         switch code >> 5 {
         case 0: 6
         case 1, 2: 10
+        case 3: 32
         case 5: 12
         default: 16
         }

@@ -13,6 +13,8 @@ public enum UnitAttention: UInt8, CaseIterable, Sendable {
     case modeParametersChanged
     /// CAPACITY DATA HAS CHANGED.
     case capacityChanged
+    /// REPORTED LUNS DATA HAS CHANGED.
+    case reportedLUNsChanged
     /// RESERVATIONS PREEMPTED.
     case reservationsPreempted
     /// RESERVATIONS RELEASED.
@@ -27,6 +29,7 @@ public enum UnitAttention: UInt8, CaseIterable, Sendable {
         case .commandsCleared: AdditionalSenseCode(0x2F, 0x00)
         case .modeParametersChanged: AdditionalSenseCode(0x2A, 0x01)
         case .capacityChanged: AdditionalSenseCode(0x2A, 0x09)
+        case .reportedLUNsChanged: AdditionalSenseCode(0x3F, 0x0E)
         case .reservationsPreempted: AdditionalSenseCode(0x2A, 0x03)
         case .reservationsReleased: AdditionalSenseCode(0x2A, 0x04)
         case .registrationsPreempted: AdditionalSenseCode(0x2A, 0x05)
@@ -54,6 +57,9 @@ struct UnitAttentions: Equatable, Sendable {
         pending = attention == .reset ? bit : pending | bit
     }
 
-    /// The first one was told, and goes.
+    /// One is none any more: it has come out in another way.
+    mutating func clear(_ attention: UnitAttention) { pending &= ~(UInt8(1) << attention.rawValue) }
+
+    /// The first one was told, and is no more.
     mutating func removeFirst() { pending &= pending &- 1 }
 }

@@ -38,8 +38,11 @@ struct Configuration {
             throw ValidationError("\(error)")
         }
         try TLSOptions.check(settings.tls)
+        if file == nil, let collision = settings.targetCollisions.first {
+            throw ValidationError("export '\(collision.export)': \(collision.message)")
+        }
         if let file {
-            let errors = file.dilemmas(settings.tls)
+            let errors = file.dilemmas(settings) + file.collisions(settings)
             guard errors.isEmpty else { throw SettingsErrors(file: file.path, errors) }
         }
     }

@@ -20,6 +20,22 @@ final class HandMadeSession {
         /// Of fixed or descriptor sense data: sense key, ASC, ASCQ.
         var sense: [UInt8] = []
         var data: [UInt8] = []
+        /// FIELD POINTER, if it is of the command.
+        var fieldPointer: Int?
+
+        init(status: UInt8, data: [UInt8] = []) {
+            self.status = status
+            self.data = data
+        }
+
+        init(status: UInt8, senseData: [UInt8], data: [UInt8]) {
+            self.init(status: status, data: data)
+            let isFixed = senseData[0] & 0x7E == 0x70
+            sense = isFixed ? [senseData[2] & 0x0F, senseData[12], senseData[13]] : Array(senseData[1...3])
+            if isFixed, senseData.count > 17, senseData[15] & 0xC0 == 0xC0 {
+                fieldPointer = Int(senseData[16]) << 8 | Int(senseData[17])
+            }
+        }
     }
 
     /// Logs in, and takes the unit attention away that a new session has.
@@ -50,6 +66,13 @@ final class HandMadeSession {
     func command(
         number: UInt8, flags: UInt8, expected: Int = 0, _ cdb: [UInt8], unit: UInt8 = 0, out: [UInt8] = []
     ) throws {
+        try connection.send(
+            Self.command(number: number, flags: flags, expected: expected, cdb, unit: unit, out: out))
+    }
+
+    private static func command(
+        number: UInt8, flags: UInt8, expected: Int, _ cdb: [UInt8], unit: UInt8, out: [UInt8]
+    ) -> [UInt8] {
         var pdu = [UInt8](repeating: 0, count: 48)
         pdu[0] = 0x01
         pdu[1] = flags
@@ -58,8 +81,23 @@ final class HandMadeSession {
         pdu[19] = number
         pdu.replaceSubrange(20..<24, with: (0..<4).map { UInt8(truncatingIfNeeded: expected >> (24 - 8 * $0)) })
         pdu[27] = number
-        pdu.replaceSubrange(32..<32 + cdb.count, with: cdb)
-        try connection.send(pdu + out + [UInt8](repeating: 0, count: (4 - out.count % 4) % 4))
+        pdu.replaceSubrange(32..<32 + min(16, cdb.count), with: cdb.prefix(16))
+        if cdb.count > 16 {
+            // Extended CDB (RFC 7143, 11.2.2.3): AHSLength counts a reserved byte.
+            pdu += [0, UInt8(cdb.count - 15), 1, 0] + cdb.dropFirst(16)
+            pdu[4] = UInt8((cdb.count - 12) / 4)
+        }
+        return pdu + out + [UInt8](repeating: 0, count: (4 - out.count % 4) % 4)
+    }
+
+    /// Sends a command that writes, and half of its immediate data.
+    ///
+    /// - Returns: the rest, after which the command ends.
+    func beginHalfOfAWrite(_ cdb: [UInt8], _ out: [UInt8]) throws -> [UInt8] {
+        let pdu = Self.command(number: next, flags: 0xA0, expected: out.count, cdb, unit: 0, out: out)
+        next += 1
+        try connection.send(Array(pdu.prefix(48 + out.count / 2)))
+        return Array(pdu.dropFirst(48 + out.count / 2))
     }
 
     func receive() throws -> (header: [UInt8], data: [UInt8]) {
@@ -72,6 +110,21 @@ final class HandMadeSession {
     func perform(_ cdb: [UInt8], unit: UInt8 = 0, out: [UInt8] = [], expecting count: Int = 0) throws -> Ending {
         try begin(cdb, unit: unit, out: out, expecting: count)
         return try end()
+    }
+
+    /// Sends an immediate Task Management Function Request (RFC 7143, 11.5), and waits for its Response.
+    func manage(function: UInt8, unit: UInt8) throws -> UInt8 {
+        var pdu = [UInt8](repeating: 0, count: 48)
+        pdu[0] = 0x42
+        pdu[1] = 0x80 | function
+        pdu[9] = unit
+        pdu[19] = 0xF0
+        pdu.replaceSubrange(20..<24, with: [0xFF, 0xFF, 0xFF, 0xFF])
+        pdu[27] = next
+        try connection.send(pdu)
+        let header = try receive().header
+        try #require(header[0] == 0x22, "no Task Management Function Response: \(header)")
+        return header[2]
     }
 
     /// Sends a command.
@@ -93,10 +146,7 @@ final class HandMadeSession {
             }
             try #require(header[0] == 0x21, "no response: \(header)")
             guard data.count > 9 else { return Ending(status: header[3], data: read) }
-            let sense = Array(data.dropFirst(2))
-            let isFixed = sense[0] & 0x7E == 0x70
-            return Ending(
-                status: header[3], sense: isFixed ? [sense[2] & 0x0F, sense[12], sense[13]] : Array(sense[1...3]))
+            return Ending(status: header[3], senseData: Array(data.dropFirst(2)), data: read)
         }
     }
 }

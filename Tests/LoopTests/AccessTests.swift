@@ -71,3 +71,65 @@ import Testing
         }
     }
 }
+
+/// Rules about initiators, alone and beside others: neither does a rule that says two things fall open because one of
+/// them holds, nor shut because the other kind of client could not meet it.
+@Suite struct InitiatorAccessTests {
+    private static let host = "iqn.2026-11.org.example:host"
+    private static let other = "iqn.2026-11.org.example:other"
+
+    /// Every combination of what a rule asks and of what an initiator is, against what the words of the rule say.
+    @Test func allCombinations() throws {
+        let near = Peer(name: "near", origin: .internet(try #require(InternetAddress("127.0.0.1"))))
+        let far = Peer(name: "far", origin: .internet(try #require(InternetAddress("192.0.2.1"))))
+        let loopback = try AddressRange(parsing: "127.0.0.0/8")
+        var count = 0
+        for (asksAddress, asksName, asksUser) in Self.eight where asksAddress || asksName || asksUser {
+            let rule = AccessRule(
+                addresses: asksAddress ? loopback : nil, initiatorName: asksName ? Self.host : nil,
+                chapUser: asksUser ? "alice" : nil)
+            for (isNear, isHost, isAlice) in Self.eight {
+                let facts = InitiatorFacts.known(
+                    name: isHost ? Self.host : Self.other, chapUser: isAlice ? "alice" : nil)
+                let meets = (!asksAddress || isNear) && (!asksName || isHost) && (!asksUser || isAlice)
+                #expect(rule.matches(isNear ? near : far, nil, facts) == meets, "\(rule) \(facts)")
+                // Nobody who has not logged in is shut out for what it may still say, nor let in from elsewhere.
+                #expect(rule.matches(isNear ? near : far, nil, .unknown) == (!asksAddress || isNear))
+                // A client of NBD is no initiator.
+                let isForAll = !asksName && !asksUser
+                #expect(rule.matches(isNear ? near : far, nil) == (isForAll && isNear))
+                // Beside a rule that lets nobody in, and one that lets everybody in from near.
+                let nobody = AccessRule(initiatorName: "iqn.2026-11.org.example:nobody")
+                let peer = isNear ? near : far
+                #expect([nobody, rule].admit(peer, nil, facts) == meets)
+                #expect([AccessRule(addresses: loopback), rule].admit(peer, nil, facts) == (meets || isNear))
+                count += 1
+            }
+        }
+        #expect(count == 56)
+        #expect([AccessRule]().admit(far, nil, .known(name: Self.other, chapUser: nil)))
+    }
+
+    private static let eight = (0..<8).map { ($0 & 1 != 0, $0 & 2 != 0, $0 & 4 != 0) }
+
+    @Test(arguments: [
+        ("iqn.2026-11.org.example:HOST", "alice", true), ("iqn.2026-11.org.example:host2", "alice", false),
+        ("iqn.2026-11.org.example:hos", "alice", false), ("", "alice", false),
+        ("iqn.2026-11.org.example:host", "Alice", false), ("iqn.2026-11.org.example:host", "alic", false),
+        ("iqn.2026-11.org.example:host", nil, false),
+    ])
+    func namesAreWhole(name: String, user: String?, isMet: Bool) {
+        let rule = AccessRule(initiatorName: Self.host, chapUser: "alice")
+        #expect(rule.matches(Peer(), nil, .known(name: name, chapUser: user)) == isMet)
+    }
+
+    /// No certificate and no user of a Unix socket is an initiator's.
+    @Test func rulesOfOtherClientsAreNotMet() {
+        for rule in [
+            AccessRule(certificateName: "a"), AccessRule(preSharedKeyUser: "a"), AccessRule(user: 0),
+            AccessRule(certificateName: "a", initiatorName: Self.host),
+        ] {
+            #expect(!rule.matches(Peer(), nil, .known(name: Self.host, chapUser: "a")))
+        }
+    }
+}

@@ -160,19 +160,19 @@ import Testing
             """
         let file = try SettingsFile(path: "f", text: text)
         #expect(
-            SettingsErrors(file: "f", file.dilemmas(TLSFiles())).lines == [
+            SettingsErrors(file: "f", file.dilemmas(ServeSettings())).lines == [
                 "f:4: export 'x'.tls-only: the server has no TLS: nobody could open it; [tls] says where keys are",
                 "f:5: export 'x'.access: clients show no certificates: [tls] needs certificates, and verify-peer = true",
                 "f:8: directory 'd'.access: clients have no pre-shared keys: [tls] needs psk",
             ])
-        var tls = TLSFiles()
-        tls.certificates = "c"
-        #expect(file.dilemmas(tls).map(\.line) == [5, 8])
-        tls.verifyPeer = true
-        tls.preSharedKeys = "k"
-        #expect(file.dilemmas(tls).isEmpty)
-        tls.mode = .off
-        #expect(file.dilemmas(tls).count == 3)
+        var settings = ServeSettings()
+        settings.tls.certificates = "c"
+        #expect(file.dilemmas(settings).map(\.line) == [5, 8])
+        settings.tls.verifyPeer = true
+        settings.tls.preSharedKeys = "k"
+        #expect(file.dilemmas(settings).isEmpty)
+        settings.tls.mode = .off
+        #expect(file.dilemmas(settings).count == 3)
     }
 
     @Test func aNameThatIsTooLong() {

@@ -47,6 +47,8 @@ struct Bench {
 
     var drive: ExportedDrive
     var server = DeviceServer()
+    /// Bytes 16 to 31 of commands that have them.
+    var rest: CommandDescriptorBlock?
     var nexus: NexusNumber
     /// The disk; empty for one that is too large to have one, whose steps are only looked at.
     var disk: [UInt8]
@@ -128,7 +130,7 @@ struct Bench {
         _ cdb: CommandDescriptorBlock, expected: Int, reads: Bool, dataOut: [UInt8]?
     ) throws -> Answered {
         var command = ServedCommand(
-            cdb, expectedBytes: UInt32(expected), reads: reads, writes: dataOut != nil, nexus: nexus,
+            cdb, rest: rest, expectedBytes: UInt32(expected), reads: reads, writes: dataOut != nil, nexus: nexus,
             unit: isAbsent ? .absent : drive.facts)
         let needs = command.bufferNeeds
         // Bytes that nothing writes have to be recognisable.

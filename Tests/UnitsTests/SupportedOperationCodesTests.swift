@@ -10,16 +10,17 @@ struct SupportedOperationCodesTests {
     /// A command descriptor.
     private struct Descriptor: Equatable {
         var code: UInt8
-        var action: UInt8
+        var action: UInt16
         var hasActions: Bool
         var length: Int
     }
 
     private func ask(
-        _ bench: inout Bench, _ option: UInt8, _ code: UInt8 = 0, _ action: UInt8 = 0, length: UInt16 = .max
+        _ bench: inout Bench, _ option: UInt8, _ code: UInt8 = 0, _ action: UInt16 = 0, length: UInt16 = .max
     ) throws -> Answered {
         let cdb: CommandDescriptorBlock = [
-            0xA3, 0x0C, option, code, 0, action, 0, 0, UInt8(length >> 8), UInt8(length & 0xFF), 0, 0,
+            0xA3, 0x0C, option, code, UInt8(action >> 8), UInt8(action & 0xFF), 0, 0, UInt8(length >> 8),
+            UInt8(length & 0xFF), 0, 0,
         ]
         return try bench.send(cdb, expecting: Int(length))
     }
@@ -33,7 +34,8 @@ struct SupportedOperationCodesTests {
             let flags = data[start + 5]
             list.append(
                 Descriptor(
-                    code: data[start], action: data[start + 3], hasActions: flags & 1 != 0,
+                    code: data[start], action: UInt16(data[start + 2]) << 8 | UInt16(data[start + 3]),
+                    hasActions: flags & 1 != 0,
                     length: Int(data[start + 7])))
         }
         return list
@@ -50,7 +52,9 @@ struct SupportedOperationCodesTests {
         for one in list {
             let data = try ask(&bench, one.hasActions ? 2 : 1, one.code, one.action).data
             #expect(data[1] == 3 && data.count == 4 + one.length && Int(data[3]) == one.length && data[4] == one.code)
-            #expect(!one.hasActions || data[5] & 0x1F == one.action)
+            let isLong = one.length == 32
+            let action = isLong ? UInt16(data[12]) << 8 | UInt16(data[13]) : UInt16(data[5] & 0x1F)
+            #expect(!one.hasActions || action == one.action)
             #expect(try ask(&bench, 3, one.code, one.action).data == data)
             #expect(try ask(&bench, one.hasActions ? 1 : 2, one.code, one.action).codes == Bench.invalidField)
             #expect(one.hasActions || one.action == 0)
@@ -65,14 +69,21 @@ struct SupportedOperationCodesTests {
             let usage = try ask(&bench, 3, one.code, one.action).data.dropFirst(4)
             for bit in 8..<one.length * 8 where usage[usage.startIndex + bit / 8] & 0x80 >> UInt8(bit % 8) == 0 {
                 // Other service actions are other commands.
-                if one.hasActions, (11..<16).contains(bit) { continue }
-                var cdb = [one.code, one.hasActions ? one.action : 0] + [UInt8](repeating: 0, count: one.length - 2)
+                let isLong = one.length == 32
+                if one.hasActions, (isLong ? 56..<80 : 11..<16).contains(bit) { continue }
+                var cdb = [UInt8](repeating: 0, count: one.length)
+                cdb[0] = one.code
+                // ADDITIONAL CDB LENGTH and SERVICE ACTION, or this alone.
+                if isLong { cdb.replaceSubrange(7..<10, with: usage.dropFirst(7).prefix(3)) }
+                if one.hasActions, !isLong { cdb[1] = UInt8(one.action) }
                 cdb[bit / 8] |= 0x80 >> UInt8(bit % 8)
+                bench.rest = isLong ? CommandDescriptorBlock(Array(cdb.dropFirst(16))) : nil
                 let answer = try bench.send(CommandDescriptorBlock(cdb))
                 #expect(answer.codes == Bench.invalidField, "\(cdb)")
                 #expect(answer.sense?.fieldPointer?.byte == UInt16(bit / 8), "\(cdb)")
             }
         }
+        bench.rest = nil
         for code in UInt8.min...UInt8.max where !list.contains(where: { $0.code == code }) {
             #expect(try bench.send(CommandDescriptorBlock([code])).codes == Bench.unknownCommand, "\(code)")
             #expect(try ask(&bench, 1, code).data == [0, 1, 0, 0])

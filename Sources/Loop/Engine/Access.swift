@@ -14,20 +14,30 @@ public struct AccessRule: Equatable, Sendable {
     public var addresses: AddressRange?
     /// The user of a client on a Unix socket.
     public var user: UInt32?
+    /// The name of an iSCSI initiator, as it says itself.
+    public var initiatorName: String?
+    /// The name by which CHAP has proved who an initiator is.
+    public var chapUser: String?
 
     /// Describes a rule; one without conditions holds for everybody.
     public init(
         certificateName: String? = nil, preSharedKeyUser: String? = nil, addresses: AddressRange? = nil,
-        user: UInt32? = nil
+        user: UInt32? = nil, initiatorName: String? = nil, chapUser: String? = nil
     ) {
         self.certificateName = certificateName
         self.preSharedKeyUser = preSharedKeyUser
         self.addresses = addresses
         self.user = user
+        self.initiatorName = initiatorName
+        self.chapUser = chapUser
     }
 
-    /// Whether the rule lets a client in.
-    func matches(_ peer: Peer, _ identity: TLSClientIdentity?) -> Bool {
+    /// It has a condition that only initiators can meet.
+    public var isForInitiators: Bool { initiatorName != nil || chapUser != nil }
+
+    /// Whether the rule lets a client in: all its conditions hold.
+    func matches(_ peer: Peer, _ identity: TLSClientIdentity?, _ initiator: InitiatorFacts = .none) -> Bool {
+        guard initiator.meet(name: initiatorName, chapUser: chapUser) else { return false }
         if let certificateName, identity?.hasName(certificateName) != true { return false }
         if let preSharedKeyUser, identity?.preSharedKeyUser?.isSameText(as: preSharedKeyUser) != true { return false }
         if let addresses {
@@ -35,6 +45,43 @@ public struct AccessRule: Equatable, Sendable {
         }
         if let user, peer.origin != .local(user: user) { return false }
         return true
+    }
+}
+
+/// What is known of an initiator.
+enum InitiatorFacts: Equatable, Sendable {
+    /// The client is none.
+    case none
+    /// It is one, and has not said or proved who it is: any condition may hold yet.
+    case unknown
+    /// Its login is at its end.
+    case known(name: String, chapUser: String?)
+
+    /// Whether both conditions hold, of which a nil one is left out.
+    fileprivate func meet(name wantedName: String?, chapUser wantedUser: String?) -> Bool {
+        switch self {
+        case .none: return wantedName == nil && wantedUser == nil
+        case .unknown: return true
+        case .known(let name, let chapUser):
+            // iSCSI names are compared with small letters (RFC 3722).
+            if let wantedName, !wantedName.isSameText(as: name.lowercased()) { return false }
+            if let wantedUser, chapUser?.isSameText(as: wantedUser) != true { return false }
+            return true
+        }
+    }
+}
+
+extension [AccessRule] {
+    /// Whether rules let a client in: any of them does, or there is none.
+    func admit(_ peer: Peer, _ identity: TLSClientIdentity?, _ initiator: InitiatorFacts = .none) -> Bool {
+        isEmpty || contains { $0.matches(peer, identity, initiator) }
+    }
+}
+
+extension ServedExport {
+    /// Whether an initiator may use it. Those over TLS are none.
+    func admits(_ peer: Peer, _ initiator: InitiatorFacts) -> Bool {
+        !requiresTLS && targetAccess.admit(peer, nil, initiator) && access.admit(peer, nil, initiator)
     }
 }
 

@@ -92,8 +92,10 @@ struct Connection: ~Copyable {
     var isAbandoned = false
 
     // Fences
+    /// Fences of its own that have not passed: one for each export that it has opened, and others have open.
+    var fencesAhead = 0
     /// No request is begun until older connections have done theirs.
-    var isFenced = false
+    var isFenced: Bool { fencesAhead > 0 }
     /// Fences that wait for this connection.
     var awaited: [AwaitedFence] = []
     /// Requests that begin get this mark.
@@ -128,6 +130,8 @@ struct Connection: ~Copyable {
     /// The memory that it waits for, with a request that needs so many pages, and who waits before and after it.
     var line: AwaitedMemory?
     var wantedPages = 0
+    /// The export that this request is for.
+    var wantingExport = ExportNumber(0)
     var before: ConnectionSlot?
     var after: ConnectionSlot?
     /// Pages that requests have which others cannot keep from it.

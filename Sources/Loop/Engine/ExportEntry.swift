@@ -16,6 +16,8 @@ public final class ExportEntry: Sendable {
     let homeLoop: Int
     /// The only loop that may serve it; nil: any. Layers remember things, and that in one place.
     let onlyLoop: Int?
+    /// Where initiators find it; nil: nowhere.
+    public let target: TargetPlace?
     /// What is served.
     public let definition: ServedExport
     /// Where its writers meet.
@@ -42,11 +44,16 @@ public final class ExportEntry: Sendable {
     }
 
     /// An export that nobody has opened.
+    /// - Parameters:
+    ///   - target: where initiators find it; nil: nowhere.
+    ///   - neighbour: another export of the same target. All have one home loop, as a session has one.
     public init(
-        number: ExportNumber, definition: ServedExport, drive: ExportedDrive, flushes: ImageFlushes, loopCount: Int
+        number: ExportNumber, definition: ServedExport, drive: ExportedDrive, flushes: ImageFlushes,
+        target: TargetPlace?, neighbour: ExportEntry?, loopCount: Int
     ) throws(RingError) {
         self.number = number
-        homeLoop = number.number % loopCount
+        self.target = target
+        homeLoop = neighbour?.homeLoop ?? number.number % loopCount
         onlyLoop = definition.blocks.isEmpty ? nil : homeLoop
         self.definition = definition
         self.flushes = flushes

@@ -91,9 +91,9 @@ extension Loop {
         if connections[slot].isSending { sums.sends += 1 }
         if connections[slot].isQueuedForSend { sums.queuedForSend += 1 }
         if let memory = connections[slot].line { sums.waiting[memory] += 1 }
-        if let entry = connections[slot].entry {
-            sums.users[entry.number, default: 0] += 1
-            sums.sharedWriters[entry.number, default: 0] += 0
+        for export in openExports(of: slot) {
+            sums.users[export, default: 0] += 1
+            sums.sharedWriters[export, default: 0] += 0
         }
         sums.busyRequests += connections[slot].busyRequests
         let before = sums

@@ -30,13 +30,15 @@ extension Loop {
         case .retryOpenings(let entry): retryOpenings(of: entry)
         case .fence(let fence): hold(fence)
         case .fencePassed(let fence): fencePassed(fence)
+        case .unitAdded(let entry): openAddedUnit(entry)
         case .reservationsKept(let entry, let code): reservationsKept(entry.number, code)
         case .takeOver(let connection): takeOver(connection)
         }
     }
 
     private mutating func endConnections(of entry: ExportEntry) {
-        for slot in usedSlots where connections[slot].entry === entry {
+        for slot in usedSlots where hasOpen(entry, slot) {
+            guard !leaveUnit(of: entry, slot) else { continue }
             connections[slot].endsAt = now + shared.limits.shutdownSeconds
             finishTransmission(slot)
         }
@@ -70,8 +72,7 @@ extension Loop {
     mutating func use(_ entry: ExportEntry) {
         let number = entry.number
         if !exports.contains(number) {
-            let name = shared.targetName(of: entry.definition)?.text ?? ""
-            exports.insert(LoopExport(entry, loop: index, targetName: Array(name.utf8)), at: number)
+            exports.insert(LoopExport(entry, loop: index), at: number)
         }
         exports[number].users += 1
     }

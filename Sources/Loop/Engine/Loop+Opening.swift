@@ -44,6 +44,7 @@ extension Loop {
         connections[slot].opening = shared.openings.add(1, ordering: .sequentiallyConsistent).newValue
         note(.info, "export opened", slot)
         if others > 0 { raiseFence(slot, entry) }
+        openFurther(slot)
         return true
     }
 

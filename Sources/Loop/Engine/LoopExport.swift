@@ -42,9 +42,9 @@ struct LoopExport {
     var toldAt = -1
     var stored = StoredExtent()
 
-    /// - Parameter targetName: the name of its target; empty: it has none.
-    init(_ entry: ExportEntry, loop: Int, targetName: [UInt8]) {
+    init(_ entry: ExportEntry, loop: Int) {
         served = entry.drive
+        let targetName = Array((entry.target?.name.text ?? "").utf8)
         server = entry.server ?? entry.definition.deviceServer(targetName: targetName)
         backend = entry.definition.backend
         blocks = entry.blocks

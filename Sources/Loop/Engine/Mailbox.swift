@@ -24,6 +24,8 @@ enum LoopCommand: Sendable {
     case fence(Fence)
     /// A fence of a connection of this loop need not wait any more.
     case fencePassed(Fence)
+    /// A target whose home this loop is has one more logical unit.
+    case unitAdded(ExportEntry)
     /// The reservations of an export whose home this loop is are kept, or could not be (errno).
     case reservationsKept(ExportEntry, Int32)
     /// Go on with a connection that another loop has begun.
@@ -122,6 +124,12 @@ extension SharedState {
     /// Ends the connections that have an export open, when what they have in flight is done.
     public func endConnections(of entry: ExportEntry) {
         postToAll(.endConnections(entry))
+    }
+
+    /// Tells the sessions of an export's target that it is there.
+    public func noteAdded(_ entry: ExportEntry) {
+        guard entry.target?.isShared == true else { return }
+        mailboxes[entry.homeLoop].post(.unitAdded(entry))
     }
 
     /// Has a unit's home loop change it.

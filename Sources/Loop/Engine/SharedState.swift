@@ -79,11 +79,6 @@ public final class SharedState: Sendable {
         residentChunks = try ResidentChunks()
     }
 
-    /// The name of an export's target; nil if it has none.
-    public func targetName(of export: ServedExport) -> TargetName? {
-        export.targetName ?? TargetName(export: export.name, prefix: targets.prefix)
-    }
-
     /// There are fewer connections than processors.
     var hasIdleProcessor: Bool {
         connectionCount.load(ordering: .relaxed) < processorCount

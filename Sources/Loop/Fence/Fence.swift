@@ -9,7 +9,8 @@ import Synchronization
 /// A client that lost its link comes back while requests of its old connection may still be under way: in a socket, in
 /// the ring, on a slow disk. It sends them again, and others after them; the old ones must not be the last to arrive.
 /// NBD does not say which connection succeeds which: the server takes the same address, or the same user of a Unix
-/// socket, for the same client.
+/// socket, for the same client. iSCSI says it: a session of the same initiator port (RFC 7143, 3.4.2: name and ISID)
+/// succeeds the one before it. Two initiators of one address are two clients (``FenceClient``).
 ///
 /// A living client that does not take its replies may delay its own requests for as long as it likes: nobody waits
 /// longer than ``patienceSeconds`` for that. Over TCP a client may also be gone without a word. So when a client has
@@ -25,6 +26,7 @@ final class Fence: Sendable {
 
     let entry: ExportEntry
     let peer: Peer
+    let client: FenceClient
     /// When the export was opened, in the order of all openings: connections wait only for older ones, never for each
     /// other.
     let opening: UInt64
@@ -36,11 +38,12 @@ final class Fence: Sendable {
     private let missing: Atomic<Int>
 
     init(
-        _ entry: ExportEntry, peer: Peer, opening: UInt64, loop: Int, slot: ConnectionSlot, connection: UInt64,
-        loopCount: Int
+        _ entry: ExportEntry, peer: Peer, client: FenceClient, opening: UInt64, loop: Int, slot: ConnectionSlot,
+        connection: UInt64, loopCount: Int
     ) {
         self.entry = entry
         self.peer = peer
+        self.client = client
         self.opening = opening
         self.loop = loop
         self.slot = slot
@@ -63,9 +66,18 @@ final class Fence: Sendable {
     }
 
     /// Both come from the same place.
-    func isSameClient(_ other: Peer) -> Bool {
-        peer.origin == other.origin && peer.origin != .unknown
-    }
+    func isFromSamePlace(_ other: Peer) -> Bool { peer.origin == other.origin && peer.origin != .unknown }
+}
+
+/// Who a connection is, for fences: one with the same answer succeeds it.
+enum FenceClient: Equatable, Sendable {
+    /// A client of NBD, by where it comes from.
+    case place(Peer.Origin)
+    /// An initiator port, by its name. The target has one portal group, so that is the I_T nexus.
+    case initiatorPort([UInt8])
+
+    /// Both are the same client.
+    func isSame(as other: FenceClient) -> Bool { self == other && self != .place(.unknown) }
 }
 
 /// A fence that waits for a connection.

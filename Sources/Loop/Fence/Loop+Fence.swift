@@ -8,10 +8,10 @@ import Logging
 extension Loop {
     /// An export was opened that others have open, too.
     mutating func raiseFence(_ slot: ConnectionSlot, _ entry: ExportEntry) {
-        connections[slot].isFenced = true
+        connections[slot].fencesAhead += 1
         let fence = Fence(
-            entry, peer: connections[slot].peer, opening: connections[slot].opening, loop: index, slot: slot,
-            connection: connections[slot].number, loopCount: shared.loopCount)
+            entry, peer: connections[slot].peer, client: fenceClient(slot), opening: connections[slot].opening,
+            loop: index, slot: slot, connection: connections[slot].number, loopCount: shared.loopCount)
         shared.postToAll(.fence(fence))
     }
 
@@ -24,7 +24,8 @@ extension Loop {
     mutating func fencePassed(_ fence: Fence) {
         let slot = fence.slot
         guard connections[slot].number == fence.connection, connections[slot].isFenced else { return }
-        connections[slot].isFenced = false
+        connections[slot].fencesAhead -= 1
+        guard !connections[slot].isFenced else { return }
         pump(slot)
         finishIfIdle(slot)
     }
@@ -39,16 +40,16 @@ extension Loop {
     }
 
     private mutating func hold(_ fence: Fence, _ slot: ConnectionSlot) {
-        guard connections[slot].entry === fence.entry, connections[slot].opening < fence.opening else {
+        guard hasOpen(fence.entry, slot), connections[slot].opening < fence.opening else {
             return
         }
-        let isSame = fence.isSameClient(connections[slot].peer)
-        if isSame, fence.peer.isRemote, fence.entry.definition.isTakenOver,
+        let isSame = fence.client.isSame(as: fenceClient(slot))
+        if fence.isFromSamePlace(connections[slot].peer), fence.peer.isRemote, fence.entry.definition.isTakenOver,
             now - (connections[slot].startedAt) > shared.limits.handshakeSeconds
         {
             end(slot, .replaced, "its client has opened the export anew from \(fence.peer.name)")
             // Freed by that, it may be somebody else's already.
-            guard connections[slot].entry === fence.entry else { return }
+            guard hasOpen(fence.entry, slot) else { return }
         }
         fence.add()
         if isSame { listen(to: slot) }
@@ -150,9 +151,9 @@ extension Loop {
             connections[slot].isAbandoned = true
             return false
         }
-        let peer = connections[slot].peer
-        if peer.isRemote, !isHeard(connections[slot].descriptor),
-            overdue.contains(where: { $0.fence.isSameClient(peer) })
+        let client = fenceClient(slot)
+        if connections[slot].peer.isRemote, !isHeard(connections[slot].descriptor),
+            overdue.contains(where: { $0.fence.client.isSame(as: client) })
         {
             endUnreachable(slot)
             return true

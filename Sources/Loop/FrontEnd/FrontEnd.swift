@@ -25,13 +25,22 @@ extension Loop {
 
 extension Loop {
     /// Puts a command into a free place. Its data are nowhere yet.
-    mutating func put(_ task: SCSITask, _ nexus: NexusNumber, to unit: ExportNumber, at place: RequestPlace) {
+    mutating func put(_ task: SCSITask, to unit: SessionUnit, isPresent: Bool, at place: RequestPlace) {
         let command = ServedCommand(
-            task.cdb, expectedBytes: task.expectedBytes, reads: task.reads, writes: task.writes, nexus: nexus,
-            unit: task.logicalUnit.number == 0 ? exports[unit].served.facts : .absent)
+            task.cdb, rest: task.restOfCDB, expectedBytes: task.expectedBytes, reads: task.reads, writes: task.writes,
+            nexus: unit.nexus,
+            unit: isPresent ? exports[unit.export].served.facts : .absent)
         served.commands.insert(command, at: place)
-        requests.insert(RequestSlot(unit, RequestFacts(command), CommandKind(command.kind)), at: place)
+        requests.insert(RequestSlot(unit.export, RequestFacts(command), CommandKind(command.kind)), at: place)
         requests[place].taskNumber = UInt16(task.number.index)
+    }
+}
+
+extension SCSITask {
+    /// Bytes 16 to 31 of the CDB, if it has all of them.
+    fileprivate var restOfCDB: CommandDescriptorBlock? {
+        guard extendedCDB.byteCount == 16 else { return nil }
+        return CommandDescriptorBlock(high: extendedCDB.high, low: extendedCDB.low)
     }
 }
 

@@ -143,6 +143,48 @@ extension Loop {
         }
     }
 
+    /// The client's first export is open. What it has chosen may have others.
+    mutating func openFurther(_ slot: ConnectionSlot) {
+        switch connections[slot].frontEnd {
+        case .nbd: break
+        case .iscsi: openFurtherUnits(slot)
+        }
+    }
+
+    /// Whether a connection has an export open.
+    func hasOpen(_ entry: ExportEntry, _ slot: ConnectionSlot) -> Bool {
+        guard connections[slot].entry != nil else { return false }
+        switch connections[slot].frontEnd {
+        case .nbd: return connections[slot].entry === entry
+        case .iscsi: return sessions.iscsi[slot].units.contains { exports[$0.export].entry === entry }
+        }
+    }
+
+    /// Who a connection is, for fences.
+    func fenceClient(_ slot: ConnectionSlot) -> FenceClient {
+        switch connections[slot].frontEnd {
+        case .nbd: .place(connections[slot].peer.origin)
+        case .iscsi: .initiatorPort(sessions.iscsi[slot].session.initiator.portName)
+        }
+    }
+
+    /// The exports that a connection has open.
+    func openExports(of slot: ConnectionSlot) -> [ExportNumber] {
+        guard let entry = connections[slot].entry else { return [] }
+        guard connections[slot].frontEnd == .iscsi, !sessions.iscsi[slot].units.isEmpty else { return [entry.number] }
+        return sessions.iscsi[slot].units.map(\.export)
+    }
+
+    /// An export goes. A connection that has others open goes on without it.
+    ///
+    /// - Returns: false if it has none.
+    mutating func leaveUnit(of entry: ExportEntry, _ slot: ConnectionSlot) -> Bool {
+        switch connections[slot].frontEnd {
+        case .nbd: false
+        case .iscsi: withdrawUnit(entry.number, slot)
+        }
+    }
+
     /// The export that the client has chosen cannot be opened now.
     ///
     /// - Returns: the same as ``advance(_:)``.
@@ -381,10 +423,7 @@ extension Loop {
         let identity = connections[slot].isSecure ? connections[slot].link.session.client : nil
         for number in directory.entries.indices {
             let rules = directory.entries[number].definition.access
-            guard !rules.isEmpty else { continue }
-            directory.information[number].isForbidden = !rules.contains {
-                $0.matches(peer, identity)
-            }
+            directory.information[number].isForbidden = !rules.admit(peer, identity)
         }
         connections[slot].choices = directory.entries
         sessions.nbd[slot].directory = directory.information

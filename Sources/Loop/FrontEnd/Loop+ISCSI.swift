@@ -60,22 +60,34 @@ extension Loop {
     /// Opens the target that an initiator has named, or nothing for a discovery session, which has to be as short as a
     /// login.
     private mutating func open(target: Int?, _ slot: ConnectionSlot) -> Bool {
+        let initiator = sessions.iscsi[slot].session.initiator
+        sessions.iscsi[slot].facts = .known(name: initiator.name, chapUser: initiator.chapName)
         guard let target else {
+            lookUpTargets(slot)
             sessions.iscsi[slot].session.opened()
             say(slot)
             return true
         }
-        let entry = connections[slot].choices[target]
-        if entry.homeLoop == index { endReplacedSessions(by: slot, entry) }
-        return open(target, slot)
+        // The one with the lowest number comes first.
+        let places = sessions.iscsi[slot].offers[target].filter { mayOpen(connections[slot].choices[$0], slot) }
+        guard let first = places.first else {
+            // It may not know that there is one.
+            sessions.iscsi[slot].session.refuseOpening(.notFound, "no access rule of the target lets the initiator in")
+            return true
+        }
+        let entries = places.map { connections[slot].choices[$0] }
+        if entries[0].homeLoop == index { endReplacedSessions(by: slot, entries[0]) }
+        sessions.iscsi[slot].further = Array(entries.dropFirst())
+        return open(first, slot)
     }
 
     /// Ends a session that its initiator begins anew (6.3.5). The new one waits for the old requests (``Fence``).
     private mutating func endReplacedSessions(by slot: ConnectionSlot, _ entry: ExportEntry) {
         let initiator = sessions.iscsi[slot].session.initiator
         for other in usedSlots
-        where other != slot && connections[other].entry === entry && connections[other].frontEnd == .iscsi
-            && connections[other].phase != .closing && sessions.iscsi[other].session.initiator.isSamePort(as: initiator)
+        where other != slot && connections[other].frontEnd == .iscsi && connections[other].phase != .closing
+            && connections[other].entry?.target?.name == entry.target?.name && connections[other].entry != nil
+            && sessions.iscsi[other].session.initiator.isSamePort(as: initiator)
         {
             end(other, .replaced, "its initiator has begun the session anew")
         }
@@ -101,9 +113,9 @@ extension Loop {
     ///
     /// - Returns: whether the connection was ended.
     mutating func checkSession(_ slot: ConnectionSlot, idleSeconds: Int) -> Bool {
-        guard connections[slot].frontEnd == .iscsi, connections[slot].phase == .transmission,
-            idleSeconds >= Self.silentSeconds
-        else { return false }
+        guard connections[slot].frontEnd == .iscsi, connections[slot].phase == .transmission else { return false }
+        if leaveWithdrawnUnits(slot) { return true }
+        guard idleSeconds >= Self.silentSeconds else { return false }
         if sessions.iscsi[slot].session.isPinged {
             end(slot, .stalled, "it has not answered a NOP-In within \(Self.silentSeconds) s")
             return true
@@ -119,30 +131,39 @@ extension Loop {
     /// Finds out which targets the initiator may find.
     mutating func lookUpTargets(_ slot: ConnectionSlot) {
         let portal = portal(of: connections[slot].descriptor)
+        let entries = shared.exports.directory.entries.filter { $0.target != nil && mayOpen($0, slot) }
         var targets: [TargetInformation] = []
-        connections[slot].choices = []
-        for entry in shared.exports.directory.entries {
-            guard let name = shared.targetName(of: entry.definition), mayOpen(entry, slot) else { continue }
-            connections[slot].choices.append(entry)
+        var numbers: [TargetName: Int] = [:]
+        var offers: [[Int]] = []
+        for (place, entry) in entries.enumerated() {
+            guard let target = entry.target else { continue }
+            if let number = numbers[target.name] {
+                offers[number].append(place)
+                continue
+            }
+            numbers[target.name] = offers.count
+            offers.append([place])
             targets.append(
                 TargetInformation(
-                    name: name.text, addresses: portal.map { ["\($0),1"] } ?? [],
+                    name: target.name.text, addresses: portal.map { ["\($0),1"] } ?? [],
                     requiresCHAP: shared.targets.secrets != nil))
         }
+        for number in offers.indices {
+            offers[number].sort { (entries[$0].target?.logicalUnit ?? 0) < (entries[$1].target?.logicalUnit ?? 0) }
+        }
+        connections[slot].choices = entries
+        sessions.iscsi[slot].offers = offers
         sessions.iscsi[slot].session.directory = targets
     }
 
-    private func mayOpen(_ entry: ExportEntry, _ slot: ConnectionSlot) -> Bool {
-        let definition = entry.definition
-        guard !definition.requiresTLS else { return false }
-        return definition.access.isEmpty || definition.access.contains { $0.matches(connections[slot].peer, nil) }
+    /// Whether the rules of an export let an initiator in, as far as it has said who it is.
+    func mayOpen(_ entry: ExportEntry, _ slot: ConnectionSlot) -> Bool {
+        entry.definition.admits(connections[slot].peer, sessions.iscsi[slot].facts)
     }
 
     /// The target is open.
     mutating func beginTasks(_ slot: ConnectionSlot, _ export: ExportNumber) {
-        let port = sessions.iscsi[slot].session.initiator.portName
-        sessions.iscsi[slot].nexus = exports[export].server.connect(initiatorPort: port)
-        guard sessions.iscsi[slot].nexus != nil, makeLandingPlaces(slot) else {
+        guard connect(to: export, slot), makeLandingPlaces(slot) else {
             sessions.iscsi[slot].session.refuseOpening(.outOfResources, "there is no room for another session")
             return
         }
@@ -159,19 +180,9 @@ extension Loop {
     }
 }
 
-extension Loop {
-    /// A session is over, and its unit forgets it.
-    mutating func endISCSI(_ slot: ConnectionSlot) {
-        guard let nexus = sessions.iscsi[slot].nexus, let entry = connections[slot].entry else { return }
-        exports[entry.number].server.disconnect(nexus)
-        if exports[entry.number].server.hasNoNexus { unlockTray(entry.number) }
-        noteReservations(entry.number)
-    }
-}
-
 extension Initiator {
     /// The name of the initiator port (4.2.7.2): of the node, and the ISID.
-    fileprivate var portName: [UInt8] {
+    var portName: [UInt8] {
         let digits = String(isid.rawValue, radix: 16)
         return Array("\(name),i,0x\(String(repeating: "0", count: max(0, 12 - digits.count)))\(digits)".utf8)
     }

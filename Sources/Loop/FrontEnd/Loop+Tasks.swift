@@ -13,11 +13,10 @@ extension Loop {
     ///
     /// - Returns: false when there is no place for it now; nothing has happened then.
     mutating func begin(_ task: SCSITask, _ slot: ConnectionSlot) -> Bool {
-        guard let entry = connections[slot].entry, let nexus = sessions.iscsi[slot].nexus else {
-            preconditionFailure("a session has its commands after its login")
-        }
+        precondition(!sessions.iscsi[slot].units.isEmpty, "a session has its commands after its login")
         guard let place = connections[slot].freeRequests.pop() else { return false }
-        put(task, nexus, to: entry.number, at: place)
+        let (unit, isPresent) = sessions.iscsi[slot].unit(task.logicalUnit)
+        put(task, to: unit, isPresent: isPresent, at: place)
         let number = task.number.index
         sessions.iscsi[slot].tasks[number] = TargetTask(place: place, isArriving: task.writes)
         if !sessions.iscsi[slot].waiting.isEmpty || !placeTaskData(place) {
@@ -197,6 +196,7 @@ extension Loop {
 extension Loop {
     /// The unit has served a task.
     mutating func respond(to place: RequestPlace) {
+        if served.commands[place].readsInventory { noteInventoryRead(place.slot) }
         if served.commands[place].changesUnit { publishUnit(requests[place].unit) }
         if !exports[requests[place].unit].server.aborted.isEmpty { abortPreempted(requests[place].unit) }
         noteReservations(requests[place].unit)
@@ -257,49 +257,63 @@ extension Loop {
     mutating func manage(_ management: TaskManagement, _ slot: ConnectionSlot) -> Bool {
         guard !sessions.iscsi[slot].isManaging else { return false }
         note(.info, "task management", slot, ["function": "\(management.function)"])
+        let (unit, isPresent) = sessions.iscsi[slot].unit(management.logicalUnit)
+        guard isPresent || !management.isForUnit else {
+            sessions.iscsi[slot].session.managed(.logicalUnitDoesNotExist)
+            say(slot)
+            return true
+        }
         sessions.iscsi[slot].isManaging = true
-        abortTasks(slot) { $0.affects(management, $1) }
-        if management.resetsUnit, let entry = connections[slot].entry { reset(entry, by: slot) }
+        abortTasks(slot) { session, number, _ in session.affects(management, number) }
+        if management.resetsUnit {
+            for other in sessions.iscsi[slot].units where !management.isForUnit || other.export == unit.export {
+                reset(other.export, by: slot)
+            }
+        }
         return finishManagement(slot)
     }
 
-    /// A reset ends the tasks of all sessions, and the unit tells them why (SAM-5 6.3.3). Tasks of other sessions end
-    /// without a response. The session that asked for it hears when its own tasks have ended.
-    private mutating func reset(_ entry: ExportEntry, by slot: ConnectionSlot) {
-        exports[entry.number].server.reset()
-        unlockTray(entry.number)
-        for other in usedSlots where other != slot && connections[other].entry === entry {
+    /// A reset ends the tasks of all sessions, and the unit tells them why (SAM-5 6.3.3). Those of others end without a
+    /// word; who has asked hears of its own when they have.
+    private mutating func reset(_ unit: ExportNumber, by slot: ConnectionSlot) {
+        exports[unit].server.reset()
+        unlockTray(unit)
+        for other in usedSlots where other != slot && hasOpen(exports[unit].entry, other) {
             guard connections[other].frontEnd == .iscsi, connections[other].phase == .transmission else { continue }
-            abortAllTasks(other, as: .reset)
+            abortAllTasks(of: unit, other, as: .reset)
         }
-        noteReservations(entry.number)
+        noteReservations(unit)
     }
 
-    /// Ends all tasks of a session that has not asked for it. Data on their way have to be taken all the same: their
-    /// tasks end with `ending`.
-    private mutating func abortAllTasks(_ slot: ConnectionSlot, as ending: Ending) {
+    /// Ends all tasks that a session has for a unit without its asking. Data that are on their way have to be taken all
+    /// the same: tasks that they are for end like this.
+    private mutating func abortAllTasks(of unit: ExportNumber, _ slot: ConnectionSlot, as ending: Ending) {
         for number in sessions.iscsi[slot].tasks.indices where sessions.iscsi[slot].tasks[number].isArriving {
+            guard let place = sessions.iscsi[slot].tasks[number].place, requests[place].unit == unit else { continue }
             sessions.iscsi[slot].tasks[number].refusal = ending
         }
-        abortTasks(slot) { _, _ in true }
+        abortTasks(slot) { $2 == unit }
     }
 
     /// PREEMPT AND ABORT ends the tasks of the nexuses that it names (SPC-4 5.13.11.2.6).
     private mutating func abortPreempted(_ unit: ExportNumber) {
-        for slot in usedSlots
-        where connections[slot].frontEnd == .iscsi && connections[slot].entry === exports[unit].entry {
-            guard let nexus = sessions.iscsi[slot].nexus, exports[unit].server.aborted.contains(nexus) else { continue }
-            abortAllTasks(slot, as: .cleared)
+        for slot in usedSlots where connections[slot].frontEnd == .iscsi && hasOpen(exports[unit].entry, slot) {
+            let aborted = exports[unit].server.aborted
+            guard sessions.iscsi[slot].units.contains(where: { $0.export == unit && aborted.contains($0.nexus) })
+            else { continue }
+            abortAllTasks(of: unit, slot, as: .cleared)
         }
         exports[unit].server.aborted = []
     }
 
     /// Ends tasks of a session: at once, or when what is under way for them has come back.
-    private mutating func abortTasks(_ slot: ConnectionSlot, _ isMeant: (borrowing Session, TaskNumber) -> Bool) {
+    private mutating func abortTasks(
+        _ slot: ConnectionSlot, _ isMeant: (borrowing Session, TaskNumber, ExportNumber) -> Bool
+    ) {
         for number in sessions.iscsi[slot].tasks.indices {
             let task = sessions.iscsi[slot].tasks[number]
             guard let place = task.place, !task.isAborted, task.refusal == nil,
-                isMeant(sessions.iscsi[slot].session, TaskNumber(number))
+                isMeant(sessions.iscsi[slot].session, TaskNumber(number), requests[place].unit)
             else { continue }
             if task.isWaiting || task.isArriving && !task.isInQueue {
                 sessions.iscsi[slot].session.aborted(TaskNumber(number))
@@ -334,6 +348,14 @@ extension Loop {
 }
 
 extension TaskManagement {
+    /// It names a unit: LUN is not ignored (11.5.4).
+    fileprivate var isForUnit: Bool {
+        switch function {
+        case .targetWarmReset, .targetColdReset, .abortTask: false
+        default: true
+        }
+    }
+
     /// All tasks of the unit end, and what was reserved.
     fileprivate var resetsUnit: Bool {
         switch function {

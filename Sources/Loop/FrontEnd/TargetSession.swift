@@ -36,6 +36,16 @@ struct TargetTask: Sendable {
     var refusal: Ending?
 }
 
+/// A logical unit as a session has it. Its number is that of the session's requests to it.
+struct SessionUnit: Sendable {
+    let logicalUnit: UInt8
+    let export: ExportNumber
+    /// What the unit calls the session.
+    let nexus: NexusNumber
+    /// It goes, at the latest when the loop is so many seconds old: no command reaches it any more.
+    var leavesAt: Int?
+}
+
 /// A session of iSCSI of one connection.
 struct TargetSession: ~Copyable, Sendable {
     var session: Session
@@ -43,8 +53,14 @@ struct TargetSession: ~Copyable, Sendable {
     var tasks: [TargetTask]
     /// Tasks that wait for memory. The stream behind them is read all the same: it has the data of others.
     var waiting = RequestList()
-    /// The unit's number for it, once that is open.
-    var nexus: NexusNumber?
+    /// Who the initiator is, once its login is at its end.
+    var facts = InitiatorFacts.unknown
+    /// The exports of each target that it knows, by their places among what it may open.
+    var offers: [[Int]] = []
+    /// Those of its target that are to be opened behind the first one.
+    var further: [ExportEntry] = []
+    /// The logical units that it has open, by their numbers.
+    var units: [SessionUnit] = []
     /// A task management function is being done, and so many tasks have to end for it.
     var isManaging = false
     var abortsLeft = 0
@@ -58,6 +74,12 @@ struct TargetSession: ~Copyable, Sendable {
         session = Session(configuration)
         tasks = [TargetTask](repeating: TargetTask(), count: configuration.places)
         self.handle = handle
+    }
+
+    /// The unit that a command is for. What the initiator has no access to is answered for by the first one.
+    func unit(_ number: LogicalUnitNumber) -> (unit: SessionUnit, isPresent: Bool) {
+        for unit in units where unit.leavesAt == nil && number.number == Int(unit.logicalUnit) { return (unit, true) }
+        return (units[0], false)
     }
 }
 

@@ -53,12 +53,14 @@ extension Loop {
     mutating func wait(_ slot: ConnectionSlot, for pages: Int, of memory: AwaitedMemory, _ export: ExportNumber) {
         connections[slot].line = memory
         connections[slot].wantedPages = pages
+        connections[slot].wantingExport = export
         lines[memory].wait(slot, export, &exports[export].memory[memory].waiting, &connections)
     }
 
     /// Its client is gone: it wants no memory any more.
     mutating func leaveLine(_ slot: ConnectionSlot) {
-        guard let memory = connections[slot].line, let export = connections[slot].entry?.number else { return }
+        guard let memory = connections[slot].line else { return }
+        let export = connections[slot].wantingExport
         connections[slot].line = nil
         lines[memory].leave(slot, export, &exports[export].memory[memory].waiting, &connections)
         // It may have been in the way of others.
@@ -129,7 +131,7 @@ private struct Holders {
     init(of memory: AwaitedMemory, _ export: ExportNumber, in loop: borrowing Loop) {
         for slot in loop.usedSlots where count < Self.capacity {
             let held = loop.connections[slot].stagePages[memory]
-            guard held > 0, loop.connections[slot].entry?.number == export else { continue }
+            guard held > 0, loop.hasOpen(loop.exports[export].entry, slot) else { continue }
             slots[count] = slot
             pages[count] = held
             count += 1

@@ -57,9 +57,11 @@ extension Loop {
     private func isInTheWay(_ slot: ConnectionSlot, of memory: AwaitedMemory) -> Bool {
         let ownPages = connections[slot].arena.pagesInUse - connections[slot].sharePages
         let held = memory == .own ? ownPages : connections[slot].stagePages[memory]
-        guard held > 0, let export = connections[slot].entry?.number else { return false }
-        let share = exports[export].memory[memory]
-        return !share.waiting.isEmpty || anyWaits(for: memory) { $0.pages < share.pages }
+        guard held > 0 else { return false }
+        return openExports(of: slot).contains { export in
+            let share = exports[export].memory[memory]
+            return !share.waiting.isEmpty || anyWaits(for: memory) { $0.pages < share.pages }
+        }
     }
 
     /// Memory of requests that wait for the client: for the rest of a payload, or to be taken as replies. What the

@@ -1,0 +1,178 @@
+// [[target]] tables: several exports as logical units of one target, for initiators that others wrote and one by hand.
+
+import Foundation
+import Support
+import Testing
+
+@Suite struct TargetTableTests {
+    private static let target = "iqn.2026-11.org.example:group"
+
+    private static func text(_ units: String, _ exports: [String] = ["system", "data", "more"]) -> String {
+        "listen = \"iscsi:127.0.0.1:0\"\n"
+            + exports.enumerated().map { "[[export]]\nname = \"\($1)\"\nimage = \"memory:\($0 + 1)M\"\n" }.joined()
+            + "[[target]]\nname = \"\(target)\"\nluns = [\(units)]\n"
+    }
+
+    private static func server(
+        _ text: String, _ more: [String] = [], in folder: TemporaryFolder
+    ) throws -> (RunningServer, file: String) {
+        let file = folder.path + "/spindle.toml"
+        try text.write(toFile: file, atomically: true, encoding: .utf8)
+        return (try RunningServer(["--config", file, "--threads", "3"] + more, in: folder), file)
+    }
+
+    /// READ CAPACITY (10): the last block.
+    private static func lastBlock(_ session: HandMadeSession, unit: UInt8) throws -> Int {
+        let data = try session.perform([0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], unit: unit, expecting: 8).data
+        try #require(data.count == 8)
+        return data[0..<4].reduce(0) { $0 << 8 | Int($1) }
+    }
+
+    /// REPORT LUNS: the numbers.
+    private static func inventory(_ session: HandMadeSession, unit: UInt8 = 0) throws -> [UInt8] {
+        let cdb: [UInt8] = [0xA0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]
+        let data = try session.perform(cdb, unit: unit, expecting: 256).data
+        try #require(data.count >= 8 && data.count == 8 + Int(data[3]))
+        return stride(from: 8, to: data.count, by: 8).map { data[$0 + 1] }
+    }
+
+    /// TEST UNIT READY.
+    private static func ready(_ session: HandMadeSession, unit: UInt8) throws -> HandMadeSession.Ending {
+        try session.perform([0, 0, 0, 0, 0, 0], unit: unit)
+    }
+
+    private static let good = HandMadeSession.Ending(status: 0)
+    private static let isAbsent: [UInt8] = [5, 0x25, 0]
+    private static let hasOtherUnits: [UInt8] = [6, 0x3F, 0x0E]
+
+    @Test func aTargetHasSeveralUnits() throws {
+        let folder = try TemporaryFolder()
+        let (server, _) = try Self.server(Self.text("\"data\", \"\", \"system\""), in: folder)
+        let portal = try #require(server.announcement.split(separator: " ").first { $0.hasPrefix("iscsi://") })
+            .split(separator: "/").prefix(2).joined(separator: "//")
+        #expect(
+            server.announcement.contains("/\(Self.target)/0:") && server.announcement.contains("/\(Self.target)/2:"))
+        let found = try Program.tool("iscsi-ls").run(["-s", portal], in: folder)
+        #expect(found.text.components(separatedBy: Self.target).count == 2, "\(found.text)")
+        #expect(found.text.contains("Lun:0    Type:DIRECT_ACCESS (Size:1M)"), "\(found.text)")
+        #expect(found.text.contains("Lun:2    Type:DIRECT_ACCESS (Size:1023k)"), "\(found.text)")
+        #expect(!found.text.contains("Lun:1 "), "\(found.text)")
+        #expect(found.text.contains("Target:iqn.2026-11.org.spindle:more "), "\(found.text)")
+        #expect(!found.text.contains("spindle:data") && !found.text.contains("spindle:system"), "\(found.text)")
+    }
+
+    /// Each command goes to the unit that it names; one that is not there says so.
+    @Test func commandsReachTheirUnits() throws {
+        let folder = try TemporaryFolder()
+        let (server, _) = try Self.server(Self.text("\"\", \"data\", \"system\""), in: folder)
+        let session = try HandMadeSession(server.announcement, target: Self.target)
+        for unit: UInt8 in [1, 2] { #expect(try Self.ready(session, unit: unit).sense == [6, 0x29, 0]) }
+        #expect(try Self.inventory(session) == [1, 2])
+        #expect(try Self.inventory(session, unit: 2) == [1, 2])
+        #expect(try Self.lastBlock(session, unit: 1) == 4095)
+        #expect(try Self.lastBlock(session, unit: 2) == 2047)
+        for unit: UInt8 in [0, 3] {
+            #expect(try Self.ready(session, unit: unit).sense == Self.isAbsent)
+            // Peripheral qualifier 011b, device type 1Fh.
+            #expect(try session.perform([0x12, 0, 0, 0, 36, 0], unit: unit, expecting: 36).data.first == 0x7F)
+        }
+        let block = [UInt8](repeating: 0x5A, count: 512)
+        #expect(try session.perform([0x2A, 0, 0, 0, 0, 3, 0, 0, 1, 0], unit: 1, out: block) == Self.good)
+        let read: [UInt8] = [0x28, 0, 0, 0, 0, 3, 0, 0, 1, 0]
+        #expect(try session.perform(read, unit: 1, expecting: 512).data == block)
+        #expect(try session.perform(read, unit: 2, expecting: 512).data == [UInt8](repeating: 0, count: 512))
+        // Page 83h has the name of the target that has both.
+        for unit: UInt8 in [1, 2] {
+            let page = try session.perform([0x12, 1, 0x83, 4, 0, 0], unit: unit, expecting: 1024).data
+            #expect(String(decoding: page, as: UTF8.self).contains("\(Self.target),t,0x0001"))
+        }
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
+    /// A reload takes units away and brings others: the session goes on, and is told.
+    @Test func unitsComeAndGo() throws {
+        let folder = try TemporaryFolder()
+        let control = "unix:" + folder.path + "/control"
+        let (server, file) = try Self.server(
+            Self.text("\"system\", \"data\""), ["--control", control], in: folder)
+        func reload(_ text: String) throws {
+            try text.write(toFile: file, atomically: true, encoding: .utf8)
+            let result = try Program.spindle.run(["ctl", "--control", control, "reload"], in: folder)
+            #expect(result.status == 0, "\(result.errors)")
+        }
+        let session = try HandMadeSession(server.announcement, target: Self.target)
+        #expect(try Self.ready(session, unit: 1).sense == [6, 0x29, 0])
+        #expect(try Self.inventory(session) == [0, 1])
+        // The first one goes.
+        try reload(Self.text("\"\", \"data\"", ["other", "data"]))
+        #expect(try Self.ready(session, unit: 0).sense == Self.isAbsent)
+        #expect(try Self.ready(session, unit: 1).sense == Self.hasOtherUnits)
+        #expect(try Self.ready(session, unit: 1) == Self.good)
+        #expect(try Self.inventory(session) == [1])
+        // Two come. Who has read REPORT LUNS need not be told.
+        try reload(Self.text("\"system\", \"data\", \"more\"", ["other", "data", "system", "more"]))
+        try waitUntil("the units are there") { try Self.inventory(session) == [0, 1, 2] }
+        #expect(try Self.ready(session, unit: 1) == Self.good)
+        #expect(try Self.ready(session, unit: 2).sense == [6, 0x29, 0])
+        #expect(try Self.lastBlock(session, unit: 2) == 4 * 2048 - 1)
+        #expect(try Self.lastBlock(session, unit: 1) == 4095)
+        // The whole target goes, and so does the session, after an Asynchronous Message.
+        try reload(Self.text("\"other\"", ["other"]))
+        #expect(try session.receive().header[0] == 0x32)
+        #expect(session.connection.isClosedByServer())
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
+    /// A logical unit reset is for one unit, a target reset for all.
+    @Test func resetsAreForTheirUnits() throws {
+        let folder = try TemporaryFolder()
+        let (server, _) = try Self.server(Self.text("\"system\", \"data\""), in: folder)
+        let session = try HandMadeSession(server.announcement, target: Self.target)
+        #expect(try Self.ready(session, unit: 1).sense == [6, 0x29, 0])
+        #expect(try session.manage(function: 5, unit: 1) == 0)
+        #expect(try Self.ready(session, unit: 0) == Self.good)
+        #expect(try Self.ready(session, unit: 1).sense == [6, 0x29, 0])
+        #expect(try session.manage(function: 7, unit: 0) == 0)
+        for unit: UInt8 in [0, 1] { #expect(try Self.ready(session, unit: unit).sense == [6, 0x29, 0]) }
+        // LUN does not exist.
+        #expect(try session.manage(function: 5, unit: 9) == 2)
+    }
+
+    @Test(arguments: [
+        ("\"system\", \"nothing\"", "no [[export]] is named 'nothing'"),
+        ("\"system\", \"dat\"", "did you mean 'data'?"),
+        ("\"system\", \"system\"", "'system' is a logical unit already"),
+        ("\"\"", "it has no export"),
+        (Array(repeating: "\"\"", count: 65).joined(separator: ","), "at most 64 logical units, and these are 65"),
+    ])
+    func mistakesAreTold(units: String, message: String) throws {
+        let folder = try TemporaryFolder()
+        try check(Self.text(units), message, in: folder)
+    }
+
+    @Test func namesThatCollideAreTold() throws {
+        let folder = try TemporaryFolder()
+        let two = Self.text("\"system\"")
+        try check(two + "[[target]]\nname = \"\(Self.target)\"\nluns = [\"data\"]\n", "is that of export", in: folder)
+        try check(two + "[[export]]\nname = \"Data\"\nimage = \"memory:1M\"\n", "is that of export 'data'", in: folder)
+        try check(
+            two + "[[export]]\nname = \"x\"\nimage = \"memory:1M\"\ntarget = \"\(Self.target)\"\n",
+            "is that of export 'system'", in: folder)
+        try check(
+            two.replacing("name = \"data\"", with: "name = \"data\"\ntarget = \"iqn.a:b\"").replacing(
+                "[\"system\"]", with: "[\"data\"]"), "has a target of its own", in: folder)
+        // Without initiators, nobody needs the names.
+        try (two + "[[export]]\nname = \"Data\"\nimage = \"memory:1M\"\n").replacing(
+            "iscsi:127.0.0.1:0", with: "tcp:127.0.0.1:0"
+        )
+        .write(toFile: folder.path + "/nbd.toml", atomically: true, encoding: .utf8)
+        #expect(try Program.spindle.run(["check", folder.path + "/nbd.toml"], in: folder).status == 0)
+    }
+
+    private func check(_ text: String, _ message: String, in folder: TemporaryFolder) throws {
+        let file = folder.path + "/spindle.toml"
+        try text.write(toFile: file, atomically: true, encoding: .utf8)
+        let result = try Program.spindle.run(["check", file], in: folder)
+        #expect(result.status != 0 && result.errors.contains(message), "\(result.errors)\(result.text)")
+    }
+}
