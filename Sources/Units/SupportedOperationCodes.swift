@@ -36,7 +36,7 @@ struct SupportedOperationCodes {
             return .failure(Refusal(objection: .invalidField(2, bit: 2)))
         }
         let (code, action) = (cdb[3], UInt16(cdb[4]) << 8 | UInt16(cdb[5]))
-        let hasActions = CommandDescription.hasServiceActions(code)
+        let hasActions = hasServiceActions(code)
         switch option {
         case .all: return .success(all)
         case .one:
@@ -52,8 +52,15 @@ struct SupportedOperationCodes {
         }
     }
 
+    /// Of a DVD-ROM nobody knows ATA PASS-THROUGH (32).
+    private func hasServiceActions(_ code: UInt8) -> Bool {
+        CommandDescription.hasServiceActions(code) && (code != PassThrough32.operationCode || unit.kind == .disk)
+    }
+
     private func row(_ code: UInt8, _ action: UInt16) -> CommandDescription? {
-        if code == PassThrough32.operationCode { return action == PassThrough32.serviceAction ? .passThrough32 : nil }
+        if code == PassThrough32.operationCode {
+            return hasServiceActions(code) && action == PassThrough32.serviceAction ? .passThrough32 : nil
+        }
         guard action < 0x20 else { return nil }
         let probe = CommandDescriptorBlock(high: UInt64(code) << 56 | UInt64(action) << 48, low: 0)
         return CommandDescription(probe, of: unit)
@@ -63,7 +70,7 @@ struct SupportedOperationCodes {
     private var all: Answer {
         var list = Answer()
         for code in UInt8.min...UInt8.max {
-            let hasActions = CommandDescription.hasServiceActions(code)
+            let hasActions = hasServiceActions(code)
             // The longest command has the only service action of two bytes.
             let actions = Array(0..<(hasActions ? UInt16(0x20) : 1)) + [PassThrough32.serviceAction]
             for action in actions where row(code, action) != nil {
