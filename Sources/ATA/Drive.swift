@@ -58,7 +58,7 @@ public struct Drive: Sendable {
                 preconditionFailure("a drive says how large its sectors are")
             }
             self.blockSize = blockSize
-        case .dvdROM:
+        case .dvdROM, .fullDVDROM:
             identifyData = IdentifyData(packetDevice: properties, controller: controller)
             blockSize = .disc
         }
@@ -71,7 +71,7 @@ public struct Drive: Sendable {
         self.sectors = sectors
         switch kind {
         case .disk: identifyData.store(sectors: sectors)
-        case .dvdROM: packetDevice.mediumHasChanged(isThere: sectors != 0)
+        case .dvdROM, .fullDVDROM: packetDevice.mediumHasChanged(isThere: sectors != 0)
         }
     }
 

@@ -6,6 +6,8 @@ public enum DriveKind: String, CaseIterable, Sendable {
     case disk = "ide-hd"
     /// A QEMU DVD-ROM: a device with the PACKET feature set (ACS-3), which speaks MMC.
     case dvdROM = "ide-cd"
+    /// A DVD-ROM of ours, with what MMC-6 demands and QEMU's leaves out.
+    case fullDVDROM = "spindle-cd"
 
     /// Its medium is a disc, and it speaks MMC.
     public var isDisc: Bool { self != .disk }
@@ -15,7 +17,7 @@ public enum DriveKind: String, CaseIterable, Sendable {
     public var maximumSectors: UInt64 {
         switch self {
         case .disk: 1 << 48
-        case .dvdROM: 1 << 32
+        case .dvdROM, .fullDVDROM: 1 << 32
         }
     }
 }

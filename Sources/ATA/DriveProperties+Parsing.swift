@@ -18,9 +18,9 @@ public enum DevicePropertyError: Error, Equatable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .unknownDevice(""):
-            "no device is named: there are ide-hd and ide-cd, as in ide-hd,serial=918a6997-1928-38a1-9"
+            "no device is named: there are ide-hd, ide-cd and spindle-cd, as in ide-hd,serial=918a6997-1928-38a1-9"
         case .unknownDevice(let name):
-            "unknown device '\(name)': there are ide-hd and ide-cd, as in ide-hd,serial=918a6997-1928-38a1-9"
+            "unknown device '\(name)': there are ide-hd, ide-cd and spindle-cd, as in ide-hd,serial=918a6997-1928-38a1-9"
         case .unknownProperty(let name, let kind, let nearest?):
             "\(kind.rawValue) has no property '\(name)': did you mean '\(nearest)'?"
         case .unknownProperty(let name, let kind, nil):
@@ -81,7 +81,7 @@ extension DriveProperties {
     private mutating func set(_ option: OptionText, _ given: inout GivenGeometry) throws(DevicePropertyError) {
         let value = option.value
         switch option.name {
-        case let name where kind == .dvdROM && Self.diskNames.contains(name):
+        case let name where kind.isDisc && Self.diskNames.contains(name):
             throw .unknownProperty(name, of: kind, nearest: nil)
         case "serial": serialNumber = value
         case "model": modelNumber = value

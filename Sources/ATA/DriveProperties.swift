@@ -52,6 +52,10 @@ public struct DriveProperties: Equatable, Sendable {
         case .dvdROM:
             modelNumber = "QEMU DVD-ROM"
             logicalBlockSize = .disc
+        case .fullDVDROM:
+            modelNumber = "SPINDLE DVD-ROM"
+            firmwareRevision = "1.0"
+            logicalBlockSize = .disc
         }
     }
 }

@@ -30,6 +30,8 @@ enum Answer {
         let tlsOnly: Bool
         let connections: Int
         let draining: Bool
+        /// Only of a DVD-ROM.
+        let tray: Tray?
         /// Why flushes fail.
         let flushFailure: String?
         /// Only of one that was just added, and only if there are any.
@@ -43,9 +45,18 @@ enum Answer {
             tlsOnly = status.requiresTLS
             connections = status.connections
             draining = status.isDraining
+            tray = status.tray.map { Tray(open: $0.isOpen, locked: $0.isLocked, image: $0.image) }
             flushFailure = status.flushFailure
             self.warnings = warnings.isEmpty ? nil : warnings.map(\.description)
         }
+    }
+
+    /// The tray of a DVD-ROM.
+    struct Tray: Codable {
+        let open: Bool
+        let locked: Bool
+        /// The disc in it.
+        let image: String?
     }
 
     /// All exports.

@@ -38,6 +38,12 @@ struct ControlAPI: Sendable {
             Route("POST", "/v1/exports/{name}/accept-loss") { call throws(HTTPFailure) in
                 try acceptLoss(of: call.arguments[0])
             },
+            Route("POST", "/v1/exports/{name}/eject", parameters: ["mode"]) { call throws(HTTPFailure) in
+                try eject(call.arguments[0], mode: call.parameter("mode"))
+            },
+            Route("POST", "/v1/exports/{name}/insert", parameters: ["mode"]) { call throws(HTTPFailure) in
+                try insert(into: call.arguments[0], call.body, mode: call.parameter("mode"))
+            },
             Route("GET", "/v1/connections") { _ throws(HTTPFailure) in try listConnections() },
             Route("DELETE", "/v1/connections/{number}") { call throws(HTTPFailure) in
                 try dropConnection(call.arguments[0])
@@ -145,6 +151,40 @@ extension ControlAPI {
     }
 }
 
+// Trays.
+extension ControlAPI {
+    private func eject(_ name: String, mode: String?) throws(HTTPFailure) -> HTTPResponse {
+        let isForced = try isForced(mode)
+        do {
+            return HTTPResponse(.ok, Answer.Export(try program.server.eject(name, isForced: isForced)))
+        } catch {
+            throw HTTPFailure(error)
+        }
+    }
+
+    private func insert(into name: String, _ body: [UInt8], mode: String?) throws(HTTPFailure) -> HTTPResponse {
+        let isForced = try isForced(mode)
+        let image = body.isEmpty ? nil : try JSON.decode(body).member("image", of: ["image"])
+        do {
+            let inserted = try program.insert(image, name, isForced)
+            return HTTPResponse(.ok, Answer.Export(inserted.status, warnings: inserted.warnings))
+        } catch let error as ServerError {
+            throw HTTPFailure(error)
+        } catch {
+            throw HTTPFailure(.unprocessableContent, "\(error)")
+        }
+    }
+
+    /// Whether a tray opens that a host has locked.
+    private func isForced(_ mode: String?) throws(HTTPFailure) -> Bool {
+        switch mode {
+        case nil, "safe": false
+        case "force": true
+        case let mode?: throw HTTPFailure(.badRequest, "'\(mode)' is no mode: it is one of safe, force")
+        }
+    }
+}
+
 // Connections, the log, the configuration.
 extension ControlAPI {
     private func connections() throws(HTTPFailure) -> [ConnectionStatus] {
@@ -208,8 +248,9 @@ extension HTTPFailure {
         let status: HTTPStatus =
             switch error {
             case .noSuchExport, .noSuchConnection: .notFound
-            case .nameTaken, .tooManyExports, .inUse, .stillUnstable: .conflict
-            case .export, .cannotGrow: .unprocessableContent
+            case .nameTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked, .trayIsClosed, .discInUse:
+                .conflict
+            case .export, .cannotGrow, .noDisc: .unprocessableContent
             case .stopping: .serviceUnavailable
             case .ring, .endpoint, .image, .command, .interrupted, .flush, .stillInUse: .internalServerError
             }

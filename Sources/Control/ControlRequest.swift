@@ -34,6 +34,9 @@ public enum ControlRequest {
     /// The content that asks for a size.
     public static func growth(_ size: String) -> [UInt8] { JSON.encode(["size": size]) }
 
+    /// The content that names a disc.
+    public static func disc(_ image: String) -> [UInt8] { JSON.encode(["image": image]) }
+
     /// The content that asks for a level.
     public static func logLevel(_ level: String) -> [UInt8] { JSON.encode(["level": level]) }
 }

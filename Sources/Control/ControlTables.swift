@@ -35,15 +35,15 @@ public enum ControlTables {
     public static func export(_ json: [UInt8]) throws -> String {
         let export = try JSON.decode(Answer.Export.self, json)
         let sectors = export.sizeBytes / 512 == 1 ? "1 sector" : "\(export.sizeBytes / 512) sectors"
-        return Table(
-            rows: [
-                ["Name:", export.name],
-                ["Description:", export.description],
-                ["Size:", "\(export.sizeBytes) bytes (\(size(export.sizeBytes)), \(sectors))"],
-                ["State:", state(export)],
-                ["Connections:", String(export.connections)],
-            ]
-        ).text
+        var rows = [
+            ["Name:", export.name],
+            ["Description:", export.description],
+            ["Size:", "\(export.sizeBytes) bytes (\(size(export.sizeBytes)), \(sectors))"],
+            ["State:", state(export)],
+            ["Connections:", String(export.connections)],
+        ]
+        if let tray = export.tray { rows.append(["Disc:", tray.image ?? "none"]) }
+        return Table(rows: rows).text
     }
 
     /// The warnings of `spindle ctl add`.
@@ -82,6 +82,11 @@ public enum ControlTables {
         var words = [export.draining ? "draining" : export.connections > 0 ? "in use" : "idle"]
         if export.readOnly { words.append("read-only") }
         if export.tlsOnly { words.append("TLS only") }
+        if let tray = export.tray {
+            if tray.image == nil { words.append("no disc") }
+            if tray.open { words.append("tray open") }
+            if tray.locked { words.append("tray locked") }
+        }
         if let reason = export.flushFailure { words.append("flush failed (\(reason))") }
         return words.joined(separator: ", ")
     }

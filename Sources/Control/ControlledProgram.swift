@@ -17,6 +17,8 @@ public struct ControlledProgram: Sendable {
     public var users: UserNames
     /// Opens the image of an export and serves it.
     public var add: @Sendable (ExportSettings) throws -> AddedExport
+    /// Puts a disc into a DVD-ROM; nil: the one that is in its tray, or the export's own.
+    public var insert: @Sendable (_ image: String?, _ export: String, _ isForced: Bool) throws -> AddedExport
     /// Reads the configuration again and says what changed; nil: there is none.
     public var reload: (@Sendable () throws -> [String])?
     /// The counters, as Prometheus reads them.
@@ -28,6 +30,7 @@ public struct ControlledProgram: Sendable {
     public init(
         version: String, endpoints: [Endpoint], server: ServerControl, users: UserNames,
         add: @escaping @Sendable (ExportSettings) throws -> AddedExport,
+        insert: @escaping @Sendable (_ image: String?, _ export: String, _ isForced: Bool) throws -> AddedExport,
         reload: (@Sendable () throws -> [String])?,
         metrics: @escaping @Sendable () -> [UInt8], logs: Logs
     ) {
@@ -36,6 +39,7 @@ public struct ControlledProgram: Sendable {
         self.server = server
         self.users = users
         self.add = add
+        self.insert = insert
         self.reload = reload
         self.metrics = metrics
         self.logs = logs

@@ -26,7 +26,7 @@ extension ExportInformation {
         switch drive.kind {
         case .disk:
             try self.init(name: name, description: description, identifyData: drive.identifyData, blocks: blocks)
-        case .dvdROM:
+        case .dvdROM, .fullDVDROM:
             // Read-only, and without a command that brings blocks closer.
             try self.init(
                 name: name, description: description ?? Self.describe(drive.identifyData, sectors: drive.sectors),
@@ -63,7 +63,7 @@ extension ExportInformation {
     /// The drive in one line for people.
     static func describe(_ identifyData: IdentifyData, sectors: UInt64) -> String {
         let identity = "\(identifyData.modelNumber) \(identifyData.firmwareRevision)"
-        let size = sectors == 1 ? "1 sector" : "\(sectors) sectors"
+        let size = sectors == 0 ? "no disc" : sectors == 1 ? "1 sector" : "\(sectors) sectors"
         return "\(identity), serial \(identifyData.serialNumber), \(size)"
     }
 }

@@ -201,7 +201,7 @@ public struct ServedRequest: Sendable {
             commandOffset = UInt32(blockSize.bytes(ofBlocks: first - blockSize.blocks(inBytes: offsetBytes)))
         }
         switch command {
-        case .read where kind == .dvdROM:
+        case .read where kind.isDisc:
             // Neither the address nor the length of a command for a disc is larger.
             return .read10(
                 logicalBlockAddress: UInt32(truncatingIfNeeded: first),

@@ -43,21 +43,21 @@ public struct DriveReport: Sendable {
     private var hdparm: String {
         switch drive.kind {
         case .disk: HdparmText(identify: identifyData, placement: placement).text
-        case .dvdROM: HdparmText.ofDVD(placement)
+        case .dvdROM, .fullDVDROM: HdparmText.ofDVD(placement)
         }
     }
 
     private func kernelLines() throws(PageRefused) -> [String] {
         switch drive.kind {
         case .disk: try kernelLog().lines
-        case .dvdROM: try dvdText().kernelLines
+        case .dvdROM, .fullDVDROM: try dvdText().kernelLines
         }
     }
 
     private func lshw() throws(PageRefused) -> String {
         switch drive.kind {
         case .disk: try lshwDisk().text
-        case .dvdROM: try dvdText().lshwText
+        case .dvdROM, .fullDVDROM: try dvdText().lshwText
         }
     }
 

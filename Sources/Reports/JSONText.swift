@@ -44,7 +44,7 @@ extension DriveReport {
     var json: JSONValue {
         switch drive.kind {
         case .disk: jsonOfDisk
-        case .dvdROM: jsonOfDVD
+        case .dvdROM, .fullDVDROM: jsonOfDVD
         }
     }
 

@@ -28,7 +28,7 @@ public struct TranslationLayer: Sendable {
     /// controller have, IDENTIFY DEVICE again.
     public init(drive: inout Drive, controller: Controller) {
         identifyData = drive.identifyData
-        isPacketDevice = drive.kind == .dvdROM
+        isPacketDevice = drive.kind.isDisc
         readIdentifyData(from: &drive)
         // Multiword DMA 2 is what a PIIX3 can do without help from its firmware, Ultra DMA 5 what the drive can.
         let mode: UInt16 = controller == .piix3IDE ? 0x22 : 0x45

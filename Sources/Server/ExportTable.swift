@@ -212,7 +212,7 @@ final class ExportTable: ExportSource {
     func dropMappedPages() {
         state.withLock { state in
             for entry in state.directory.entries + state.withdrawn {
-                entry.definition.backend.pageCache?.dropMappedPages()
+                entry.backend.pageCache?.dropMappedPages()
             }
         }
     }

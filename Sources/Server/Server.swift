@@ -199,6 +199,16 @@ public enum ServerError: Error, CustomStringConvertible {
     case noSuchConnection(UInt64)
     /// An image or its drive cannot be made larger.
     case cannotGrow(String, reason: String)
+    /// Only a DVD-ROM has a tray.
+    case noTray(String)
+    /// No image was named, and the export has none of its own.
+    case noDisc(String)
+    /// A host has locked the tray.
+    case trayIsLocked(String)
+    /// There is a disc in the drive already.
+    case trayIsClosed(String)
+    /// A disc was taken out, and requests that had begun before still use it.
+    case discInUse(String)
     /// After a loss was accepted, the image still could not be made stable.
     case stillUnstable(String, reason: String)
     /// The server ends.
@@ -235,6 +245,15 @@ public enum ServerError: Error, CustomStringConvertible {
         case .stillInUse(let name): "the export '\(name)' is removed, but operations on its image still have not ended"
         case .noSuchConnection(let number): "there is no connection number \(number)"
         case .cannotGrow(let name, let reason): "the export '\(name)' cannot be made larger: \(reason)"
+        case .noTray(let name): "the export '\(name)' is a disk; only a DVD-ROM has a tray (--device ide-cd)"
+        case .noDisc(let name): "the export '\(name)' has no disc of its own; name the image of one"
+        case .trayIsLocked(let name):
+            "a host has locked the tray of '\(name)', and is told that its disc is wanted; try again when it has opened it,"
+                + " or force"
+        case .trayIsClosed(let name):
+            "there is a disc in '\(name)', and its tray is closed; name the image of another one"
+        case .discInUse(let name):
+            "the disc of '\(name)' is out, but requests that began before have not ended; try again"
         case .stillUnstable(let name, let reason):
             "the image of export '\(name)' still cannot be flushed: \(reason); remove the cause first"
         case .stopping: "the server is stopping"

@@ -23,6 +23,8 @@ public struct ExportStatus: Equatable, Sendable {
     public var isDraining: Bool
     /// Why a flush of its image has failed, and all since; nil if none has.
     public var flushFailure: String?
+    /// The tray of a DVD-ROM; nil: the drive is a disk.
+    public var tray: TrayStatus?
     /// What its clients have done.
     public var totals: ExportTotals
 }
@@ -41,7 +43,7 @@ public enum RemovalMode: String, CaseIterable, Sendable {
 /// for the loops themselves.
 public final class ServerControl: Sendable {
     let shared: ServerState
-    private var loops: SharedState { shared.loops }
+    var loops: SharedState { shared.loops }
 
     init(_ shared: ServerState) {
         self.shared = shared
@@ -134,12 +136,13 @@ public final class ServerControl: Sendable {
             let present = entry.drive.sectorCount
             // Before the image is touched: it may have been made shorter than the drive, or be asked to be too large
             // for one.
+            if entry.drive.hasTray, present == 0 { throw .cannotGrow(name, reason: "there is no disc in the drive") }
             if let sizeBytes {
                 try Self.check(entry.drive.blockSize.blocks(holdingBytes: sizeBytes), present, entry, "asked for")
             }
             let image: UInt64
             do {
-                image = try entry.definition.backend.grow(toBytes: sizeBytes)
+                image = try entry.backend.grow(toBytes: sizeBytes)
             } catch {
                 throw .cannotGrow(name, reason: "\(error)")
             }
@@ -170,7 +173,7 @@ public final class ServerControl: Sendable {
         }
     }
 
-    private func operate<Result: Sendable>(
+    func operate<Result: Sendable>(
         _ entry: ExportEntry, _ body: () throws(ServerError) -> Result
     ) throws(ServerError) -> Result {
         guard let result = try entry.operate(body) else { throw .noSuchExport(entry.name) }
@@ -178,7 +181,7 @@ public final class ServerControl: Sendable {
     }
 
     /// An export that is known, whatever has become of its name.
-    private func status(of entry: ExportEntry, isDraining: Bool = false) -> ExportStatus {
+    func status(of entry: ExportEntry, isDraining: Bool = false) -> ExportStatus {
         let drive = entry.drive
         let information = try? entry.definition.information(drive)
         return ExportStatus(
@@ -210,7 +213,7 @@ public final class ServerControl: Sendable {
     }
 
     /// Asks the loops for something.
-    private func ask<Answer>(_ question: () throws(RingError) -> Answer?) throws(ServerError) -> Answer {
+    func ask<Answer>(_ question: () throws(RingError) -> Answer?) throws(ServerError) -> Answer {
         let answer: Answer?
         do {
             answer = try question()
@@ -228,6 +231,7 @@ extension ExportStatus {
             name: entry.name, description: description.map { String(decoding: $0, as: UTF8.self) } ?? "",
             sizeBytes: sizeBytes, isReadOnly: entry.definition.backend.isReadOnly,
             requiresTLS: entry.definition.requiresTLS, connections: entry.connectionCount, isDraining: isDraining,
-            flushFailure: entry.flushes.stability?.failure.map(errorText), totals: ExportTotals(entry))
+            flushFailure: entry.flushes.stability?.failure.map(errorText), tray: TrayStatus(entry),
+            totals: ExportTotals(entry))
     }
 }

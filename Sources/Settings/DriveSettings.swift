@@ -15,7 +15,7 @@ public struct DriveSettings: Equatable, Sendable {
     public var cache = CacheMode.writeback
     /// The image is opened for reading only: its user says so, or the drive cannot write.
     public var readOnly: Bool {
-        get { isToldToOnlyRead || device.kind == .dvdROM }
+        get { isToldToOnlyRead || device.kind.isDisc }
         set { isToldToOnlyRead = newValue }
     }
     private var isToldToOnlyRead = false
@@ -47,8 +47,10 @@ public struct DriveSettings: Equatable, Sendable {
         let lineOfReadOnly = reader.line(of: "read-only")
         if let readOnly = reader.boolean("read-only") {
             self.readOnly = readOnly
-            if !readOnly, device.kind == .dvdROM {
-                reader.add("read-only", line: lineOfReadOnly, "an ide-cd only reads: leave read-only out, or say true")
+            if !readOnly, device.kind.isDisc {
+                reader.add(
+                    "read-only", line: lineOfReadOnly,
+                    "\(device.kind.rawValue) only reads: leave read-only out, or say true")
             }
         }
         if let isLocked = reader.parsed("locking", parseLocking) { self.isLocked = isLocked }

@@ -59,6 +59,28 @@ public final class ExportRegistry: Sendable {
         try state.withLock { try add(export, .request, &$0) }
     }
 
+    /// Puts a disc into a DVD-ROM: an image, or nil for what is in the open tray, or else the export's own. The image
+    /// is opened and locked as that of an export is.
+    public func insert(_ image: String?, into name: String, isForced: Bool) throws -> AddedExport {
+        try state.withLock { state in
+            if image == nil, let status = try control.closeTray(name) {
+                return AddedExport(status: status, warnings: [])
+            }
+            guard control.hasExport(named: name), let settings = state.records[name]?.settings else {
+                throw ServerError.noSuchExport(name)
+            }
+            guard settings.drive.device.kind.isDisc else { throw ServerError.noTray(name) }
+            var disc = try ExportSettings(name: name, image: image ?? settings.image)
+            disc.drive = settings.drive
+            if disc.reference == .null(sizeBytes: 0) { throw ServerError.noDisc(name) }
+            let backend = try disc.openBackend(waits: true)
+            let status = try control.insert(backend, image: disc.image, into: name, isForced: isForced)
+            let warnings = disc.imageWarnings()
+            logger.warn(warnings)
+            return AddedExport(status: status, warnings: warnings)
+        }
+    }
+
     /// Opens and serves an export whose name nobody has.
     @discardableResult
     func add(_ export: ExportSettings, _ origin: ExportRecord.Origin, _ state: inout State) throws -> AddedExport {

@@ -15,6 +15,23 @@ extension ExportSettings {
     ///   - waits: an image that somebody has is tried for a second.
     ///   - expected: see ``Backend/init(path:cache:readOnly:locking:expected:)``.
     public func open(ordinal: Int, waits: Bool = true, expected: FileNumber? = nil) throws -> ServedExport {
+        let backend = try openBackend(waits: waits, expected: expected)
+        var export = ServedExport(
+            name: name, properties: properties(ordinal: ordinal), controller: drive.controller, backend: backend)
+        export.image = image
+        export.description = drive.description
+        export.targetName = targetName
+        export.logicalUnit = logicalUnit
+        export.targetAccess = targetAccess
+        export.requiresTLS = drive.requiresTLS
+        export.access = drive.access
+        export.maximumConnections = drive.maximumConnections
+        export.isTakenOver = drive.isTakenOver
+        return export
+    }
+
+    /// Opens and locks the image, and checks that a drive can have it.
+    func openBackend(waits: Bool, expected: FileNumber? = nil) throws -> Backend {
         let locking: ImageLocking = !drive.isLocked ? .off : waits ? .waiting : .immediate
         let backend =
             switch reference {
@@ -26,21 +43,11 @@ extension ExportSettings {
             }
         do {
             _ = try checked(sectors: drive.device.logicalBlockSize.blocks(holdingBytes: backend.sizeBytes))
-            var export = ServedExport(
-                name: name, properties: properties(ordinal: ordinal), controller: drive.controller, backend: backend)
-            export.description = drive.description
-            export.targetName = targetName
-            export.logicalUnit = logicalUnit
-            export.targetAccess = targetAccess
-            export.requiresTLS = drive.requiresTLS
-            export.access = drive.access
-            export.maximumConnections = drive.maximumConnections
-            export.isTakenOver = drive.isTakenOver
-            return export
         } catch {
             backend.close()
             throw error
         }
+        return backend
     }
 
     /// The drive that a look at the image promises: the file is read, but neither locked nor kept open.
@@ -52,6 +59,8 @@ extension ExportSettings {
     }
 
     private func checked(sectors: UInt64) throws -> UInt64 {
+        // A DVD-ROM without a disc.
+        if drive.device.kind.isDisc, reference == .null(sizeBytes: 0) { return 0 }
         guard sectors > 0 else { throw ImageError.empty(image: image) }
         guard sectors <= drive.device.kind.maximumSectors else { throw drive.device.kind.tooLarge(image) }
         return sectors

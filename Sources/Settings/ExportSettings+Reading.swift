@@ -38,13 +38,18 @@ extension ExportSettings {
         if !reader.has("image") {
             reader.add("the image is missing: image = \"PATH\", \"memory:SIZE\" or \"null:SIZE\"")
         }
-        let folder = reader.folder
+        let (folder, imageLine) = (reader.folder, reader.line(of: "image"))
         var settings = reader.parsed("image") { try ExportSettings(name: name, image: resolved($0, folder)) }
         // Read in any case: what is wrong there is said, too.
         let targetName = reader.parsed("target", TargetName.init(_:))
         let drive = DriveSettings(&reader, controller: controller)
         settings?.targetName = targetName
         settings?.drive = drive
+        do {
+            try settings?.checkDisc()
+        } catch {
+            reader.add("image", line: imageLine, "\(error)")
+        }
         return settings
     }
 

@@ -31,10 +31,15 @@ public struct ExportSettings: Equatable, Sendable {
         reference = try ImageReference(parsing: image)
         self.image = image
         self.name = name ?? Self.standardName(image)
-        // Of files only their opening shows it.
-        if reference == .memory(sizeBytes: 0) || reference == .null(sizeBytes: 0) {
+        // Of files only their opening shows it; `null:0` is a DVD-ROM without a disc.
+        if reference == .memory(sizeBytes: 0) {
             throw ImageError.empty(image: image)
         }
+    }
+
+    /// Nothing is no disk; it is a DVD-ROM without a disc.
+    public func checkDisc() throws(ImageError) {
+        if reference == .null(sizeBytes: 0), !drive.device.kind.isDisc { throw .empty(image: image) }
     }
 
     /// `[NAME=]IMAGE`, as on the command line.

@@ -68,7 +68,7 @@ extension DriveKind {
     func tooLarge(_ image: String) -> ImageReferenceError {
         switch self {
         case .disk: .tooLarge(image)
-        case .dvdROM: .tooLargeForDisc(image)
+        case .dvdROM, .fullDVDROM: .tooLargeForDisc(image)
         }
     }
 }

@@ -11,6 +11,8 @@ extension CommandDescription {
         case 0x00: self.init(.packet, .ready, 0x00_00_00_00_00_00_0000)  // TEST UNIT READY
         case 0x03: self.init(.packet, .free, 0x03_00_00_00_FF_00_0000, length: .byte4)  // REQUEST SENSE
         case 0x12: self.init(.packet, .free, 0x12_01_FF_00_FF_00_0000)  // INQUIRY
+        // MODE SENSE (6): the device server asks with (10).
+        case 0x1A: self.init(.packet, .reads, 0x1A_00_FF_FF_FF_00_0000, length: .byte4)
         case 0x1B: self.init(.packet, .startsOrStops, 0x1B_00_00_00_F3_00_0000)  // START STOP UNIT
         case 0x1E: self.init(.packet, .prevents, 0x1E_00_00_00_01_00_0000)  // PREVENT ALLOW MEDIUM REMOVAL
         case 0x25: self.init(.packet, .free, 0x25_00_00_00_00_00_00_00)  // READ CAPACITY
@@ -30,6 +32,20 @@ extension CommandDescription {
         case 0xBD: self.init(.packet, .reads, 0xBD_00_00_00_00_00_00_00, 0xFFFF << 48)  // MECHANISM STATUS
         case 0xBE: self.init(.packet, .reads, 0xBE_00_FF_FF_FF_FF_FF_FF, 0xFFF8 << 48)  // READ CD
         default: return nil
+        }
+    }
+}
+
+extension CommandDescription {
+    /// The row of a command of the full DVD-ROM; nil if it has none.
+    init?(fullDVDROM cdb: CommandDescriptorBlock) {
+        switch cdb.operationCode {
+        case 0x43: self.init(.packet, .reads, 0x43_02_0F_00_00_00_FF_FF, 0xFFC0 << 48)  // READ TOC/PMA/ATIP
+        case 0x46: self.init(.packet, .free, 0x46_03_FF_FF_00_00_00_FF, 0xFF << 56)  // GET CONFIGURATION
+        case 0x55: self.init(.packet, .writes, 0x55_11_00_00_00_00_00_FF, 0xFF << 56)  // MODE SELECT (10)
+        case 0x5A: self.init(.packet, .reads, 0x5A_00_FF_FF_00_00_00_FF, 0xFF << 56)  // MODE SENSE (10)
+        case 0xB9: self.init(.packet, .reads, 0xB9_00_00_FF_FF_FF_FF_FF, 0xFFF8 << 48)  // READ CD MSF
+        default: self.init(dvdROM: cdb)
         }
     }
 }

@@ -216,6 +216,7 @@ extension CommandDescription {
         switch unit.kind {
         case .disk: self.init(disk: cdb, supportsTrim: unit.supportsTrim)
         case .dvdROM: self.init(dvdROM: cdb)
+        case .fullDVDROM: self.init(fullDVDROM: cdb)
         }
     }
 

@@ -34,6 +34,22 @@ public struct ExportedDrive: Sendable {
         facts.sectors = sectors
     }
 
+    /// It is a DVD-ROM, whose disc may be another one.
+    public var hasTray: Bool { drive.kind.isDisc }
+
+    /// An operator wants the disc; see ``Drive/eject(isForced:)``.
+    public mutating func eject(isForced: Bool) {
+        drive.eject(isForced: isForced)
+        translation.revalidate(&drive)
+        facts.sectors = drive.sectors
+    }
+
+    /// An operator closes the tray over the disc in it.
+    public mutating func closeTray() {
+        drive.closeTray()
+        translation.revalidate(&drive)
+    }
+
     /// Nothing may be written: the server of the unit has said so.
     public var isReadOnly: Bool {
         get { facts.isReadOnly }

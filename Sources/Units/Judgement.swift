@@ -237,5 +237,9 @@ struct Judgement {
         duty = .packet
         objection = nil
         needs(Int(min(max(expectedIn, Self.longestPacketAnswer), UInt32(ServedCommand.maximumTransferBytes))))
+        guard cdb.operationCode == OperationCode.modeSelect10 else { return }
+        commandBytes = UInt64(cdb.transferLength10)
+        if UInt64(expectedOut) < commandBytes { objection = .wrongLength }
+        dataOutBytes = Int(commandBytes)
     }
 }

@@ -101,6 +101,8 @@ extension ServedCommand {
         case .synchronizeCache: (.synchronizeCache10(), 0)
         case .modeSelect: (cdb, UInt32(truncatingIfNeeded: dataOutBytes))
         case .inquiry: (cdb, UInt32(Judgement.longestPage))
+        case .packet where cdb.operationCode == OperationCode.modeSense6:
+            (cdb.asModeSense10, UInt32(truncatingIfNeeded: bufferNeeds.byteCount))
         default: (cdb, UInt32(truncatingIfNeeded: bufferNeeds.byteCount))
         }
     }
@@ -147,6 +149,8 @@ extension ServedCommand {
             amendModeData(&buffer, Int(min(length, scsi.responseLength)), server)
             transferBytes = UInt64(min(length, scsi.responseLength))
         case .inquiry: transferBytes = UInt64(min(dataLength, amendInquiryData(&buffer, server)))
+        case .packet where cdb.operationCode == OperationCode.modeSense6:
+            transferBytes = UInt64(min(dataLength, shortenModeData(&buffer, length)))
         case .lbaStatus, .passThrough, .packet: transferBytes = UInt64(length)
         default: break
         }

@@ -34,6 +34,7 @@ struct Configuration {
             for drive in settings.exports.map(\.drive) + settings.directories.map(\.drive) {
                 try drive.device.checkPlace(on: drive.controller)
             }
+            for export in settings.exports { try export.checkDisc() }
         } catch {
             throw ValidationError("\(error)")
         }

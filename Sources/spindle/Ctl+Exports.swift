@@ -60,25 +60,11 @@ extension Ctl {
 
         func run() throws {
             let request = ControlRequest.NewExport(
-                name: image.name, image: try seenByServer(image), device: device, controller: controller, cache: cache,
+                name: image.name, image: try image.seenByServer(), device: device, controller: controller, cache: cache,
                 locking: locking, readOnly: readOnly)
             let answer = try client().send("POST", ["v1", "exports"], body: request.body)
             for warning in ControlTables.warnings(answer) { writeToStandardError("warning: \(warning)\n") }
             try show(answer, ControlTables.export)
-        }
-
-        /// The server runs in another folder.
-        private func seenByServer(_ export: ExportSettings) throws -> String {
-            guard case .file(let path) = export.reference, !path.hasPrefix("/") else { return export.image }
-            guard let folder = unsafe getcwd(nil, 0) else {
-                throw ValidationError("'\(path)' begins at a folder that is gone; give a path that begins with /")
-            }
-            defer { unsafe free(folder) }
-            guard let name = unsafe String(validatingCString: folder) else {
-                throw ValidationError(
-                    "'\(path)' begins at a folder whose name is no UTF-8, which paths have to be here")
-            }
-            return name + "/" + path
         }
     }
 
@@ -149,5 +135,21 @@ extension Ctl {
         func run() throws {
             try show(try client().send("POST", ["v1", "exports", name, "accept-loss"]), ControlTables.export)
         }
+    }
+}
+
+extension ExportSettings {
+    /// The image as the server, which runs in another folder, finds it.
+    func seenByServer() throws -> String {
+        guard case .file(let path) = reference, !path.hasPrefix("/") else { return image }
+        guard let folder = unsafe getcwd(nil, 0) else {
+            throw ValidationError("'\(path)' begins at a folder that is gone; give a path that begins with /")
+        }
+        defer { unsafe free(folder) }
+        guard let name = unsafe String(validatingCString: folder) else {
+            throw ValidationError(
+                "'\(path)' begins at a folder whose name is no UTF-8, which paths have to be here")
+        }
+        return name + "/" + path
     }
 }

@@ -15,8 +15,8 @@ struct Ctl: ParsableCommand {
             $SPINDLE_CONTROL, or \(ControlClient.standardPath).
             """,
         subcommands: [
-            Status.self, List.self, Show.self, Add.self, Remove.self, Grow.self, AcceptLoss.self, Connections.self,
-            Drop.self,
+            Status.self, List.self, Show.self, Add.self, Remove.self, Grow.self, Eject.self, Insert.self,
+            AcceptLoss.self, Connections.self, Drop.self,
             LogLevel.self, Reload.self, Metrics.self,
         ])
 

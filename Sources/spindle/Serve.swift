@@ -255,6 +255,13 @@ struct Serve: ParsableCommand {
                     throw sandbox.explaining(error)
                 }
             },
+            insert: { image, export, isForced in
+                do {
+                    return try registry.insert(image, into: export, isForced: isForced)
+                } catch {
+                    throw sandbox.explaining(error)
+                }
+            },
             reload: reload, metrics: { Array(handle.metrics().utf8) }, logs: logs)
     }
 

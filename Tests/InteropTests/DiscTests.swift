@@ -115,7 +115,7 @@ import Testing
         try (text + "read-only = false\n").write(toFile: file, atomically: true, encoding: .utf8)
         let wrong = try Program.spindle.run(["check", file], in: folder)
         #expect(wrong.status == 1)
-        #expect(wrong.errors.contains("an ide-cd only reads: leave read-only out, or say true"), "\(wrong.errors)")
+        #expect(wrong.errors.contains("ide-cd only reads: leave read-only out, or say true"), "\(wrong.errors)")
         #expect(wrong.errors.contains(":4"), "\(wrong.errors)")
     }
 

@@ -78,26 +78,53 @@ struct DiscTests {
         #expect(try bench.send(eject, as: other).status == .good)
     }
 
-    @Test("REPORT SUPPORTED OPERATION CODES lists the commands that there are, and no others")
-    func operationCodes() throws {
-        var bench = Bench(sectors: 1024, kind: .dvdROM, hasDisk: false)
+    @Test(
+        "REPORT SUPPORTED OPERATION CODES lists the commands that there are, and no others",
+        arguments: [(.dvdROM, []), (.fullDVDROM, [0x55, 0xB9])] as [(DriveKind, Set<UInt8>)])
+    func operationCodes(kind: DriveKind, more: Set<UInt8>) throws {
+        var bench = Bench(sectors: 1024, kind: kind, hasDisk: false)
         let data = try bench.send([0xA3, 0x0C, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0], expecting: 4096).data
         let listed = stride(from: 4, to: data.count, by: 8).map { data[$0] }
-        #expect(
-            listed == [
-                0x00, 0x03, 0x12, 0x1B, 0x1E, 0x25, 0x28, 0x2B, 0x43, 0x46, 0x4A, 0x51, 0x5A, 0xA0, 0xA3, 0xA8, 0xAD,
-                0xBB, 0xBD, 0xBE,
-            ])
+        let common: Set<UInt8> = [
+            0x00, 0x03, 0x12, 0x1A, 0x1B, 0x1E, 0x25, 0x28, 0x2B, 0x43, 0x46, 0x4A, 0x51, 0x5A, 0xA0, 0xA3, 0xA8, 0xAD,
+            0xBB,
+            0xBD, 0xBE,
+        ]
+        #expect(listed == common.union(more).sorted())
         for code in UInt8.min...UInt8.max {
-            var bench = Bench(sectors: 1024, kind: .dvdROM, hasDisk: false)
-            let isUnknown =
-                try bench.send([code, code == 0xA3 ? 0x0C : 0], expecting: 64).codes == Bench.unknownCommand
+            var bench = Bench(sectors: 1024, kind: kind, hasDisk: false)
+            let action: UInt8 = code == 0xA3 ? 0x0C : 0
+            let isUnknown = try bench.send([code, action], expecting: 64).codes == Bench.unknownCommand
             #expect(isUnknown == !listed.contains(code), "\(code)")
-            let one = try bench.send(
-                [0xA3, 0x0C, 3, code, 0, code == 0xA3 ? 0x0C : 0, 0, 0, 0, 64, 0, 0], expecting: 64
-            ).data
+            let one = try bench.send([0xA3, 0x0C, 3, code, 0, action, 0, 0, 0, 64, 0, 0], expecting: 64).data
             #expect(one[1] == (listed.contains(code) ? 3 : 1), "\(code)")
             if listed.contains(code) { #expect(one[4] == code && one.count == 4 + Int(one[3])) }
         }
+    }
+
+    @Test("MODE SENSE (6) is MODE SENSE (10) with a shorter header", arguments: [DriveKind.dvdROM, .fullDVDROM])
+    func modeSense6(kind: DriveKind) throws {
+        var bench = Bench(sectors: 1024, kind: kind)
+        let long = try bench.send([0x5A, 0, 0x2A, 0, 0, 0, 0, 0, 255, 0], expecting: 255).data
+        let short = try bench.send([0x1A, 0, 0x2A, 0, 255, 0], expecting: 255).data
+        #expect(long.count == 30 && short == [25, 0x70, 0, 0] + long[8...])
+        #expect(try bench.send([0x1A, 0, 0x2A, 0, 4, 0], expecting: 4).data == [25, 0x70, 0, 0])
+        #expect(try bench.send([0x1A, 0, 0x08, 0, 255, 0], expecting: 255).codes == Bench.invalidField)
+    }
+
+    @Test("the full drive takes mode parameters that it has, and no others")
+    func modeSelect() throws {
+        var bench = Bench(sectors: 1024, kind: .fullDVDROM)
+        let sense: CommandDescriptorBlock = [0x5A, 0, 0x3F, 0, 0, 0, 0, 2, 0, 0]
+        var pages = try bench.send(sense, expecting: 512).data
+        #expect(pages.count == 2 + Int(pages[0]) << 8 + Int(pages[1]))
+        func select(_ length: Int) -> CommandDescriptorBlock { [0x55, 0x10, 0, 0, 0, 0, 0, 0, UInt8(length), 0] }
+        let same = try bench.send(select(pages.count), dataOut: pages)
+        #expect(same.status == .good && same.transferBytes == UInt64(pages.count))
+        #expect(try bench.send(select(pages.count), dataOut: Array(pages.dropLast())).codes == Bench.wrongLength)
+        #expect(try bench.send(select(pages.count - 1), dataOut: Array(pages.dropLast())).codes == [0x5, 0x1A, 0x00])
+        pages[11] ^= 1
+        #expect(try bench.send(select(pages.count), dataOut: pages).codes == [0x5, 0x26, 0x00])
+        #expect(try bench.send([0x55, 0x11, 0, 0, 0, 0, 0, 0, 0, 0]).codes == Bench.invalidField)
     }
 }

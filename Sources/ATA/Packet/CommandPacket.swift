@@ -22,7 +22,7 @@ public struct CommandPacket: Sendable {
     func doubleWord(at offset: Int) -> UInt32 { word(at: offset) << 16 | word(at: offset + 2) }
 }
 
-/// The commands of a QEMU DVD-ROM, by MMC-6's names (clause 6). It refuses all other operation codes.
+/// The commands of a DVD-ROM, by MMC-6's names (clause 6). It refuses all other operation codes.
 public enum PacketCommand: UInt8, CaseIterable, Sendable {
     case testUnitReady = 0x00
     case requestSense = 0x03
@@ -42,6 +42,17 @@ public enum PacketCommand: UInt8, CaseIterable, Sendable {
     case setCDSpeed = 0xBB
     case mechanismStatus = 0xBD
     case readCD = 0xBE
+    /// Only the full drive has these two.
+    case modeSelect10 = 0x55
+    case readCDMSF = 0xB9
+
+    /// A drive has it.
+    func isCommand(of kind: DriveKind) -> Bool {
+        switch self {
+        case .modeSelect10, .readCDMSF: kind == .fullDVDROM
+        default: kind.isDisc
+        }
+    }
 
     /// It is executed while a unit attention condition is pending, and leaves it pending (MMC-6 4.1.6.1).
     var allowsUnitAttention: Bool {
@@ -55,7 +66,7 @@ public enum PacketCommand: UInt8, CaseIterable, Sendable {
     var needsMedium: Bool {
         switch self {
         case .testUnitReady, .readCapacity, .read10, .seek10, .readTOCPMAATIP, .readDiscInformation, .read12,
-            .readDiscStructure, .readCD:
+            .readDiscStructure, .readCD, .readCDMSF:
             true
         default: false
         }
@@ -64,7 +75,9 @@ public enum PacketCommand: UInt8, CaseIterable, Sendable {
     /// It always has data, and so needs a byte count limit if they go by PIO (ACS-3 clause 7, PACKET).
     var alwaysMovesData: Bool {
         switch self {
-        case .testUnitReady, .startStopUnit, .preventAllowMediumRemoval, .seek10, .setCDSpeed, .readCD: false
+        case .testUnitReady, .startStopUnit, .preventAllowMediumRemoval, .seek10, .setCDSpeed, .readCD, .readCDMSF,
+            .modeSelect10:
+            false
         default: true
         }
     }

@@ -47,7 +47,7 @@ extension Drive {
     ) -> Step {
         taskfilesExecuted &+= 1
         // Overlapped commands (OVL) are not supported.
-        guard kind == .dvdROM, command.taskfile.command == Command.packet.rawValue, command.taskfile.feature & 0x02 == 0
+        guard kind.isDisc, command.taskfile.command == Command.packet.rawValue, command.taskfile.feature & 0x02 == 0
         else { return packetAborted(command) }
         let code = PacketCommand(rawValue: packet[0])
         if code?.allowsUnitAttention != true {
@@ -56,7 +56,7 @@ extension Drive {
                 return tellMediumChange(command)
             }
         }
-        guard let code else { return checkCondition(command, .invalidCommandOperationCode) }
+        guard let code, code.isCommand(of: kind) else { return checkCondition(command, .invalidCommandOperationCode) }
         if code.needsMedium, !hasMedium { return checkCondition(command, .mediumNotPresent) }
         if code.alwaysMovesData, !canMoveData(command) { return packetAborted(command) }
         return execute(code, packet, &command, &reply)
@@ -87,6 +87,19 @@ extension Drive {
 
     /// The tray of a DVD-ROM is locked: PREVENT ALLOW MEDIUM REMOVAL has said so.
     public var trayIsLocked: Bool { packetDevice.trayIsLocked }
+
+    /// An operator wants the disc. A locked tray opens only by force: else the host is told of the wish, by GET EVENT
+    /// STATUS NOTIFICATION (QEMU's `eject`).
+    public mutating func eject(isForced: Bool) {
+        guard packetDevice.trayIsOpen || !packetDevice.trayIsLocked || isForced else {
+            packetDevice.ejectIsRequested = true
+            return
+        }
+        resize(toSectors: 0)
+    }
+
+    /// An operator closes the tray over the disc in it.
+    public mutating func closeTray() { packetDevice.mediumHasChanged(isThere: true) }
 
     /// The tray is locked no more: whoever has locked it is gone, or has reset the drive (MMC-6, PREVENT ALLOW MEDIUM
     /// REMOVAL).
@@ -148,6 +161,12 @@ extension Drive {
         _ command: CommandInProgress, _ failure: BlockFailure, isRaw: Bool, afterBytes bytes: UInt64
     ) -> Step {
         let done = isRaw ? UInt64(command.transferred) * Self.rawBlockBytes : bytes
+        guard kind == .dvdROM else {
+            let blocks = isRaw ? UInt64(command.transferred) : blockSize.blocks(inBytes: bytes)
+            return checkCondition(
+                command, .unrecoveredReadError(at: UInt32(truncatingIfNeeded: command.first + blocks)),
+                blockFailure: failure, after: done)
+        }
         return checkCondition(command, .logicalBlockAddressOutOfRange, blockFailure: failure, after: done)
     }
 

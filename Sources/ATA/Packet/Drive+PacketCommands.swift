@@ -26,17 +26,19 @@ extension Drive {
         case .readTOCPMAATIP: return answer(readTOC(packet), upTo: packet.word(at: 7), command, &reply)
         case .getConfiguration:
             // The feature header alone, of Profile List, the only feature.
-            let answer = packet.word(at: 2) == 0 ? configuration : nil
+            let answer = kind == .fullDVDROM ? features(packet) : packet.word(at: 2) == 0 ? configuration : nil
             return self.answer(answer, upTo: packet.word(at: 7), command, &reply)
         case .getEventStatusNotification:
             // Polled operation only.
-            let answer = packet[1] & 0x01 != 0 ? eventStatus(classes: packet[4]) : nil
+            let answer = packet[1] & 0x01 != 0 ? events(classes: packet[4]) : nil
             return self.answer(answer, upTo: packet.word(at: 7), command, &reply)
         case .readDiscInformation:
             // Standard disc information only.
             let answer = packet[1] & 0x07 == 0 ? Self.discInformation : nil
             return self.answer(answer, upTo: packet.word(at: 7), command, &reply)
         case .modeSense10: return modeSense(packet, command, &reply)
+        case .modeSelect10: return modeSelect(packet, command, reply.bytes)
+        case .readCDMSF: return readCDMSF(packet, &command, &reply)
         case .readDiscStructure: return readDiscStructure(packet, command, &reply)
         case .mechanismStatus:
             // Idle, with one slot.
@@ -45,7 +47,7 @@ extension Drive {
     }
 
     /// Answers with data, as many as the host has allocated space for. Without data, a field of the command is invalid.
-    private mutating func answer(
+    mutating func answer(
         _ data: [UInt8]?, upTo allocationLength: UInt32, _ command: CommandInProgress, _ reply: inout MutableRawSpan
     ) -> Step {
         guard let data else { return checkCondition(command, .invalidFieldInCDB) }
@@ -60,12 +62,19 @@ extension Drive {
         count == 0 ? packetEnded(command) : readBlocks(&command, lba: lba, count: count)
     }
 
-    /// READ CD: nothing, user data, or whole sectors.
+    /// READ CD.
     private mutating func readCD(
         _ packet: CommandPacket, _ command: inout CommandInProgress, _ reply: inout MutableRawSpan
     ) -> Step {
-        let lba = packet.doubleWord(at: 2)
-        let count = packet.doubleWord(at: 5) & 0xFF_FFFF
+        readSectors(
+            packet, lba: packet.doubleWord(at: 2), count: packet.doubleWord(at: 5) & 0xFF_FFFF, &command, &reply)
+    }
+
+    /// READ CD and READ CD MSF: nothing, user data, or whole sectors.
+    mutating func readSectors(
+        _ packet: CommandPacket, lba: UInt32, count: UInt32, _ command: inout CommandInProgress,
+        _ reply: inout MutableRawSpan
+    ) -> Step {
         let fields = packet[9] & 0xF8
         guard count != 0, fields != 0 else { return packetEnded(command) }
         guard canMoveData(command) else { return packetAborted(command) }
@@ -87,10 +96,13 @@ extension Drive {
         return packetEnded(command)
     }
 
-    /// REQUEST SENSE: fixed format, with VALID and an INFORMATION of 0. It ends a unit attention condition.
+    /// REQUEST SENSE: fixed format. A QEMU DVD-ROM says VALID, and an INFORMATION of 0. It ends a unit attention
+    /// condition.
     private mutating func requestSenseData() -> [UInt8] {
         var data = [UInt8](repeating: 0, count: 18)
-        data[0] = 0xF0
+        let information = packetDevice.sense.information
+        data[0] = kind == .dvdROM || information != nil ? 0xF0 : 0x70
+        data.replaceSubrange(3..<7, with: bigEndian(information ?? 0))
         data[2] = packetDevice.sense.key
         data[7] = 10
         data[12] = packetDevice.sense.code
@@ -114,8 +126,12 @@ extension Drive {
         let allocationLength = UInt32(packet[4])
         guard packet[1] & 0x01 != 0 else {
             // A removable CD/DVD device that names no standard, ATAPI's version 2 and response data format 1.
-            let data: [UInt8] = [0x05, 0x80, 0x00, 0x21, 31, 0, 0, 0]
-            let texts = padded("QEMU", 8) + padded("QEMU DVD-ROM", 16) + padded(identifyData.firmwareRevision, 4)
+            let isFull = kind == .fullDVDROM
+            // The full drive says SPC-3 and the present format.
+            let data: [UInt8] = [0x05, 0x80, isFull ? 0x05 : 0x00, isFull ? 0x02 : 0x21, 31, 0, 0, 0]
+            let names =
+                isFull ? padded("SPINDLE", 8) + padded("DVD-ROM", 16) : padded("QEMU", 8) + padded("QEMU DVD-ROM", 16)
+            let texts = names + padded(identifyData.firmwareRevision, 4)
             return answer(data + texts, upTo: allocationLength, command, &reply)
         }
         switch packet[2] {
@@ -149,13 +165,16 @@ extension Drive {
         _ packet: CommandPacket, _ command: CommandInProgress, _ reply: inout MutableRawSpan
     ) -> Step {
         guard packet[2] >> 6 != 3 else { return checkCondition(command, .savingParametersNotSupported) }
-        let page = packet[2] >> 6 == 0 ? modePage(packet[2] & 0x3F) : nil
+        let page =
+            kind == .fullDVDROM
+            ? modePages(packet[2] & 0x3F, subpage: packet[3], ofChangeable: packet[2] >> 6 == 1)
+            : packet[2] >> 6 == 0 ? modePage(packet[2] & 0x3F) : nil
         // The medium type 70h of an obsolete standard: no disc, or the door is closed.
         let data = page.map { bigEndian(UInt16(6 + $0.count)) + [0x70, 0, 0, 0, 0, 0] + $0 }
         return answer(data, upTo: packet.word(at: 7), command, &reply)
     }
 
-    private func modePage(_ code: UInt8) -> [UInt8]? {
+    func modePage(_ code: UInt8) -> [UInt8]? {
         switch code {
         case 0x01:  // Read/Write Error Recovery: five retries.
             return [code, 6, 0x00, 0x05, 0, 0, 0, 0]
@@ -176,7 +195,7 @@ extension Drive {
 /// What is said of the medium.
 extension Drive {
     /// The profiles of media (MMC-6 5.3.1).
-    private enum Profile {
+    enum Profile {
         static let cdROM: UInt16 = 0x0008
         static let dvdROM: UInt16 = 0x0010
     }
@@ -187,9 +206,12 @@ extension Drive {
     /// The medium is no more than a CD holds.
     public var mediumIsCD: Bool { sectors <= Self.cdBlocks }
 
+    /// That of the disc; 0: there is none.
+    var currentProfile: UInt16 { hasMedium ? mediumIsCD ? Profile.cdROM : Profile.dvdROM : 0 }
+
     /// GET CONFIGURATION: the current profile, and the Profile List feature.
     private var configuration: [UInt8] {
-        let current = hasMedium ? mediumIsCD ? Profile.cdROM : Profile.dvdROM : 0
+        let current = currentProfile
         let profiles: [UInt8] = [Profile.dvdROM, Profile.cdROM].flatMap { bigEndian($0) + [$0 == current ? 1 : 0, 0] }
         // Persistent and current.
         let feature = [0x00, 0x00, 0x03, UInt8(profiles.count)] + profiles
@@ -197,14 +219,20 @@ extension Drive {
     }
 
     /// GET EVENT STATUS NOTIFICATION: the media class, or that there is no event.
-    private mutating func eventStatus(classes: UInt8) -> [UInt8] {
+    mutating func eventStatus(classes: UInt8) -> [UInt8] {
         let mediaClass: UInt8 = 4
         guard classes & 1 << mediaClass != 0 else { return [0, 0, 0x80, 1 << mediaClass] }
         let isOpen = packetDevice.trayIsOpen
-        let tellsNewMedium = !isOpen && packetDevice.hasNewMedium
-        if tellsNewMedium { packetDevice.hasNewMedium = false }
+        var event: UInt8 = 0
+        if !isOpen, packetDevice.hasNewMedium {
+            packetDevice.hasNewMedium = false
+            event = 0x02
+        } else if !isOpen, packetDevice.ejectIsRequested {
+            packetDevice.ejectIsRequested = false
+            event = 0x01
+        }
         let status: UInt8 = isOpen ? 0x01 : sectors != 0 ? 0x02 : 0
-        return [0, 4, mediaClass, 1 << mediaClass, tellsNewMedium ? 0x02 : 0, status, 0, 0]
+        return [0, 4, mediaClass, 1 << mediaClass, event, status, 0, 0]
     }
 
     /// READ TOC/PMA/ATIP: the formats TOC, session information and full TOC of one data track; nil for others.
@@ -213,7 +241,9 @@ extension Drive {
         let start = address(0, inTime)
         let leadOut = address(UInt32(truncatingIfNeeded: sectors), inTime)
         var entries: [UInt8]
-        switch packet[9] >> 6 {
+        // The place of MMC, or that of SFF-8020, which a QEMU DVD-ROM alone looks at.
+        let format = kind == .fullDVDROM && packet[2] & 0x0F != 0 ? packet[2] & 0x0F : packet[9] >> 6
+        switch format {
         case 0:
             guard packet[6] <= 1 || packet[6] == 0xAA else { return nil }
             entries = packet[6] <= 1 ? [0, 0x14, 1, 0] + start : []
@@ -259,8 +289,14 @@ extension Drive {
         case 0x00:  // Physical format information of the first layer, which is the only one.
             guard layer == 0 else { return nil }
             let last = bigEndian(UInt32(truncatingIfNeeded: sectors &- 1))
-            // A DVD-ROM of 120 mm.
-            structure = [0x01, 0x0F, 0x01, 0x00, 0, 0, 0, 0] + last + last
+            // A DVD-ROM of 120 mm. Its first block has the number 30000h; a QEMU DVD-ROM says 0.
+            structure = [0x01, 0x0F, 0x01, 0x00]
+            if kind == .fullDVDROM {
+                let end = UInt32(truncatingIfNeeded: sectors &- 1) &+ 0x3_0000
+                structure += bigEndian(UInt32(0x3_0000)) + bigEndian(end) + [0, 0, 0, 0]
+            } else {
+                structure += [0, 0, 0, 0] + last + last
+            }
             structure += [UInt8](repeating: 0, count: 2048 - structure.count)
         case 0x01:  // Copyright information: no protection, no regions.
             structure = [0, 0, 0, 0]
@@ -268,7 +304,8 @@ extension Drive {
             structure = [UInt8](repeating: 0, count: 2048)
         case 0xFF:  // The formats that can be read, with their lengths. That of the BCA is named, and refused.
             structure = []
-            for (format, length) in [(0x00, 2052), (0x01, 8), (0x03, 192), (0x04, 2052)] as [(UInt8, UInt16)] {
+            for (format, length) in [(0x00, 2052), (0x01, 8), (0x03, 192), (0x04, 2052)] as [(UInt8, UInt16)]
+            where format != 0x03 || kind == .dvdROM {
                 structure += [format, 0x40] + bigEndian(length)
             }
         default:
@@ -279,12 +316,12 @@ extension Drive {
 }
 
 /// The bytes of an integer, most significant first.
-private func bigEndian<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] {
+func bigEndian<Value: FixedWidthInteger>(_ value: Value) -> [UInt8] {
     stride(from: Value.bitWidth - 8, through: 0, by: -8).map { UInt8(truncatingIfNeeded: value >> $0) }
 }
 
 /// A left-aligned ASCII field.
-private func padded(_ text: String, _ count: Int) -> [UInt8] {
+func padded(_ text: String, _ count: Int) -> [UInt8] {
     let characters = text.utf8.prefix(count)
     return characters + [UInt8](repeating: UInt8(ascii: " "), count: count - characters.count)
 }

@@ -4,6 +4,8 @@
 struct PacketSense: Equatable, Sendable {
     let key: UInt8
     let code: UInt8
+    /// INFORMATION; a QEMU DVD-ROM has none.
+    var information: UInt32?
 
     /// NO SENSE.
     static let none = Self(key: 0x0, code: 0x00)
@@ -17,6 +19,12 @@ struct PacketSense: Equatable, Sendable {
     static let invalidCommandOperationCode = Self(key: 0x5, code: 0x20)
     /// ILLEGAL REQUEST, LOGICAL BLOCK ADDRESS OUT OF RANGE. A QEMU DVD-ROM says so of blocks that cannot be read, too.
     static let logicalBlockAddressOutOfRange = Self(key: 0x5, code: 0x21)
+    /// MEDIUM ERROR, UNRECOVERED READ ERROR.
+    static func unrecoveredReadError(at lba: UInt32) -> Self { Self(key: 0x3, code: 0x11, information: lba) }
+    /// ILLEGAL REQUEST, INVALID FIELD IN PARAMETER LIST.
+    static let invalidFieldInParameterList = Self(key: 0x5, code: 0x26)
+    /// ILLEGAL REQUEST, PARAMETER LIST LENGTH ERROR.
+    static let parameterListLengthError = Self(key: 0x5, code: 0x1A)
     /// ILLEGAL REQUEST, INVALID FIELD IN CDB.
     static let invalidFieldInCDB = Self(key: 0x5, code: 0x24)
     /// ILLEGAL REQUEST, CANNOT READ MEDIUM - INCOMPATIBLE FORMAT.
@@ -48,6 +56,8 @@ struct PacketDevice: Sendable {
     var mediumChange = MediumChange.told
     /// GET EVENT STATUS NOTIFICATION has to tell of the medium.
     var hasNewMedium = false
+    /// It has to tell that an operator wants the disc.
+    var ejectIsRequested = false
     var trayIsOpen = false
     /// PREVENT ALLOW MEDIUM REMOVAL: START STOP UNIT does not open the tray.
     var trayIsLocked = false
@@ -56,6 +66,7 @@ struct PacketDevice: Sendable {
     mutating func mediumHasChanged(isThere: Bool) {
         mediumChange = .untold
         hasNewMedium = true
+        ejectIsRequested = false
         trayIsOpen = !isThere
     }
 }

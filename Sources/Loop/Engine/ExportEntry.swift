@@ -35,6 +35,10 @@ public final class ExportEntry: Sendable {
 
     private struct State {
         var drive: ExportedDrive
+        var backend: Backend
+        var image: String
+        /// Those that requests used for longer than anybody has waited.
+        var oldBackends: [Backend] = []
         var blocks: BlockStack
         var server: DeviceServer?
         var connectionCount = 0
@@ -63,7 +67,9 @@ public final class ExportEntry: Sendable {
         // What was reserved before the server began keeps clients of NBD out before an initiator comes.
         var drive = drive
         drive.strangers = definition.deviceServer(targetName: []).strangers
-        state = Mutex(State(drive: drive, blocks: definition.blocks))
+        state = Mutex(
+            State(
+                drive: drive, backend: definition.backend, image: definition.image, blocks: definition.blocks))
     }
 
     deinit {
@@ -75,6 +81,28 @@ public final class ExportEntry: Sendable {
 
     /// The drive as its home loop has published it last: every loop begins with it.
     public var drive: ExportedDrive { state.withLock { $0.drive } }
+
+    /// Where its sectors are now. Only a disc drive ever has others than at the beginning.
+    public var backend: Backend { state.withLock { $0.backend } }
+
+    /// The name of that image.
+    public var image: String { state.withLock { $0.image } }
+
+    /// The medium is another one. The loops hear of it from ``SharedState/takeMedium(of:)``.
+    ///
+    /// - Returns: the old one.
+    public func exchange(_ backend: Backend, image: String) -> Backend {
+        state.withLock {
+            let old = $0.backend
+            ($0.backend, $0.image) = (backend, image)
+            return old
+        }
+    }
+
+    /// Requests still use an old medium: it is closed with the export.
+    public func closeLater(_ old: Backend) {
+        state.withLock { $0.oldBackends.append(old) }
+    }
 
     /// How many connections have it open.
     public var connectionCount: Int { state.withLock { $0.connectionCount } }
@@ -143,7 +171,9 @@ public final class ExportEntry: Sendable {
         // What an operator has begun with the image ends before it is closed.
         let code = operation.withLock { _ in
             let flushing = flushes.synchronize()
-            let closing = flushes.close(definition.backend)
+            let (last, old) = state.withLock { ($0.backend, $0.oldBackends) }
+            for backend in old { backend.close() }
+            let closing = flushes.close(last)
             return flushing != 0 ? flushing : closing
         }
         definition.reservations?.close()
@@ -172,7 +202,7 @@ public final class ExportEntry: Sendable {
     /// Publishes the drive as its home loop has changed it (``Loop/change(_:_:_:)``).
     func publish(_ drive: ExportedDrive) {
         state.withLock {
-            precondition(drive.sectorCount >= $0.drive.sectorCount, "a drive never shrinks")
+            precondition(drive.hasTray || drive.sectorCount >= $0.drive.sectorCount, "a drive never shrinks")
             $0.drive = drive
         }
     }

@@ -24,6 +24,7 @@ extension Loop {
         case .stop: stop()
         case .change(let entry, let change, let answer): answer.add([self.change(entry, change)])
         case .refresh(let entry): refresh(entry)
+        case .takeMedium(let taking): takeMedium(taking)
         case .endConnections(let entry): endConnections(of: entry)
         case .drop(let number, let answer): answer.add([drop(number)])
         case .listConnections(let answer): answer.add(connectionStatuses())
@@ -39,9 +40,14 @@ extension Loop {
     private mutating func endConnections(of entry: ExportEntry) {
         for slot in usedSlots where hasOpen(entry, slot) {
             guard !leaveUnit(of: entry, slot) else { continue }
-            connections[slot].endsAt = now + shared.limits.shutdownSeconds
-            finishTransmission(slot)
+            endConnection(slot)
         }
+    }
+
+    /// Ends a connection when what it has in flight is done, or after a while.
+    mutating func endConnection(_ slot: ConnectionSlot) {
+        connections[slot].endsAt = now + shared.limits.shutdownSeconds
+        finishTransmission(slot)
     }
 
     /// - Returns: whether there was such a connection.

@@ -22,6 +22,7 @@ extension Loop {
             leave(for: home, slot)
             return false
         }
+        if let obstacle = obstacle(toOpening: unit, slot) { return refuse(entry, obstacle, slot) }
         let others: Int
         switch entry.open() {
         case .full where isHeld(slot):
@@ -30,9 +31,7 @@ extension Loop {
             connections[slot].heldOpening = HeldOpening(entry: entry, since: now)
             return false
         case .full(let reason), .refused(let reason):
-            connections[slot].heldOpening = nil
-            note(.warning, "export not opened", slot, ["export": "\(entry.name)", "reason": "\(reason)"])
-            return refuseOpening(reason, slot)
+            return refuse(entry, reason, slot)
         case .opened(let count): others = count
         }
         connections[slot].heldOpening = nil
@@ -46,6 +45,12 @@ extension Loop {
         if others > 0 { raiseFence(slot, entry) }
         openFurther(slot)
         return true
+    }
+
+    private mutating func refuse(_ entry: ExportEntry, _ reason: String, _ slot: ConnectionSlot) -> Bool {
+        connections[slot].heldOpening = nil
+        note(.warning, "export not opened", slot, ["export": "\(entry.name)", "reason": "\(reason)"])
+        return refuseOpening(reason, slot)
     }
 
     private func isHeld(_ slot: ConnectionSlot) -> Bool {

@@ -6,6 +6,12 @@ import Export
 public enum UnitChange: Sendable {
     /// The medium has so many sectors; a drive never shrinks.
     case size(sectors: UInt64)
+    /// The tray opens, and the disc is gone. Unless it is forced, a locked tray keeps it.
+    case eject(isForced: Bool)
+    /// The tray closes over a disc of so many blocks.
+    case insert(sectors: UInt64)
+    /// The tray closes over the disc in it.
+    case closeTray
 }
 
 extension Loop {
@@ -22,11 +28,14 @@ extension Loop {
         switch change {
         case .size(let sectors):
             drive.resize(toSectors: max(sectors, before))
+        case .eject(let isForced): drive.eject(isForced: isForced)
+        case .insert(let sectors): drive.resize(toSectors: sectors)
+        case .closeTray: drive.closeTray()
         }
         if isOpen {
             exports[entry.number].served = drive
-            if drive.drive.kind.isDisc {
-                exports[entry.number].server.mediumChanged()
+            if drive.hasTray {
+                if drive.drive.hasMedium { exports[entry.number].server.mediumChanged() }
             } else if drive.sectorCount != before {
                 exports[entry.number].server.capacityChanged()
             }

@@ -45,6 +45,8 @@ public struct Loop: ~Copyable {
     /// Where the kernel puts the number of things that came into the mailbox.
     let mailCount = ArrivalCount()
     var hasMail = false
+    /// Discs that have changed, while requests may still use the old ones.
+    var mediaToTake: [MediumToTake] = []
     /// Large replies from the page cache go through it.
     var pipe: PagePipe
     /// Large payloads come through these.
@@ -195,6 +197,7 @@ public struct Loop: ~Copyable {
             for _ in 0..<sendQueue.count { if let connection = sendQueue.popFirst() { send(connection) } }
             // Sending may end a connection, whose memory lets others begin, whose writes may have to be parked.
             readMail()
+            if !mediaToTake.isEmpty { takeMedia() }
         } while hasNewlyParked || hasRoomForOthers
         countTurn(completions: count)
         check()

@@ -11,12 +11,12 @@ struct LoopExport {
     var served: ExportedDrive
     /// What the unit remembers of its initiators; of use on its home loop only.
     var server: DeviceServer
-    let backend: Backend
+    private(set) var backend: Backend
     /// What stands between the drive and the backend.
     var blocks: BlockStack
     let hasLayers: Bool
     /// The backend's; nil with layers, which no request may pass by.
-    let pageCache: PageCache?
+    private(set) var pageCache: PageCache?
     /// How many connections of this loop have it open.
     var users = 0
     /// This loop's way to make the image stable.
@@ -46,7 +46,7 @@ struct LoopExport {
         served = entry.drive
         let targetName = Array((entry.target?.name.text ?? "").utf8)
         server = entry.server ?? entry.definition.deviceServer(targetName: targetName)
-        backend = entry.definition.backend
+        backend = entry.backend
         blocks = entry.blocks
         hasLayers = !blocks.isEmpty
         pageCache = hasLayers ? nil : backend.pageCache
@@ -54,6 +54,14 @@ struct LoopExport {
         gate = entry.gate
         self.entry = entry
         cells = entry.counters.cells(of: loop)
+    }
+
+    /// The medium is another one, and nothing of the old one is in use.
+    mutating func takeMedium() {
+        backend = entry.backend
+        pageCache = hasLayers ? nil : backend.pageCache
+        stored = StoredExtent()
+        toldAt = -1
     }
 
     /// A step of an initiator's command on its way through the unit.

@@ -12,6 +12,8 @@ enum LoopCommand: Sendable {
     case change(ExportEntry, UnitChange, Gathered<UInt64>)
     /// The home loop of an export has changed its drive.
     case refresh(ExportEntry)
+    /// Serve an export from where its medium is now.
+    case takeMedium(MediumToTake)
     /// End the connections that have an export open, when what they have in flight is done.
     case endConnections(ExportEntry)
     /// End a connection, by its number.
@@ -102,9 +104,9 @@ final class Gathered<Value: Sendable>: Sendable {
         if isLast { isComplete.signal() }
     }
 
-    /// Waits for all loops; nil when they have ended instead.
-    func wait() -> [Value]? {
-        isComplete.wait(seconds: 10) ? state.withLock { $0.values } : nil
+    /// Waits for all loops; nil when they have ended instead, or take longer.
+    func wait(seconds: Int = 10) -> [Value]? {
+        isComplete.wait(seconds: seconds) ? state.withLock { $0.values } : nil
     }
 }
 
@@ -139,6 +141,15 @@ extension SharedState {
         let answer = try Gathered<UInt64>(loops: 1)
         mailboxes[entry.homeLoop].post(.change(entry, change, answer))
         return answer.wait()?.first
+    }
+
+    /// Has all loops serve an export from where its medium is now.
+    ///
+    /// - Returns: whether nothing uses the old one any more.
+    public func takeMedium(of entry: ExportEntry) throws(RingError) -> Bool {
+        let answer = try Gathered<Bool>(loops: loopCount)
+        postToAll(.takeMedium(MediumToTake(entry: entry, answer: answer)))
+        return answer.wait(seconds: limits.shutdownSeconds + 30) != nil
     }
 
     /// All connections, in their order.

@@ -36,6 +36,8 @@ struct RequestSlot: ~Copyable {
     var hasBegun = false
     /// The mark of its connection when it began.
     var mark = false
+    /// It began before the disc was taken out, and may still use it.
+    var usesOldMedium = false
     /// The next request in the list in which this one waits.
     var next: RequestPlace?
 

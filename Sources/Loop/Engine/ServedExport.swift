@@ -61,6 +61,8 @@ public struct ServedExport: Sendable {
     public var drive: ExportedDrive
     /// Where its sectors live.
     public var backend: Backend
+    /// The name of that image, for people.
+    public var image = ""
     /// The layers between the drive and the backend: as a rule none.
     public var blocks = BlockStack()
     /// The name of its target; nil: one is made of the export's.

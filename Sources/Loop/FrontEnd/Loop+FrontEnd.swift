@@ -135,6 +135,28 @@ extension Loop {
         }
     }
 
+    /// Why a client cannot open the export that it has chosen as it is now; nil: it can.
+    func obstacle(toOpening unit: Int, _ slot: ConnectionSlot) -> String? {
+        switch connections[slot].frontEnd {
+        case .nbd:
+            let drive = connections[slot].choices[unit].drive
+            guard drive.hasTray else { return nil }
+            if drive.sectorCount == 0 { return "there is no disc in the drive; spindle ctl insert puts one in" }
+            // What it is told is from the beginning of its handshake.
+            let isPresent = sessions.nbd[slot].directory[unit].sizeBytes == drive.sizeBytes
+            return isPresent ? nil : "another disc was put in since the client came; connect again"
+        // Its commands say so.
+        case .iscsi: return nil
+        }
+    }
+
+    /// The medium of an export is another one: ends the connections whose protocol has no word for it.
+    mutating func endClientsOfOneMedium(_ entry: ExportEntry) {
+        for slot in usedSlots where connections[slot].entry === entry && connections[slot].frontEnd == .nbd {
+            endConnection(slot)
+        }
+    }
+
     /// The export that the client has chosen is open: what follows are requests to it.
     mutating func beginRequests(_ slot: ConnectionSlot, to export: ExportNumber) {
         switch connections[slot].frontEnd {

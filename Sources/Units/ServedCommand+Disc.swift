@@ -1,0 +1,26 @@
+// What the device server does for a DVD-ROM that speaks only packets of ATAPI.
+
+import SCSI
+
+extension CommandDescriptorBlock {
+    /// MODE SENSE (10) of the page that a MODE SENSE (6) names, with room for all pages.
+    var asModeSense10: CommandDescriptorBlock {
+        CommandDescriptorBlock(high: 0x5A_00_00_00_00_00_00_02 | UInt64(self[2]) << 40 | UInt64(self[3]) << 32, low: 0)
+    }
+}
+
+extension ServedCommand {
+    /// Linux's sr asks a drive that is not ATAPI with MODE SENSE (6), which ATAPI has not: the drive's answer to MODE
+    /// SENSE (10) gets the shorter header (SPC-4, "Mode parameters").
+    ///
+    /// - Returns: the answer's length.
+    func shortenModeData(_ data: inout MutableRawSpan, _ length: UInt32) -> UInt32 {
+        let (long, short) = (8, 4)
+        let pages = max(0, min(Int(length), data.byteCount) - long)
+        guard pages > 0 else { return 0 }
+        let header = [UInt8(clamping: short - 1 + pages), data[2], data[3], 0]
+        for (offset, byte) in header.enumerated() { data[offset] = byte }
+        for offset in 0..<pages { data[short + offset] = data[long + offset] }
+        return UInt32(short + pages)
+    }
+}
