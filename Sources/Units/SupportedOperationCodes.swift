@@ -66,14 +66,13 @@ struct SupportedOperationCodes {
         return CommandDescription(probe, of: unit)
     }
 
-    /// Command descriptors of all commands.
+    /// Command descriptors of all commands but ATA PASS-THROUGH (32): libiscsi asks for each command of the list, and
+    /// has no room for usage data of 32 bytes. Whoever asks for that one alone is told.
     private var all: Answer {
         var list = Answer()
         for code in UInt8.min...UInt8.max {
             let hasActions = hasServiceActions(code)
-            // The longest command has the only service action of two bytes.
-            let actions = Array(0..<(hasActions ? UInt16(0x20) : 1)) + [PassThrough32.serviceAction]
-            for action in actions where row(code, action) != nil {
+            for action in 0..<(hasActions ? UInt16(0x20) : 1) where row(code, action) != nil {
                 list.append(code)
                 list.append(UInt8(0))
                 list.append(action)

@@ -64,7 +64,7 @@ struct SupportedOperationCodesTests {
     @Test("each bit outside of the usage data is refused, and operation codes that are not listed are unknown")
     func usage() throws {
         var bench = Bench(sectors: 300)
-        let list = try all(&bench)
+        let list = try all(&bench) + [Descriptor(code: 0x7F, action: 0x1FF0, hasActions: true, length: 32)]
         for one in list {
             let usage = try ask(&bench, 3, one.code, one.action).data.dropFirst(4)
             for bit in 8..<one.length * 8 where usage[usage.startIndex + bit / 8] & 0x80 >> UInt8(bit % 8) == 0 {
@@ -84,7 +84,8 @@ struct SupportedOperationCodesTests {
             }
         }
         bench.rest = nil
-        for code in UInt8.min...UInt8.max where !list.contains(where: { $0.code == code }) {
+        // ATA PASS-THROUGH (32) is not in the list, which libiscsi could not read.
+        for code in UInt8.min...UInt8.max where code != 0x7F && !list.contains(where: { $0.code == code }) {
             #expect(try bench.send(CommandDescriptorBlock([code])).codes == Bench.unknownCommand, "\(code)")
             #expect(try ask(&bench, 1, code).data == [0, 1, 0, 0])
             #expect(try ask(&bench, 2, code, 3).data == [0, 1, 0, 0])
