@@ -92,13 +92,14 @@ def check(context, outcome, image, checksum):
         assert outcome.text(f"payload-{name}").strip() == checksum, f"{name} reads something else"
         assert "Volume id: SPINDLE" in outcome.text(f"isoinfo-{name}"), outcome.text(f"isoinfo-{name}")
         assert "ISO 9660" in outcome.text(f"cd-info-{name}"), outcome.text(f"cd-info-{name}")
-        assert "Does read CD-R media" in outcome.text(f"prcap-{name}"), outcome.text(f"prcap-{name}")
         assert "first: 1 last 1" in outcome.text(f"toc-{name}"), outcome.text(f"toc-{name}")
         assert "CD-ROM" in outcome.text(f"config-{name}"), outcome.text(f"config-{name}")
     assert "QEMU DVD-ROM" in outcome.text("inq-sr1") and "SPINDLE" in outcome.text("inq-sr2")
     for feature in ["Core", "Morphing", "Removable media", "Random readable", "Power management", "Timeout", "Drive serial number"]:
         assert feature in outcome.text("config-sr2"), f"no {feature}:\n{outcome.text('config-sr2')}"
+    # Below ATA, wodim takes QEMU's drive for an older one, and asks for no capabilities.
     for name in DISCS[1:]:
+        assert "Does read CD-R media" in outcome.text(f"prcap-{name}"), outcome.text(f"prcap-{name}")
         assert "Get configuration" in outcome.text(f"opcodes-{name}"), outcome.text(f"opcodes-{name}")
         assert "0000000000000000" in outcome.text(f"luns-{name}"), outcome.text(f"luns-{name}")
     assert "Error in getting" not in outcome.text("cd-drive-sr2"), outcome.text("cd-drive-sr2")

@@ -138,6 +138,7 @@ struct Conversation: ~Copyable {
         case .end(let end):
             if case .end = happenings.last { return false }
             missing = 0
+            if end == .loggedOut { #expect(session.confirmLogout() && !session.confirmLogout()) }
             happenings.append(.end(end, reason: session.reason, session.takeWords()))
             return false
         }

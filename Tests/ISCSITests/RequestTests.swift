@@ -198,6 +198,17 @@ private let both =
     #expect(answer == wanted)
 }
 
+/// The same list as often as a text has room for its key would be 64 lists.
+@Test func noKeyComesTwice() {
+    var conversation = Conversation(configuration(), Script())
+    conversation.feed(discovery + text(0, "SendTargets=All\0SendTargets=All\0"))
+    #expect(conversation.happenings.all(RejectPDU.self).map(\.reason) == [.protocolError])
+    #expect(conversation.happenings.texts(.textResponse) == [])
+    // What was rejected was not received (11.17.1).
+    conversation.feed(text(0, "SendTargets=All\0"))
+    #expect(conversation.happenings.texts(.textResponse) == [both])
+}
+
 @Test func textOverSeveralTextRequests() {
     var conversation = Conversation(configuration(), Script())
     conversation.feed(discovery)

@@ -51,4 +51,33 @@ import Testing
         session.connection.close()
         #expect(try server.stop() == 0, "\(server.log)")
     }
+
+    /// A Logout behind commands that are under way: it ends those that have not begun, the responses to others come
+    /// first, and nothing behind its own (RFC 7143, 11.14, 11.15).
+    @Test func nothingFollowsALogoutResponse() throws {
+        let server = try RunningServer(["--listen", "iscsi:127.0.0.1:0", "disk=null:64M"], in: TemporaryFolder())
+        let session = try HandMadeSession(server.announcement)
+        let byteCount = 512 << 10
+        let numbers = UInt8(2)..<32
+        for number in numbers {
+            try session.command(
+                number: number, flags: 0xC0, expected: byteCount, [0x28, 0, 0, 0, 0, 0, 0, UInt8(byteCount >> 17), 0, 0])
+        }
+        var logout = [UInt8](repeating: 0, count: 48)
+        logout.replaceSubrange(0..<2, with: [0x06, 0x80])
+        logout[19] = 100
+        logout[27] = numbers.upperBound
+        try session.connection.send(logout)
+        var received = [Int](repeating: 0, count: Int(numbers.upperBound))
+        while true {
+            let (header, data) = try session.receive()
+            if header[0] == 0x26 { break }
+            try #require(header[0] == 0x25, "no Data-In PDU: \(header)")
+            received[Int(header[19])] += data.count
+        }
+        // None is left in its middle.
+        #expect(received[2] == byteCount && received.allSatisfy { [0, byteCount].contains($0) })
+        #expect(session.connection.receiveAll().isEmpty, "something follows")
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
 }

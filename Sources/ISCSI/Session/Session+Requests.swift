@@ -102,6 +102,25 @@ extension Session {
             reject(.invalidPDUField)
             return nil
         }
+        guard response == .closed else {
+            say(response, to: request)
+            return nil
+        }
+        logout = request
+        return end(.loggedOut)
+    }
+
+    /// Says that the session is closed, after the last response to its commands: nothing comes behind it (11.15).
+    ///
+    /// - Returns: false if nobody waits for that.
+    public mutating func confirmLogout() -> Bool {
+        guard let request = logout else { return false }
+        logout = nil
+        say(.closed, to: request)
+        return true
+    }
+
+    private mutating func say(_ response: LogoutResponse, to request: LogoutRequestPDU) {
         var pdu = LogoutResponsePDU()
         pdu.response = response
         pdu.initiatorTaskTag = request.initiatorTaskTag
@@ -109,7 +128,6 @@ extension Session {
         pdu.time2Wait = UInt16(clamping: parameters.defaultTime2Wait)
         pdu.time2Retain = UInt16(clamping: parameters.defaultTime2Retain)
         say(pdu)
-        return response == .closed ? end(.loggedOut) : nil
     }
 
     // MARK: Text
@@ -130,8 +148,9 @@ extension Session {
             return nil
         }
         text += segment
-        if !request.continues, textAnswer.isEmpty {
-            guard let pairs = try? Text.parse(text) else {
+        if !request.continues, !hasTextToSay {
+            // No key comes twice (6.2).
+            guard let pairs = try? Text.parse(text), Set(pairs.map(\.key)).count == pairs.count else {
                 endText()
                 reject(.protocolError)
                 return nil
@@ -144,20 +163,30 @@ extension Session {
         return nil
     }
 
+    /// A text's answer is not said to its end.
+    private var hasTextToSay: Bool { !textAnswer.isEmpty || !targetsToSay.isEmpty }
+
     private mutating func endText() {
         text = []
         textAnswer = []
+        targetsToSay = []
         isInText = false
     }
 
-    /// As much of the answer as one PDU has room for.
+    /// As much of the answer as one PDU has room for. Targets become text when it is their turn: there may be thousands,
+    /// and as many initiators that ask.
     private mutating func say(_ request: TextRequestPDU) {
         let limit = min(Int(parameters.maxRecvDataSegmentLength), Self.maximumSegmentBytes)
+        while textAnswer.count < limit, let target = targetsToSay.popFirst() {
+            textAnswer += Text.compose(
+                [TextPair(Key.targetName.rawValue, target.name)]
+                    + target.addresses.map { TextPair(Key.targetAddress.rawValue, $0) })
+        }
         let piece = textAnswer.prefix(limit)
         textAnswer = textAnswer.dropFirst(limit)
         var pdu = TextResponsePDU()
-        pdu.isFinal = request.isFinal && textAnswer.isEmpty
-        pdu.continues = !textAnswer.isEmpty
+        pdu.isFinal = request.isFinal && !hasTextToSay
+        pdu.continues = hasTextToSay
         if pdu.isFinal {
             endText()
         } else {
@@ -174,7 +203,7 @@ extension Session {
     private mutating func answer(_ pair: TextPair) -> [TextPair] {
         switch Key(rawValue: pair.key) {
         case nil: [TextPair(pair.key, ReservedValue.notUnderstood)]
-        case .sendTargets: targets(pair.value)
+        case .sendTargets: sendTargets(pair.value)
         case .initiatorAlias, .nodeArchitecture: []
         case .maxRecvDataSegmentLength:
             parameters.negotiate(.maxRecvDataSegmentLength, pair.value, configuration.limits) == .declared
@@ -183,19 +212,17 @@ extension Session {
         }
     }
 
-    /// SendTargets: all of them in a discovery session, one by its name, or the session's own (appendix C).
-    private func targets(_ value: String) -> [TextPair] {
-        let chosen: [TargetInformation]
+    /// SendTargets: all of them in a discovery session, one by its name, or the session's own (appendix C). They stand
+    /// behind the answers to other keys.
+    private mutating func sendTargets(_ value: String) -> [TextPair] {
         switch (sessionType, value) {
-        case (.discovery, "All"): chosen = directory
+        case (.discovery, "All"): targetsToSay = directory[...]
         case (.discovery, ""), (.normal, "All"):
             return [TextPair(Key.sendTargets.rawValue, ReservedValue.reject)]
-        case (.discovery, _): chosen = directory.filter { $0.name == value }
-        case (.normal, _): chosen = directory.filter { $0.name == login.targetName && ["", $0.name].contains(value) }
+        case (.discovery, _): targetsToSay = directory.filter { $0.name == value }[...]
+        case (.normal, _):
+            targetsToSay = directory.filter { $0.name == login.targetName && ["", $0.name].contains(value) }[...]
         }
-        return chosen.flatMap { target in
-            [TextPair(Key.targetName.rawValue, target.name)]
-                + target.addresses.map { TextPair(Key.targetAddress.rawValue, $0) }
-        }
+        return []
     }
 }

@@ -122,7 +122,7 @@ public struct Session: ~Copyable, Sendable {
 
     /// The ways in which a session ends.
     public enum End: Equatable, Sendable {
-        /// Logout: the response is said.
+        /// Logout: when all else is said, ``Session/confirmLogout()`` says the response.
         case loggedOut
         /// The login failed, and its response says so.
         case loginFailed
@@ -205,10 +205,14 @@ public struct Session: ~Copyable, Sendable {
     /// A task was aborted whose data may still come.
     var mayHaveLateData = false
     var managementRequest = TaskManagementRequestPDU()
+    /// What has ended the session, if it was that, until it is answered.
+    var logout: LogoutRequestPDU?
     /// A text that goes on.
     var text: [UInt8] = []
     /// The part of a text's answer that was not sent yet.
     var textAnswer: ArraySlice<UInt8> = []
+    /// The targets that it names behind that.
+    var targetsToSay: ArraySlice<TargetInformation> = []
     var textTag: UInt32 = 0
     var isInText = false
     var pingTag: UInt32 = 0

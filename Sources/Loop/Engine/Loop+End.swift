@@ -46,7 +46,7 @@ extension Loop {
         {
             drain(slot, .stopped)
         }
-        if connections[slot].phase == .draining, isIdle(slot), !sayGoodbye(slot) {
+        if connections[slot].phase == .draining, isIdle(slot), !confirmEnd(slot), !sayGoodbye(slot) {
             if !connections[slot].awaitsEndOfFile {
                 abort(slot, connections[slot].endReason ?? .disconnect)
             } else if connections[slot].isSecure || connections[slot].peer.closesFirst {

@@ -219,6 +219,15 @@ extension Loop {
         }
     }
 
+    /// Answers the client's wish to end, once all else is answered.
+    ///
+    /// - Returns: whether something is left to be sent.
+    mutating func confirmEnd(_ slot: ConnectionSlot) -> Bool {
+        guard connections[slot].frontEnd == .iscsi, sessions.iscsi[slot].session.confirmLogout() else { return false }
+        say(slot)
+        return true
+    }
+
     /// Refuses all further requests of the client.
     mutating func refuseFurther(_ slot: ConnectionSlot) {
         switch connections[slot].frontEnd {

@@ -19,7 +19,6 @@ extension Loop {
         let requiresCHAP = shared.targets.secrets != nil
         sessions.iscsi.insert(TargetSession(shared.sessionHandles.take(), requiresCHAP: requiresCHAP), at: slot)
         connections[slot].crossing.isInPieces = true
-        lookUpTargets(slot)
     }
 
     /// Does what ``advance(_:)`` says.
@@ -29,6 +28,10 @@ extension Loop {
         // An initiator that asks without reading the answers waits until it has read them.
         guard connections[slot].wordBytes < Limits.receiveBufferBytes else { return false }
         let input = connections[slot].nextBytes() ?? .empty
+        // Who says nothing costs nothing.
+        if connections[slot].phase == .handshake, !input.isEmpty, !sessions.iscsi[slot].knowsTargets {
+            lookUpTargets(slot)
+        }
         let (consumed, event) = input.withBytes { sessions.iscsi[slot].session.advance($0) }
         if consumed > 0 { connections[slot].consume(consumed) }
         return perform(event, consumed: consumed, slot)
@@ -64,6 +67,9 @@ extension Loop {
         sessions.iscsi[slot].facts = .known(name: initiator.name, chapUser: initiator.chapName)
         guard let target else {
             lookUpTargets(slot)
+            // They are to be found, and not opened.
+            sessions.iscsi[slot].offers = []
+            connections[slot].choices = []
             sessions.iscsi[slot].session.opened()
             say(slot)
             return true
@@ -97,7 +103,6 @@ extension Loop {
         let reason = sessions.iscsi[slot].session.reason ?? ""
         switch end {
         case .loggedOut:
-            say(slot)
             drain(slot, .disconnect)
         case .loginFailed:
             note(.warning, "login failed", slot, ["reason": "\(reason)"])
@@ -130,7 +135,7 @@ extension Loop {
 extension Loop {
     /// Finds out which targets the initiator may find.
     mutating func lookUpTargets(_ slot: ConnectionSlot) {
-        let portal = portal(of: connections[slot].descriptor)
+        let addresses = portal(of: connections[slot].descriptor).map { ["\($0),1"] } ?? []
         let entries = shared.exports.directory.entries.filter { $0.target != nil && mayOpen($0, slot) }
         var targets: [TargetInformation] = []
         var numbers: [TargetName: Int] = [:]
@@ -145,7 +150,7 @@ extension Loop {
             offers.append([place])
             targets.append(
                 TargetInformation(
-                    name: target.name.text, addresses: portal.map { ["\($0),1"] } ?? [],
+                    name: target.name.text, addresses: addresses,
                     requiresCHAP: shared.targets.secrets != nil))
         }
         for number in offers.indices {
@@ -153,6 +158,7 @@ extension Loop {
         }
         connections[slot].choices = entries
         sessions.iscsi[slot].offers = offers
+        sessions.iscsi[slot].knowsTargets = true
         sessions.iscsi[slot].session.directory = targets
     }
 

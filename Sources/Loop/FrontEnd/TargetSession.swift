@@ -55,6 +55,8 @@ struct TargetSession: ~Copyable, Sendable {
     var waiting = RequestList()
     /// Who the initiator is, once its login is at its end.
     var facts = InitiatorFacts.unknown
+    /// It was told which targets there are.
+    var knowsTargets = false
     /// The exports of each target that it knows, by their places among what it may open.
     var offers: [[Int]] = []
     /// Those of its target that are to be opened behind the first one.
