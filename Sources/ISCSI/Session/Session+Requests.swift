@@ -173,8 +173,8 @@ extension Session {
         isInText = false
     }
 
-    /// As much of the answer as one PDU has room for. Targets become text when it is their turn: there may be thousands,
-    /// and as many initiators that ask.
+    /// As much of the answer as one PDU has room for. Targets become text when it is their turn: there may be
+    /// thousands, and many initiators that ask.
     private mutating func say(_ request: TextRequestPDU) {
         let limit = min(Int(parameters.maxRecvDataSegmentLength), Self.maximumSegmentBytes)
         while textAnswer.count < limit, let target = targetsToSay.popFirst() {
