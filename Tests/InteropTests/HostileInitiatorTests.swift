@@ -60,8 +60,8 @@ import Testing
         let byteCount = 512 << 10
         let numbers = UInt8(2)..<32
         for number in numbers {
-            try session.command(
-                number: number, flags: 0xC0, expected: byteCount, [0x28, 0, 0, 0, 0, 0, 0, UInt8(byteCount >> 17), 0, 0])
+            let read = [0x28, 0, 0, 0, 0, 0, 0, UInt8(byteCount >> 17), 0, 0]
+            try session.command(number: number, flags: 0xC0, expected: byteCount, read)
         }
         var logout = [UInt8](repeating: 0, count: 48)
         logout.replaceSubrange(0..<2, with: [0x06, 0x80])
