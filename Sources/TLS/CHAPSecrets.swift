@@ -50,10 +50,20 @@ public struct CHAPSecrets: Sendable {
         self.target = target
     }
 
+    private static func bytes(of path: String) throws(TLSCredentialsError) -> [UInt8] {
+        do {
+            return try readFile(path)
+        } catch {
+            // No command makes such a file.
+            guard case .file(_, _, let code) = error else { throw error }
+            throw .file(path: path, action: "read the secrets in", errno: code)
+        }
+    }
+
     private static func entries(of path: String) throws(TLSCredentialsError) -> [(Int, Entry)] {
         var entries: [(Int, Entry)] = []
         var number = 0
-        for line in try readFile(path).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
+        for line in try bytes(of: path).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
             number += 1
             let line = line.last == UInt8(ascii: "\r") ? line.dropLast() : line
             if line.isEmpty || line.first == UInt8(ascii: "#") { continue }

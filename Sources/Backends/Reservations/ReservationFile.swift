@@ -67,7 +67,11 @@ public final class ReservationFile: Sendable {
             guard count > 0 else { return count < 0 ? errno : EIO }
             done += count
         }
-        return fdatasync(descriptor) == 0 ? 0 : errno
+        guard fdatasync(descriptor) == 0 else { return errno }
+        // Nobody finds anything in a file that somebody has removed.
+        var status = stat()
+        guard unsafe fstat(descriptor, &status) == 0 else { return errno }
+        return status.st_nlink > 0 ? 0 : ENOENT
     }
 
     /// A new file gets its size, so that there is room for whatever is to be kept.
