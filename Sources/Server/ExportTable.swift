@@ -15,8 +15,8 @@ final class ExportTable: ExportSource {
     /// A withdrawn export has lost its last connection.
     let ended: EventCounter
     private let loopCount: Int
-    /// What stands before the names of exports in those of their targets.
-    private let targetPrefix: TargetName
+    /// What stands before the names of exports in those of their targets; nil: there is no endpoint for initiators.
+    private let targetPrefix: TargetName?
     /// Where persistent reservations are kept; nil: nowhere.
     private let reservations: ReservationFolder?
     private let logger: Logger
@@ -33,7 +33,7 @@ final class ExportTable: ExportSource {
     }
 
     init(
-        loopCount: Int, targetPrefix: TargetName = .standardPrefix, reservations: ReservationFolder?, logger: Logger
+        loopCount: Int, targetPrefix: TargetName? = .standardPrefix, reservations: ReservationFolder?, logger: Logger
     ) throws(RingError) {
         self.loopCount = loopCount
         self.targetPrefix = targetPrefix
@@ -132,10 +132,16 @@ final class ExportTable: ExportSource {
     /// Where initiators find an export, and another one of that target. If somebody else is there already, they do not
     /// find it: it may be for clients of NBD.
     private func place(of definition: ServedExport, _ directory: ExportDirectory) -> (TargetPlace?, ExportEntry?) {
+        guard let targetPrefix else { return (nil, nil) }
         let target = TargetPlace(
             export: definition.name, targetName: definition.targetName, logicalUnit: definition.logicalUnit,
             prefix: targetPrefix)
-        guard let target else { return (nil, nil) }
+        guard let target else {
+            logger.warning(
+                "the export has no iSCSI target: its name is empty, or too long for one",
+                metadata: ["export": "\(definition.name)"])
+            return (nil, nil)
+        }
         let neighbours = directory.entries.filter { $0.target?.name == target.name }
         if let other = neighbours.first(where: { $0.target?.collides(with: target) == true }) {
             logger.warning(

@@ -24,8 +24,10 @@ final class ServerState: Sendable {
         entrances: Entrances, loopCount: Int, limits: Limits, tls: TLSSettings?,
         targets: TargetSettings = TargetSettings(), reservations: ReservationFolder? = nil, logger: Logger
     ) throws(RingError) {
+        let hasInitiators = entrances.listeners.contains { $0.frontEnd == .iscsi }
         let exports = try ExportTable(
-            loopCount: loopCount, targetPrefix: targets.prefix, reservations: reservations, logger: logger)
+            loopCount: loopCount, targetPrefix: hasInitiators ? targets.prefix : nil, reservations: reservations,
+            logger: logger)
         self.init(
             try SharedState(
                 exports: exports, entrances: entrances, loopCount: loopCount, limits: limits, tls: tls,

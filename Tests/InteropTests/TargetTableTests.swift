@@ -169,6 +169,22 @@ import Testing
         #expect(try Program.spindle.run(["check", folder.path + "/nbd.toml"], in: folder).status == 0)
     }
 
+    /// Files that come later are served in any case, and only where there are initiators one is told that a target's
+    /// name is taken, or that there is none.
+    @Test(arguments: [("iscsi:127.0.0.1:0", 2), ("tcp:127.0.0.1:0", 0)])
+    func exportsWithoutATargetAreTold(endpoint: String, warnings: Int) throws {
+        let folder = try TemporaryFolder()
+        let files = folder.path + "/files"
+        try FileManager.default.createDirectory(atPath: files, withIntermediateDirectories: false)
+        for name in ["disk", "Disk", String(repeating: "x", count: 230)] {
+            try Data(count: 1 << 20).write(to: URL(fileURLWithPath: files + "/" + name))
+        }
+        let server = try RunningServer(["--listen", endpoint, "dir:" + files], in: folder)
+        #expect(try server.stop() == 0, "\(server.log)")
+        let lines = server.log.split(separator: "\n")
+        #expect(lines.count { $0.contains("has no iSCSI target") } == warnings, "\(server.log)")
+    }
+
     private func check(_ text: String, _ message: String, in folder: TemporaryFolder) throws {
         let file = folder.path + "/spindle.toml"
         try text.write(toFile: file, atomically: true, encoding: .utf8)
