@@ -42,20 +42,3 @@ final class TgtTarget {
         return try Program.tool("env").run(tgtadm + arguments, in: folder)
     }
 }
-
-/// A TCP port that nobody listens on now.
-private func freePort() throws -> UInt16 {
-    let socket = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    defer { close(socket) }
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let status = withUnsafeMutablePointer(to: &address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            bind(socket, $0, length) | getsockname(socket, $0, &length)
-        }
-    }
-    guard status == 0 else { throw ProgramFailure("no free port: errno \(errno)") }
-    return UInt16(bigEndian: address.sin_port)
-}

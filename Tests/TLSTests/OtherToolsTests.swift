@@ -271,7 +271,7 @@ final class NBDKit {
     private let pidFile: String
 
     init(_ arguments: [String], in folder: TemporaryFolder) throws {
-        port = try Self.freePort()
+        port = try freePort()
         pidFile = folder.path + "/nbdkit.pid"
         let nothing = FileHandle.nullDevice.fileDescriptor
         process = try BoundProcess(
@@ -291,21 +291,4 @@ final class NBDKit {
     func stop() { process.end() }
 
     deinit { stop() }
-
-    /// A port that nobody had a moment ago.
-    private static func freePort() throws -> UInt16 {
-        let probe = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(probe) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(probe, $0, size) == 0 && getsockname(probe, $0, &size) == 0
-            }
-        }
-        guard isBound else { throw ProgramFailure("there is no free port: \(errno)") }
-        return UInt16(bigEndian: address.sin_port)
-    }
 }
