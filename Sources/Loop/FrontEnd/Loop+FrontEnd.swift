@@ -454,6 +454,8 @@ extension Loop {
         let identity = connections[slot].isSecure ? connections[slot].link.session.client : nil
         for number in directory.entries.indices {
             let rules = directory.entries[number].definition.access
+            // What nobody changes all connections share.
+            guard !rules.isEmpty else { continue }
             directory.information[number].isForbidden = !rules.admit(peer, identity)
         }
         connections[slot].choices = directory.entries
