@@ -157,5 +157,7 @@ import Testing
         #expect(Self.tlsInKernel.sendsUnseen && !Self.tlsInKernel.takesPages && !Self.tlsInKernel.givesPages)
         #expect(!Self.tlsInKernel.mayAskKernel)
         #expect(!Link(refusesSplice: true).takesPages && Link(refusesSplice: true).givesPages)
+        #expect(Link(comesInPieces: true).takesPages && !Link(comesInPieces: true).givesPages)
+        #expect(!Link(isDigested: true).sendsUnseen && !Link(isDigested: true).takesPages)
     }
 }

@@ -18,7 +18,7 @@ extension Loop {
     mutating func beginISCSI(_ slot: ConnectionSlot) {
         let requiresCHAP = shared.targets.secrets != nil
         sessions.iscsi.insert(TargetSession(shared.sessionHandles.take(), requiresCHAP: requiresCHAP), at: slot)
-        connections[slot].crossing.isInPieces = true
+        connections[slot].crossing.comesInPieces = true
     }
 
     /// Does what ``advance(_:)`` says.

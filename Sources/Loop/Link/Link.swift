@@ -20,14 +20,14 @@ struct Link: Equatable, Sendable {
     /// This process looks at what is sent, for its digest.
     var isDigested = false
     /// What comes of a payload has to go through memory: it is in pieces.
-    var isInPieces = false
+    var comesInPieces = false
 
     /// Data can be sent from where only the kernel may look.
     var sendsUnseen: Bool { encryption != .here && !isDigested }
     /// Pages can be passed on to the socket.
-    var takesPages: Bool { encryption == .none && !refusesSplice && !isInPieces }
+    var takesPages: Bool { encryption == .none && !refusesSplice && !isDigested }
     /// Received bytes can be passed on from the socket as they are.
-    var givesPages: Bool { encryption == .none && !isInPieces }
+    var givesPages: Bool { encryption == .none && !comesInPieces }
     /// The kernel may be asked to encrypt: over a Unix socket it cannot.
     var mayAskKernel: Bool { encryption == .here && isRemote }
 }

@@ -42,8 +42,8 @@ enum PayloadFact: CaseIterable {
 /// | Payload | Possible for | Pays for | Asks |
 /// |---|---|---|---|
 /// | `none` | requests without data | all | |
-/// | `spliced` | READ to 1 MiB in one reply, mapped, no TLS | from 32 KiB, one piece or local | resident? stored? |
-/// | `mapped` | READ to 1 MiB in one reply, mapped, no TLS here | one piece, or to 32 KiB | remembered? |
+/// | `spliced` | READ to 1 MiB in one reply, mapped, no TLS, no digest | from 32 KiB, one piece or local | resident? stored? |
+/// | `mapped` | READ to 1 MiB in one reply, mapped, no TLS here, no digest | one piece, or to 32 KiB | remembered? |
 /// | `piped` | whole WRITE to 512 KiB, page cache, no TLS | 128 to 256 KiB over TCP | a pipe? |
 /// | `pages` | all | whatever is left | |
 enum PayloadTable {
