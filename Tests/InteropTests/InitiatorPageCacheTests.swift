@@ -8,8 +8,8 @@ import Testing
 @Suite struct InitiatorPageCacheTests {
     private static let pieceBytes = 1 << 18
 
-    /// Responses wait for an initiator that does not read, and meanwhile the pages go, and the file's end: what had begun
-    /// goes on with what the drive reads then.
+    /// Responses wait for an initiator that does not read, and meanwhile the pages go: what had begun goes on with what
+    /// the drive reads then.
     @Test(arguments: [pieceBytes, pieceBytes - 4096]) func pagesThatGoAway(maxRecvDataSegmentLength: Int) throws {
         let folder = try TemporaryFolder(onDisk: true)
         var numbers = SeededGenerator(seed: 11)

@@ -37,13 +37,14 @@ enum PayloadFact: CaseIterable {
     case hasPipe
 }
 
-/// The table of payloads. A kind that is not possible is wrong; one that does not pay is only slow.
+/// The table of payloads. A kind that is not possible is wrong; one that does not pay is only slow. Sent unseen is what
+/// this process neither encrypts nor digests, and clear what the kernel does not encrypt either.
 ///
 /// | Payload | Possible for | Pays for | Asks |
 /// |---|---|---|---|
 /// | `none` | requests without data | all | |
-/// | `spliced` | READ to 1 MiB in one reply, mapped, no TLS, no digest | from 32 KiB, one piece or local | resident? stored? |
-/// | `mapped` | READ to 1 MiB in one reply, mapped, no TLS here, no digest | one piece, or to 32 KiB | remembered? |
+/// | `spliced` | READ to 1 MiB in one reply, mapped, clear | from 32 KiB, one piece or local | resident? stored? |
+/// | `mapped` | READ to 1 MiB in one reply, mapped, unseen | one piece, or to 32 KiB | remembered? |
 /// | `piped` | whole WRITE to 512 KiB, page cache, no TLS | 128 to 256 KiB over TCP | a pipe? |
 /// | `pages` | all | whatever is left | |
 enum PayloadTable {
