@@ -70,8 +70,8 @@ let package = Package(
         room(
             "Server",
             [
-                "Loop", "Export", "Units", "Backends", "Counters", "IOUring", "ISCSI", "Listening", "NBD", "ATA",
-                "Threads",
+                "Loop", "Export", "Units", "Backends", "Blocks", "Counters", "IOUring", "ISCSI", "Listening", "NBD",
+                "ATA", "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
 
@@ -82,14 +82,14 @@ let package = Package(
         room(
             "Settings",
             [
-                "Server", "Loop", "Listening", "Export", "Backends", "Blocks", "ISCSI", "TLS", "ATA", "Logs", "Threads",
-                "TOML",
+                "Server", "Loop", "Listening", "Export", "Backends", "Blocks", "IOUring", "ISCSI", "TLS", "ATA", "Logs",
+                "Threads", "TOML",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         room(
             "Control",
             [
-                "Server", "Loop", "Listening", "Settings", "Backends", "IOUring", "ATA", "Logs", "Threads",
+                "Server", "Loop", "Listening", "Settings", "Backends", "Blocks", "IOUring", "ATA", "Logs", "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         room("Bench", ["NBD", "ISCSI", "SCSI", "TLS", "Threads"]),

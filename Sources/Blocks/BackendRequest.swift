@@ -19,6 +19,14 @@ public enum BackendOperation: Equatable, Sendable {
     case lookUp
 }
 
+/// Where the data of a read or a write are.
+public enum DataPlace: Equatable, Sendable {
+    /// In the buffer of the drive's request.
+    case request
+    /// In the memory of the layers (``BlockStack/memory``).
+    case layers
+}
+
 /// Work for a backend, or for the next layer above it. Offsets and lengths are in bytes, and multiples of the unit's
 /// logical block.
 public struct BackendRequest: Equatable, Sendable {
@@ -28,15 +36,21 @@ public struct BackendRequest: Equatable, Sendable {
     public var offset: UInt64
     /// How many there are.
     public var length: UInt64
-    /// Where the request's data begin in those of the drive's request.
+    /// Where the request's data are.
+    public var dataPlace: DataPlace
+    /// Where in that place they begin.
     public var dataOffset: UInt64
 
     /// Describes work; nothing happens yet.
     @inlinable
-    public init(_ operation: BackendOperation, offset: UInt64 = 0, length: UInt64 = 0, dataOffset: UInt64 = 0) {
+    public init(
+        _ operation: BackendOperation, offset: UInt64 = 0, length: UInt64 = 0, dataPlace: DataPlace = .request,
+        dataOffset: UInt64 = 0
+    ) {
         self.operation = operation
         self.offset = offset
         self.length = length
+        self.dataPlace = dataPlace
         self.dataOffset = dataOffset
     }
 
@@ -67,6 +81,7 @@ public struct BackendRequest: Equatable, Sendable {
 
     /// The part that begins `start` bytes further on and has `count` bytes.
     func part(from start: UInt64, count: UInt64) -> BackendRequest {
-        BackendRequest(operation, offset: offset + start, length: count, dataOffset: dataOffset + start)
+        BackendRequest(
+            operation, offset: offset + start, length: count, dataPlace: dataPlace, dataOffset: dataOffset + start)
     }
 }

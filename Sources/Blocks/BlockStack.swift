@@ -23,6 +23,8 @@ public enum BlockStep: Equatable, Sendable {
 enum BlockLayer: UInt8 {
     /// Failures of the medium, as the unit meets them.
     case faults
+    /// What has been answered, and has not reached the image.
+    case writeCache
     /// Failures of the image, as the layers above meet them.
     case imageFaults
 }
@@ -31,7 +33,10 @@ enum BlockLayer: UInt8 {
 public struct BlockTask: Sendable {
     /// Who is resumed: whose request is under way below, or who waits.
     fileprivate var layer = BlockLayer.faults
+    /// Whose request it is.
+    public var writer = BlockWriter()
     fileprivate var faults = Faults.Task()
+    fileprivate var writeCache = WriteCache.Task()
     fileprivate var imageFaults = Faults.Task()
 
     /// Nothing is under way.
@@ -44,8 +49,12 @@ public struct BlockTask: Sendable {
 public struct BlockStack: Sendable {
     /// What is wrong with the medium; nil: nothing. Only tests set it.
     public var faults: Faults?
+    /// The drive's volatile write cache; nil: what is answered is in the image.
+    public var writeCache: WriteCache?
     /// What is wrong with the image, below all layers that keep something in it; nil: nothing. Only tests set it.
     public var imageFaults: Faults?
+    /// What the layers have for themselves; nil: nothing.
+    public var memory: LayerMemory? { writeCache?.memory }
 
     /// No layer.
     public init() {}
@@ -54,19 +63,27 @@ public struct BlockStack: Sendable {
     public var isEmpty: Bool { layer(below: nil) == nil }
 
     /// Begins a request; there is at least one layer.
-    public mutating func begin(_ request: BackendRequest, _ task: inout BlockTask) -> BlockStep {
+    ///
+    /// - Parameter data: the buffer of the drive's request, here and in what follows; empty for one without data.
+    public mutating func begin(
+        _ request: BackendRequest, _ task: inout BlockTask, _ data: inout MutableRawSpan
+    ) -> BlockStep {
         guard let top = layer(below: nil) else { preconditionFailure("a stack without layers has nothing to do") }
-        return run(.begin(request), top, &task)
+        return run(.begin(request), top, &task, &data)
     }
 
     /// Goes on after what the last step asked for has ended.
-    public mutating func resume(_ outcome: BlockOutcome, _ task: inout BlockTask) -> BlockStep {
-        run(.resume(outcome), task.layer, &task)
+    public mutating func resume(
+        _ outcome: BlockOutcome, _ task: inout BlockTask, _ data: inout MutableRawSpan
+    ) -> BlockStep {
+        run(.resume(outcome), task.layer, &task, &data)
     }
 
     /// Goes on after the backend was asked for an extent.
-    public mutating func resume(_ extent: BackendExtent, _ task: inout BlockTask) -> BlockStep {
-        run(.found(extent), task.layer, &task)
+    public mutating func resume(
+        _ extent: BackendExtent, _ task: inout BlockTask, _ data: inout MutableRawSpan
+    ) -> BlockStep {
+        run(.found(extent), task.layer, &task, &data)
     }
 
     /// Whether a step since the last question may let requests go on that wait for others. All of them are resumed
@@ -74,8 +91,9 @@ public struct BlockStack: Sendable {
     public mutating func takeWake() -> Bool {
         // Each is asked.
         let above = faults?.takeWake() ?? false
+        let here = writeCache?.takeWake() ?? false
         let below = imageFaults?.takeWake() ?? false
-        return above || below
+        return above || here || below
     }
 }
 
@@ -87,11 +105,13 @@ extension BlockStack {
     }
 
     /// Goes down and up through the layers until there is something for the caller to do, or the top one has ended.
-    private mutating func run(_ event: Event, _ layer: BlockLayer, _ task: inout BlockTask) -> BlockStep {
+    private mutating func run(
+        _ event: Event, _ layer: BlockLayer, _ task: inout BlockTask, _ data: inout MutableRawSpan
+    ) -> BlockStep {
         var event = event
         var layer = layer
         while true {
-            let step = take(event, layer, &task)
+            let step = take(event, layer, &task, &data)
             switch step {
             case .wait, .waitForOthers:
                 task.layer = layer
@@ -119,12 +139,17 @@ extension BlockStack {
         }
     }
 
-    private mutating func take(_ event: Event, _ layer: BlockLayer, _ task: inout BlockTask) -> BlockStep {
+    private mutating func take(
+        _ event: Event, _ layer: BlockLayer, _ task: inout BlockTask, _ data: inout MutableRawSpan
+    ) -> BlockStep {
         let step =
             switch (layer, event) {
             case (.faults, .begin(let request)): faults?.begin(request, &task.faults)
             case (.faults, .resume(let outcome)): faults?.resume(outcome, &task.faults)
             case (.faults, .found(let extent)): faults?.resume(extent, &task.faults)
+            case (.writeCache, .begin(let request)): writeCache?.begin(request, &task.writeCache, task.writer, &data)
+            case (.writeCache, .resume(let outcome)): writeCache?.resume(outcome, &task.writeCache, &data)
+            case (.writeCache, .found(let extent)): BlockStep.found(extent)
             case (.imageFaults, .begin(let request)): imageFaults?.begin(request, &task.imageFaults)
             case (.imageFaults, .resume(let outcome)): imageFaults?.resume(outcome, &task.imageFaults)
             case (.imageFaults, .found(let extent)): imageFaults?.resume(extent, &task.imageFaults)
@@ -136,6 +161,7 @@ extension BlockStack {
     private func has(_ layer: BlockLayer) -> Bool {
         switch layer {
         case .faults: faults != nil
+        case .writeCache: writeCache != nil
         case .imageFaults: imageFaults != nil
         }
     }

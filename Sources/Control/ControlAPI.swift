@@ -9,7 +9,7 @@ import Settings
 
 /// The API of one program.
 struct ControlAPI: Sendable {
-    private let program: ControlledProgram
+    let program: ControlledProgram
     private let logger: Logger
     /// When the program began, in seconds of CLOCK_MONOTONIC.
     private let startedAt: Int
@@ -43,6 +43,9 @@ struct ControlAPI: Sendable {
             },
             Route("POST", "/v1/exports/{name}/insert", parameters: ["mode"]) { call throws(HTTPFailure) in
                 try insert(into: call.arguments[0], call.body, mode: call.parameter("mode"))
+            },
+            Route("POST", "/v1/exports/{name}/power") { call throws(HTTPFailure) in
+                try power(call.arguments[0], call.body)
             },
             Route("GET", "/v1/connections") { _ throws(HTTPFailure) in try listConnections() },
             Route("DELETE", "/v1/connections/{number}") { call throws(HTTPFailure) in
@@ -244,15 +247,17 @@ extension ControlAPI {
 
 extension HTTPFailure {
     /// A refusal of the server.
-    fileprivate init(_ error: ServerError) {
+    init(_ error: ServerError) {
         let status: HTTPStatus =
             switch error {
             case .noSuchExport, .noSuchConnection: .notFound
-            case .nameTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked, .trayIsClosed, .discInUse:
+            case .nameTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked, .trayIsClosed, .discInUse,
+                .noWriteCache, .noPower, .hasPower:
                 .conflict
             case .export, .cannotGrow, .noDisc: .unprocessableContent
             case .stopping: .serviceUnavailable
-            case .ring, .endpoint, .image, .command, .interrupted, .flush, .stillInUse: .internalServerError
+            case .ring, .endpoint, .image, .command, .interrupted, .flush, .stillInUse, .stillCutting:
+                .internalServerError
             }
         self.init(status, "\(error)")
     }
@@ -260,7 +265,7 @@ extension HTTPFailure {
 
 extension SettingsValue {
     /// The text of a member of an object that has no members but `known`.
-    fileprivate func member(_ name: String, of known: [String]) throws(HTTPFailure) -> String? {
+    func member(_ name: String, of known: [String]) throws(HTTPFailure) -> String? {
         guard case .table(let members) = content else {
             throw HTTPFailure(.badRequest, "the request's content is no JSON object; {\"\(name)\": \"...\"} is one")
         }

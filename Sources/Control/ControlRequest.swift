@@ -9,20 +9,21 @@ public enum ControlRequest {
         /// The image, as the server finds it.
         public var image: String
         /// As in the configuration file.
-        public var device, controller, cache, locking: String?
+        public var device, controller, cache, writeCacheModel, locking: String?
         /// As in the configuration file.
         public var readOnly: Bool
 
         /// Describes an export.
         public init(
-            name: String, image: String, device: String?, controller: String?, cache: String?, locking: String?,
-            readOnly: Bool
+            name: String, image: String, device: String?, controller: String?, cache: String?,
+            writeCacheModel: String?, locking: String?, readOnly: Bool
         ) {
             self.name = name
             self.image = image
             self.device = device
             self.controller = controller
             self.cache = cache
+            self.writeCacheModel = writeCacheModel
             self.locking = locking
             self.readOnly = readOnly
         }
@@ -36,6 +37,15 @@ public enum ControlRequest {
 
     /// The content that names a disc.
     public static func disc(_ image: String) -> [UInt8] { JSON.encode(["image": image]) }
+
+    /// The content that asks for the power to be cut, or back; what is nil is left to the server.
+    public static func power(_ state: String, keep: String?, seed: UInt64?, lose: [String]) -> [UInt8] {
+        var members = ["state": state]
+        members["keep"] = keep
+        members["seed"] = seed.map { String($0) }
+        if !lose.isEmpty { members["lose"] = lose.joined(separator: ",") }
+        return JSON.encode(members)
+    }
 
     /// The content that asks for a level.
     public static func logLevel(_ level: String) -> [UInt8] { JSON.encode(["level": level]) }

@@ -34,7 +34,7 @@ public enum ControlTables {
     /// `spindle ctl show`, and what follows a change of an export.
     public static func export(_ json: [UInt8]) throws -> String {
         let export = try JSON.decode(Answer.Export.self, json)
-        let sectors = export.sizeBytes / 512 == 1 ? "1 sector" : "\(export.sizeBytes / 512) sectors"
+        let sectors = sectors(export.sizeBytes / 512)
         var rows = [
             ["Name:", export.name],
             ["Description:", export.description],
@@ -50,6 +50,28 @@ public enum ControlTables {
     public static func warnings(_ json: [UInt8]) -> [String] {
         ((try? JSON.decode(Answer.Export.self, json))?.warnings ?? []).map(\.visible)
     }
+
+    /// `spindle ctl power`, of a cut
+    public static func powerCut(_ json: [UInt8]) throws -> String {
+        let cut = try JSON.decode(Answer.PowerCut.self, json)
+        let head = [
+            ["Export:", cut.export], ["Power:", cut.power], ["Kept:", sectors(cut.keptSectors)],
+            ["Lost:", sectors(cut.lostSectors)], ["Flushes before:", String(cut.flushes)], ["Again:", cut.command],
+        ]
+        let rows = cut.writes.map { write in
+            [
+                String(write.number), write.kind, String(write.lba), String(write.sectors), write.fate,
+                write.kept.map { $0[0] == $0[1] ? "\($0[0])" : "\($0[0])-\($0[1])" }.joined(separator: " "),
+                String(write.afterFlush), String(write.connection),
+            ]
+        }
+        let list = Table(
+            head: ["WRITE", "KIND", "LBA", "SECTORS", "FATE", "KEPT", "AFTER FLUSH", "CONNECTION"], rows: rows,
+            numbers: [0, 2, 3, 6, 7], whenEmpty: "every write had reached the image")
+        return Table(rows: head).text + "\n" + list.text
+    }
+
+    private static func sectors(_ count: UInt64) -> String { count == 1 ? "1 sector" : "\(count) sectors" }
 
     /// `spindle ctl connections`
     public static func connections(_ json: [UInt8]) throws -> String {

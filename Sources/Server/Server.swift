@@ -209,6 +209,14 @@ public enum ServerError: Error, CustomStringConvertible {
     case trayIsClosed(String)
     /// A disc was taken out, and requests that had begun before still use it.
     case discInUse(String)
+    /// Only a drive with a volatile write cache has a power that can be cut.
+    case noWriteCache(String)
+    /// The power of a drive is cut already.
+    case noPower(String)
+    /// The drive has its power.
+    case hasPower(String)
+    /// Requests that were under way when the power was to be cut have not ended.
+    case stillCutting(String)
     /// After a loss was accepted, the image still could not be made stable.
     case stillUnstable(String, reason: String)
     /// The server ends.
@@ -254,6 +262,13 @@ public enum ServerError: Error, CustomStringConvertible {
             "there is a disc in '\(name)', and its tray is closed; name the image of another one"
         case .discInUse(let name):
             "the disc of '\(name)' is out, but requests that began before have not ended; try again"
+        case .noWriteCache(let name):
+            "the export '\(name)' has no volatile write cache; --write-cache-model volatile gives it one"
+        case .noPower(let name):
+            "the power of '\(name)' is cut already; 'spindle ctl power \(name) on' gives it back"
+        case .hasPower(let name): "the drive '\(name)' has power"
+        case .stillCutting(let name):
+            "requests of '\(name)' that were under way have not ended, so nothing was lost; look at its image and try again"
         case .stillUnstable(let name, let reason):
             "the image of export '\(name)' still cannot be flushed: \(reason); remove the cause first"
         case .stopping: "the server is stopping"

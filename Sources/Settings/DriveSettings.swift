@@ -13,6 +13,8 @@ public struct DriveSettings: Equatable, Sendable {
     public var controller = Controller.piix3IDE
     /// How the image is cached.
     public var cache = CacheMode.writeback
+    /// Where what is answered is until it is flushed.
+    public var writeCacheModel = WriteCacheModel.image
     /// The image is opened for reading only: its user says so, or the drive cannot write.
     public var readOnly: Bool {
         get { isToldToOnlyRead || device.kind.isDisc }
@@ -44,6 +46,8 @@ public struct DriveSettings: Equatable, Sendable {
         let line = reader.line(of: "device")
         if let device = reader.parsed("device", DriveProperties.init(parsing:)) { self.device = device }
         if let cache = reader.parsed("cache", parseCacheMode) { self.cache = cache }
+        let lineOfModel = reader.line(of: "write-cache-model")
+        if let model = reader.parsed("write-cache-model", WriteCacheModel.init(parsing:)) { writeCacheModel = model }
         let lineOfReadOnly = reader.line(of: "read-only")
         if let readOnly = reader.boolean("read-only") {
             self.readOnly = readOnly
@@ -52,6 +56,11 @@ public struct DriveSettings: Equatable, Sendable {
                     "read-only", line: lineOfReadOnly,
                     "\(device.kind.rawValue) only reads: leave read-only out, or say true")
             }
+        }
+        do {
+            try checkWriteCache()
+        } catch {
+            reader.add("write-cache-model", line: lineOfModel, "\(error)")
         }
         if let isLocked = reader.parsed("locking", parseLocking) { self.isLocked = isLocked }
         description = reader.parsed("description") { try ExportSettings.checked($0, "description") }
@@ -63,6 +72,13 @@ public struct DriveSettings: Equatable, Sendable {
             try device.checkPlace(on: self.controller)
         } catch {
             reader.add("device", line: line, "\(error)")
+        }
+    }
+
+    /// A drive that only reads has nothing to lose.
+    public func checkWriteCache() throws(SettingsError) {
+        guard writeCacheModel == .image || !readOnly else {
+            throw SettingsError("a drive that only reads has no write cache: leave write-cache-model out")
         }
     }
 

@@ -2,7 +2,9 @@
 
 import ATA
 import Backends
+import Blocks
 import Export
+import IOUring
 import Loop
 import Server
 
@@ -18,6 +20,12 @@ extension ExportSettings {
         let backend = try openBackend(waits: waits, expected: expected)
         var export = ServedExport(
             name: name, properties: properties(ordinal: ordinal), controller: drive.controller, backend: backend)
+        do {
+            export.blocks.writeCache = try drive.writeCacheModel.cache(blockSize: export.drive.blockSize)
+        } catch {
+            backend.close()
+            throw error
+        }
         export.image = image
         export.description = drive.description
         export.targetName = targetName
@@ -72,6 +80,15 @@ extension ExportSettings {
         // The first one's is by the place that its properties say.
         if properties.serialNumber == nil, ordinal > 1 { properties.serialNumber = SerialNumber.text(ordinal: ordinal) }
         return properties
+    }
+}
+
+extension WriteCacheModel {
+    /// An empty cache; nil if there is none in the drive.
+    fileprivate func cache(blockSize: BlockSize) throws(RingError) -> WriteCache? {
+        guard case .volatile(let cacheBytes) = self else { return nil }
+        let memory = try LayerMemory(mapping: WriteCache.memoryBytes(cacheBytes: cacheBytes))
+        return WriteCache(cacheBytes: cacheBytes, memory: memory, blockSize: blockSize)
     }
 }
 

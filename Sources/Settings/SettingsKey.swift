@@ -170,6 +170,10 @@ public struct SettingsKey: Equatable, Sendable {
             SettingsKey(
                 section, "cache", "cache mode", "\"writeback\"",
                 "QEMU's cache mode: writeback, writethrough, none, directsync or unsafe."),
+            SettingsKey(
+                section, "write-cache-model", "model", "\"image\"",
+                "Where answered writes are until a flush: image, or volatile or volatile:SIZE, a cache in the drive that a power "
+                    + "cut empties."),
             SettingsKey(section, "read-only", "true or false", "false", "The image is opened for reading only."),
             SettingsKey(
                 section, "locking", "\"on\" or \"off\"", "\"on\"",

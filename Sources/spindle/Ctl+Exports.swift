@@ -48,6 +48,11 @@ extension Ctl {
                 "QEMU's cache mode: writeback, writethrough, none, directsync or unsafe.", valueName: "mode"),
             completion: .cacheModes, transform: checked(parseCacheMode))
         var cache: String?
+        @Option(
+            help: ArgumentHelp(
+                "Where answered writes are until a flush: image, volatile or volatile:SIZE.", valueName: "model"),
+            completion: .list(["image", "volatile"]), transform: checked(WriteCacheModel.init(parsing:)))
+        var writeCacheModel: String?
         @Flag(help: "Open the image for reading only.") var readOnly = false
         @Option(
             help: ArgumentHelp("Whether the image is locked against a second writer.", valueName: "on|off"),
@@ -61,7 +66,7 @@ extension Ctl {
         func run() throws {
             let request = ControlRequest.NewExport(
                 name: image.name, image: try image.seenByServer(), device: device, controller: controller, cache: cache,
-                locking: locking, readOnly: readOnly)
+                writeCacheModel: writeCacheModel, locking: locking, readOnly: readOnly)
             let answer = try client().send("POST", ["v1", "exports"], body: request.body)
             for warning in ControlTables.warnings(answer) { writeToStandardError("warning: \(warning)\n") }
             try show(answer, ControlTables.export)

@@ -16,7 +16,7 @@ struct Ctl: ParsableCommand {
             """,
         subcommands: [
             Status.self, List.self, Show.self, Add.self, Remove.self, Grow.self, Eject.self, Insert.self,
-            AcceptLoss.self, Connections.self, Drop.self,
+            AcceptLoss.self, Power.self, Connections.self, Drop.self,
             LogLevel.self, Reload.self, Metrics.self,
         ])
 

@@ -87,6 +87,13 @@ struct Serve: ParsableCommand {
         completion: .cacheModes, transform: parseCacheMode)
     var cache: CacheMode?
 
+    @Option(
+        help: ArgumentHelp(
+            "Where answered writes are until a flush: image (default), or volatile or volatile:SIZE, a cache in the drive that "
+                + "'ctl power' empties.", valueName: "model"),
+        completion: .list(["image", "volatile"]), transform: WriteCacheModel.init(parsing:))
+    var writeCacheModel: WriteCacheModel?
+
     @Flag(help: "Open the images for reading only.")
     var readOnly = false
 
@@ -130,12 +137,14 @@ struct Serve: ParsableCommand {
             guard config != nil else {
                 throw ValidationError("there is nothing to serve; give an IMAGE or --config FILE")
             }
-            guard device == nil, cache == nil, !readOnly, locking == nil else {
+            guard device == nil, cache == nil, writeCacheModel == nil, !readOnly, locking == nil else {
                 throw ValidationError(
-                    "--device, --cache, --read-only and --locking are for images given here, and there is none")
+                    "--device, --cache, --write-cache-model, --read-only and --locking are for images given here, and there is none"
+                )
             }
         }
         do {
+            try drive.checkWriteCache()
             try ControlService.check(control: control.control, metrics: control.metrics)
         } catch {
             throw ValidationError("\(error)")
@@ -269,6 +278,17 @@ struct Serve: ParsableCommand {
         try Configuration(path: config, controller: controller, users: users, commandLine: commandLine)
     }
 
+    /// The drives of images given here.
+    private var drive: DriveSettings {
+        var drive = DriveSettings()
+        drive.device = device ?? DriveProperties()
+        drive.cache = cache ?? .writeback
+        drive.readOnly = readOnly
+        drive.writeCacheModel = writeCacheModel ?? .image
+        drive.isLocked = locking ?? true
+        return drive
+    }
+
     /// The command line's settings, on top of the file's.
     private var commandLine: @Sendable (ServeSettings) -> ServeSettings {
         var settings = ServeSettings()
@@ -283,11 +303,6 @@ struct Serve: ParsableCommand {
         settings.logLevel = log.logLevel
         settings.tls = tls.files
         settings.limits = limits.settings
-        var drive = DriveSettings()
-        drive.device = device ?? DriveProperties()
-        drive.cache = cache ?? .writeback
-        drive.readOnly = readOnly
-        drive.isLocked = locking ?? true
         return { [settings, drive, images, controller] file in
             var settings = settings
             var drive = drive

@@ -113,11 +113,12 @@ import Testing
         stack.imageFaults = Faults([], sizeBytes: Self.sizeBytes, blockSize: .smallest)
         #expect(!stack.isEmpty)
         var task = BlockTask()
+        var data = MutableRawSpan()
         let request = BackendRequest(.read, offset: 512, length: 1024, dataOffset: 512)
-        #expect(stack.begin(request, &task) == .io(request))
-        #expect(stack.resume(.failed(.noSpace, afterBytes: 512), &task) == .failed(.noSpace, afterBytes: 512))
-        #expect(stack.begin(request, &task) == .io(request))
-        #expect(stack.resume(.done, &task) == .finished)
+        #expect(stack.begin(request, &task, &data) == .io(request))
+        #expect(stack.resume(.failed(.noSpace, afterBytes: 512), &task, &data) == .failed(.noSpace, afterBytes: 512))
+        #expect(stack.begin(request, &task, &data) == .io(request))
+        #expect(stack.resume(.done, &task, &data) == .finished)
     }
 
     @Test func whatAUnitWantsInBytes() throws {

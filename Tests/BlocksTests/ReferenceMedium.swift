@@ -43,19 +43,21 @@ struct StackedMedium {
 
     private mutating func lastStep(_ request: BackendRequest, _ data: inout [UInt8]) -> BlockStep {
         var task = BlockTask()
-        var step = stack.begin(request, &task)
+        var step = data.withMutableBytes { stack.begin(request, &task, &$0) }
         while true {
             switch step {
             case .finished, .failed, .found, .waitForOthers: return step
             case .wait(let time):
                 milliseconds += Int(time)
-                step = stack.resume(.done, &task)
+                step = data.withMutableBytes { stack.resume(.done, &task, &$0) }
             case .io(let below) where below.operation == .lookUp:
                 requestCount += 1
-                step = stack.resume(extent(below), &task)
+                let found = extent(below)
+                step = data.withMutableBytes { stack.resume(found, &task, &$0) }
             case .io(let below):
                 requestCount += 1
-                step = stack.resume(performNow(below, &data), &task)
+                let outcome = performNow(below, &data)
+                step = data.withMutableBytes { stack.resume(outcome, &task, &$0) }
             }
         }
     }
@@ -82,6 +84,14 @@ struct StackedMedium {
         case .flush, .discard, .prefetch, .lookUp: break
         }
         return outcome
+    }
+}
+
+extension [UInt8] {
+    mutating func withMutableBytes<Result>(_ body: (inout MutableRawSpan) -> Result) -> Result {
+        var span = mutableSpan
+        var bytes = span.mutableBytes
+        return body(&bytes)
     }
 }
 

@@ -27,27 +27,30 @@ import Testing
             let number = requests.count
             requests.append(request)
             tasks.append(BlockTask())
-            take(stack.begin(request, &tasks[number]), number)
+            var data = MutableRawSpan()
+            take(stack.begin(request, &tasks[number], &data), number)
         }
 
         /// What was under way for a request has ended. A time that passes, or a look-up below, does not fail.
         mutating func end(_ number: Int, _ outcome: BlockOutcome) {
             pending.remove(number)
+            var data = MutableRawSpan()
             if delayed.remove(number) != nil {
-                take(stack.resume(.done, &tasks[number]), number)
+                take(stack.resume(.done, &tasks[number], &data), number)
             } else if requests[number].operation == .lookUp {
-                take(stack.resume(BackendExtent(isMapped: true, lengthBytes: 512), &tasks[number]), number)
+                take(stack.resume(BackendExtent(isMapped: true, lengthBytes: 512), &tasks[number], &data), number)
             } else {
-                take(stack.resume(outcome, &tasks[number]), number)
+                take(stack.resume(outcome, &tasks[number], &data), number)
             }
         }
 
         private mutating func take(_ step: BlockStep, _ number: Int) {
+            var data = MutableRawSpan()
             note(step, number)
             while stack.takeWake() {
                 let woken = waiting
                 waiting = []
-                for number in woken { note(stack.resume(.done, &tasks[number]), number) }
+                for number in woken { note(stack.resume(.done, &tasks[number], &data), number) }
             }
         }
 

@@ -16,6 +16,8 @@ public final class ExportEntry: Sendable {
     let homeLoop: Int
     /// The only loop that may serve it; nil: any. Layers remember things, and that in one place.
     let onlyLoop: Int?
+    /// Answered writes are in the drive until a flush.
+    public let hasWriteCache: Bool
     /// Where initiators find it; nil: nowhere.
     public let target: TargetPlace?
     /// What is served.
@@ -44,6 +46,8 @@ public final class ExportEntry: Sendable {
         var connectionCount = 0
         /// Nobody may open it any more.
         var isWithdrawn = false
+        /// Nobody may open it now.
+        var isOff = false
         var failure: String?
     }
 
@@ -58,8 +62,12 @@ public final class ExportEntry: Sendable {
         self.number = number
         self.target = target
         homeLoop = neighbour?.homeLoop ?? number.number % loopCount
+        hasWriteCache = definition.blocks.writeCache != nil
         onlyLoop = definition.blocks.isEmpty ? nil : homeLoop
-        self.definition = definition
+        // A second copy of what the layers have would be one too many.
+        var others = definition
+        others.blocks = BlockStack()
+        self.definition = others
         self.flushes = flushes
         gate = try WriteGate(loopCount: loopCount)
         counters = try ExportCounters(loopCount: loopCount)
@@ -121,6 +129,9 @@ public final class ExportEntry: Sendable {
     func open() -> Opening {
         state.withLock {
             guard !$0.isWithdrawn else { return .refused("the export has just been removed") }
+            guard !$0.isOff else {
+                return .refused("the drive has no power; 'spindle ctl power NAME on' gives it back")
+            }
             if let limit = definition.maximumConnections, $0.connectionCount >= limit {
                 return .full("the export has as many connections as it may have: \(limit)")
             }
@@ -150,6 +161,55 @@ public final class ExportEntry: Sendable {
         }
     }
 
+    /// The drive has power: clients may open the export.
+    public var isOn: Bool { state.withLock { !$0.isOff } }
+
+    /// Gives the drive its power back, or takes it away from those that come from now on. With its power the drive
+    /// loses what it was told to be: it comes back as it was at power-on, unless it has grown meanwhile.
+    public func switchPower(isOn: Bool) {
+        state.withLock {
+            $0.isOff = !isOn
+            if isOn, $0.drive.sectorCount == definition.drive.sectorCount { $0.drive = definition.drive }
+        }
+    }
+
+    /// Cuts the power of a drive that nobody has open, and takes to the image what the cut keeps.
+    ///
+    /// - Returns: what was kept and lost, and 0, or the errno of a failure to store it.
+    public func cutPower(_ cut: PowerCut) -> (PowerCutReport?, code: Int32) {
+        var blocks = takeBlocks()
+        let report = blocks.writeCache?.cut(cut)
+        keep(blocks)
+        return (report, emptyWriteCache())
+    }
+
+    /// Takes to the image what is in the drive's write cache, and makes the image stable. Nobody has the export open.
+    ///
+    /// - Returns: 0, or the errno of the failure.
+    private func emptyWriteCache() -> Int32 {
+        var blocks = takeBlocks()
+        defer { keep(blocks) }
+        let backend = self.backend
+        let memory = blocks.memory
+        do throws(StoringFailure) {
+            try blocks.writeCache?.empty { left throws(StoringFailure) in
+                let code =
+                    switch left {
+                    case .write(let offset, let range):
+                        unsafe backend.storeNow(
+                            MemoryRange(memory?[range].baseAddress, count: range.count), at: offset)
+                    case .other(let request): backend.performNow(request)
+                    }
+                guard code == 0 else { throw StoringFailure(code: code) }
+            }
+        } catch {
+            return error.code
+        }
+        return flushes.synchronize()
+    }
+
+    private struct StoringFailure: Error { let code: Int32 }
+
     /// Why the image could not be made stable in the end; nil if it could.
     public var failure: String? { state.withLock { $0.failure } }
 
@@ -170,7 +230,7 @@ public final class ExportEntry: Sendable {
         let unflushed = unflushedBytes
         // What an operator has begun with the image ends before it is closed.
         let code = operation.withLock { _ in
-            let flushing = flushes.synchronize()
+            let flushing = emptyWriteCache()
             let (last, old) = state.withLock { ($0.backend, $0.oldBackends) }
             for backend in old { backend.close() }
             let closing = flushes.close(last)
@@ -183,8 +243,15 @@ public final class ExportEntry: Sendable {
         ended.signal()
     }
 
-    /// The layers, as they were when the last connection left them.
-    var blocks: BlockStack { state.withLock { $0.blocks } }
+    /// The layers, as they were when the last connection left them: whoever takes them has them alone, and keeps them
+    /// here afterwards.
+    func takeBlocks() -> BlockStack {
+        state.withLock {
+            let blocks = $0.blocks
+            $0.blocks = BlockStack()
+            return blocks
+        }
+    }
 
     /// Keeps the layers while nobody has the export open.
     func keep(_ blocks: BlockStack) {

@@ -26,6 +26,7 @@ extension Loop {
         case .refresh(let entry): refresh(entry)
         case .takeMedium(let taking): takeMedium(taking)
         case .endConnections(let entry): endConnections(of: entry)
+        case .cutOff(let entry): cutOff(entry)
         case .drop(let number, let answer): answer.add([drop(number)])
         case .listConnections(let answer): answer.add(connectionStatuses())
         case .retryOpenings(let entry): retryOpenings(of: entry)
@@ -41,6 +42,15 @@ extension Loop {
         for slot in usedSlots where hasOpen(entry, slot) {
             guard !leaveUnit(of: entry, slot) else { continue }
             endConnection(slot)
+        }
+    }
+
+    /// The drive has no power any more. A session ends with the first of its units that has none.
+    private mutating func cutOff(_ entry: ExportEntry) {
+        for slot in usedSlots where hasOpen(entry, slot) {
+            note(.notice, "client cut off", slot, ["reason": "the power of its drive was cut"])
+            abort(slot, .stopped)
+            finishIfIdle(slot)
         }
     }
 

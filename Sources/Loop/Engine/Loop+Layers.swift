@@ -40,21 +40,38 @@ extension Loop {
         // A place keeps its memory for the next request.
         if !layered.contains(place) { layered.insert(LayeredRequest(), at: place) }
         layered[place].lookUpBytes = asked.operation == .lookUp ? asked.length : 0
-        return take(exports[export].blocks.begin(asked, &layered[place].task), place, export)
+        layered[place].task.writer = BlockWriter(
+            client: connections[place.slot].number, nanoseconds: clock.turnStart)
+        let step = requests[place].bytes.withMutableBytes {
+            exports[export].blocks.begin(asked, &layered[place].task, &$0)
+        }
+        return take(step, place, export)
     }
 
     /// What a layer has asked of the backend has ended.
     mutating func resumeInLayers(_ outcome: BlockOutcome, _ place: RequestPlace, _ export: ExportNumber)
         -> UnitStep?
     {
-        take(exports[export].blocks.resume(outcome, &layered[place].task), place, export)
+        take(resume(outcome, place, export), place, export)
     }
 
     /// The backend has said what a layer has asked about.
     mutating func resumeInLayers(_ extent: BackendExtent, _ place: RequestPlace, _ export: ExportNumber)
         -> UnitStep?
     {
-        take(exports[export].blocks.resume(extent, &layered[place].task), place, export)
+        take(resume(extent, place, export), place, export)
+    }
+
+    private mutating func resume(_ outcome: BlockOutcome, _ place: RequestPlace, _ export: ExportNumber) -> BlockStep {
+        requests[place].bytes.withMutableBytes {
+            exports[export].blocks.resume(outcome, &layered[place].task, &$0)
+        }
+    }
+
+    private mutating func resume(_ extent: BackendExtent, _ place: RequestPlace, _ export: ExportNumber) -> BlockStep {
+        requests[place].bytes.withMutableBytes {
+            exports[export].blocks.resume(extent, &layered[place].task, &$0)
+        }
     }
 
     /// The time that a layer lets pass is over.
@@ -86,11 +103,11 @@ extension Loop {
             case .io(let request) where request.operation == .lookUp:
                 let found = lookUpAtBackend(request, place, export, maximumExtents: 1)
                 guard let found else { return nil }
-                next = exports[export].blocks.resume(found, &layered[place].task)
+                next = resume(found, place, export)
             case .io(let request):
-                requests[place].ask(request)
+                requests[place].ask(request, layers: exports[export].blocks.memory)
                 guard let outcome = outcome(of: startAtBackend(place, export), place) else { return nil }
-                next = exports[export].blocks.resume(outcome, &layered[place].task)
+                next = resume(outcome, place, export)
             case .wait(let milliseconds):
                 layered[place].wait(Int64(milliseconds), ring: &ring, userData: Token(.delay, place).userData)
                 return nil

@@ -47,7 +47,7 @@ struct LoopExport {
         let targetName = Array((entry.target?.name.text ?? "").utf8)
         server = entry.server ?? entry.definition.deviceServer(targetName: targetName)
         backend = entry.backend
-        blocks = entry.blocks
+        blocks = entry.takeBlocks()
         hasLayers = !blocks.isEmpty
         pageCache = hasLayers ? nil : backend.pageCache
         flush = entry.flushes.flush(ofLoop: loop)

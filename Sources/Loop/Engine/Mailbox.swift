@@ -16,6 +16,8 @@ enum LoopCommand: Sendable {
     case takeMedium(MediumToTake)
     /// End the connections that have an export open, when what they have in flight is done.
     case endConnections(ExportEntry)
+    /// The power of a drive is cut: end the connections that have it open, at once.
+    case cutOff(ExportEntry)
     /// End a connection, by its number.
     case drop(UInt64, Gathered<Bool>)
     /// Tell which connections there are.
@@ -126,6 +128,11 @@ extension SharedState {
     /// Ends the connections that have an export open, when what they have in flight is done.
     public func endConnections(of entry: ExportEntry) {
         postToAll(.endConnections(entry))
+    }
+
+    /// Ends the connections that have an export open, at once: what they have in flight is not answered.
+    public func cutOff(_ entry: ExportEntry) {
+        postToAll(.cutOff(entry))
     }
 
     /// Tells the sessions of an export's target that it is there.

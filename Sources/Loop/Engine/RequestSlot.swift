@@ -79,10 +79,19 @@ struct RequestSlot: ~Copyable {
     }
 
     /// What the backend is to do next.
-    mutating func ask(_ asked: BackendRequest) {
+    ///
+    /// - Parameter layers: their memory, which outlives the request.
+    mutating func ask(_ asked: BackendRequest, layers: LayerMemory? = nil) {
         guard asked.operation == .read || asked.operation == .write else {
             task = BackendTask(asked.operation, offset: asked.offset, length: asked.length)
             if case .writeZeroes = asked.operation { task.hasToBeFast = facts.hasToBeFast }
+            return
+        }
+        if asked.dataPlace == .layers, let layers {
+            let start = Int(asked.dataOffset)
+            let bytes = unsafe layers[start..<start + Int(asked.length)]
+            task = unsafe BackendTask(
+                asked.operation, offset: asked.offset, length: asked.length, buffer: bytes.baseAddress)
             return
         }
         let room = UInt64(bytes.count)

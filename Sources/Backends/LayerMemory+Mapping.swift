@@ -1,0 +1,13 @@
+// Memory for layers, mapped: it costs nothing until it is touched.
+
+import Blocks
+import Glibc
+import IOUring
+
+extension LayerMemory {
+    /// Maps memory.
+    public convenience init(mapping byteCount: Int) throws(RingError) {
+        let start = try unsafe mapMemory(byteCount: byteCount)
+        unsafe self.init(start, byteCount: byteCount) { start, byteCount in unsafe munmap(start, byteCount) }
+    }
+}

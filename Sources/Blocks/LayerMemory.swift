@@ -1,0 +1,56 @@
+// Memory that the layers of a unit have for themselves.
+
+/// Zeroed memory of the layers of one unit, from their coming to the unit's end. Its size never changes.
+///
+/// The layers belong to one loop, and their memory with them: nobody else looks at it while they are in use.
+@safe
+public final class LayerMemory: Sendable {
+    private nonisolated(unsafe) let start: UnsafeMutableRawPointer
+    /// Its size.
+    public let byteCount: Int
+    private let giveBack: @Sendable (UnsafeMutableRawPointer, Int) -> Void
+
+    /// Memory that somebody has mapped, and that is given back by `giveBack` in the end.
+    @unsafe public init(
+        _ start: UnsafeMutableRawPointer, byteCount: Int,
+        giveBack: @escaping @Sendable (UnsafeMutableRawPointer, Int) -> Void
+    ) {
+        unsafe self.start = start
+        self.byteCount = byteCount
+        unsafe self.giveBack = giveBack
+    }
+
+    deinit {
+        unsafe giveBack(start, byteCount)
+    }
+
+    /// A part of it. Who asks promises that nobody uses it for longer than this value is there.
+    @unsafe public subscript(range: Range<Int>) -> UnsafeMutableRawBufferPointer {
+        precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "the memory ends before")
+        return unsafe UnsafeMutableRawBufferPointer(start: start + range.lowerBound, count: range.count)
+    }
+
+    /// Copies bytes of it into a request's data.
+    func copy(_ range: Range<Int>, into data: inout MutableRawSpan, at offset: Int) {
+        precondition(offset >= 0 && range.count <= data.byteCount - offset, "the data end before")
+        unsafe data.withUnsafeMutableBytes {
+            unsafe $0.baseAddress!.advanced(by: offset).copyMemory(
+                from: self[range].baseAddress!, byteCount: range.count)
+        }
+    }
+
+    /// Copies a request's data into it.
+    func store(_ data: borrowing MutableRawSpan, _ range: Range<Int>, at offset: Int) {
+        precondition(range.lowerBound >= 0 && range.upperBound <= data.byteCount, "the data end before")
+        unsafe data.withUnsafeBytes {
+            unsafe self[offset..<offset + range.count].baseAddress!.copyMemory(
+                from: $0.baseAddress! + range.lowerBound, byteCount: range.count)
+        }
+    }
+
+    /// Copies some of its bytes to another place.
+    func move(_ range: Range<Int>, to offset: Int) {
+        unsafe self[offset..<offset + range.count].baseAddress!.copyMemory(
+            from: self[range].baseAddress!, byteCount: range.count)
+    }
+}

@@ -1,0 +1,175 @@
+// What a volatile write cache has: versions of sectors, ranges of zeroes, in the order in which they came.
+
+/// Whose request it is, and when it came.
+public struct BlockWriter: Equatable, Sendable {
+    /// A number that the loop has for the connection.
+    public var client: UInt64
+    /// Nanoseconds of the monotonic clock.
+    public var nanoseconds: UInt64
+
+    /// A writer.
+    public init(client: UInt64 = 0, nanoseconds: UInt64 = 0) {
+        self.client = client
+        self.nanoseconds = nanoseconds
+    }
+}
+
+/// A write, or a part of one that had to wait for room, in the order of their coming.
+struct CachedWrite: Equatable, Sendable {
+    var sequence: UInt64
+    var operation: BackendOperation
+    var sectors: Range<UInt64>
+    var writer: BlockWriter
+    /// How many flushes had ended before.
+    var flush: UInt64
+
+    /// Reads find zeroes there.
+    var readsAsZeroes: Bool { operation != .write && operation != .discard }
+}
+
+/// Versions of sectors in a fixed number of slots. Of one sector there may be several, for a cut may keep any of them.
+///
+/// Slots are found by a table of chains, the newest version of a sector first, and are linked in the order of their
+/// coming. All arrays have their size from the beginning.
+struct CachedVersions: Sendable {
+    /// No slot.
+    static let none: Int32 = -1
+
+    private struct Slot: Sendable {
+        var sector: UInt64 = 0
+        var sequence: UInt64 = 0
+        /// Whose it is, in ``writes``.
+        var write = CachedVersions.none
+        /// The next slot of its chain, or of the free ones.
+        var chain = CachedVersions.none
+        /// The neighbours in the order of coming.
+        var older = CachedVersions.none
+        var newer = CachedVersions.none
+    }
+
+    private struct Write: Sendable {
+        var write: CachedWrite
+        /// How many of its sectors are here still.
+        var count = 0
+        var nextFree = CachedVersions.none
+    }
+
+    private var slots: [Slot]
+    /// There are as many as there are slots.
+    private var writes: [Write]
+    private var firstFreeWrite: Int32
+    private var chains: [Int32]
+    private var firstFree: Int32
+    private(set) var oldest = Self.none
+    private var newest = Self.none
+    /// How many slots are in use.
+    private(set) var count = 0
+
+    init(slotCount: Int) {
+        slots = Array(repeating: Slot(), count: slotCount)
+        for number in slots.indices { slots[number].chain = number + 1 < slotCount ? Int32(number + 1) : Self.none }
+        firstFree = slotCount > 0 ? 0 : Self.none
+        let nobody = CachedWrite(sequence: 0, operation: .write, sectors: 0..<0, writer: BlockWriter(), flush: 0)
+        writes = (0..<slotCount).map { Write(write: nobody, nextFree: $0 + 1 < slotCount ? Int32($0 + 1) : Self.none) }
+        firstFreeWrite = firstFree
+        var chainCount = 1
+        while chainCount < slotCount { chainCount *= 2 }
+        chains = Array(repeating: Self.none, count: chainCount)
+    }
+
+    var isFull: Bool { firstFree == Self.none }
+
+    func sector(_ slot: Int32) -> UInt64 { slots[Int(slot)].sector }
+    func sequence(_ slot: Int32) -> UInt64 { slots[Int(slot)].sequence }
+    /// The version that came next.
+    func newer(than slot: Int32) -> Int32 { slots[Int(slot)].newer }
+
+    private func chain(of sector: UInt64) -> Int {
+        // Neighbours lie in different chains.
+        Int(truncatingIfNeeded: (sector &* 0x9E37_79B9_7F4A_7C15) >> 32) & (chains.count - 1)
+    }
+
+    /// The newest version of a sector; ``none`` if there is none.
+    func newest(of sector: UInt64) -> Int32 { find(sector, from: chains[chain(of: sector)]) }
+
+    /// The version that came before this one of the same sector.
+    func version(before slot: Int32) -> Int32 { find(slots[Int(slot)].sector, from: slots[Int(slot)].chain) }
+
+    private func find(_ sector: UInt64, from start: Int32) -> Int32 {
+        var slot = start
+        while slot != Self.none, slots[Int(slot)].sector != sector { slot = slots[Int(slot)].chain }
+        return slot
+    }
+
+    /// The write that a version is of.
+    func write(of slot: Int32) -> CachedWrite { writes[Int(slots[Int(slot)].write)].write }
+
+    /// Adds the newest versions of a write's first sectors, as many as there is room for, at least one.
+    ///
+    /// - Parameter body: stores what the write has for a sector in a slot.
+    /// - Returns: how many.
+    mutating func add(_ write: CachedWrite, _ body: (_ sector: UInt64, _ slot: Int32) -> Void) -> UInt64 {
+        precondition(!isFull, "all slots are in use")
+        // Each write that is here has a slot at least.
+        let number = firstFreeWrite
+        firstFreeWrite = writes[Int(number)].nextFree
+        let stored = write.sectors.prefix(slots.count - count)
+        writes[Int(number)] = Write(write: write, count: stored.count)
+        writes[Int(number)].write.sectors = stored.startIndex..<stored.endIndex
+        for sector in stored { body(sector, add(sector, write.sequence, number)) }
+        return UInt64(stored.count)
+    }
+
+    private mutating func add(_ sector: UInt64, _ sequence: UInt64, _ write: Int32) -> Int32 {
+        let slot = firstFree
+        let chain = chain(of: sector)
+        firstFree = slots[Int(slot)].chain
+        slots[Int(slot)] = Slot(sector: sector, sequence: sequence, write: write, chain: chains[chain], older: newest)
+        chains[chain] = slot
+        if newest == Self.none { oldest = slot } else { slots[Int(newest)].newer = slot }
+        newest = slot
+        count += 1
+        return slot
+    }
+
+    /// Forgets a version.
+    mutating func remove(_ slot: Int32) {
+        let removed = slots[Int(slot)]
+        let chain = chain(of: removed.sector)
+        if chains[chain] == slot {
+            chains[chain] = removed.chain
+        } else {
+            var before = chains[chain]
+            while slots[Int(before)].chain != slot { before = slots[Int(before)].chain }
+            slots[Int(before)].chain = removed.chain
+        }
+        if removed.older == Self.none {
+            oldest = removed.newer
+        } else {
+            slots[Int(removed.older)].newer = removed.newer
+        }
+        if removed.newer == Self.none {
+            newest = removed.older
+        } else {
+            slots[Int(removed.newer)].older = removed.older
+        }
+        slots[Int(slot)].chain = firstFree
+        firstFree = slot
+        count -= 1
+        let write = Int(removed.write)
+        writes[write].count -= 1
+        guard writes[write].count == 0 else { return }
+        writes[write].nextFree = firstFreeWrite
+        firstFreeWrite = removed.write
+    }
+
+    /// Forgets all versions of a sector that came with this number or before.
+    mutating func remove(_ sector: UInt64, upTo sequence: UInt64) {
+        var slot = newest(of: sector)
+        while slot != Self.none {
+            let before = version(before: slot)
+            if self.sequence(slot) <= sequence { remove(slot) }
+            slot = before
+        }
+    }
+}

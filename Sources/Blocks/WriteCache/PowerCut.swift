@@ -1,0 +1,212 @@
+// What is left of a volatile write cache when the power goes, and the account of it.
+
+/// Which of the writes that no flush had asked for reach the image all the same. ACS-3 (4.16) promises nothing about
+/// them: a drive writes them in any order, sector by sector.
+public enum PowerCutKeeping: String, CaseIterable, Sendable {
+    /// None of them.
+    case none
+    /// All of them.
+    case all
+    /// Those up to some write, and none behind it.
+    case prefix
+    /// Some writes as a whole.
+    case subset
+    /// Any sectors of any writes.
+    case torn
+}
+
+/// A cut of the power.
+public struct PowerCut: Equatable, Sendable {
+    /// What is kept.
+    public var keeping: PowerCutKeeping
+    /// What decides where there is a choice: the same seed and the same writes give the same outcome.
+    public var seed: UInt64
+    /// Sectors that are lost in any case.
+    public var lost: [ClosedRange<UInt64>]
+
+    /// A cut.
+    public init(keeping: PowerCutKeeping, seed: UInt64, lost: [ClosedRange<UInt64>] = []) {
+        self.keeping = keeping
+        self.seed = seed
+        self.lost = lost
+    }
+}
+
+/// What became of a write that had not reached the image for certain.
+public struct CutWrite: Equatable, Sendable {
+    /// What became of it.
+    public enum Fate: String, Sendable {
+        case kept
+        case lost
+        /// Some of its sectors are in the image, and others are not.
+        case torn
+    }
+
+    /// Its number in the order of the writes.
+    public var sequence: UInt64
+    /// What it was.
+    public var operation: BackendOperation
+    /// Its sectors; a write that had to wait for room is several.
+    public var sectors: Range<UInt64>
+    /// Those of them that are in the image, as far as nothing newer is there; in order.
+    public var kept: [Range<UInt64>]
+    /// Whose it was.
+    public var writer: BlockWriter
+    /// How many flushes had ended before it came.
+    public var flush: UInt64
+
+    /// What became of it.
+    public var fate: Fate {
+        if kept.isEmpty { return .lost }
+        return kept == [sectors] ? .kept : .torn
+    }
+}
+
+/// The account of a power cut.
+public struct PowerCutReport: Equatable, Sendable {
+    /// What was asked for.
+    public var cut: PowerCut
+    /// How many flushes had ended: what came before them is in the image.
+    public var flushCount: UInt64
+    /// The writes that could have been lost, oldest first.
+    public var writes: [CutWrite]
+}
+
+/// Random numbers from a seed, the same on every machine (SplitMix64).
+struct Dice: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var word = state
+        word = (word ^ word >> 30) &* 0xBF58_476D_1CE4_E5B9
+        word = (word ^ word >> 27) &* 0x94D0_49BB_1331_11EB
+        return word ^ word >> 31
+    }
+}
+
+/// What is to go to the image when nobody uses the unit.
+public enum LeftInCache: Sendable {
+    /// Data from the cache's memory.
+    case write(offset: UInt64, bytes: Range<Int>)
+    /// A request without data.
+    case other(BackendRequest)
+}
+
+extension WriteCache {
+    /// Cuts the power: what the cut does not keep is gone. Nobody has the unit open.
+    ///
+    /// What it keeps is the content of the cache afterwards, and ``empty(_:)`` takes it to the image.
+    public mutating func cut(_ cut: PowerCut) -> PowerCutReport {
+        var dice = Dice(state: cut.seed)
+        let writes = self.writes
+        let limit = writes.isEmpty ? 0 : Int.random(in: 0...writes.count, using: &dice)
+        var report = PowerCutReport(cut: cut, flushCount: flushCount, writes: [])
+        for (number, write) in writes.enumerated() {
+            let isKept =
+                switch cut.keeping {
+                case .none: false
+                case .all, .torn: true
+                case .prefix: number < limit
+                case .subset: Bool.random(using: &dice)
+                }
+            var kept: [Range<UInt64>] = []
+            if isKept, cut.keeping == .torn {
+                kept = torn(write, &dice)
+            } else if isKept {
+                kept = [write.sectors]
+            }
+            for lost in cut.lost { kept = kept.flatMap { $0.without(lost) } }
+            report.writes.append(
+                CutWrite(
+                    sequence: write.sequence, operation: write.operation, sectors: write.sectors, kept: kept,
+                    writer: write.writer, flush: write.flush))
+        }
+        keep(report.writes)
+        return report
+    }
+
+    /// Any sectors of a write. A range is one entry of the drive's cache, and goes as a whole.
+    private func torn(_ write: CachedWrite, _ dice: inout Dice) -> [Range<UInt64>] {
+        guard write.operation == .write else { return Bool.random(using: &dice) ? [write.sectors] : [] }
+        var kept: [Range<UInt64>] = []
+        for sector in write.sectors where Bool.random(using: &dice) { kept.append(sector) }
+        return kept
+    }
+
+    /// The writes that are here, oldest first.
+    private var writes: [CachedWrite] {
+        var found = ranges
+        var last: UInt64?
+        var slot = versions.oldest
+        while slot != CachedVersions.none {
+            if versions.sequence(slot) != last { found.append(versions.write(of: slot)) }
+            last = versions.sequence(slot)
+            slot = versions.newer(than: slot)
+        }
+        return found.sorted { $0.sequence < $1.sequence }
+    }
+
+    /// Forgets all that is not among the kept.
+    private mutating func keep(_ writes: [CutWrite]) {
+        var next = writes.startIndex
+        var slot = versions.oldest
+        while slot != CachedVersions.none {
+            let newer = versions.newer(than: slot)
+            while writes[next].sequence < versions.sequence(slot) { next += 1 }
+            let sector = versions.sector(slot)
+            if !writes[next].kept.contains(where: { $0.contains(sector) }) { versions.remove(slot) }
+            slot = newer
+        }
+        ranges = writes.flatMap { write in
+            guard write.operation != .write else { return [CachedWrite]() }
+            return write.kept.map {
+                CachedWrite(
+                    sequence: write.sequence, operation: write.operation, sectors: $0, writer: write.writer,
+                    flush: write.flush)
+            }
+        }
+    }
+
+    /// Takes all that is here to the image, oldest first, when nobody has the unit open. What could not be taken there
+    /// is here still.
+    public mutating func empty<Failure: Error>(_ body: (LeftInCache) throws(Failure) -> Void) throws(Failure) {
+        while let range = ranges.first {
+            try body(
+                .other(
+                    BackendRequest(
+                        range.operation, offset: blockSize.bytes(ofBlocks: range.sectors.lowerBound),
+                        length: blockSize.bytes(ofBlocks: UInt64(range.sectors.count)))))
+            removeOldestRange()
+        }
+        while versions.oldest != CachedVersions.none {
+            let sector = versions.sector(versions.oldest)
+            let slot = versions.newest(of: sector)
+            try body(.write(offset: blockSize.bytes(ofBlocks: sector), bytes: bytes(of: slot)))
+            versions.remove(sector, upTo: versions.sequence(slot))
+        }
+    }
+}
+
+extension Range<UInt64> {
+    /// What is left of it.
+    fileprivate func without(_ other: ClosedRange<UInt64>) -> [Range<UInt64>] {
+        guard overlaps(other) else { return [self] }
+        let parts = [
+            lowerBound..<Swift.max(lowerBound, other.lowerBound),
+            Swift.min(upperBound, other.upperBound + 1)..<upperBound,
+        ]
+        return parts.filter { !$0.isEmpty }
+    }
+}
+
+extension [Range<UInt64>] {
+    /// One more sector, behind all others.
+    fileprivate mutating func append(_ sector: UInt64) {
+        if let last, last.upperBound == sector {
+            self[count - 1] = last.lowerBound..<sector + 1
+        } else {
+            append(sector..<sector + 1)
+        }
+    }
+}

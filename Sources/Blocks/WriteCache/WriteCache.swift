@@ -1,0 +1,291 @@
+// The volatile write cache of a drive (ACS-3 4.16, write cache): what is written is answered at once, and reaches the
+// image by FLUSH CACHE, or when there is no room for more. A power cut loses what has not.
+
+/// The layer that keeps answered writes from the image.
+public struct WriteCache: Sendable {
+    /// The most that goes to the image at a time, in bytes.
+    private static let destageBytes = 1 << 18
+    /// Zeroes and trims that are kept at a time. Before more come, the oldest goes to the image.
+    private static let rangeLimit = 64
+    /// So many sectors are looked at in a row; what follows them is another run.
+    private static let runLimit: UInt64 = 1 << 16
+
+    let blockSize: BlockSize
+    /// The sectors, by slot, and behind them the place from which some go to the image.
+    public let memory: LayerMemory
+    var versions: CachedVersions
+    /// In the order of their coming.
+    var ranges: [CachedWrite] = []
+    /// The number of the newest write.
+    private var sequence: UInt64 = 0
+    /// How often everything reached the image because somebody asked for that.
+    private(set) var flushCount: UInt64 = 0
+    /// What is on its way to the image; one request after the other takes it there.
+    private var destaging = Destage.nothing
+    /// The numbers of the versions that are on their way, by sector from the first on.
+    private var destaged: [UInt64] = []
+    private var hasWoken = false
+
+    private enum Destage {
+        case nothing
+        case sectors(first: UInt64)
+        /// The oldest range.
+        case range
+    }
+
+    /// What is kept of a request.
+    struct Task: Sendable {
+        fileprivate var request = BackendRequest(.flush)
+        fileprivate var writer = BlockWriter()
+        /// How much of it is done, and how much of it is under way below.
+        fileprivate var doneBytes: UInt64 = 0
+        fileprivate var partBytes: UInt64 = 0
+        /// What it has to wait for: everything up to this write reaches the image.
+        fileprivate var target: UInt64 = 0
+        /// It takes something to the image.
+        fileprivate var isDestaging = false
+    }
+
+    /// How much memory a cache of so many bytes needs.
+    public static func memoryBytes(cacheBytes: Int) -> Int { cacheBytes + destageBytes }
+
+    /// An empty cache.
+    ///
+    /// - Parameter memory: of ``memoryBytes(cacheBytes:)``.
+    public init(cacheBytes: Int, memory: LayerMemory, blockSize: BlockSize) {
+        precondition(memory.byteCount >= Self.memoryBytes(cacheBytes: cacheBytes), "the memory ends before")
+        self.blockSize = blockSize
+        self.memory = memory
+        let slotCount = cacheBytes / Int(blockSize.bytes)
+        precondition(slotCount > 0, "a cache has room for a sector")
+        versions = CachedVersions(slotCount: slotCount)
+        ranges.reserveCapacity(Self.rangeLimit)
+        destaged.reserveCapacity(Self.destageBytes / Int(blockSize.bytes))
+    }
+
+    /// How many bytes a power cut could lose.
+    public var volatileBytes: UInt64 { blockSize.bytes(ofBlocks: UInt64(versions.count)) }
+
+    /// Everything has reached the image.
+    public var isClean: Bool { versions.count == 0 && ranges.isEmpty }
+
+    mutating func takeWake() -> Bool {
+        defer { hasWoken = false }
+        return hasWoken
+    }
+}
+
+/// Requests.
+extension WriteCache {
+    mutating func begin(
+        _ request: BackendRequest, _ task: inout Task, _ writer: BlockWriter, _ data: inout MutableRawSpan
+    ) -> BlockStep {
+        task = Task()
+        task.request = request
+        task.writer = writer
+        if request.operation == .flush { task.target = sequence }
+        return proceed(&task, &data)
+    }
+
+    mutating func resume(_ outcome: BlockOutcome, _ task: inout Task, _ data: inout MutableRawSpan) -> BlockStep {
+        if task.isDestaging {
+            task.isDestaging = false
+            endDestaging(outcome)
+            if case .failed(let failure, _) = outcome { return .failed(failure, afterBytes: task.doneBytes) }
+            return proceed(&task, &data)
+        }
+        switch outcome {
+        case .done where task.request.operation == .flush && task.partBytes > 0:
+            flushCount += 1
+            return .finished
+        case .done:
+            task.doneBytes += task.partBytes
+            task.partBytes = 0
+            return proceed(&task, &data)
+        case .failed(let failure, let bytes):
+            return .failed(failure, afterBytes: task.doneBytes + bytes)
+        }
+    }
+
+    private mutating func proceed(_ task: inout Task, _ data: inout MutableRawSpan) -> BlockStep {
+        switch task.request.operation {
+        case .read: read(&task, &data)
+        case .write: write(&task, data)
+        case .writeZeroes, .discard: addRange(&task)
+        case .flush: flush(&task)
+        case .lookUp: lookUp(task)
+        case .prefetch: pass(&task)
+        }
+    }
+
+    /// Brings something closer that may be here already: that costs nothing but time.
+    private func pass(_ task: inout Task) -> BlockStep {
+        guard task.doneBytes == 0 else { return .finished }
+        task.partBytes = task.request.length
+        return .io(task.request)
+    }
+
+    private mutating func read(_ task: inout Task, _ data: inout MutableRawSpan) -> BlockStep {
+        while task.doneBytes < task.request.length {
+            let place = Int(task.request.dataOffset + task.doneBytes)
+            switch content(of: sector(of: task)) {
+            case .version(let slot): memory.copy(bytes(of: slot), into: &data, at: place)
+            case .zeroes: clear(place..<place + Int(blockSize.bytes), of: &data)
+            case .image:
+                task.partBytes = runBytes(task) { $0 == .image }
+                return .io(task.request.part(from: task.doneBytes, count: task.partBytes))
+            }
+            task.doneBytes += blockSize.bytes
+        }
+        return .finished
+    }
+
+    private mutating func write(_ task: inout Task, _ data: borrowing MutableRawSpan) -> BlockStep {
+        while task.doneBytes < task.request.length {
+            guard !versions.isFull else { return destage(&task) }
+            let write = newWrite(task)
+            let start = Int(task.request.dataOffset + task.doneBytes)
+            let stored = versions.add(write) { [memory, sectorBytes = Int(blockSize.bytes)] sector, slot in
+                let place = start + Int(sector - write.sectors.lowerBound) * sectorBytes
+                memory.store(data, place..<place + sectorBytes, at: Int(slot) * sectorBytes)
+            }
+            task.doneBytes += blockSize.bytes(ofBlocks: stored)
+        }
+        return .finished
+    }
+
+    /// What of a request is not here yet, as the newest write.
+    private mutating func newWrite(_ task: Task) -> CachedWrite {
+        sequence += 1
+        return CachedWrite(
+            sequence: sequence, operation: task.request.operation,
+            sectors: sector(of: task)..<blockSize.blocks(inBytes: task.request.offset + task.request.length),
+            writer: task.writer, flush: flushCount)
+    }
+
+    private mutating func addRange(_ task: inout Task) -> BlockStep {
+        guard ranges.count < Self.rangeLimit else { return destage(&task) }
+        ranges.append(newWrite(task))
+        return .finished
+    }
+
+    private mutating func flush(_ task: inout Task) -> BlockStep {
+        if let range = ranges.first, range.sequence <= task.target { return destage(&task) }
+        if versions.oldest != CachedVersions.none, versions.sequence(versions.oldest) <= task.target {
+            return destage(&task)
+        }
+        task.partBytes = 1
+        return .io(task.request)
+    }
+
+    /// What is here is stored; of the rest the image knows.
+    private func lookUp(_ task: Task) -> BlockStep {
+        let first = content(of: sector(of: task))
+        let length = runBytes(task) { ($0 == .image) == (first == .image) }
+        guard first == .image else { return .found(BackendExtent(isMapped: true, lengthBytes: length)) }
+        return .io(task.request.part(from: 0, count: length))
+    }
+}
+
+/// What is where.
+extension WriteCache {
+    enum Content: Equatable {
+        case version(Int32)
+        case zeroes
+        case image
+    }
+
+    func content(of sector: UInt64) -> Content {
+        let slot = versions.newest(of: sector)
+        let sequence = slot == CachedVersions.none ? 0 : versions.sequence(slot)
+        if let range = ranges.last(where: { $0.readsAsZeroes && $0.sectors.contains(sector) }),
+            range.sequence > sequence
+        {
+            return .zeroes
+        }
+        return slot == CachedVersions.none ? .image : .version(slot)
+    }
+
+    /// Where the data of a slot are in ``memory``.
+    func bytes(of slot: Int32) -> Range<Int> {
+        let start = Int(slot) * Int(blockSize.bytes)
+        return start..<start + Int(blockSize.bytes)
+    }
+
+    private func sector(of task: Task) -> UInt64 { blockSize.blocks(inBytes: task.request.offset + task.doneBytes) }
+
+    /// How many bytes from the request's next sector on are alike.
+    private func runBytes(_ task: Task, _ isAlike: (Content) -> Bool) -> UInt64 {
+        let first = sector(of: task)
+        let end = blockSize.blocks(inBytes: task.request.offset + task.request.length)
+        guard !isClean else { return blockSize.bytes(ofBlocks: end - first) }
+        var next = first
+        // Of a look-up there may be very many.
+        while next < end, next - first < Self.runLimit, isAlike(content(of: next)) { next += 1 }
+        return blockSize.bytes(ofBlocks: next - first)
+    }
+}
+
+/// From here to the image.
+extension WriteCache {
+    /// Takes the oldest there is to the image: ranges before sectors, since a range would wipe out what is written
+    /// there later.
+    private mutating func destage(_ task: inout Task) -> BlockStep {
+        guard case .nothing = destaging else { return .waitForOthers }
+        task.isDestaging = true
+        if let range = ranges.first {
+            destaging = .range
+            return .io(
+                BackendRequest(
+                    range.operation, offset: blockSize.bytes(ofBlocks: range.sectors.lowerBound),
+                    length: blockSize.bytes(ofBlocks: UInt64(range.sectors.count))))
+        }
+        let first = versions.sector(versions.oldest)
+        destaging = .sectors(first: first)
+        destaged.removeAll(keepingCapacity: true)
+        let place = memory.byteCount - Self.destageBytes
+        var slot = versions.newest(of: first)
+        while slot != CachedVersions.none, destaged.count < Self.destageBytes / Int(blockSize.bytes) {
+            memory.move(bytes(of: slot), to: place + destaged.count * Int(blockSize.bytes))
+            destaged.append(versions.sequence(slot))
+            slot = versions.newest(of: first + UInt64(destaged.count))
+        }
+        return .io(
+            BackendRequest(
+                .write, offset: blockSize.bytes(ofBlocks: first),
+                length: blockSize.bytes(ofBlocks: UInt64(destaged.count)), dataPlace: .layers,
+                dataOffset: UInt64(place)))
+    }
+
+    /// What was on its way has reached the image, or not.
+    private mutating func endDestaging(_ outcome: BlockOutcome) {
+        hasWoken = true
+        defer { destaging = .nothing }
+        guard outcome == .done else { return }
+        switch destaging {
+        case .nothing: preconditionFailure("nothing was on its way to the image")
+        case .sectors(let first):
+            for (number, sequence) in destaged.enumerated() { versions.remove(first + UInt64(number), upTo: sequence) }
+        case .range: removeOldestRange()
+        }
+    }
+
+    /// A range is in the image, and what was written there before is nothing any more.
+    mutating func removeOldestRange() {
+        let range = ranges.removeFirst()
+        var slot = versions.oldest
+        while slot != CachedVersions.none, versions.sequence(slot) < range.sequence {
+            let next = versions.newer(than: slot)
+            if range.sectors.contains(versions.sector(slot)) { versions.remove(slot) }
+            slot = next
+        }
+    }
+}
+
+/// Fills bytes with zeroes.
+private func clear(_ range: Range<Int>, of data: inout MutableRawSpan) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= data.byteCount, "the data end before")
+    unsafe data.withUnsafeMutableBytes {
+        _ = unsafe UnsafeMutableRawBufferPointer(rebasing: $0[range]).initializeMemory(as: UInt8.self, repeating: 0)
+    }
+}
