@@ -1,5 +1,6 @@
 // What a logical unit remembers of its initiators (SAM-5: device server, I_T nexus).
 
+import ATA
 import SCSI
 
 /// The number of an I_T nexus at a unit.
@@ -25,6 +26,8 @@ public struct DeviceServer: Sendable {
         var inventory: [UInt8] = [0]
         var attentions = UnitAttentions.none
         var mediumChange = MediumChange.told
+        /// Those that it has not been told of.
+        var mediaEvents: MediaEvents
         var standing: Standing
     }
 
@@ -64,12 +67,15 @@ public struct DeviceServer: Sendable {
     }
 
     /// An initiator begins a session. Its first command is told that the unit knows nothing of it.
-    /// - Parameter initiatorPort: its port's name (RFC 7143 4.2.7: iSCSI name, ",i,0x" and ISID).
+    /// - Parameters:
+    ///   - initiatorPort: its port's name (RFC 7143 4.2.7: iSCSI name, ",i,0x" and ISID).
+    ///   - mediaEvents: those that no other one was told of: it may be an initiator that comes back.
     /// - Returns: nil if the unit has as many nexuses as it can have, or the name is too long.
-    public mutating func connect(initiatorPort: [UInt8]) -> NexusNumber? {
+    public mutating func connect(initiatorPort: [UInt8], mediaEvents: MediaEvents = []) -> NexusNumber? {
         let free = nexuses.firstIndex { $0 == nil } ?? nexuses.count
         guard free < Self.nexusLimit, initiatorPort.count <= PersistentReservations.portNameLimit else { return nil }
-        var nexus = Nexus(port: initiatorPort, standing: reservations.standing(of: initiatorPort))
+        var nexus = Nexus(
+            port: initiatorPort, mediaEvents: mediaEvents, standing: reservations.standing(of: initiatorPort))
         nexus.attentions.establish(.reset)
         if free == nexuses.count { nexuses.append(nexus) } else { nexuses[free] = nexus }
         noteExceptions()
@@ -96,15 +102,29 @@ public struct DeviceServer: Sendable {
     /// The medium has another size.
     public mutating func capacityChanged() { tellAll(.capacityChanged) }
 
-    /// The drive has another disc.
-    public mutating func mediumChanged() { noteMediumChange() }
+    /// An operator has changed the disc of a DVD-ROM, or wants the one that a locked tray keeps.
+    public mutating func operatorActed(on drive: ExportedDrive) {
+        let isRequest = drive.drive.mediaEvents.contains(.ejectRequest)
+        for index in nexuses.indices {
+            // What was to be told of the old disc is nothing any more.
+            if !isRequest { nexuses[index]?.mediaEvents = [] }
+            nexuses[index]?.mediaEvents.formUnion(drive.drive.mediaEvents)
+        }
+        if !isRequest, drive.drive.hasMedium { noteMediumChange() }
+    }
 
-    /// The same, but for the nexus that has closed the tray itself.
+    /// There may be another disc, of which all nexuses have to be told, but perhaps the one that has closed the tray.
     mutating func noteMediumChange(but nexus: NexusNumber? = nil) {
         for index in nexuses.indices where nexus.map({ Int($0.index) }) != index {
             nexuses[index]?.mediumChange = .untold
+            nexuses[index]?.mediaEvents.insert(.newMedia)
         }
         noteExceptions()
+    }
+
+    /// A nexus was told of the others.
+    mutating func setMediaEvents(_ events: MediaEvents, of nexus: NexusNumber) {
+        nexuses[Int(nexus.index)]?.mediaEvents = events
     }
 
     /// The next news for a nexus of a disc that is there; nil if there is none.

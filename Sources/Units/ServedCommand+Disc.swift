@@ -1,5 +1,7 @@
 // What the device server does for a DVD-ROM that speaks only packets of ATAPI.
 
+import ATA
+import SAT
 import SCSI
 
 extension CommandDescriptorBlock {
@@ -10,6 +12,22 @@ extension CommandDescriptorBlock {
 }
 
 extension ServedCommand {
+    /// Sends a command to a DVD-ROM. The drive knows one host; here each nexus hears of each media event, and of a disc
+    /// over which another one has closed the tray.
+    mutating func beginPacket(
+        on drive: inout ExportedDrive, by server: inout DeviceServer, buffer: inout MutableRawSpan
+    ) -> TranslationLayer.Step {
+        let trayWasOpen = drive.drive.trayIsOpen
+        let toldNobody = drive.drive.mediaEvents
+        drive.drive.mediaEvents = server[nexus]?.mediaEvents ?? []
+        let step = drive.translation.begin(&scsi, drive: &drive.drive, data: &buffer)
+        server.setMediaEvents(drive.drive.mediaEvents, of: nexus)
+        drive.drive.mediaEvents.formIntersection(toldNobody)
+        // The nexus that has closed the tray knows of the disc.
+        if trayWasOpen, drive.drive.hasMedium { server.noteMediumChange(but: nexus) }
+        return step
+    }
+
     /// Linux's sr asks a drive that is not ATAPI with MODE SENSE (6), which ATAPI has not: the drive's answer to MODE
     /// SENSE (10) gets the shorter header (SPC-4, "Mode parameters").
     ///

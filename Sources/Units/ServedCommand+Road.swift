@@ -87,10 +87,10 @@ extension ServedCommand {
         commandsSent &+= 1
         drive.commandsSent &+= 1
         scsi.start(next, transferLength: length)
-        let trayWasOpen = drive.drive.trayIsOpen
-        let step = drive.translation.begin(&scsi, drive: &drive.drive, data: &buffer)
-        // The nexus that has closed the tray knows of the disc.
-        if trayWasOpen, drive.drive.hasMedium { server.noteMediumChange(but: nexus) }
+        let step =
+            duty == .packet
+            ? beginPacket(on: &drive, by: &server, buffer: &buffer)
+            : drive.translation.begin(&scsi, drive: &drive.drive, data: &buffer)
         return follow(step, on: &drive, by: &server, buffer: &buffer)
     }
 

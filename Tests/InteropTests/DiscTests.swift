@@ -50,6 +50,58 @@ import Testing
         #expect(text.hasSuffix("Images are identical.\n"))
     }
 
+    /// One drive, two initiators that poll it, and an operator: no event is told to one of them only.
+    @Test(arguments: ["ide-cd", "spindle-cd"])
+    func eachInitiatorHearsOfAnotherDisc(device: String) throws {
+        let folder = try TemporaryFolder()
+        let disc = try folder.randomFile("disc.iso", sizeBytes: 1 << 20)
+        let control = "unix:" + folder.path + "/control"
+        let server = try RunningServer(
+            [
+                "--listen", "iscsi:127.0.0.1:0", "--control", control, "--sandbox-path", folder.path, "--device",
+                device, disc,
+            ],
+            in: folder)
+        let sessions = try ["one", "two"].map {
+            try HandMadeSession(
+                server.announcement, initiator: "iqn.2026-11.org.example:\($0)", target: "iqn.2026-11.org.spindle:disc")
+        }
+        func ctl(_ words: String..., status: Int32 = 0) throws {
+            let result = try Program.spindle.run(["ctl", "--control", control] + words, in: folder)
+            #expect(result.status == status, "\(result.errors)")
+        }
+        // The event and the tray, twice.
+        func expectEvents(_ first: [UInt8], _ second: [UInt8]) throws {
+            for session in sessions {
+                for expected in [first, second] {
+                    let data = try session.perform([0x4A, 1, 0, 0, 0x10, 0, 0, 0, 8, 0], expecting: 8).data
+                    #expect(data.count == 8 && Array(data[4..<6]) == expected, "\(data)")
+                }
+            }
+        }
+        func ready(_ session: HandMadeSession) throws -> HandMadeSession.Ending {
+            try session.perform([0, 0, 0, 0, 0, 0])
+        }
+        let there: [UInt8] = [0, 2], open: [UInt8] = [0, 1]
+        try expectEvents(there, there)
+        #expect(try sessions[0].perform([0x1E, 0, 0, 0, 1, 0]).status == 0)
+        try ctl("eject", "disc", status: 1)
+        try expectEvents([1, 2], there)
+        // The disc has not changed.
+        for session in sessions { #expect(try ready(session).status == 0) }
+        #expect(try sessions[0].perform([0x1E, 0, 0, 0, 0, 0]).status == 0)
+        try ctl("eject", "disc")
+        try expectEvents(open, open)
+        try ctl("insert", "disc")
+        try expectEvents([2, 2], there)
+        for session in sessions {
+            #expect(try ready(session).sense == [2, 0x3A, 0])
+            #expect(try ready(session).sense == [6, 0x28, 0])
+            #expect(try ready(session).status == 0)
+        }
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
     @Test func clientsSeeADiscThatOnlyReads() throws {
         struct Answer: Decodable {
             var exports: [Export]

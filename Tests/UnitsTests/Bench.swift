@@ -83,7 +83,7 @@ struct Bench {
     mutating func connect(_ name: String) throws -> NexusNumber {
         let first = nexus
         defer { nexus = first }
-        let connected = server.connect(initiatorPort: Self.port(name))
+        let connected = server.connect(initiatorPort: Self.port(name), mediaEvents: drive.drive.mediaEvents)
         nexus = try #require(connected)
         let answer = try send(.testUnitReady())
         #expect(answer.codes == [0x6, 0x29, 0x00])

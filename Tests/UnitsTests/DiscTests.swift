@@ -39,11 +39,11 @@ struct DiscTests {
         var bench = Bench(sectors: 1024, kind: .dvdROM)
         let other = try bench.connect("b")
         bench.drive.resize(toSectors: 0)
-        bench.server.mediumChanged()
+        bench.server.operatorActed(on: bench.drive)
         #expect(try bench.send(.testUnitReady()).codes == Self.notPresent)
         #expect(try bench.send(eventStatus, expecting: 8).data == [0, 4, 4, 0x10, 0, 1, 0, 0])
         bench.drive.resize(toSectors: 512)
-        bench.server.mediumChanged()
+        bench.server.operatorActed(on: bench.drive)
         // These do not wait for it.
         #expect(try bench.send(inquiry, expecting: 96).status == .good)
         #expect(try bench.send(eventStatus, expecting: 8).data == [0, 4, 4, 0x10, 2, 2, 0, 0])
@@ -76,6 +76,63 @@ struct DiscTests {
         #expect(try bench.send(eject, as: other).codes == [0x2, 0x53, 0x00])
         bench.drive.drive.unlockTray()
         #expect(try bench.send(eject, as: other).status == .good)
+    }
+
+    @Test("each initiator hears of each media event, once", arguments: [DriveKind.dvdROM, .fullDVDROM])
+    func mediaEvents(kind: DriveKind) throws {
+        let (nothing, ejectRequest, newMedia): (UInt8, UInt8, UInt8) = (0, 1, 2)
+        var bench = Bench(sectors: 1024, kind: kind)
+        let other = try bench.connect("b")
+        func hears(_ nexus: NexusNumber, _ events: UInt8...) throws {
+            for event in events {
+                let data = try bench.send(eventStatus, expecting: 8, as: nexus).data
+                #expect(data[2] == 4 && data[4] == event, "\(data)")
+            }
+        }
+        func insert(_ sectors: UInt64) {
+            bench.drive.resize(toSectors: sectors)
+            bench.server.operatorActed(on: bench.drive)
+        }
+        try hears(bench.nexus, nothing)
+        insert(512)
+        try hears(bench.nexus, newMedia, nothing)
+        try hears(other, newMedia, nothing)
+        for nexus in [bench.nexus, other] {
+            #expect(try bench.send(.testUnitReady(), as: nexus).codes == Self.notPresent)
+            #expect(try bench.send(.testUnitReady(), as: nexus).codes == Self.mayHaveChanged)
+        }
+        // An operator's wish changes no disc, and no command fails.
+        #expect(try bench.send([0x1E, 0, 0, 0, 1, 0]).status == .good)
+        bench.drive.eject(isForced: false)
+        bench.server.operatorActed(on: bench.drive)
+        for nexus in [bench.nexus, other] {
+            #expect(try bench.send(.testUnitReady(), as: nexus).status == .good)
+            try hears(nexus, ejectRequest, nothing)
+        }
+        // What was asked for is granted in between: the request is nothing any more.
+        bench.drive.eject(isForced: false)
+        bench.server.operatorActed(on: bench.drive)
+        insert(0)
+        insert(400)
+        try hears(other, newMedia, nothing)
+        // Who comes now was told by nobody, but somebody was told.
+        try hears(try bench.connect("c"), nothing)
+        try hears(bench.nexus, newMedia, nothing)
+        // An initiator that comes back hears of what came meanwhile.
+        bench.server.disconnect(other)
+        insert(300)
+        try hears(try bench.connect("b"), newMedia, nothing)
+    }
+
+    @Test("who closes the tray itself hears of no event; others do")
+    func eventsOfTheTray() throws {
+        var bench = Bench(sectors: 1024, kind: .dvdROM)
+        let other = try bench.connect("b")
+        #expect(try bench.send(eject).status == .good)
+        #expect(try bench.send(eventStatus, expecting: 8, as: other).data == [0, 4, 4, 0x10, 0, 1, 0, 0])
+        #expect(try bench.send(load).status == .good)
+        #expect(try bench.send(eventStatus, expecting: 8).data == [0, 4, 4, 0x10, 0, 2, 0, 0])
+        #expect(try bench.send(eventStatus, expecting: 8, as: other).data == [0, 4, 4, 0x10, 2, 2, 0, 0])
     }
 
     @Test(

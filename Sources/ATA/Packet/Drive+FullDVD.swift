@@ -60,7 +60,7 @@ extension Drive {
         let supported: UInt8 = 0x56
         let wanted = classes & supported
         guard wanted != 0 else { return [0, 2, 0x80, supported] }
-        let hasNews = packetDevice.hasNewMedium || packetDevice.ejectIsRequested
+        let hasNews = !packetDevice.mediaEvents.isEmpty
         let notificationClass = wanted & 0x10 != 0 && hasNews ? 4 : UInt8(wanted.trailingZeroBitCount)
         if notificationClass == 4 {
             var media = eventStatus(classes: 0x10)

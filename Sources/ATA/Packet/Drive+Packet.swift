@@ -88,11 +88,17 @@ extension Drive {
     /// The tray of a DVD-ROM is locked: PREVENT ALLOW MEDIUM REMOVAL has said so.
     public var trayIsLocked: Bool { packetDevice.trayIsLocked }
 
+    /// The media events that the host was not told of. Where there are several hosts, the caller keeps those of each.
+    public var mediaEvents: MediaEvents {
+        get { packetDevice.mediaEvents }
+        set { packetDevice.mediaEvents = newValue }
+    }
+
     /// An operator wants the disc. A locked tray opens only by force: else the host is told of the wish, by GET EVENT
     /// STATUS NOTIFICATION (QEMU's `eject`).
     public mutating func eject(isForced: Bool) {
         guard packetDevice.trayIsOpen || !packetDevice.trayIsLocked || isForced else {
-            packetDevice.ejectIsRequested = true
+            packetDevice.mediaEvents.insert(.ejectRequest)
             return
         }
         resize(toSectors: 0)

@@ -224,11 +224,9 @@ extension Drive {
         guard classes & 1 << mediaClass != 0 else { return [0, 0, 0x80, 1 << mediaClass] }
         let isOpen = packetDevice.trayIsOpen
         var event: UInt8 = 0
-        if !isOpen, packetDevice.hasNewMedium {
-            packetDevice.hasNewMedium = false
+        if !isOpen, packetDevice.mediaEvents.remove(.newMedia) != nil {
             event = 0x02
-        } else if !isOpen, packetDevice.ejectIsRequested {
-            packetDevice.ejectIsRequested = false
+        } else if !isOpen, packetDevice.mediaEvents.remove(.ejectRequest) != nil {
             event = 0x01
         }
         let status: UInt8 = isOpen ? 0x01 : sectors != 0 ? 0x02 : 0

@@ -39,6 +39,20 @@ struct PacketSense: Equatable, Sendable {
     var isUnitAttention: Bool { key == Self.mediumMayHaveChanged.key }
 }
 
+/// What GET EVENT STATUS NOTIFICATION has to tell of the medium (MMC-6, by this name, Media Status class).
+public struct MediaEvents: OptionSet, Sendable {
+    /// A bit for each event.
+    public let rawValue: UInt8
+
+    /// Creates a set of its bits.
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// EjectRequest: an operator wants the disc.
+    public static let ejectRequest = MediaEvents(rawValue: 1 << 0)
+    /// NewMedia: the medium may be another one.
+    public static let newMedia = MediaEvents(rawValue: 1 << 1)
+}
+
 /// The memory of a DVD-ROM.
 struct PacketDevice: Sendable {
     /// How much of a change of the medium hosts were told.
@@ -54,10 +68,7 @@ struct PacketDevice: Sendable {
     /// What REQUEST SENSE tells: why the last command failed that did.
     var sense = PacketSense.none
     var mediumChange = MediumChange.told
-    /// GET EVENT STATUS NOTIFICATION has to tell of the medium.
-    var hasNewMedium = false
-    /// It has to tell that an operator wants the disc.
-    var ejectIsRequested = false
+    var mediaEvents: MediaEvents = []
     var trayIsOpen = false
     /// PREVENT ALLOW MEDIUM REMOVAL: START STOP UNIT does not open the tray.
     var trayIsLocked = false
@@ -65,8 +76,7 @@ struct PacketDevice: Sendable {
     /// Somebody has opened the tray, and closed it over another medium or left it open and empty.
     mutating func mediumHasChanged(isThere: Bool) {
         mediumChange = .untold
-        hasNewMedium = true
-        ejectIsRequested = false
+        mediaEvents = .newMedia
         trayIsOpen = !isThere
     }
 }

@@ -35,7 +35,7 @@ extension Loop {
         if isOpen {
             exports[entry.number].served = drive
             if drive.hasTray {
-                if drive.drive.hasMedium { exports[entry.number].server.mediumChanged() }
+                exports[entry.number].server.operatorActed(on: drive)
             } else if drive.sectorCount != before {
                 exports[entry.number].server.capacityChanged()
             }

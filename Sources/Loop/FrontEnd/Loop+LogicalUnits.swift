@@ -13,7 +13,10 @@ extension Loop {
     /// - Returns: false if the unit has as many as it can have.
     mutating func connect(to unit: ExportNumber, _ slot: ConnectionSlot) -> Bool {
         let port = sessions.iscsi[slot].session.initiator.portName
-        guard let nexus = exports[unit].server.connect(initiatorPort: port) else { return false }
+        guard
+            let nexus = exports[unit].server.connect(
+                initiatorPort: port, mediaEvents: exports[unit].served.drive.mediaEvents)
+        else { return false }
         let number = exports[unit].entry.target?.logicalUnit ?? 0
         let index = sessions.iscsi[slot].units.firstIndex { $0.logicalUnit > number }
         let new = SessionUnit(logicalUnit: number, export: unit, nexus: nexus)
