@@ -129,18 +129,6 @@ import Testing
         #expect(result.status != 0 && result.errors.contains(message), "\(result.errors)")
     }
 
-    /// Each test of libiscsi's test program passes, or is left out because the unit says that it does not have the
-    /// command.
-    @Test func libiscsisTestsPass() throws {
-        let folder = try TemporaryFolder()
-        let target = try Target(["disk=memory:256M"], in: folder)
-        let result = try Program.tool("iscsi-test-cu").run(
-            ["--dataloss", "--allow-sanitize", "-t", "ALL", target.url], in: folder, limitSeconds: 300)
-        let summary = result.text.split(separator: "\n").first { $0.contains(" tests ") } ?? ""
-        let counts = summary.split(separator: " ").compactMap { Int($0) }
-        #expect(result.status == 0 && counts == [230, 230, 230, 0, 0], "\(result.text.suffix(4000))")
-    }
-
     /// Who speaks something else costs nobody anything.
     @Test func aClientOfAnotherProtocolIsCutOff() throws {
         let folder = try TemporaryFolder()

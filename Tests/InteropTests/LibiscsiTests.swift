@@ -1,0 +1,143 @@
+// libiscsi's own test program: against a disk that keeps what each test leaves behind, in any order of suites, and with
+// nothing left out but what docs/iscsi.md lists.
+
+import Foundation
+import Seeded
+import Support
+import Testing
+
+@Suite struct LibiscsiTests {
+    private let folder: TemporaryFolder
+    private let server: RunningServer
+
+    init() throws {
+        folder = try TemporaryFolder()
+        _ = try folder.randomFile("kept.img", sizeBytes: 64 << 20)
+        try """
+        listen = "iscsi:127.0.0.1:0"
+        [[export]]
+        name = "disk"
+        image = "memory:256M"
+        [[export]]
+        name = "large"
+        image = "memory:256M"
+        device = "ide-hd,physical_block_size=4096"
+        [[export]]
+        name = "kept"
+        image = "kept.img"
+        read-only = true
+        [[export]]
+        name = "disc"
+        image = "null:64M"
+        device = "ide-cd"
+        """.write(toFile: folder.path + "/spindle.toml", atomically: true, encoding: .utf8)
+        server = try RunningServer(["--config", folder.path + "/spindle.toml"], in: folder)
+    }
+
+    private func url(_ export: String = "disk") throws -> String {
+        let words = server.announcement.split(whereSeparator: \.isWhitespace)
+        return String(try #require(words.first { $0.hasPrefix("iscsi://") && $0.contains(":\(export)/") }).dropLast())
+    }
+
+    private func tool(_ arguments: [String]) throws -> ProgramResult {
+        try Program.tool("iscsi-test-cu").run(arguments, in: folder, limitSeconds: 300)
+    }
+
+    /// Each test of a suite, or of all, passes.
+    ///
+    /// - Returns: what the tool has said.
+    private func expectPass(_ name: String, _ urls: [String], count: Int? = nil, _ comment: Comment = "") throws
+        -> String
+    {
+        let result = try tool(["--dataloss", "--allow-sanitize", "-t", name] + urls)
+        // All, run, passed, failed, inactive.
+        let summary = result.text.split(separator: "\n").first { $0.contains(" tests ") } ?? ""
+        let counts = summary.split(separator: " ").compactMap { Int($0) }
+        let total = count ?? counts.first ?? 0
+        #expect(
+            result.status == 0 && total > 0 && counts == [total, total, total, 0, 0],
+            "\(name) \(comment): \(result.text.suffix(4000))")
+        return result.text
+    }
+
+    /// The tests that were left out, and what the tool said last of the reason.
+    private func leftOut(_ text: String) -> [String: String] {
+        var (suite, test): (Substring, Substring) = ("", "")
+        var found: [String: String] = [:]
+        for line in text.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            if line.hasPrefix("Suite: ") { suite = words[1] }
+            if line.hasPrefix("  Test: ") { test = words[1] }
+            if line.contains("[SKIPPED]") { found["\(suite).\(test)"] = String(line) }
+        }
+        return found
+    }
+
+    /// The rows of the table in docs/iscsi.md: the tests, by suite or one by one, and operation codes that no disk has.
+    private func documented() throws -> [(tests: [String], codes: [UInt8])] {
+        let page = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appendingPathComponent("docs/iscsi.md")
+        let lines = try String(contentsOf: page, encoding: .utf8).split(
+            separator: "\n", omittingEmptySubsequences: false)
+        let begin = try #require(lines.firstIndex { $0.hasPrefix("| Left out ") })
+        let all = try tool(["--list"]).text.split(separator: "\n").filter { $0.hasPrefix("ALL.") }.map {
+            $0.dropFirst(4)
+        }
+        return try lines[(begin + 2)...].prefix { $0.hasPrefix("|") }.map { row in
+            let cells = row.split(separator: "|")
+            let tests = try cells[0].matches(of: /`([^`]+)`/).flatMap { name in
+                let found = all.filter { $0.contains(".") && ($0 == name.1 || $0.hasPrefix("\(name.1).")) }
+                try #require(!found.isEmpty, "\(name.1)")
+                return found.map(String.init)
+            }
+            return (tests, cells[1].matches(of: /\b([0-9A-F]{2})h/).compactMap { UInt8($0.1, radix: 16) })
+        }
+    }
+
+    /// All tests in the tool's own order, over two paths. What it leaves out is in the documentation, because REPORT
+    /// SUPPORTED OPERATION CODES says that there is no such command, or because the disk is none of that kind.
+    @Test func allPassOrAreListed() throws {
+        let text = try expectPass("ALL", [try url(), try url()], count: 230)
+        let leftOut = leftOut(text)
+        let rows = try documented()
+        #expect(Set(leftOut.keys) == Set(rows.flatMap(\.tests)))
+        let session = try HandMadeSession(server.announcement)
+        for (tests, codes) in rows {
+            for test in tests {
+                #expect(leftOut[test]?.contains("not implemented") == !codes.isEmpty, "\(test): \(leftOut[test] ?? "")")
+            }
+            for code in codes {
+                let said = try session.perform([0xA3, 0x0C, 1, code, 0, 0, 0, 0, 0, 64, 0, 0], expecting: 64).data
+                #expect(said == [0, 1, 0, 0], "\(code)")
+            }
+        }
+    }
+
+    /// What the disk is not, others are.
+    @Test(arguments: [
+        ("large", "CompareAndWrite", "LBPPB"), ("large", "WriteSame10", "LBPPB"), ("large", "WriteSame16", "LBPPB"),
+        ("kept", "ReadOnly", "not write-protected"), ("disc", "StartStopUnit", "not removable"),
+    ])
+    func othersTakeWhatADiskLeavesOut(export: String, suite: String, reason: String) throws {
+        #expect(try !expectPass("ALL.\(suite)", [try url(export)]).contains(reason))
+    }
+
+    /// One server lives through all suites, from the last to the first or in an order by chance.
+    @Test(arguments: [nil, UInt64.random(in: .min ... .max)])
+    func theOrderOfSuitesDoesNotMatter(seed: UInt64?) throws {
+        var suites = try tool(["--list"]).text.split(separator: "\n").filter { $0.count(where: { $0 == "." }) == 1 }
+            .filter { $0.hasPrefix("ALL.") }.map(String.init)
+        #expect(suites.count == 51)
+        suites.reverse()
+        if let seed {
+            var generator = SeededGenerator(seed: seed)
+            suites.shuffle(using: &generator)
+        }
+        for (number, suite) in suites.enumerated() {
+            // On one path the tool leaves these out.
+            let urls = Array(repeating: try url(), count: suite.contains("Multipath") ? 2 : 1)
+            _ = try expectPass(suite, urls, "seed \(String(describing: seed)), the \(number + 1)th")
+        }
+        #expect(server.isRunning)
+    }
+}
