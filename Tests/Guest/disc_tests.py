@@ -4,8 +4,7 @@ import hashlib
 import random
 import subprocess
 
-from guest import program
-from iscsi_tests import NETWORK
+from guest import NETWORK, program
 from server import Server, free_port, identify
 
 TOOLS = ["eject", "wodim", "cd-info", "cd-drive", "isoinfo", "sg_opcodes", "sg_luns", "sg_turs", "sg_get_config"]
@@ -17,13 +16,13 @@ def run(context):
 
 
 def disc(context, name):
-    """A disc with one file: its path, and what sha256sum(1) prints of the file."""
+    """A disc with one file, in ISO 9660 and UDF: its path, and what sha256sum(1) prints of the file."""
     source = context.folder / name
     source.mkdir()
     content = random.randbytes(3_000_001)
     (source / "payload.bin").write_bytes(content)
     image = context.folder / f"{name}.iso"
-    subprocess.run(["genisoimage", "-quiet", "-R", "-J", "-V", "SPINDLE", "-o", image, source], check=True)
+    subprocess.run(["genisoimage", "-quiet", "-R", "-J", "-udf", "-V", "SPINDLE", "-o", image, source], check=True)
     return image, f"{hashlib.sha256(content).hexdigest()}  -"
 
 
@@ -57,7 +56,7 @@ def discs(context):
     with Server(context.program, "--listen", f"iscsi:127.0.0.1:{portal}", "--control", f"unix:{control}",
                 "--sandbox-path", context.folder, "--config", config, listen=socket) as server:
         with context.guest.start(
-                "disc.sh", modules="ata_piix sr_mod sg isofs virtio_net iscsi_tcp crc32c_generic", disks=1,
+                "disc.sh", modules="ata_piix sr_mod sg isofs udf virtio_net iscsi_tcp crc32c_generic", disks=1,
                 qemu=NETWORK + arguments, files=files,
                 variables={"port": portal, "target": "iqn.2026-11.org.spindle:disc",
                            "full": "iqn.2026-11.org.spindle:full"}) as guest:
@@ -89,7 +88,8 @@ def check(context, outcome, image, checksum):
     for line in identify(context.program, "--device", device, "--format", "lshw", str(image)).decode().splitlines():
         assert line.strip() in outcome.text("lshw"), f"no {line!r}:\n{outcome.text('lshw')}"
     for name in DISCS:
-        assert outcome.text(f"payload-{name}").strip() == checksum, f"{name} reads something else"
+        for system in ("iso9660", "udf"):
+            assert outcome.text(f"payload-{name}-{system}").strip() == checksum, f"{name} reads something else as {system}"
         assert "Volume id: SPINDLE" in outcome.text(f"isoinfo-{name}"), outcome.text(f"isoinfo-{name}")
         assert "ISO 9660" in outcome.text(f"cd-info-{name}"), outcome.text(f"cd-info-{name}")
         assert "first: 1 last 1" in outcome.text(f"toc-{name}"), outcome.text(f"toc-{name}")

@@ -11,6 +11,8 @@ import time
 
 INSIDE = pathlib.Path(__file__).parent / "inside"
 PORTS = ("output", "status", "results")
+# QEMU's user network, for guests that talk to the host.
+NETWORK = ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
 
 
 class GuestFailed(RuntimeError):

@@ -6,10 +6,9 @@ import re
 import subprocess
 
 import drive_tests
-from guest import INSIDE, tools
+from guest import INSIDE, NETWORK, tools
 from server import Server, free_port, identify, sparse
 
-NETWORK = ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
 SECRET = "correct-horse-battery"
 # scsi_satl(8), and those of its programs that no other test needs.
 SATL = ("bash", "scsi_satl", "sg_luns", "sg_requests", "sg_senddiag", "sg_turs")

@@ -6,10 +6,9 @@ import pathlib
 import random
 import subprocess
 
-from guest import program
+from guest import NETWORK, program
 from server import Server, identify_words, sparse
 
-NETWORK = ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
 
 
 def run(context):

@@ -3,7 +3,7 @@
 import re
 import shlex
 
-from nbd_tests import NETWORK
+from guest import NETWORK
 from server import Server, sparse
 
 

@@ -28,9 +28,11 @@ dmesg | sed 's/^\[[^]]*\] //' | grep 'sr[0-9 ]' > /results/dmesg-later
 try lsscsi lsscsi
 try lshw lshw -quiet -class disk
 for disc in sr0 sr1 sr2; do
-    mount -t iso9660 -o ro "/dev/$disc" /mnt
-    sha256sum < /mnt/payload.bin > "/results/payload-$disc"
-    umount /mnt
+    for system in iso9660 udf; do
+        mount -t $system -o ro "/dev/$disc" /mnt
+        sha256sum < /mnt/payload.bin > "/results/payload-$disc-$system"
+        umount /mnt
+    done
     sg=$(generic $disc)
     try "inq-$disc" sg_inq "$sg"
     try "config-$disc" sg_get_config "$sg"
