@@ -89,15 +89,15 @@ let package = Package(
         room(
             "Control",
             [
-                "Server", "Loop", "Listening", "Settings", "Backends", "Blocks", "IOUring", "ATA", "Logs", "Threads",
+                "Server", "Loop", "Listening", "Settings", "Backends", "Blocks", "IOUring", "Logs", "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         room("Bench", ["NBD", "ISCSI", "SCSI", "TLS", "Threads"]),
         .executableTarget(
             name: "spindle",
             dependencies: [
-                "Bench", "Control", "Settings", "Sandbox", "Logs", "Server", "Loop", "Listening", "Reports", "Export",
-                "Backends", "ISCSI", "TLS", "SAT", "ATA",
+                "Bench", "Control", "Settings", "Sandbox", "Logs", "Server", "Loop", "Listening", "Reports", "Backends",
+                "ISCSI", "TLS", "ATA",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

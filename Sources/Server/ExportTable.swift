@@ -133,9 +133,7 @@ final class ExportTable: ExportSource {
     /// find it: it may be for clients of NBD.
     private func place(of definition: ServedExport, _ directory: ExportDirectory) -> (TargetPlace?, ExportEntry?) {
         guard let targetPrefix else { return (nil, nil) }
-        let target = TargetPlace(
-            export: definition.name, targetName: definition.targetName, logicalUnit: definition.logicalUnit,
-            prefix: targetPrefix)
+        let target = TargetPlace(export: definition.name, definition.target, prefix: targetPrefix)
         guard let target else {
             logger.warning(
                 "the export has no iSCSI target: its name is empty, or too long for one",

@@ -28,9 +28,7 @@ extension ExportSettings {
         }
         export.image = image
         export.description = drive.description
-        export.targetName = targetName
-        export.logicalUnit = logicalUnit
-        export.targetAccess = targetAccess
+        export.target = target
         export.requiresTLS = drive.requiresTLS
         export.access = drive.access
         export.maximumConnections = drive.maximumConnections

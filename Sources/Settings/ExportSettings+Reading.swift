@@ -43,7 +43,7 @@ extension ExportSettings {
         // Read in any case: what is wrong there is said, too.
         let targetName = reader.parsed("target", TargetName.init(_:))
         let drive = DriveSettings(&reader, controller: controller)
-        settings?.targetName = targetName
+        settings?.target.name = targetName
         settings?.drive = drive
         do {
             try settings?.checkDisc()

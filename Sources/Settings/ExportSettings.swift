@@ -1,7 +1,6 @@
 // Settings for one export, from the command line, a file, or the control socket.
 
 import Backends
-import ISCSI
 import Loop
 import Server
 
@@ -13,12 +12,8 @@ public struct ExportSettings: Equatable, Sendable {
     public let image: String
     /// Its image, understood.
     public let reference: ImageReference
-    /// The name of its target; nil: one is made of its own.
-    public var targetName: TargetName?
-    /// Its number in a target that has several; nil: it has a target of its own.
-    public var logicalUnit: UInt8?
-    /// Rules of that target; without rules everybody may find it.
-    public var targetAccess: [AccessRule] = []
+    /// What is said of its target.
+    public var target = TargetOptions()
     /// The drive that the image becomes.
     public var drive = DriveSettings()
 

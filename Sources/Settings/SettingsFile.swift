@@ -97,7 +97,7 @@ public struct SettingsFile: Equatable, Sendable {
     public func dilemmas(_ settings: ServeSettings) -> [SettingsError] {
         self.settings.exports.flatMap { export in
             export.drive.dilemmas(settings).map { error(ofExport: export.name, key: $0.key, $0.message) }
-                + export.targetAccess.flatMap { $0.dilemmas(settings) }.map {
+                + export.target.access.flatMap { $0.dilemmas(settings) }.map {
                     error(ofExport: export.name, key: "target", $0)
                 }
         }

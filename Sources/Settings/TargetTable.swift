@@ -40,20 +40,18 @@ struct TargetTable {
                 reader.add("luns", line: line, "no [[export]] is named '\(unit.visible)'\(hint ?? "")")
                 continue
             }
-            guard exports[index].logicalUnit == nil else {
+            guard exports[index].target.logicalUnit == nil else {
                 reader.add(
                     "luns", line: line, "'\(unit.visible)' is a logical unit already; an export is in one target")
                 continue
             }
-            guard exports[index].targetName == nil else {
+            guard exports[index].target.name == nil else {
                 reader.add(
                     "luns", line: line,
                     "'\(unit.visible)' has a target of its own by its key target; leave one of them out")
                 continue
             }
-            exports[index].targetName = name
-            exports[index].logicalUnit = UInt8(number)
-            exports[index].targetAccess = access
+            exports[index].target = TargetOptions(name: name, logicalUnit: UInt8(number), access: access)
         }
         if units.allSatisfy(\.isEmpty) { reader.add("luns", line: line, "it has no export") }
     }
@@ -70,7 +68,7 @@ extension ServeSettings {
             guard let place = export.place(prefix: targetPrefix ?? .standardPrefix) else { continue }
             let others = seen[place.name, default: []]
             if let other = others.first(where: { $0.place.collides(with: place) }),
-                hasInitiators || export.targetName != nil && other.export.targetName != nil
+                hasInitiators || export.target.name != nil && other.export.target.name != nil
             {
                 let message = "the target '\(place.name.text)' is that of export '\(other.export.name)' already"
                 collisions.append((export.name, message + "; give one of them another name, with target = \"iqn...\""))
@@ -84,6 +82,6 @@ extension ServeSettings {
 extension ExportSettings {
     /// Where initiators find it.
     fileprivate func place(prefix: TargetName) -> TargetPlace? {
-        TargetPlace(export: name, targetName: targetName, logicalUnit: logicalUnit, prefix: prefix)
+        TargetPlace(export: name, target, prefix: prefix)
     }
 }

@@ -6,20 +6,11 @@ import Support
 extension SimulatedClient {
     /// Makes a request of NBD.
     func askSomething() {
-        let roll = Int.random(in: 0..<100, using: &world.numbers)
-        let weights = world.profile
-        guard !isReader else { return ask(roll < 80 ? CommandNumber.read : CommandNumber.flush) }
-        if roll < weights.reads {
-            ask(CommandNumber.read)
-        } else if roll < weights.reads + weights.writes {
-            ask(CommandNumber.write)
-        } else {
-            let others = [
-                CommandNumber.flush, CommandNumber.flush, CommandNumber.trim, CommandNumber.writeZeroes,
-                CommandNumber.writeZeroes, CommandNumber.cache, CommandNumber.blockStatus,
-            ]
-            ask(others[Int.random(in: 0..<others.count, using: &world.numbers)])
-        }
+        let others = [
+            CommandNumber.flush, CommandNumber.flush, CommandNumber.trim, CommandNumber.writeZeroes,
+            CommandNumber.writeZeroes, CommandNumber.cache, CommandNumber.blockStatus,
+        ]
+        ask(world.command(isReader: isReader, others: others))
     }
 
     private func ask(_ type: UInt16) {

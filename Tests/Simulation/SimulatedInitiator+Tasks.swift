@@ -42,17 +42,8 @@ extension SimulatedInitiator {
             return say(0x40, flags: 0x80, [16: takeTag(), 20: 0xFFFF_FFFF, 24: commandSN], [1, 2, 3])
         }
         if world.chance(20_000) { return askWrongly() }
-        let roll = Int.random(in: 0..<100, using: &world.numbers)
-        let weights = world.profile
-        guard !isReader else { return submit(roll < 80 ? CommandNumber.read : CommandNumber.flush) }
-        if roll < weights.reads {
-            submit(CommandNumber.read)
-        } else if roll < weights.reads + weights.writes {
-            submit(CommandNumber.write)
-        } else {
-            let others = [CommandNumber.flush, CommandNumber.flush, CommandNumber.trim, CommandNumber.writeZeroes]
-            submit(others[Int.random(in: 0..<others.count, using: &world.numbers)])
-        }
+        let others = [CommandNumber.flush, CommandNumber.flush, CommandNumber.trim, CommandNumber.writeZeroes]
+        submit(world.command(isReader: isReader, others: others))
     }
 
     private func submit(_ type: UInt16, cells chosen: Range<Int>? = nil) {

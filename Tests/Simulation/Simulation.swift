@@ -84,6 +84,15 @@ final class Simulation {
 
     func note(_ text: String) { trace.note(now, text) }
 
+    /// The next command of a client: a READ, a WRITE, or one of the others.
+    func command(isReader: Bool, others: [UInt16]) -> UInt16 {
+        let roll = Int.random(in: 0..<100, using: &numbers)
+        if isReader { return roll < 80 ? CommandNumber.read : CommandNumber.flush }
+        if roll < profile.reads { return CommandNumber.read }
+        if roll < profile.reads + profile.writes { return CommandNumber.write }
+        return others[Int.random(in: 0..<others.count, using: &numbers)]
+    }
+
     /// The cells of a request.
     func range(in cells: Int) -> Range<Int> {
         let limit = min(profile.largestCells, cells)

@@ -81,7 +81,7 @@ extension [AccessRule] {
 extension ServedExport {
     /// Whether an initiator may use it. Those over TLS are none.
     func admits(_ peer: Peer, _ initiator: InitiatorFacts) -> Bool {
-        !requiresTLS && targetAccess.admit(peer, nil, initiator) && access.admit(peer, nil, initiator)
+        !requiresTLS && target.access.admit(peer, nil, initiator) && access.admit(peer, nil, initiator)
     }
 }
 

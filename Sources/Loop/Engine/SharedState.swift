@@ -5,7 +5,6 @@ import Backends
 import Counters
 import Glibc
 import IOUring
-import ISCSI
 import Listening
 import Logging
 import Synchronization
