@@ -11,12 +11,16 @@ public enum ControlRequest {
         /// As in the configuration file.
         public var device, controller, cache, writeCacheModel, locking: String?
         /// As in the configuration file.
+        public var target: String?
+        /// As in the configuration file.
+        public var lun: Int?
+        /// As in the configuration file.
         public var readOnly: Bool
 
         /// Describes an export.
         public init(
             name: String, image: String, device: String?, controller: String?, cache: String?,
-            writeCacheModel: String?, locking: String?, readOnly: Bool
+            writeCacheModel: String?, locking: String?, target: String?, lun: Int?, readOnly: Bool
         ) {
             self.name = name
             self.image = image
@@ -25,6 +29,8 @@ public enum ControlRequest {
             self.cache = cache
             self.writeCacheModel = writeCacheModel
             self.locking = locking
+            self.target = target
+            self.lun = lun
             self.readOnly = readOnly
         }
 

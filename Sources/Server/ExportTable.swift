@@ -115,7 +115,7 @@ final class ExportTable: ExportSource {
                 state.numberCount += 1
             }
             do throws(RingError) {
-                let (target, neighbour) = place(of: definition, state.directory)
+                let (target, neighbour) = place(of: definition, state)
                 let entry = try ExportEntry(
                     number: ExportNumber(number), definition: definition, drive: drive, flushes: flushes,
                     target: target, neighbour: neighbour, loopCount: loopCount)
@@ -131,23 +131,31 @@ final class ExportTable: ExportSource {
 
     /// Where initiators find an export, and another one of that target. If somebody else is there already, they do not
     /// find it: it may be for clients of NBD.
-    private func place(of definition: ServedExport, _ directory: ExportDirectory) -> (TargetPlace?, ExportEntry?) {
+    private func place(of definition: ServedExport, _ state: State) -> (TargetPlace?, ExportEntry?) {
         guard let targetPrefix else { return (nil, nil) }
-        let target = TargetPlace(export: definition.name, definition.target, prefix: targetPrefix)
-        guard let target else {
+        guard let target = TargetPlace(export: definition.name, definition.target, prefix: targetPrefix) else {
             logger.warning(
                 "the export has no iSCSI target: its name is empty, or too long for one",
                 metadata: ["export": "\(definition.name)"])
             return (nil, nil)
         }
-        let neighbours = directory.entries.filter { $0.target?.name == target.name }
-        if let other = neighbours.first(where: { $0.target?.collides(with: target) == true }) {
+        if let other = state.directory.occupant(of: target) {
             logger.warning(
                 "the export has no iSCSI target: another one has its name",
                 metadata: ["export": "\(definition.name)", "target": "\(target.name.text)", "other": "\(other.name)"])
             return (nil, nil)
         }
-        return (target, neighbours.first)
+        // Sessions may still have one that was removed.
+        let neighbour = (state.directory.entries + state.withdrawn).first { $0.target?.name == target.name }
+        return (target, neighbour)
+    }
+
+    /// The place that an export asks for, if initiators find another one there.
+    func occupied(_ export: String, _ options: TargetOptions) -> (TargetPlace, by: ExportEntry)? {
+        guard let targetPrefix, let place = TargetPlace(export: export, options, prefix: targetPrefix) else {
+            return nil
+        }
+        return directory.occupant(of: place).map { (place, $0) }
     }
 
     /// Takes an export out of the directory. With `onlyIfUnused` it stays when somebody has it open, and that is an

@@ -187,6 +187,8 @@ public enum ServerError: Error, CustomStringConvertible {
     case image(name: String, ImageError)
     /// Two exports cannot have one name.
     case nameTaken(String)
+    /// Initiators find another export where one wants to be.
+    case targetTaken(String, logicalUnit: UInt8?, by: String)
     /// There are as many exports as there can be.
     case tooManyExports
     /// No export has this name.
@@ -245,6 +247,8 @@ public enum ServerError: Error, CustomStringConvertible {
         case .image(let name, let error): "export '\(name)' cannot be served: \(error)"
         case .nameTaken(let name):
             "there is an export named '\(name)' already; give one of the two another name: NAME=IMAGE"
+        case .targetTaken(let target, let number, let other):
+            "export '\(other)' is \(number.map { "LUN \($0) of the target" } ?? "at the target") '\(target)' already"
         case .tooManyExports: "there are \(Limits.exports) exports; a server has no more"
         case .noSuchExport(let name): "there is no export named '\(name)'"
         case .inUse(let name, let connections):

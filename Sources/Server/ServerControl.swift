@@ -73,6 +73,14 @@ public final class ServerControl: Sendable {
             entry, information.description, sizeBytes: information.sizeBytes, isDraining: false)
     }
 
+    /// Throws if an export that is to come asks for a target, or a logical unit of one, that another export has.
+    public func checkTarget(of name: String, _ target: TargetOptions) throws(ServerError) {
+        guard target.name != nil else { return }
+        if let (place, other) = shared.exports.occupied(name, target) {
+            throw .targetTaken(place.name.text, logicalUnit: place.isShared ? place.logicalUnit : nil, by: other.name)
+        }
+    }
+
     /// How many exports there are, those among them that wait for their last client.
     public var exportCount: Int { shared.exports.directory.entries.count + shared.exports.withdrawn.count }
 

@@ -21,8 +21,14 @@ extension ExportRegistry {
                     served.contains($0.settings.name)
                         && ($0.origin == .configuration || wanted.contains($0.settings.name))
                 }
-                let plan = ReloadPlan(from: old.map(\.settings).sorted { $0.name < $1.name }, to: settings.exports)
-                var change = Change(plan, settings, state, usedOrdinals(state, without: plan.removed))
+                let moved = state.records.values.filter {
+                    state.settings.placed($0.settings).target != settings.placed($0.settings).target
+                }
+                let plan = ReloadPlan(
+                    from: old.map(\.settings).sorted { $0.name < $1.name }, to: settings.exports,
+                    moved: Set(moved.map(\.settings.name)))
+                var change = Change(
+                    plan, settings, moved.map(\.settings.name), state, usedOrdinals(state, without: plan.removed))
                 try change.open(file, room)
                 return perform(change, &state)
             }
@@ -49,11 +55,13 @@ extension ExportRegistry {
             replaced[name] = state.records[name]
             remove(name, .force, &state)
         }
+        let moved = takeMoved(change, &state)
         for name in change.plan.unchanged { state.records[name]?.origin = .configuration }
         for export in change.plan.added + change.plan.changed {
             let ordinal = change.ordinals[export.name] ?? 1
             do {
-                try serve(try change.opened[export.name] ?? export.open(ordinal: ordinal))
+                try serve(
+                    try change.opened[export.name] ?? change.settings.placed(export).open(ordinal: ordinal))
                 enter(ExportRecord(settings: export, ordinal: ordinal, origin: .configuration), &state)
             } catch {
                 lines.append("export '\(export.name)' cannot be served: \(error)")
@@ -62,6 +70,10 @@ extension ExportRegistry {
         }
         control.arrange(change.settings.exports.map(\.name))
         state.settings = change.settings
+        for record in moved {
+            restore(record, &state)
+            lines.append("export '\(record.settings.name)' has another place among the targets")
+        }
         for directory in change.settings.directories {
             if change.newDirectories.contains(directory) {
                 watch(directory, &state)
@@ -69,7 +81,7 @@ extension ExportRegistry {
                 lines += listAgain(directory, &state)
             }
         }
-        return lines
+        return lines + change.settings.missingUnits(present: control.exportNames).map(\.description)
     }
 
     /// Lists a directory that was there before: its path may lead to another one by now, and files that were left out
@@ -91,11 +103,24 @@ extension ExportRegistry {
         return lines
     }
 
-    /// Brings an export back as it was.
+    /// Removes exports that no settings name, and that get another place among the targets: they come again when all
+    /// places are free.
+    private func takeMoved(_ change: Change, _ state: inout State) -> [ExportRecord] {
+        change.moved.sorted().compactMap { name in
+            guard control.hasExport(named: name), let record = state.records[name], record.origin != .configuration
+            else { return nil }
+            remove(name, .force, &state)
+            return record
+        }
+    }
+
+    /// Brings an export back as it was, but for its target, which the settings say.
     private func restore(_ record: ExportRecord?, _ state: inout State) {
         guard let record else { return }
         do {
-            try serve(try record.settings.open(ordinal: record.ordinal, expected: record.origin.file))
+            try serve(
+                try state.settings.placed(record.settings).open(
+                    ordinal: record.ordinal, expected: record.origin.file))
             enter(record, &state)
         } catch {
             logger.error(
@@ -110,14 +135,20 @@ private struct Change {
     let settings: ServeSettings
     let goneDirectories: [DirectorySettings]
     let newDirectories: [DirectorySettings]
+    /// The names of exports that may have another place among the targets.
+    let moved: [String]
     /// The places of the drives that are new or have changed.
     private(set) var ordinals: [String: Int] = [:]
     private(set) var opened: [String: ServedExport] = [:]
     /// The images of exports that go: until then they are locked.
     private let freed: [ImageReference]
 
-    init(_ plan: ReloadPlan, _ settings: ServeSettings, _ state: ExportRegistry.State, _ usedOrdinals: [Int]) {
+    init(
+        _ plan: ReloadPlan, _ settings: ServeSettings, _ moved: [String], _ state: ExportRegistry.State,
+        _ usedOrdinals: [Int]
+    ) {
         self.plan = plan
+        self.moved = moved
         self.settings = settings
         let present = state.watches.map(\.settings)
         let gone = present.filter { !settings.directories.contains($0) }
@@ -149,7 +180,7 @@ private struct Change {
         for export in errors.isEmpty ? plan.added + plan.changed : [] {
             do {
                 let isFreed = freed.contains(export.reference)
-                opened[export.name] = try export.open(
+                opened[export.name] = try settings.placed(export).open(
                     ordinal: ordinals[export.name] ?? 1, waits: !isFreed && !hasWaited)
             } catch ImageError.locked where freed.contains(export.reference) {
                 continue

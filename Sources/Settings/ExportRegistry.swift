@@ -56,7 +56,13 @@ public final class ExportRegistry: Sendable {
 
     /// Opens an export's image and serves it.
     public func add(_ export: ExportSettings) throws -> AddedExport {
-        try state.withLock { try add(export, .request, &$0) }
+        try state.withLock { state in
+            if let mistake = state.settings.targetMistake(in: export) {
+                throw SettingsError(place: "\(ExportSettings.place(export.name)).target", mistake)
+            }
+            try control.checkTarget(of: export.name, state.settings.placed(export).target)
+            return try add(export, .request, &state)
+        }
     }
 
     /// Puts a disc into a DVD-ROM: an image, or nil for what is in the open tray, or else the export's own. The image
@@ -87,7 +93,9 @@ public final class ExportRegistry: Sendable {
         try room.check(control.exportCount)
         let ordinal = lowestUnusedOrdinal(&state)
         // Files of directories are tried again later.
-        let status = try serve(try export.open(ordinal: ordinal, waits: origin == .request, expected: origin.file))
+        let status = try serve(
+            try state.settings.placed(export).open(
+                ordinal: ordinal, waits: origin == .request, expected: origin.file))
         let record = ExportRecord(settings: export, ordinal: ordinal, origin: origin)
         return AddedExport(status: status, warnings: enter(record, &state))
     }

@@ -3,6 +3,7 @@
 import ATA
 import ISCSI
 import Logs
+import Loop
 
 extension ExportSettings {
     /// Reads the keys of one export; throws all that is wrong with them.
@@ -41,9 +42,11 @@ extension ExportSettings {
         let (folder, imageLine) = (reader.folder, reader.line(of: "image"))
         var settings = reader.parsed("image") { try ExportSettings(name: name, image: resolved($0, folder)) }
         // Read in any case: what is wrong there is said, too.
-        let targetName = reader.parsed("target", TargetName.init(_:))
+        let target = TargetOptions(
+            name: reader.parsed("target", TargetName.init(_:)),
+            logicalUnit: reader.number("lun", 0...TargetPlace.logicalUnitLimit - 1).map { UInt8($0) })
         let drive = DriveSettings(&reader, controller: controller)
-        settings?.target.name = targetName
+        settings?.target = target
         settings?.drive = drive
         do {
             try settings?.checkDisc()

@@ -49,7 +49,7 @@ public struct OpenedExports: Sendable {
         var errors: [SettingsError] = []
         for export in settings.exports {
             do {
-                try add(export, .configuration, waits: !hasWaited)
+                try add(export, of: settings, .configuration, waits: !hasWaited)
             } catch {
                 if case ImageError.locked = error { hasWaited = true }
                 guard let file, file.hasExport(export.name) else { throw error }
@@ -58,7 +58,7 @@ public struct OpenedExports: Sendable {
         }
         for directory in settings.directories {
             do {
-                try add(directory)
+                try add(directory, of: settings)
             } catch {
                 guard let file else { throw error }
                 errors.append(file.error(ofDirectory: directory.path, "\(error)"))
@@ -67,7 +67,7 @@ public struct OpenedExports: Sendable {
         guard errors.isEmpty else { throw SettingsErrors(file: file?.path, errors) }
     }
 
-    private mutating func add(_ directory: DirectorySettings) throws {
+    private mutating func add(_ directory: DirectorySettings, of settings: ServeSettings) throws {
         for name in try directory.listing().files {
             guard records.count < room.exports else { break }
             guard let identity = FileIdentity(directory.path + "/" + name),
@@ -75,13 +75,15 @@ public struct OpenedExports: Sendable {
                 records[export.name] == nil
             else { continue }
             // The watch of the directory tries again.
-            try? add(export, .directory(directory, identity), waits: false)
+            try? add(export, of: settings, .directory(directory, identity), waits: false)
         }
     }
 
-    private mutating func add(_ export: ExportSettings, _ origin: ExportRecord.Origin, waits: Bool) throws {
+    private mutating func add(
+        _ export: ExportSettings, of settings: ServeSettings, _ origin: ExportRecord.Origin, waits: Bool
+    ) throws {
         let ordinal = records.count + 1
-        served.append(try export.open(ordinal: ordinal, waits: waits, expected: origin.file))
+        served.append(try settings.placed(export).open(ordinal: ordinal, waits: waits, expected: origin.file))
         records[export.name] = ExportRecord(settings: export, ordinal: ordinal, origin: origin)
         identities.add(export, ordinal: ordinal)
         imageWarnings += export.imageWarnings()

@@ -12,12 +12,14 @@ public struct ReloadPlan: Equatable, Sendable {
     public var unchanged: [String] = []
 
     /// Compares exports by their names; no name is there twice.
-    public init(from old: [ExportSettings], to new: [ExportSettings]) {
+    ///
+    /// - Parameter moved: exports that tables give another place among the targets.
+    public init(from old: [ExportSettings], to new: [ExportSettings], moved: Set<String> = []) {
         let present = Dictionary(uniqueKeysWithValues: old.map { ($0.name, $0) })
         for export in new {
             switch present[export.name] {
             case nil: added.append(export)
-            case export: unchanged.append(export.name)
+            case export where !moved.contains(export.name): unchanged.append(export.name)
             default: changed.append(export)
             }
         }

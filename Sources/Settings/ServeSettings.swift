@@ -37,6 +37,8 @@ public struct ServeSettings: Equatable, Sendable {
     public var exports: [ExportSettings] = []
     /// Directories whose files are drives.
     public var directories: [DirectorySettings] = []
+    /// Targets of several drives.
+    public var targetTables: [TargetTable] = []
 
     /// How many threads there may be.
     public static let threadRange = 1...256
@@ -60,6 +62,7 @@ public struct ServeSettings: Equatable, Sendable {
         both.limits = limits.overridden(by: other.limits)
         both.exports += other.exports
         both.directories += other.directories
+        both.targetTables += other.targetTables
         return both
     }
 

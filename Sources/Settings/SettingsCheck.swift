@@ -54,7 +54,10 @@ public struct SettingsCheck: Sendable {
         }
         let isEmpty = settings.exports.isEmpty && settings.directories.isEmpty
         let nothing = SettingsError("warning: nothing is served: there is no [[export]] and no [[directory]]")
-        warnings = SettingsErrors(file: file.path, keys + remarks + (isEmpty ? [nothing] : [])).lines
+        let units = settings.missingUnits(present: present.names).map { error in
+            SettingsError(line: error.line, place: error.place, "warning: \(error.message)")
+        }
+        warnings = SettingsErrors(file: file.path, keys + remarks + units + (isEmpty ? [nothing] : [])).lines
     }
 
     private static func header(_ settings: ServeSettings) -> String {

@@ -97,10 +97,12 @@ public struct SettingsFile: Equatable, Sendable {
     public func dilemmas(_ settings: ServeSettings) -> [SettingsError] {
         self.settings.exports.flatMap { export in
             export.drive.dilemmas(settings).map { error(ofExport: export.name, key: $0.key, $0.message) }
-                + export.target.access.flatMap { $0.dilemmas(settings) }.map {
-                    error(ofExport: export.name, key: "target", $0)
-                }
         }
+            + self.settings.targetTables.flatMap { table in
+                table.access.flatMap { $0.dilemmas(settings) }.map {
+                    SettingsError(place: "target '\(table.name.text)'.access", $0)
+                }
+            }
             + self.settings.directories.flatMap { directory in
                 directory.drive.dilemmas(settings).map { error(ofDirectory: directory.path, key: $0.key, $0.message) }
             }
@@ -177,7 +179,7 @@ private struct FileParser {
     private mutating func add(target table: SettingsValue, number: Int) {
         let place = table.string(of: "name").map { "target '\($0.visible)'" } ?? "target \(number)"
         var reader = TableReader(table, .target, place: place, folder: folder, users: users)
-        TargetTable(&reader)?.place(in: &settings.exports, &reader)
+        if let table = TargetTable(&reader, others: settings.targetTables) { settings.targetTables.append(table) }
         errors += reader.finish()
     }
 

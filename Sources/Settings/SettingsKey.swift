@@ -122,6 +122,9 @@ public struct SettingsKey: Equatable, Sendable {
         SettingsKey(
             .export, "target", "name", "target-prefix, a colon and the export's name",
             "The iSCSI name of its target, if it is in no [[target]]."),
+        SettingsKey(
+            .export, "lun", "number, 0 to 63", "none",
+            "Its logical unit in that target, which may then have others."),
     ]
 
     private static let targetKeys = [

@@ -5,6 +5,8 @@ import ArgumentParser
 import Backends
 import Control
 import Glibc
+import ISCSI
+import Loop
 import Settings
 
 extension Ctl {
@@ -31,7 +33,8 @@ extension Ctl {
 
     struct Add: ControlCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Serve one more image.", discussion: "The options are those of 'spindle serve'.")
+            abstract: "Serve one more image.",
+            discussion: "The options are those of 'spindle serve', and two that place it among the iSCSI targets.")
         @ParentCommand var ctl: Ctl
         @OptionGroup var options: ControlClientOptions
         // The server knows what they mean; that they mean nothing is found here.
@@ -58,6 +61,16 @@ extension Ctl {
             help: ArgumentHelp("Whether the image is locked against a second writer.", valueName: "on|off"),
             completion: .waysOfLocking, transform: checked(parseLocking))
         var locking: String?
+        @Option(
+            help: ArgumentHelp(
+                "The iSCSI name of its target. Without it: that of the [[target]] that names the export, or one of its own.",
+                valueName: "name"),
+            transform: checked(TargetName.init(_:)))
+        var target: String?
+        @Option(
+            help: ArgumentHelp("Its logical unit in that target, which may then have others.", valueName: "number"),
+            transform: number(in: 0...TargetPlace.logicalUnitLimit - 1))
+        var lun: Int?
         @Argument(
             help: ArgumentHelp("An image to serve.", valueName: "[name=]image"), completion: .file(),
             transform: ExportSettings.init(parsing:))
@@ -66,7 +79,7 @@ extension Ctl {
         func run() throws {
             let request = ControlRequest.NewExport(
                 name: image.name, image: try image.seenByServer(), device: device, controller: controller, cache: cache,
-                writeCacheModel: writeCacheModel, locking: locking, readOnly: readOnly)
+                writeCacheModel: writeCacheModel, locking: locking, target: target, lun: lun, readOnly: readOnly)
             let answer = try client().send("POST", ["v1", "exports"], body: request.body)
             for warning in ControlTables.warnings(answer) { writeToStandardError("warning: \(warning)\n") }
             try show(answer, ControlTables.export)

@@ -208,7 +208,7 @@ struct Serve: ParsableCommand {
             throw error
         }
         let exposed = (tls?.credentials.warnings ?? []) + (targets.secrets?.warnings ?? [])
-        warn(of: settings, exposed + sandbox.warnings, logger)
+        warn(of: settings, exports, exposed + sandbox.warnings, logger)
         logger.warn(exports.warnings)
         let registry = ExportRegistry(
             exports, settings: settings, control: server.control, logger: logger,
@@ -233,8 +233,9 @@ struct Serve: ParsableCommand {
     }
 
     /// Tells what is probably not meant. A server may have nothing to serve yet.
-    private func warn(of settings: ServeSettings, _ warnings: [String], _ logger: Logger) {
+    private func warn(of settings: ServeSettings, _ exports: OpenedExports, _ warnings: [String], _ logger: Logger) {
         for warning in warnings { logger.warning("\(warning)") }
+        for error in settings.missingUnits(present: Set(exports.served.map(\.name))) { logger.warning("\(error)") }
         guard settings.exports.isEmpty, settings.directories.isEmpty else { return }
         logger.warning("nothing to serve: the configuration has no [[export]] and no [[directory]]")
     }

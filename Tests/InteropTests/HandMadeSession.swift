@@ -7,7 +7,7 @@ import Testing
 final class HandMadeSession {
     let connection: RawConnection
     /// The task tag and CmdSN of the next command that ``perform(_:out:expecting:)`` sends.
-    private var next: UInt8 = 2
+    private var next: UInt32 = 2
 
     /// The answer to a login that was refused: Status-Class and Status-Detail (RFC 7143, 11.13.5).
     struct LoginRefused: Error, Equatable {
@@ -22,6 +22,8 @@ final class HandMadeSession {
         var data: [UInt8] = []
         /// FIELD POINTER, if it is of the command.
         var fieldPointer: Int?
+
+        static let good = Ending(status: 0)
 
         init(status: UInt8, data: [UInt8] = []) {
             self.status = status
@@ -64,23 +66,23 @@ final class HandMadeSession {
 
     /// A command whose task tag and CmdSN are the same, with immediate data.
     func command(
-        number: UInt8, flags: UInt8, expected: Int = 0, _ cdb: [UInt8], unit: UInt8 = 0, out: [UInt8] = []
+        number: UInt32, flags: UInt8, expected: Int = 0, _ cdb: [UInt8], unit: UInt8 = 0, out: [UInt8] = []
     ) throws {
         try connection.send(
             Self.command(number: number, flags: flags, expected: expected, cdb, unit: unit, out: out))
     }
 
     private static func command(
-        number: UInt8, flags: UInt8, expected: Int, _ cdb: [UInt8], unit: UInt8, out: [UInt8]
+        number: UInt32, flags: UInt8, expected: Int, _ cdb: [UInt8], unit: UInt8, out: [UInt8]
     ) -> [UInt8] {
         var pdu = [UInt8](repeating: 0, count: 48)
         pdu[0] = 0x01
         pdu[1] = flags
         pdu.replaceSubrange(5..<8, with: (0..<3).map { UInt8(truncatingIfNeeded: out.count >> (16 - 8 * $0)) })
         pdu[9] = unit
-        pdu[19] = number
-        pdu.replaceSubrange(20..<24, with: (0..<4).map { UInt8(truncatingIfNeeded: expected >> (24 - 8 * $0)) })
-        pdu[27] = number
+        pdu.replaceSubrange(16..<20, with: bytes(number))
+        pdu.replaceSubrange(20..<24, with: bytes(UInt32(expected)))
+        pdu.replaceSubrange(24..<28, with: bytes(number))
         pdu.replaceSubrange(32..<32 + min(16, cdb.count), with: cdb.prefix(16))
         if cdb.count > 16 {
             // Extended CDB (RFC 7143, 11.2.2.3): AHSLength counts a reserved byte.
@@ -88,6 +90,10 @@ final class HandMadeSession {
             pdu[4] = UInt8((cdb.count - 12) / 4)
         }
         return pdu + out + [UInt8](repeating: 0, count: (4 - out.count % 4) % 4)
+    }
+
+    private static func bytes(_ number: UInt32) -> [UInt8] {
+        [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: number >> $0) }
     }
 
     /// Sends a command that writes, and half of its immediate data.
@@ -112,6 +118,28 @@ final class HandMadeSession {
         return try end()
     }
 
+    /// TEST UNIT READY.
+    func ready(unit: UInt8) throws -> Ending { try perform([0, 0, 0, 0, 0, 0], unit: unit) }
+
+    /// READ CAPACITY (10): the last block.
+    func lastBlock(unit: UInt8) throws -> Int {
+        let data = try perform([0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], unit: unit, expecting: 8).data
+        try #require(data.count == 8)
+        return data[0..<4].reduce(0) { $0 << 8 | Int($1) }
+    }
+
+    /// REPORT LUNS: the numbers.
+    func inventory(unit: UInt8 = 0) throws -> [UInt8] {
+        let data = try perform([0xA0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0], unit: unit, expecting: 256).data
+        try #require(data.count >= 8 && data.count == 8 + Int(data[3]))
+        return stride(from: 8, to: data.count, by: 8).map { data[$0 + 1] }
+    }
+
+    /// LOGICAL UNIT NOT SUPPORTED.
+    static let isAbsent: [UInt8] = [5, 0x25, 0]
+    /// REPORTED LUNS DATA HAS CHANGED.
+    static let hasOtherUnits: [UInt8] = [6, 0x3F, 0x0E]
+
     /// Sends an immediate Task Management Function Request (RFC 7143, 11.5), and waits for its Response.
     func manage(function: UInt8, unit: UInt8) throws -> UInt8 {
         var pdu = [UInt8](repeating: 0, count: 48)
@@ -120,7 +148,7 @@ final class HandMadeSession {
         pdu[9] = unit
         pdu[19] = 0xF0
         pdu.replaceSubrange(20..<24, with: [0xFF, 0xFF, 0xFF, 0xFF])
-        pdu[27] = next
+        pdu.replaceSubrange(24..<28, with: Self.bytes(next))
         try connection.send(pdu)
         let header = try receive().header
         try #require(header[0] == 0x22, "no Task Management Function Response: \(header)")

@@ -21,7 +21,7 @@ import Testing
         for number in numbers {
             // READ(10) from each MiB.
             try session.command(
-                number: number, flags: 0xC0, expected: byteCount,
+                number: UInt32(number), flags: 0xC0, expected: byteCount,
                 [0x28, 0, 0, 0, number * 8, 0, 0, UInt8(byteCount >> 17), 0, 0])
         }
         // What is answered and not sent waits. Of responses of a MiB, there is memory for a few at a time.
@@ -61,7 +61,7 @@ import Testing
         let numbers = UInt8(2)..<32
         for number in numbers {
             let read = [0x28, 0, 0, 0, 0, 0, 0, UInt8(byteCount >> 17), 0, 0]
-            try session.command(number: number, flags: 0xC0, expected: byteCount, read)
+            try session.command(number: UInt32(number), flags: 0xC0, expected: byteCount, read)
         }
         var logout = [UInt8](repeating: 0, count: 48)
         logout.replaceSubrange(0..<2, with: [0x06, 0x80])

@@ -17,6 +17,11 @@ public struct ExportDirectory: Sendable {
 
     /// The export of a name.
     public func entry(named name: String) -> ExportEntry? { entries.first { $0.name == name } }
+
+    /// The export that initiators find at a place, or that keeps others away from it.
+    public func occupant(of place: TargetPlace) -> ExportEntry? {
+        entries.first { $0.target?.collides(with: place) == true }
+    }
 }
 
 /// Where the loops of a server find its exports. No request asks.

@@ -34,16 +34,21 @@ extension Loop {
         for entry in entries { open(entry, slot, isNews: false) }
     }
 
-    /// A target has one more unit: its sessions are told.
+    /// A target has one more unit: its sessions are told. One that still has the unit that had this number before
+    /// keeps that.
     mutating func openAddedUnit(_ entry: ExportEntry) {
         guard !isStopping else { return }
         for slot in usedSlots
         where connections[slot].frontEnd == .iscsi && connections[slot].phase == .transmission
             && connections[slot].entry?.target?.name == entry.target?.name && !hasOpen(entry, slot)
-            && mayOpen(entry, slot)
+            && mayOpen(entry, slot) && !hasUnit(numbered: entry.target?.logicalUnit, slot)
         {
             open(entry, slot, isNews: true)
         }
+    }
+
+    private func hasUnit(numbered number: UInt8?, _ slot: ConnectionSlot) -> Bool {
+        sessions.iscsi[slot].units.contains { $0.leavesAt == nil && $0.logicalUnit == number }
     }
 
     private mutating func open(_ entry: ExportEntry, _ slot: ConnectionSlot, isNews: Bool) {
