@@ -3,7 +3,8 @@
 extension Endpoint {
     /// An initiator's URI for a target's first unit; nil if nobody speaks iSCSI here.
     public func uri(target: String, logicalUnit: UInt8 = 0) -> String? {
-        guard case .iscsi(let host, let port) = self else { return nil }
+        guard case .iscsi(let ownHost, let ownPort, let portal) = self else { return nil }
+        let (host, port) = (portal?.host ?? ownHost, portal?.port ?? ownPort)
         let suffix = port == Self.standardISCSIPort ? "" : ":\(port)"
         return "iscsi://\(Self.authority(host))\(suffix)/\(target)/\(logicalUnit)"
     }

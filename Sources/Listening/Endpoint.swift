@@ -6,8 +6,8 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
     case unix(path: String, permissions: SocketPermissions = SocketPermissions())
     /// `tcp:HOST:PORT`, IPv6 addresses in brackets.
     case tcp(host: String, port: UInt16)
-    /// `iscsi:HOST[:PORT]`, for iSCSI's initiators; all others are for clients of NBD.
-    case iscsi(host: String, port: UInt16)
+    /// `iscsi:HOST[:PORT][,portal=HOST[:PORT]]`, for iSCSI's initiators; all others are for clients of NBD.
+    case iscsi(host: String, port: UInt16, portal: Portal? = nil)
     /// `vsock:PORT`, any context.
     case vsock(port: UInt32)
     /// `fd:N`: a listening socket that the process was started with.
@@ -42,8 +42,7 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
             let (host, port) = try Self.parseInternet("tcp", rest, standardPort: nil)
             self = .tcp(host: host, port: port)
         case "iscsi":
-            let (host, port) = try Self.parseInternet("iscsi", rest, standardPort: Self.standardISCSIPort)
-            self = .iscsi(host: host, port: port)
+            self = try Self.parseISCSI(rest)
         case "vsock":
             guard let port = UInt32(digits: rest), port < UInt32.max else {
                 throw .badPort(rest, maximum: UInt32.max - 1)
@@ -83,7 +82,18 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
         return .unix(path: path, permissions: permissions)
     }
 
-    private static func parseInternet(
+    private static func parseISCSI(_ text: String) throws(EndpointError) -> Endpoint {
+        let parts = text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+        let (host, port) = try parseInternet("iscsi", parts[0], standardPort: standardISCSIPort)
+        guard parts.count > 1 else { return .iscsi(host: host, port: port) }
+        let name = "portal="
+        guard parts.count == 2, parts[1].hasPrefix(name) else {
+            throw .unknownISCSIProperty(parts[1...].joined(separator: ","))
+        }
+        return .iscsi(host: host, port: port, portal: try Portal(parsing: String(parts[1].dropFirst(name.count))))
+    }
+
+    static func parseInternet(
         _ scheme: String, _ text: String, standardPort: UInt16?
     ) throws(EndpointError) -> (host: String, port: UInt16) {
         var host = text
@@ -108,7 +118,7 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
     var lacksZone: Bool {
         let host: String
         switch self {
-        case .tcp(let name, _), .iscsi(let name, _): host = name
+        case .tcp(let name, _), .iscsi(let name, _, _): host = name
         default: return false
         }
         guard host.contains(":"), !host.contains("%") else { return false }
@@ -123,7 +133,8 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
                 + path.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
                 + permissions.properties
         case .tcp(let host, let port): "tcp:" + Self.text(host, port)
-        case .iscsi(let host, let port): "iscsi:" + Self.text(host, port)
+        case .iscsi(let host, let port, let portal):
+            "iscsi:" + Self.text(host, port) + (portal.map { ",portal=\($0)" } ?? "")
         case .vsock(let port): "vsock:\(port)"
         case .descriptor(let number): "fd:\(number)"
         case .systemd(let name): "systemd:\(name)"
@@ -133,6 +144,11 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
 
     private static func text(_ host: String, _ port: UInt16) -> String {
         host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+
+    /// The address that initiators are told; nil: that of the socket which they have found.
+    public var portal: Portal? {
+        if case .iscsi(_, _, let portal) = self { portal } else { nil }
     }
 
     /// What is spoken there.

@@ -18,6 +18,10 @@ public enum EndpointError: Error, Equatable, CustomStringConvertible {
     case pathTooLong(String)
     /// A Unix socket's property that is none.
     case unknownProperty(String)
+    /// An iSCSI endpoint's property that is none.
+    case unknownISCSIProperty(String)
+    /// An iSCSI endpoint's portal to which nobody could connect.
+    case badPortal(String)
     /// A Unix socket's mode that is none.
     case badMode(String)
     /// A Unix socket's owner that is none.
@@ -53,6 +57,11 @@ public enum EndpointError: Error, Equatable, CustomStringConvertible {
         case .unknownProperty(let text):
             "'\(text)' is no property of a Unix socket: there are mode=0660 and owner=USER:GROUP; "
                 + "a comma of the path is written twice"
+        case .unknownISCSIProperty(let text):
+            "'\(text)' is no property of an iSCSI endpoint: there is one, portal=HOST:PORT"
+        case .badPortal(let text):
+            "'\(text)' is no portal: it is the address or name that initiators connect to, as in "
+                + "portal=storage.example.org:3260 or portal=[2001:db8::1]:3260"
         case .badMode(let text):
             "'\(text)' is no mode of a socket; octal permissions are needed, as in mode=0660"
         case .badOwner(let text):

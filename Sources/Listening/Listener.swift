@@ -43,7 +43,8 @@ public struct Listener: Sendable {
         switch endpoint {
         case .unix(let path, let permissions): [try unix(path, permissions)]
         case .tcp(let host, let port): try tcp(host, port) { .tcp(host: host, port: $0) }
-        case .iscsi(let host, let port): try tcp(host, port) { .iscsi(host: host, port: $0) }
+        case .iscsi(let host, let port, let portal):
+            try tcp(host, port) { .iscsi(host: host, port: $0, portal: portal) }
         case .vsock(let port): [try vsock(port)]
         case .descriptor(let number): [try adopt(number)]
         case .systemd(let name): try passed.listeners(named: name)

@@ -46,7 +46,8 @@ public struct SettingsKey: Equatable, Sendable {
         SettingsKey(
             .server, "listen", "list of endpoints", "[\"tcp:127.0.0.1:10809\"]",
             "Where to listen: unix:PATH (with ,mode=0660 and ,owner=USER:GROUP behind it), tcp:HOST:PORT, "
-                + "iscsi:HOST:PORT, vsock:PORT, fd:N or systemd:NAME."),
+                + "iscsi:HOST:PORT (with ,portal=HOST:PORT for what initiators are told), vsock:PORT, fd:N or systemd:NAME."
+        ),
         SettingsKey(
             .server, "target-prefix", "name", "\"\(TargetName.standardPrefix.text)\"",
             "What stands before an export's name and a colon in the iSCSI name of its target."),

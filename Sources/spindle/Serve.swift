@@ -29,7 +29,8 @@ struct Serve: ParsableCommand {
             before their names; files may come and go.
 
             ENDPOINT is unix:PATH (with ,mode=0660 and ,owner=USER:GROUP behind it), tcp:HOST:PORT (IPv6 addresses in \
-            brackets), iscsi:HOST:PORT, vsock:PORT, fd:N, systemd:NAME, or stdin for the one client that standard input is connected to. \
+            brackets), iscsi:HOST:PORT (with ,portal=HOST:PORT behind it \
+            for the address that initiators are told), vsock:PORT, fd:N, systemd:NAME, or stdin for the one client that standard input is connected to. \
             Sockets passed by systemd are used without asking, unless some are asked for by name.
 
             SIGTERM and SIGINT end the server: what is in flight is finished and flushed. A second SIGINT (Ctrl-C) ends it at \

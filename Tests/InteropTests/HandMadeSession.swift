@@ -40,28 +40,64 @@ final class HandMadeSession {
         }
     }
 
+    /// The port of the first iSCSI endpoint that a server has announced.
+    static func port(_ announcement: String) throws -> UInt16 {
+        let words = announcement.split(whereSeparator: { " /:".contains($0) })
+        let scheme = try #require(words.firstIndex(of: "iscsi"))
+        return try #require(UInt16(words[scheme + 2]))
+    }
+
     /// Logs in, and takes the unit attention away that a new session has.
-    init(
+    convenience init(
         _ announcement: String, initiator: String = "iqn.2026-11.org.example:hand", isid: UInt8 = 1,
         target: String = "iqn.2026-11.org.spindle:disk", maxRecvDataSegmentLength: Int = 8192
     ) throws {
-        let words = announcement.split(whereSeparator: { " /:".contains($0) })
-        let scheme = try #require(words.firstIndex(of: "iscsi"))
-        connection = try RawConnection(port: try #require(UInt16(words[scheme + 2])))
-        let text = [
-            "InitiatorName=\(initiator)", "TargetName=\(target)",
-            "MaxRecvDataSegmentLength=\(maxRecvDataSegmentLength)",
-        ].reduce(into: [UInt8]()) { $0 += Array($1.utf8) + [0] }
+        try self.init(
+            port: try Self.port(announcement), isid: isid,
+            [
+                "InitiatorName=\(initiator)", "TargetName=\(target)",
+                "MaxRecvDataSegmentLength=\(maxRecvDataSegmentLength)",
+            ])
+        try command(number: 1, flags: 0x80, [0])
+        _ = try receive()
+    }
+
+    /// A discovery session (RFC 7143, 13.21).
+    static func discovery(port: UInt16, initiator: String = "iqn.2026-11.org.example:hand") throws -> HandMadeSession {
+        try HandMadeSession(port: port, isid: 1, ["InitiatorName=\(initiator)", "SessionType=Discovery"])
+    }
+
+    private static func segment(_ pairs: [String]) -> (bytes: [UInt8], padding: [UInt8]) {
+        let text = pairs.reduce(into: [UInt8]()) { $0 += Array($1.utf8) + [0] }
+        return (text, [UInt8](repeating: 0, count: (4 - text.count % 4) % 4))
+    }
+
+    /// Logs in with these keys.
+    private init(port: UInt16, isid: UInt8, _ pairs: [String]) throws {
+        connection = try RawConnection(port: port)
+        let (text, padding) = Self.segment(pairs)
         var login = [UInt8](repeating: 0, count: 48)
         login.replaceSubrange(0..<8, with: [0x43, 0x87, 0, 0, 0, 0, UInt8(text.count >> 8), UInt8(text.count & 0xFF)])
         login.replaceSubrange(8..<14, with: [0x40, 0, 0, 0, 0, isid])
         login[27] = 1
-        try connection.send(login + text + [UInt8](repeating: 0, count: (4 - text.count % 4) % 4))
+        try connection.send(login + text + padding)
         let header = try receive().header
         try #require(header[0] == 0x23, "no Login Response: \(header)")
         guard header[36] == 0 else { throw LoginRefused(status: UInt16(header[36]) << 8 | UInt16(header[37])) }
-        try command(number: 1, flags: 0x80, [0])
-        _ = try receive()
+    }
+
+    /// Negotiates a text (RFC 7143, 11.10), of which the answer fits one PDU.
+    func negotiate(_ pairs: [String]) throws -> [String] {
+        let (text, padding) = Self.segment(pairs)
+        var pdu = [UInt8](repeating: 0, count: 48)
+        pdu.replaceSubrange(0..<8, with: [0x44, 0x80, 0, 0, 0, 0, UInt8(text.count >> 8), UInt8(text.count & 0xFF)])
+        pdu[19] = 0xF1
+        pdu.replaceSubrange(20..<24, with: [0xFF, 0xFF, 0xFF, 0xFF])
+        pdu.replaceSubrange(24..<28, with: Self.bytes(next))
+        try connection.send(pdu + text + padding)
+        let (header, data) = try receive()
+        try #require(header[0] == 0x24 && header[1] == 0x80, "no Text Response: \(header)")
+        return data.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
     }
 
     /// A command whose task tag and CmdSN are the same, with immediate data.

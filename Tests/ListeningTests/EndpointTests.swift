@@ -13,6 +13,14 @@ import Testing
         ("tcp:[fe80::1%eth0]:1", .tcp(host: "fe80::1%eth0", port: 1)),
         ("iscsi:127.0.0.1:3260", .iscsi(host: "127.0.0.1", port: 3260)),
         ("iscsi:[::1]:0", .iscsi(host: "::1", port: 0)),
+        (
+            "iscsi:0.0.0.0:1,portal=a-1.example:2",
+            .iscsi(host: "0.0.0.0", port: 1, portal: Portal(host: "a-1.example", port: 2))
+        ),
+        (
+            "iscsi:h:1,portal=[2001:db8::1]:3260",
+            .iscsi(host: "h", port: 1, portal: Portal(host: "2001:db8::1", port: 3260))
+        ),
         ("vsock:10809", .vsock(port: 10809)), ("vsock:4294967294", .vsock(port: 4_294_967_294)),
         ("fd:3", .descriptor(3)), ("fd:0", .descriptor(0)),
         ("systemd:disks", .systemd(name: "disks")), ("systemd:a:b", .systemd(name: "a:b")), ("stdin", .standardInput),
@@ -36,6 +44,9 @@ import Testing
     @Test(arguments: [("iscsi:h", "h"), ("iscsi:192.0.2.1", "192.0.2.1"), ("iscsi:[::1]", "::1")])
     func aPortOfISCSIMayBeLeftOut(text: String, host: String) throws {
         #expect(try Endpoint(parsing: text) == .iscsi(host: host, port: 3260))
+        let portal = text.dropFirst("iscsi:".count)
+        let endpoint = try Endpoint(parsing: "iscsi:x:1,portal=\(portal)")
+        #expect(endpoint == .iscsi(host: "x", port: 1, portal: Portal(host: host, port: 3260)))
     }
 
     @Test(arguments: [
@@ -52,6 +63,14 @@ import Testing
         ("iscsi:", .malformed("iscsi:")), ("iscsi::3260", .noHost(scheme: "iscsi", ":3260")),
         ("iscsi:::1:3260", .bareIPv6(scheme: "iscsi", "::1:3260")),
         ("iscsi:fe80::1", .bareIPv6(scheme: "iscsi", "fe80::1")),
+        ("iscsi:h,", .unknownISCSIProperty("")), ("iscsi:h,mode=0600", .unknownISCSIProperty("mode=0600")),
+        ("iscsi:h,portal=a,portal=b", .unknownISCSIProperty("portal=a,portal=b")),
+        ("iscsi:h,portal=", .badPortal("")), ("iscsi:h,portal=:3260", .badPortal(":3260")),
+        ("iscsi:h,portal=a:0", .badPortal("a:0")), ("iscsi:h,portal=a:x", .badPortal("a:x")),
+        ("iscsi:h,portal=3260", .badPortal("3260")), ("iscsi:h,portal=0.0.0.0", .badPortal("0.0.0.0")),
+        ("iscsi:h,portal=[::]:3260", .badPortal("[::]:3260")), ("iscsi:h,portal=::1", .badPortal("::1")),
+        ("iscsi:h,portal=[fe80::1%eth0]", .badPortal("[fe80::1%eth0]")), ("iscsi:h,portal=a b", .badPortal("a b")),
+        ("iscsi:h,portal=1.2.3.4.5", .badPortal("1.2.3.4.5")), ("iscsi:h,portal=a/b", .badPortal("a/b")),
         ("iscsi:h:x", .badPort("x", maximum: 65535)), ("iscsi:[::1]:x", .badPort("x", maximum: 65535)),
         ("vsock:-1", .badPort("-1", maximum: 4_294_967_294)), ("vsock:+1", .badPort("+1", maximum: 4_294_967_294)),
         ("vsock:4294967295", .badPort("4294967295", maximum: 4_294_967_294)),
@@ -93,6 +112,8 @@ import Testing
         (.unknownHost("nowhere", reason: "why"), ["'nowhere'", "why"]),
         (.cannotListen(.vsock(port: 7), reason: "why"), ["vsock:7", "why"]),
         (.unknownProperty("mod=1"), ["'mod=1'", "mode=0660", "owner=USER:GROUP", "twice"]),
+        (.unknownISCSIProperty("mode=1"), ["'mode=1'", "portal=HOST:PORT"]),
+        (.badPortal("::"), ["'::'", "portal=storage.example.org:3260", "portal=[2001:db8::1]:3260"]),
         (.badMode("rw"), ["'rw'", "mode=0660"]), (.badOwner(":"), ["':'", "owner=USER:GROUP"]),
         (.notPassed(name: "a", passed: []), ["'a'", ".socket"]),
         (.notPassed(name: "a", passed: ["b", "c"]), ["'a'", "b, c", "FileDescriptorName="]),
@@ -124,6 +145,8 @@ import Testing
 
     @Test(arguments: [
         ("iscsi:192.0.2.1:3260", "iscsi://192.0.2.1/iqn.a:b/0"), ("iscsi:[::1]:1", "iscsi://[::1]:1/iqn.a:b/0"),
+        ("iscsi:0.0.0.0:1,portal=[2001:db8::1]", "iscsi://[2001:db8::1]/iqn.a:b/0"),
+        ("iscsi:0.0.0.0,portal=h:1", "iscsi://h:1/iqn.a:b/0"),
     ])
     func targets(endpoint: String, uri: String) throws {
         #expect(try Endpoint(parsing: endpoint).uri(target: "iqn.a:b") == uri)

@@ -12,7 +12,7 @@ extension Loop {
             nextLoop = (nextLoop + 1) % shared.loopCount
             prepare(completion.result, isTCP: shared.listeners[listener].isTCP)
             if target == index {
-                adopt(completion.result, shared.listeners[listener].frontEnd)
+                adopt(completion.result, from: shared.listeners[listener].endpoint)
             } else {
                 ring.message(
                     to: shared.ring(of: target), value: completion.result,
@@ -52,7 +52,7 @@ extension Loop {
     mutating func begin(_ connection: InheritedConnection) {
         prepare(connection.descriptor, isTCP: connection.isTCP)
         shared.connectionCount.add(1, ordering: .relaxed)
-        adopt(connection.descriptor, .nbd)
+        adopt(connection.descriptor, from: .standardInput)
     }
 
     private func prepare(_ descriptor: Int32, isTCP: Bool) {
@@ -86,7 +86,7 @@ extension Loop {
     }
 
     /// A connection of this loop begins.
-    mutating func adopt(_ descriptor: Int32, _ frontEnd: FrontEnd) {
+    mutating func adopt(_ descriptor: Int32, from endpoint: Endpoint) {
         precondition(descriptor >= 0, "a connection is handed over with its socket")
         guard !isStopping, let slot = takeConnectionSlot() else {
             if !isStopping { counters[.refused].add() }
@@ -99,9 +99,9 @@ extension Loop {
         counters[.connections].add()
         connections[slot].begin(
             descriptor: descriptor, number: shared.lastConnection.add(1, ordering: .relaxed).newValue,
-            peer: shared.peer(descriptor), frontEnd: frontEnd, now: now)
+            peer: shared.peer(descriptor), frontEnd: endpoint.frontEnd, now: now)
         note(.debug, "connection accepted", slot, ["loop": .stringConvertible(index)])
-        beginSession(slot)
+        beginSession(slot, at: endpoint)
         receive(slot)
     }
 

@@ -236,7 +236,7 @@ public struct Loop: ~Copyable {
         case .send: sent(completion.result, on: token.slot)
         case .room: sendMore(on: token.slot)
         case .accept: accepted(completion, listener: token.listener)
-        case .adopt: adopt(completion.result, shared.listeners[token.listener].frontEnd)
+        case .adopt: adopt(completion.result, from: shared.listeners[token.listener].endpoint)
         // What waits for the gate is looked at in every turn.
         case .wake, .messageSent, .cancelled: break
         case .tick: tick()

@@ -14,10 +14,10 @@ import Replies
 /// From the client to the loop.
 extension Loop {
     /// A client has come.
-    mutating func beginSession(_ slot: ConnectionSlot) {
+    mutating func beginSession(_ slot: ConnectionSlot, at endpoint: Endpoint) {
         switch connections[slot].frontEnd {
         case .nbd: beginNBD(slot)
-        case .iscsi: beginISCSI(slot)
+        case .iscsi: beginISCSI(slot, endpoint.portal)
         }
     }
 

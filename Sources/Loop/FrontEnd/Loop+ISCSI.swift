@@ -15,9 +15,11 @@ extension Loop {
     private static let silentSeconds = 30
 
     /// An initiator has come.
-    mutating func beginISCSI(_ slot: ConnectionSlot) {
+    mutating func beginISCSI(_ slot: ConnectionSlot, _ portal: Portal?) {
         let requiresCHAP = shared.targets.secrets != nil
-        sessions.iscsi.insert(TargetSession(shared.sessionHandles.take(), requiresCHAP: requiresCHAP), at: slot)
+        let portal = portal?.description ?? Listening.portal(of: connections[slot].descriptor)
+        let session = TargetSession(shared.sessionHandles.take(), portal: portal, requiresCHAP: requiresCHAP)
+        sessions.iscsi.insert(session, at: slot)
         connections[slot].crossing.comesInPieces = true
     }
 
@@ -135,7 +137,7 @@ extension Loop {
 extension Loop {
     /// Finds out which targets the initiator may find.
     mutating func lookUpTargets(_ slot: ConnectionSlot) {
-        let addresses = portal(of: connections[slot].descriptor).map { ["\($0),1"] } ?? []
+        let addresses = sessions.iscsi[slot].portal.map { ["\($0),1"] } ?? []
         let entries = shared.exports.directory.entries.filter { $0.target != nil && mayOpen($0, slot) }
         var targets: [TargetInformation] = []
         var numbers: [TargetName: Int] = [:]

@@ -55,6 +55,8 @@ struct TargetSession: ~Copyable, Sendable {
     var waiting = RequestList()
     /// Who the initiator is, once its login is at its end.
     var facts = InitiatorFacts.unknown
+    /// The address that the initiator is told of all targets (RFC 7143, 13.8).
+    let portal: String?
     /// It was told which targets there are.
     var knowsTargets = false
     /// The exports of each target that it knows, by their places among what it may open.
@@ -70,10 +72,11 @@ struct TargetSession: ~Copyable, Sendable {
     static let landingBytes = Int(TargetLimits().firstBurstLength)
     private let handle: SessionHandle
 
-    init(_ handle: consuming SessionHandle, requiresCHAP: Bool) {
+    init(_ handle: consuming SessionHandle, portal: String?, requiresCHAP: Bool) {
         var configuration = SessionConfiguration(tsih: handle.number, challenge: .random())
         configuration.discoveryRequiresCHAP = requiresCHAP
         session = Session(configuration)
+        self.portal = portal
         tasks = [TargetTask](repeating: TargetTask(), count: configuration.places)
         self.handle = handle
     }
