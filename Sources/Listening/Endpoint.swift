@@ -32,6 +32,7 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
             self = .standardInput
             return
         }
+        if let right = Self.endpoint(ofURL: text) { throw .url(text, right: right) }
         let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         guard parts.count == 2, !parts[1].isEmpty else { throw .malformed(text) }
         let rest = parts[1]
@@ -55,6 +56,41 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
             self = .systemd(name: rest)
         default:
             throw .malformed(text)
+        }
+    }
+
+    /// What somebody means who has written the URL of a client; nil if the text is none.
+    private static func endpoint(ofURL text: String) -> String? {
+        for (scheme, kind) in [("iscsi", "iscsi"), ("nbd", "tcp"), ("nbds", "tcp"), ("tcp", "tcp")] {
+            guard text.lowercased().hasPrefix(scheme + "://") else { continue }
+            let authority = text.dropFirst(scheme.count + 3).prefix { $0 != "/" && $0 != "?" }
+            let place = authority.split(separator: "@").last.map(String.init) ?? ""
+            guard !place.isEmpty, place.first != ":" else { return "\(kind):HOST:PORT" }
+            let hasPort = place.contains(":") && !place.hasSuffix("]")
+            return "\(kind):\(place)" + (hasPort || kind == "iscsi" ? "" : ":\(standardPort)")
+        }
+        return nil
+    }
+
+    /// Endpoints at which one server cannot listen together.
+    public static func check(_ endpoints: [Endpoint]) throws(EndpointError) {
+        for (number, endpoint) in endpoints.enumerated() {
+            for other in endpoints[..<number] where endpoint.isSamePlace(as: other) {
+                throw .sharedPlace(other, endpoint)
+            }
+        }
+    }
+
+    private func isSamePlace(as other: Endpoint) -> Bool {
+        switch (self, other) {
+        case (.unix(let path, _), .unix(let second, _)): return path == second
+        case (.tcp(let host, let port), .tcp(let second, let its)),
+            (.tcp(let host, let port), .iscsi(let second, let its, _)),
+            (.iscsi(let host, let port, _), .tcp(let second, let its)),
+            (.iscsi(let host, let port, _), .iscsi(let second, let its, _)):
+            // Of port 0 each gets another.
+            return port == its && port != 0 && host.lowercased() == second.lowercased()
+        default: return self == other
         }
     }
 
@@ -109,7 +145,12 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
         } else if host.contains(":") {
             throw .bareIPv6(scheme: scheme, text)
         }
-        guard !host.isEmpty else { throw .noHost(scheme: scheme, text) }
+        // Digits alone are a port.
+        let isPort = text.utf8.allSatisfy { UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }
+        guard !host.isEmpty, !isPort else { throw .noHost(scheme: scheme, text) }
+        guard !host.contains(where: { $0.isWhitespace || "/@?,".contains($0) }) else {
+            throw .badHost(scheme: scheme, host)
+        }
         guard let port else { throw .noPort(scheme: scheme, text) }
         return (host, port)
     }

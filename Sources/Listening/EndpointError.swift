@@ -4,6 +4,12 @@
 public enum EndpointError: Error, Equatable, CustomStringConvertible {
     /// None of the known forms.
     case malformed(String)
+    /// The URL that clients use, and the endpoint of it.
+    case url(String, right: String)
+    /// Two endpoints where only one can be.
+    case sharedPlace(Endpoint, Endpoint)
+    /// What stands where a host belongs is none.
+    case badHost(scheme: String, String)
     /// `tcp:` without a port.
     case noPort(scheme: String, String)
     /// `tcp:` or `iscsi:` without a host.
@@ -41,6 +47,14 @@ public enum EndpointError: Error, Equatable, CustomStringConvertible {
         case .malformed(let text):
             "'\(text)' is no endpoint; use unix:PATH, tcp:HOST:PORT, iscsi:HOST:PORT, vsock:PORT, fd:N, "
                 + "systemd:NAME or stdin"
+        case .url(let text, let right):
+            "'\(text)' is a URL of clients, and no endpoint; use \(right)"
+        case .sharedPlace(let first, let second) where first == second:
+            "endpoint '\(first)' is given twice; leave one of them out"
+        case .sharedPlace(let first, let second):
+            "endpoints '\(first)' and '\(second)' are one place; give one of them another"
+        case .badHost(let scheme, let host):
+            "'\(host)' is no host: a name or an address belongs there, as in \(scheme):HOST:PORT"
         case .noPort(let scheme, let text):
             "endpoint '\(scheme):\(text)' has no port; use \(scheme):\(text):\(Endpoint.standardPort)"
         case .noHost(let scheme, let text):

@@ -130,7 +130,13 @@ private struct FileParser {
     mutating func parse(_ document: SettingsValue) {
         var reader = TableReader(document, .server, place: "", folder: folder, users: users)
         let folder = folder
+        let listenLine = reader.line(of: "listen")
         settings.endpoints = reader.list("listen") { try Self.endpoint($0, folder) }
+        do {
+            try Endpoint.check(settings.endpoints)
+        } catch {
+            reader.add("listen", line: listenLine, "\(error)")
+        }
         settings.targetPrefix = reader.parsed("target-prefix", TargetName.init(_:))
         settings.chap = reader.path("chap")
         settings.chapTarget = reader.path("chap-target")

@@ -31,6 +31,7 @@ struct Configuration {
             throw ValidationError("two exports are named '\(name)'; give one another name: NAME=IMAGE")
         }
         do {
+            try Endpoint.check(settings.endpoints)
             for drive in settings.exports.map(\.drive) + settings.directories.map(\.drive) {
                 try drive.device.checkPlace(on: drive.controller)
             }

@@ -39,10 +39,26 @@ import Testing
         #expect(try server.stop() == 0, "\(server.log)")
     }
 
-    @Test func aPortalThatIsNoneIsRefused() throws {
+    @Test(arguments: [
+        (["iscsi:127.0.0.1:0,portal=0.0.0.0:3260"], "'0.0.0.0:3260' is no portal"),
+        (
+            ["iscsi://127.0.0.1/iqn.a:b"],
+            "'iscsi://127.0.0.1/iqn.a:b' is a URL of clients, and no endpoint; use iscsi:127.0.0.1"
+        ),
+        (["iscsi:127.0.0.1:3260", "iscsi:127.0.0.1"], "endpoint 'iscsi:127.0.0.1:3260' is given twice"),
+        (["tcp:127.0.0.1:3260", "iscsi:127.0.0.1"], "'tcp:127.0.0.1:3260' and 'iscsi:127.0.0.1:3260' are one place"),
+    ])
+    func wrongEndpointsAreRefused(endpoints: [String], message: String) throws {
         let folder = try TemporaryFolder()
         let result = try Program.spindle.run(
-            ["serve", "--listen", "iscsi:127.0.0.1:0,portal=0.0.0.0:3260", "memory:1M"], in: folder)
-        #expect(result.status == 64 && result.errors.contains("'0.0.0.0:3260' is no portal"), "\(result.errors)")
+            ["serve"] + endpoints.flatMap { ["--listen", $0] } + ["memory:1M"], in: folder)
+        #expect(result.status == 64 && result.errors.contains(message), "\(result.errors)")
+        let file = folder.path + "/spindle.toml"
+        let list = endpoints.map { "\"\($0)\"" }.joined(separator: ", ")
+        try "listen = [\(list)]\n[[export]]\nimage = \"memory:1M\"\n".write(
+            toFile: file, atomically: true, encoding: .utf8)
+        let check = try Program.spindle.run(["check", file], in: folder)
+        #expect(check.status == 1 && check.errors.contains("\(file):1: listen: "), "\(check.errors)")
+        #expect(check.errors.contains(message), "\(check.errors)")
     }
 }

@@ -60,6 +60,15 @@ import Testing
         ("tcp:h:", .badPort("", maximum: 65535)), ("tcp:h:65536", .badPort("65536", maximum: 65535)),
         ("tcp:h:-1", .badPort("-1", maximum: 65535)), ("tcp:h:+1", .badPort("+1", maximum: 65535)),
         ("tcp:h:http", .badPort("http", maximum: 65535)), ("tcp:h:1 ", .badPort("1 ", maximum: 65535)),
+        ("tcp:10809", .noHost(scheme: "tcp", "10809")), ("iscsi:3260", .noHost(scheme: "iscsi", "3260")),
+        ("iscsi://h", .url("iscsi://h", right: "iscsi:h")),
+        ("iscsi://u%p@[::1]:3261/iqn.a:b/0", .url("iscsi://u%p@[::1]:3261/iqn.a:b/0", right: "iscsi:[::1]:3261")),
+        ("iscsi:///iqn.a:b", .url("iscsi:///iqn.a:b", right: "iscsi:HOST:PORT")),
+        ("nbd://h/disk", .url("nbd://h/disk", right: "tcp:h:10809")),
+        ("nbds://h:1/", .url("nbds://h:1/", right: "tcp:h:1")),
+        ("tcp://[::1]", .url("tcp://[::1]", right: "tcp:[::1]:10809")),
+        ("iscsi:h/iqn.a:1", .badHost(scheme: "iscsi", "h/iqn.a")), ("iscsi:h/x", .badHost(scheme: "iscsi", "h/x")),
+        ("iscsi:u@h", .badHost(scheme: "iscsi", "u@h")), ("tcp: h:1", .badHost(scheme: "tcp", " h")),
         ("iscsi:", .malformed("iscsi:")), ("iscsi::3260", .noHost(scheme: "iscsi", ":3260")),
         ("iscsi:::1:3260", .bareIPv6(scheme: "iscsi", "::1:3260")),
         ("iscsi:fe80::1", .bareIPv6(scheme: "iscsi", "fe80::1")),
@@ -89,6 +98,22 @@ import Testing
         #expect(throws: error) { try Endpoint(parsing: text) }
     }
 
+    @Test(arguments: [
+        (["iscsi:h:1", "iscsi:h:1"], true), (["iscsi:h", "iscsi:H:3260"], true), (["tcp:h:1", "iscsi:h:1"], true),
+        (["iscsi:h:1,portal=a", "iscsi:h:1,portal=b"], true), (["unix:/a", "unix:/b", "unix:/a,mode=0600"], true),
+        (["fd:3", "fd:3"], true), (["vsock:1", "vsock:1"], true),
+        (["iscsi:h:1", "iscsi:h:2"], false), (["iscsi:h:1", "iscsi:g:1"], false), (["tcp:h:0", "tcp:h:0"], false),
+        (["iscsi:h:0", "iscsi:h:0", "unix:/a", "unix:/b", "vsock:1", "vsock:2", "fd:3", "fd:4"], false),
+    ])
+    func twoEndpointsAtOnePlace(texts: [String], areRefused: Bool) throws {
+        let endpoints = try texts.map { try Endpoint(parsing: $0) }
+        if areRefused {
+            #expect(throws: EndpointError.self) { try Endpoint.check(endpoints) }
+        } else {
+            try Endpoint.check(endpoints)
+        }
+    }
+
     @Test func aSocketPathHasItsLimit() throws {
         let longest = String(repeating: "x", count: 107)
         #expect(try Endpoint(parsing: "unix:" + longest) == .unix(path: longest))
@@ -106,6 +131,13 @@ import Testing
             ["'x'", "unix:PATH", "tcp:HOST:PORT", "iscsi:HOST:PORT", "vsock:PORT", "fd:N", "systemd:NAME", "stdin"]
         ),
         (.noPort(scheme: "tcp", "h"), ["'tcp:h'", "tcp:h:10809"]),
+        (.url("iscsi://h", right: "iscsi:h"), ["'iscsi://h'", "URL", "use iscsi:h"]),
+        (.badHost(scheme: "iscsi", "h/x"), ["'h/x'", "iscsi:HOST:PORT"]),
+        (.sharedPlace(.vsock(port: 7), .vsock(port: 7)), ["'vsock:7' is given twice"]),
+        (
+            .sharedPlace(.tcp(host: "h", port: 7), .iscsi(host: "h", port: 7)),
+            ["'tcp:h:7' and 'iscsi:h:7' are one place"]
+        ),
         (.noHost(scheme: "tcp", ":1"), ["'tcp::1'", "127.0.0.1", "0.0.0.0"]),
         (.bareIPv6(scheme: "tcp", "::1:1"), ["'tcp:::1:1'", "tcp:[ADDRESS]:PORT"]),
         (.badPort("http", maximum: 65535), ["'http'", "from 0 to 65535"]), (.badDescriptor("x"), ["'x'", "fd:3"]),
