@@ -82,6 +82,9 @@ public struct DeviceServer: Sendable {
         return NexusNumber(free)
     }
 
+    /// It has as many nexuses as it can have.
+    public var isFull: Bool { nexuses.count == Self.nexusLimit && !nexuses.contains { $0 == nil } }
+
     /// The initiator has access to these logical units of the target: REPORT LUNS lists them.
     /// - Parameter isNews: it knew of others, and has to be told.
     public mutating func setInventory(_ logicalUnits: [UInt8], of nexus: NexusNumber, isNews: Bool) {

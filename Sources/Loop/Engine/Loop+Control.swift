@@ -112,6 +112,10 @@ extension Loop {
             exports.remove(at: number)
         }
         if entry.close() { shared.exports.noteEnd() }
-        if entry.definition.maximumConnections != nil { shared.postToAll(.retryOpenings(entry)) }
+        if entry.definition.maximumConnections != nil {
+            shared.postToAll(.retryOpenings(entry))
+        } else if usedSlots.contains(where: { connections[$0].heldOpening?.entry === entry }) {
+            shared.mailboxes[index].post(.retryOpenings(entry))
+        }
     }
 }

@@ -25,12 +25,9 @@ extension Loop {
         if let obstacle = obstacle(toOpening: unit, slot) { return refuse(entry, obstacle, slot) }
         let others: Int
         switch entry.open() {
-        case .full where isHeld(slot):
-            return false
-        case .full where connections[slot].heldOpening == nil:
-            connections[slot].heldOpening = HeldOpening(entry: entry, since: now)
-            return false
-        case .full(let reason), .refused(let reason):
+        case .full(let reason):
+            return holds(entry, slot) ? false : refuse(entry, reason, slot)
+        case .refused(let reason):
             return refuse(entry, reason, slot)
         case .opened(let count): others = count
         }
@@ -53,8 +50,12 @@ extension Loop {
         return refuseOpening(reason, slot)
     }
 
-    private func isHeld(_ slot: ConnectionSlot) -> Bool {
-        guard let held = connections[slot].heldOpening else { return false }
+    /// Whether an opening waits for a place, which it does for a moment.
+    mutating func holds(_ entry: ExportEntry, _ slot: ConnectionSlot) -> Bool {
+        guard let held = connections[slot].heldOpening else {
+            connections[slot].heldOpening = HeldOpening(entry: entry, since: now)
+            return true
+        }
         return now - held.since < HeldOpening.limitSeconds
     }
 

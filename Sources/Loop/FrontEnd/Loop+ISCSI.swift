@@ -84,21 +84,37 @@ extension Loop {
             return true
         }
         let entries = places.map { connections[slot].choices[$0] }
-        if entries[0].homeLoop == index { endReplacedSessions(by: slot, entries[0]) }
+        if entries[0].homeLoop == index, endReplacedSessions(by: slot, entries[0]),
+            entries.contains(where: { hasNoRoom($0) }), holds(entries[0], slot)
+        {
+            return false
+        }
         sessions.iscsi[slot].further = Array(entries.dropFirst())
         return open(first, slot)
     }
 
+    /// A unit has as many sessions as it can have.
+    private func hasNoRoom(_ entry: ExportEntry) -> Bool {
+        exports.contains(entry.number) && exports[entry.number].server.isFull
+    }
+
     /// Ends a session that its initiator begins anew (6.3.5). The new one waits for the old requests (``Fence``).
-    private mutating func endReplacedSessions(by slot: ConnectionSlot, _ entry: ExportEntry) {
+    ///
+    /// - Returns: whether something of it is still there, and has a place that the new one may need.
+    private mutating func endReplacedSessions(by slot: ConnectionSlot, _ entry: ExportEntry) -> Bool {
         let initiator = sessions.iscsi[slot].session.initiator
+        var isLeaving = false
         for other in usedSlots
-        where other != slot && connections[other].frontEnd == .iscsi && connections[other].phase != .closing
+        where other != slot && connections[other].frontEnd == .iscsi
             && connections[other].entry?.target?.name == entry.target?.name && connections[other].entry != nil
             && sessions.iscsi[other].session.initiator.isSamePort(as: initiator)
         {
-            end(other, .replaced, "its initiator has begun the session anew")
+            if connections[other].phase != .closing {
+                end(other, .replaced, "its initiator has begun the session anew")
+            }
+            if connections[other].phase == .closing { isLeaving = true }
         }
+        return isLeaving
     }
 
     private mutating func end(_ end: Session.End, _ slot: ConnectionSlot) {
