@@ -121,6 +121,7 @@ final class ExportTable: ExportSource {
                     target: target, neighbour: neighbour, loopCount: loopCount)
                 state.directory.entries.append(entry)
                 state.directory.information.append(information)
+                state.directory.version += 1
                 return (entry, information)
             } catch {
                 state.unusedNumbers.append(number)
@@ -172,6 +173,7 @@ final class ExportTable: ExportSource {
             if onlyIfUnused && count > 0 { throw .inUse(entry.name, connections: count) }
             state.directory.entries.remove(at: index)
             state.directory.information.remove(at: index)
+            state.directory.version += 1
             state.withdrawn.append(entry)
             state.removalCount += 1
             return count

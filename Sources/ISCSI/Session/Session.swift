@@ -302,6 +302,8 @@ public struct Session: ~Copyable, Sendable {
     public var initiator: Initiator { login.initiator }
     /// The kind of the session.
     public var sessionType: SessionType { login.sessionType }
+    /// A discovery session, whose login is over.
+    public var isDiscovering: Bool { isFullFeature && sessionType == .discovery }
     /// The parameters that the login has settled.
     public var settled: SessionParameters { parameters }
 

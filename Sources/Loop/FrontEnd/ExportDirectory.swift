@@ -8,6 +8,8 @@ public struct ExportDirectory: Sendable {
     public var entries: [ExportEntry]
     /// What clients are told of each.
     public var information: [ExportInformation]
+    /// How often it has changed.
+    public var version = 0
 
     /// A directory of exports, or of none.
     public init(entries: [ExportEntry] = [], information: [ExportInformation] = []) {

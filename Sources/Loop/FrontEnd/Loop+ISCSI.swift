@@ -31,12 +31,16 @@ extension Loop {
         guard connections[slot].wordBytes < Limits.receiveBufferBytes else { return false }
         let input = connections[slot].nextBytes() ?? .empty
         // Who says nothing costs nothing.
-        if connections[slot].phase == .handshake, !input.isEmpty, !sessions.iscsi[slot].knowsTargets {
-            lookUpTargets(slot)
-        }
+        if connections[slot].phase == .handshake, !input.isEmpty, !knowsTargets(slot) { lookUpTargets(slot) }
         let (consumed, event) = input.withBytes { sessions.iscsi[slot].session.advance($0) }
         if consumed > 0 { connections[slot].consume(consumed) }
         return perform(event, consumed: consumed, slot)
+    }
+
+    /// Whether a session knows which targets there are: at its beginning, and a discovery session as long as it lasts.
+    private func knowsTargets(_ slot: ConnectionSlot) -> Bool {
+        guard let version = sessions.iscsi[slot].knownVersion else { return false }
+        return !sessions.iscsi[slot].session.isDiscovering || version == shared.exports.directory.version
     }
 
     private mutating func perform(_ event: Session.Event, consumed: Int, _ slot: ConnectionSlot) -> Bool {
@@ -69,28 +73,27 @@ extension Loop {
         sessions.iscsi[slot].facts = .known(name: initiator.name, chapUser: initiator.chapName)
         guard let target else {
             lookUpTargets(slot)
-            // They are to be found, and not opened.
-            sessions.iscsi[slot].offers = []
-            connections[slot].choices = []
             sessions.iscsi[slot].session.opened()
             say(slot)
             return true
         }
-        // The one with the lowest number comes first.
-        let places = sessions.iscsi[slot].offers[target].filter { mayOpen(connections[slot].choices[$0], slot) }
-        guard let first = places.first else {
+        // What has come and gone since the login began counts. The one with the lowest number comes first.
+        let name = sessions.iscsi[slot].session.directory[target].name
+        let entries = shared.exports.directory.entries.filter { $0.target?.name.text == name && mayOpen($0, slot) }
+            .sorted { ($0.target?.logicalUnit ?? 0) < ($1.target?.logicalUnit ?? 0) }
+        guard !entries.isEmpty else {
             // It may not know that there is one.
             sessions.iscsi[slot].session.refuseOpening(.notFound, "no access rule of the target lets the initiator in")
             return true
         }
-        let entries = places.map { connections[slot].choices[$0] }
         if entries[0].homeLoop == index, endReplacedSessions(by: slot, entries[0]),
             entries.contains(where: { hasNoRoom($0) }), holds(entries[0], slot)
         {
             return false
         }
+        connections[slot].choices = [entries[0]]
         sessions.iscsi[slot].further = Array(entries.dropFirst())
-        return open(first, slot)
+        return open(0, slot)
     }
 
     /// A unit has as many sessions as it can have.
@@ -154,29 +157,17 @@ extension Loop {
     /// Finds out which targets the initiator may find.
     mutating func lookUpTargets(_ slot: ConnectionSlot) {
         let addresses = sessions.iscsi[slot].portal.map { ["\($0),1"] } ?? []
-        let entries = shared.exports.directory.entries.filter { $0.target != nil && mayOpen($0, slot) }
+        let directory = shared.exports.directory
+        var names: Set<TargetName> = []
         var targets: [TargetInformation] = []
-        var numbers: [TargetName: Int] = [:]
-        var offers: [[Int]] = []
-        for (place, entry) in entries.enumerated() {
-            guard let target = entry.target else { continue }
-            if let number = numbers[target.name] {
-                offers[number].append(place)
-                continue
-            }
-            numbers[target.name] = offers.count
-            offers.append([place])
+        for entry in directory.entries {
+            guard let target = entry.target, mayOpen(entry, slot), names.insert(target.name).inserted else { continue }
             targets.append(
                 TargetInformation(
                     name: target.name.text, addresses: addresses,
                     requiresCHAP: shared.targets.secrets != nil))
         }
-        for number in offers.indices {
-            offers[number].sort { (entries[$0].target?.logicalUnit ?? 0) < (entries[$1].target?.logicalUnit ?? 0) }
-        }
-        connections[slot].choices = entries
-        sessions.iscsi[slot].offers = offers
-        sessions.iscsi[slot].knowsTargets = true
+        sessions.iscsi[slot].knownVersion = directory.version
         sessions.iscsi[slot].session.directory = targets
     }
 
@@ -185,8 +176,10 @@ extension Loop {
         entry.definition.admits(connections[slot].peer, sessions.iscsi[slot].facts)
     }
 
-    /// The target is open.
+    /// The target is open. It is the only one that the session may still ask for.
     mutating func beginTasks(_ slot: ConnectionSlot, _ export: ExportNumber) {
+        let name = exports[export].entry.target?.name.text
+        sessions.iscsi[slot].session.directory.removeAll { $0.name != name }
         guard connect(to: export, slot), makeLandingPlaces(slot) else {
             sessions.iscsi[slot].session.refuseOpening(.outOfResources, "there is no room for another session")
             return

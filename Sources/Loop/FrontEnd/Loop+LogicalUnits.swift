@@ -29,7 +29,6 @@ extension Loop {
     mutating func openFurtherUnits(_ slot: ConnectionSlot) {
         let entries = sessions.iscsi[slot].further
         sessions.iscsi[slot].further = []
-        sessions.iscsi[slot].offers = []
         guard !sessions.iscsi[slot].units.isEmpty else { return }
         for entry in entries { open(entry, slot, isNews: false) }
     }

@@ -57,10 +57,8 @@ struct TargetSession: ~Copyable, Sendable {
     var facts = InitiatorFacts.unknown
     /// The address that the initiator is told of all targets (RFC 7143, 13.8).
     let portal: String?
-    /// It was told which targets there are.
-    var knowsTargets = false
-    /// The exports of each target that it knows, by their places among what it may open.
-    var offers: [[Int]] = []
+    /// It was told which targets there were in this version of the exports.
+    var knownVersion: Int?
     /// Those of its target that are to be opened behind the first one.
     var further: [ExportEntry] = []
     /// The logical units that it has open, by their numbers.
