@@ -251,8 +251,8 @@ extension HTTPFailure {
         let status: HTTPStatus =
             switch error {
             case .noSuchExport, .noSuchConnection: .notFound
-            case .nameTaken, .targetTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked, .trayIsClosed,
-                .discInUse, .noWriteCache, .noPower, .hasPower:
+            case .nameTaken, .targetTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked,
+                .trayIsClosed, .discInUse, .noWriteCache, .noPower, .hasPower:
                 .conflict
             case .export, .cannotGrow, .noDisc: .unprocessableContent
             case .stopping: .serviceUnavailable

@@ -3,7 +3,7 @@
 import Glibc
 
 /// An address of the internet: IPv6, in which IPv4 has its place (RFC 4291, 2.5.5.2).
-public struct InternetAddress: Equatable, Sendable {
+public struct InternetAddress: Hashable, Sendable {
     var high: UInt64
     var low: UInt64
 
@@ -32,6 +32,13 @@ public struct InternetAddress: Equatable, Sendable {
         let family = bytes.count == 4 ? AF_INET : AF_INET6
         guard unsafe inet_ntop(family, bytes, &text, socklen_t(text.count)) != nil else { return nil }
         return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// The addresses among which one host may choose: its IPv4 address, or the first 64 bits of IPv6 (RFC 4291, 2.5.4).
+    public var network: InternetAddress {
+        var network = self
+        if high != 0 || low >> 32 != 0xFFFF { network.low = 0 }
+        return network
     }
 
     /// It holds on one link only (RFC 4291, 2.5.6).

@@ -56,6 +56,8 @@ public struct CHAPAnswer: Equatable, Sendable {
 public enum CHAPJudgement: Equatable, Sendable {
     /// The name is not known, or the hash is wrong.
     case refused
+    /// Nobody has looked at the answer. The initiator may try again.
+    case postponed
     /// The initiator has proved its name. If it has a question, the target answers with its own name and hash; without
     /// them the target cannot prove its name, and the login fails.
     case accepted(name: String = "", response: [UInt8] = [])

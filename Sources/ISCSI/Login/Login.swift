@@ -126,6 +126,9 @@ struct Login: Sendable {
     /// The answer to the question was judged.
     mutating func judged(_ judgement: CHAPJudgement) -> Outcome {
         precondition(exchange.state == .judging, "an answer is judged once")
+        guard judgement != .postponed else {
+            return .fail(.serviceUnavailable, "too many logins from its address have failed; it may try again soon")
+        }
         guard case .accepted(let name, let response) = judgement, let answer else {
             return .fail(
                 .authenticationFailure, "the answer of \(quoted(answer?.name ?? "")) to the challenge is wrong")

@@ -115,6 +115,7 @@ extension Loop {
     private mutating func checkTime(_ slot: ConnectionSlot) {
         let idle = now - (connections[slot].lastProgress)
         retryOpening(slot)
+        retryLogin(slot)
         if let endsAt = connections[slot].endsAt, now >= endsAt {
             end(slot, .stopped, "its export is gone, and it has not taken its last replies in time")
             return

@@ -39,6 +39,8 @@ public final class SharedState: Sendable {
     /// What all targets have in common.
     let targets: TargetSettings
     let sessionHandles = SessionHandles()
+    /// Who has failed to prove who it is.
+    let loginBrake = LoginBrake()
     /// How many times an export was opened.
     let openings = Atomic<UInt64>(0)
     /// Pages of memory for requests that the loops have taken into use.

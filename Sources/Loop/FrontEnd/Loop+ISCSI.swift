@@ -47,7 +47,7 @@ extension Loop {
         switch event {
         case .needMoreBytes(let count): return consumed > 0 || receiveMissing(count, slot)
         case .say: say(slot)
-        case .authenticate: authenticate(slot)
+        case .authenticate: return authenticate(slot)
         case .open(let target): return open(target: target, slot)
         case .begin(let task): return begin(task, slot)
         case .payload: return takeTaskPayload(slot)
@@ -60,10 +60,52 @@ extension Loop {
         return true
     }
 
-    /// Judges an initiator's answer to the challenge.
-    private mutating func authenticate(_ slot: ConnectionSlot) {
+    /// Judges an initiator's answer to the challenge, when it has its turn (``LoginBrake``).
+    ///
+    /// - Returns: false before that.
+    private mutating func authenticate(_ slot: ConnectionSlot) -> Bool {
         guard let answer = sessions.iscsi[slot].session.answer else { preconditionFailure("what is to be judged?") }
-        sessions.iscsi[slot].session.judged(shared.targets.judge(answer))
+        let attempt = LoginAttempt(
+            origin: connections[slot].peer.origin, user: answer.name,
+            initiator: sessions.iscsi[slot].session.initiator.name)
+        let time = clock.now()
+        if let turn = sessions.iscsi[slot].judgedAt {
+            guard time >= turn else { return false }
+        } else {
+            switch shared.loginBrake.turn(of: attempt, now: time) {
+            case .now(let isSlow): sessions.iscsi[slot].isSlow = isSlow
+            case .at(let turn):
+                sessions.iscsi[slot].isSlow = true
+                sessions.iscsi[slot].judgedAt = turn
+                return false
+            case .never:
+                sessions.iscsi[slot].isSlow = true
+                sessions.iscsi[slot].session.judged(.postponed)
+                return true
+            }
+        }
+        let judgement = shared.targets.judge(answer)
+        if judgement != .refused {
+            shared.loginBrake.noteSuccess(attempt, now: time)
+        } else if shared.loginBrake.noteFailure(attempt, now: time) {
+            note(
+                .warning, "logins slowed down", slot,
+                [
+                    "reason":
+                        "\(LoginBrake.freeFailures) of its address have failed; further ones wait, and their failures are logged as debug"
+                ])
+        }
+        sessions.iscsi[slot].session.judged(judgement)
+        return true
+    }
+
+    /// Once a second: an answer to the challenge may have its turn.
+    mutating func retryLogin(_ slot: ConnectionSlot) {
+        guard connections[slot].frontEnd == .iscsi, connections[slot].phase == .handshake,
+            sessions.iscsi[slot].judgedAt != nil
+        else { return }
+        pump(slot)
+        finishIfIdle(slot)
     }
 
     /// Opens the target that an initiator has named, or nothing for a discovery session, which has to be as short as a
@@ -126,7 +168,7 @@ extension Loop {
         case .loggedOut:
             drain(slot, .disconnect)
         case .loginFailed:
-            note(.warning, "login failed", slot, ["reason": "\(reason)"])
+            note(sessions.iscsi[slot].isSlow ? .debug : .warning, "login failed", slot, ["reason": "\(reason)"])
             say(slot)
             drain(slot, .handshakeFailed)
         case .violation:

@@ -57,6 +57,10 @@ struct TargetSession: ~Copyable, Sendable {
     var facts = InitiatorFacts.unknown
     /// The address that the initiator is told of all targets (RFC 7143, 13.8).
     let portal: String?
+    /// When its answer to the challenge is judged; nil: at once.
+    var judgedAt: UInt64?
+    /// It is one of many from its address that have failed.
+    var isSlow = false
     /// It was told which targets there were in this version of the exports.
     var knownVersion: Int?
     /// Those of its target that are to be opened behind the first one.
