@@ -6,7 +6,7 @@ import SCSI
 import Units
 
 /// The first byte chooses the drive and whether the medium fails. Then come commands of 16 bytes, each with a byte of
-/// whose it is and which way its data go, and two bytes of how many there are; the data are what follows.
+/// flags (``Flags``), and two bytes of how many data there are; the data are what follows.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ data: UnsafePointer<UInt8>, _ count: Int) -> Int32 {
     guard count >= 1 else { return 0 }
@@ -17,21 +17,47 @@ public func fuzz(_ data: UnsafePointer<UInt8>, _ count: Int) -> Int32 {
         let flags = rest[rest.startIndex + 16]
         let length = min(Int(rest[rest.startIndex + 17]) << 8 | Int(rest[rest.startIndex + 18]), 16 << 10)
         rest = rest.dropFirst(19)
-        let isOut = flags & 2 != 0
+        var restOfCDB: CommandDescriptorBlock?
+        if flags & Flags.isLong != 0 {
+            guard rest.count >= 16 else { return 0 }
+            restOfCDB = CommandDescriptorBlock(parsing: Array(rest.prefix(16)).span.bytes)
+            rest = rest.dropFirst(16)
+        }
+        let isOut = flags & Flags.isOut != 0
         let given = isOut ? rest.prefix(length) : []
         rest = rest.dropFirst(given.count)
         unit.send(
-            cdb, as: Int(flags & 1), expecting: length, isOut: isOut,
+            cdb, restOfCDB, as: Int(flags & Flags.isOther), expecting: length, isOut: isOut,
             given + [UInt8](repeating: 0, count: length - given.count))
+        unit.goOn(flags)
     }
     return 0
+}
+
+/// Of a command.
+enum Flags {
+    /// It is the second initiator's.
+    static let isOther: UInt8 = 1
+    /// The initiator sends data.
+    static let isOut: UInt8 = 2
+    /// It has 32 bytes: the other half comes next.
+    static let isLong: UInt8 = 4
+    /// Behind it the target has another unit.
+    static let hasNews: UInt8 = 8
+    /// What it has changed of the reservations cannot be kept.
+    static let isNotKept: UInt8 = 16
+    /// Behind it the unit loses its power.
+    static let losesPower: UInt8 = 32
 }
 
 /// A unit and its initiators.
 struct Unit {
     var drive: ExportedDrive
-    var server = DeviceServer(targetName: Array("iqn.2026-11.net.example:disk".utf8), keepsReservations: true)
+    var server = DeviceServer(targetName: Self.name, keepsReservations: true)
     var nexuses: [NexusNumber] = []
+    /// What is kept of the reservations.
+    var kept: [UInt8] = []
+    static let name = Array("iqn.2026-11.net.example:disk".utf8)
     let outcome: BlockOutcome
 
     init(_ choice: UInt8) {
@@ -42,15 +68,39 @@ struct Unit {
             Drive(DriveProperties(kind), sectors: 1 << 20 + 5, bootSector: nil, controller: controller),
             controller: controller)
         drive.isReadOnly = choice & 16 != 0
+        connect()
+    }
+
+    private mutating func connect() {
+        nexuses = []
         for name in ["a", "b"] {
             let port = Array("iqn.2026-11.net.example:\(name),i,0x00023d000001".utf8)
             if let nexus = server.connect(initiatorPort: port) { nexuses.append(nexus) }
         }
     }
 
-    mutating func send(_ cdb: CommandDescriptorBlock, as nexus: Int, expecting: Int, isOut: Bool, _ data: [UInt8]) {
+    /// What happens behind a command.
+    mutating func goOn(_ flags: UInt8) {
+        if flags & Flags.isNotKept != 0 { server.returnToKept() }
+        if let bytes = server.bytesToKeep { kept = bytes }
+        server.noteKept(server.reservations)
+        precondition(server.bytesToKeep == nil)
+        if flags & Flags.losesPower != 0 {
+            guard let reservations = kept.isEmpty ? .init() : PersistentReservations(parsing: kept) else {
+                preconditionFailure("what was kept cannot be read")
+            }
+            server = DeviceServer(targetName: Self.name, reservations: reservations, keepsReservations: true)
+            connect()
+        }
+        if flags & Flags.hasNews != 0 { server.setInventory([0, 1, 63], of: nexuses[0], isNews: true) }
+    }
+
+    mutating func send(
+        _ cdb: CommandDescriptorBlock, _ rest: CommandDescriptorBlock?, as nexus: Int, expecting: Int, isOut: Bool,
+        _ data: [UInt8]
+    ) {
         var command = ServedCommand(
-            cdb, expectedBytes: UInt32(expecting), reads: !isOut, writes: isOut, nexus: nexuses[nexus],
+            cdb, rest: rest, expectedBytes: UInt32(expecting), reads: !isOut, writes: isOut, nexus: nexuses[nexus],
             unit: drive.facts)
         let needs = command.bufferNeeds
         precondition(needs.byteCount <= 33 << 20 && needs.dataOffset + command.dataOutBytes <= needs.byteCount)
