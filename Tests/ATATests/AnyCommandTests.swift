@@ -32,6 +32,11 @@ struct AnyCommandTests {
             controller: Controller.allCases.randomElement(using: &random)!)
     }
 
+    /// Bytes of which a quarter of the bits are ones.
+    private func sparseBytes(_ count: Int, _ random: inout SeededGenerator) -> [UInt8] {
+        zip(random.bytes(count), random.bytes(count)).map { $0 & $1 }
+    }
+
     private func isInside(_ operation: BlockRequest, _ sectors: UInt64) -> Bool {
         switch operation {
         case .flush: true
@@ -51,18 +56,16 @@ struct AnyCommandTests {
                     command: code, feature: UInt16(truncatingIfNeeded: odd(&random)),
                     count: UInt16(truncatingIfNeeded: odd(&random)), lba: odd(&random),
                     device: UInt8(truncatingIfNeeded: odd(&random)))
-                let data = (0..<Int.random(in: 0...1100, using: &random)).map { _ in
-                    UInt8(truncatingIfNeeded: random.next() & random.next())
-                }
+                let data = sparseBytes(Int.random(in: 0...1100, using: &random), &random)
                 let failing = Int.random(in: 0..<4, using: &random) == 0
-                let context = Comment(rawValue: "seed \(seed), round \(round), \(taskfile), \(drive.sectors) sectors")
+                func context() -> Comment { "seed \(seed), round \(round), \(taskfile), \(drive.sectors) sectors" }
                 let (result, asked) = drive.execute(taskfile, data: data) { _ in failing ? .failed(.noSpace) : .done }
-                #expect(asked.allSatisfy { isInside($0, drive.sectors) }, context)
-                #expect([0x50, 0x40, 0x41].contains(result.status), context)
+                #expect(asked.allSatisfy { isInside($0, drive.sectors) }, context())
+                #expect([0x50, 0x40, 0x41].contains(result.status), context())
                 // EXECUTE DEVICE DIAGNOSTIC has its code in the error register.
-                #expect(code == 0x90 || (result.status == 0x41) == (result.error == 0x04), context)
-                #expect(result.blockFailure == nil || result.status == 0x41, context)
-                #expect(drive.taskfilesExecuted == UInt64(code) + 1, context)
+                #expect(code == 0x90 || (result.status == 0x41) == (result.error == 0x04), context())
+                #expect(result.blockFailure == nil || result.status == 0x41, context())
+                #expect(drive.taskfilesExecuted == UInt64(code) + 1, context())
             }
         }
     }

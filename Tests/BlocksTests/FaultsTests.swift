@@ -199,12 +199,12 @@ import Testing
                 var modelData = data
                 let outcome = medium.perform(request, &data)
                 let expected = model.perform(request, &modelData)
-                let place: Comment = "seed \(seed &+ UInt64(round)), step \(step): \(request), \(levels)"
+                func place() -> Comment { "seed \(seed &+ UInt64(round)), step \(step): \(request), \(levels)" }
                 let range = request.offset..<request.offset + max(request.length, 512)
-                try #require(medium.lookUp(range) == model.lookUp(range), place)
-                try #require(outcome == expected, place)
-                try #require(data == modelData && medium.bytes == model.bytes, place)
-                try #require(medium.milliseconds == model.milliseconds, place)
+                try #require(medium.lookUp(range) == model.lookUp(range), place())
+                try #require(outcome == expected, place())
+                try #require(data == modelData && medium.bytes == model.bytes, place())
+                try #require(medium.milliseconds == model.milliseconds, place())
             }
         }
     }

@@ -26,9 +26,9 @@ struct RandomCommandTests {
                     if !Self.isInside(operation, 1 << 24 + 5) { Issue.record("\(operation), seed \(seed)") }
                     return failure.map { BlockOutcome.failed($0) } ?? .done
                 }
-                let comment: Comment = "seed \(seed), round \(round), operation code \(code)"
-                #expect((response.status == .good) == (response.sense == nil), comment)
-                #expect(response.data.count <= length, comment)
+                func comment() -> Comment { "seed \(seed), round \(round), operation code \(code)" }
+                #expect((response.status == .good) == (response.sense == nil), comment())
+                #expect(response.data.count <= length, comment())
                 Self.check(response.steps, length: length, comment)
             }
         }
@@ -56,17 +56,17 @@ struct RandomCommandTests {
     }
 
     /// Data stay in the buffer.
-    private static func check(_ steps: [TranslationLayer.Step], length: Int, _ comment: Comment) {
+    private static func check(_ steps: [TranslationLayer.Step], length: Int, _ comment: () -> Comment) {
         for step in steps {
             switch step {
             case .blocks(.read(_, let count), let offset, false, false),
                 .blocks(.write(_, let count), let offset, false, false):
-                #expect(Int(offset) + Int(count) * 512 <= length, comment)
+                #expect(Int(offset) + Int(count) * 512 <= length, comment())
             case .blocks(.write, 0, true, _), .blocks(.flush, 0, false, false), .blocks(.discard, 0, false, false),
                 .blocks(.prefetch, 0, false, false), .lbaStatus:
                 break
             default:
-                Issue.record("\(step), \(comment)")
+                Issue.record("\(step), \(comment())")
             }
         }
     }

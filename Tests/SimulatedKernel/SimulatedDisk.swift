@@ -56,8 +56,12 @@ public final class SimulatedDisk {
         var isDirty = false
         for start in stride(from: 0, to: content.count, by: sectorBytes) {
             let end = min(start + sectorBytes, content.count)
-            guard content[start..<end] != stable[start..<end] else {
-                lost[start] = nil
+            // As memory: slices are compared byte by byte, by way of their iterators.
+            let isStable = content.withUnsafeBytes { now in
+                stable.withUnsafeBytes { memcmp(now.baseAddress! + start, $0.baseAddress! + start, end - start) == 0 }
+            }
+            guard !isStable else {
+                if !lost.isEmpty { lost[start] = nil }
                 continue
             }
             if let bytes = lost[start], bytes[...] == content[start..<end] { continue }
@@ -84,7 +88,13 @@ public final class SimulatedDisk {
         var content = Self.content(of: descriptor)
         for start in stride(from: 0, to: content.count, by: sectorBytes) where Bool.random(using: &numbers) {
             let end = min(start + sectorBytes, content.count)
-            for place in start..<end { content[place] = place < stable.count ? stable[place] : 0 }
+            let kept = max(start, min(end, stable.count))
+            content.withUnsafeMutableBytes { content in
+                _ = stable.withUnsafeBytes {
+                    memcpy(content.baseAddress! + start, $0.baseAddress! + start, kept - start)
+                }
+                memset(content.baseAddress! + kept, 0, end - kept)
+            }
         }
         return content
     }

@@ -1,5 +1,7 @@
 // What an image may contain, as its clients know it: for each cell the writes that can be the newest.
 
+import Glibc
+
 /// An image in cells. A write fills each of its cells with a word that names the write and the cell, so that bytes say
 /// whose they are. A cell is one write's or another's, never a part of each: pieces of transfers are whole cells, and
 /// writes begin and end between two.
@@ -194,10 +196,8 @@ struct BlockModel {
     }
 
     private func isUniform(_ cell: UnsafeRawBufferPointer) -> Bool {
-        let word = cell.loadUnaligned(as: UInt64.self)
-        for place in stride(from: 8, to: cellBytes, by: 8)
-        where cell.loadUnaligned(fromByteOffset: place, as: UInt64.self) != word { return false }
-        return true
+        // Each word is as the one before it.
+        memcmp(cell.baseAddress!, cell.baseAddress! + 8, cellBytes - 8) == 0
     }
 
     private mutating func check(_ word: UInt64, _ cell: Int, _ look: Look) -> String? {

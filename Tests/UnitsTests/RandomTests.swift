@@ -24,12 +24,12 @@ struct RandomTests {
                 bench.fault = { _ in failure }
                 let length = [0, 1, 8, 24, 252, 512, 513, 4096].randomElement(using: &random)!
                 let data = (0..<length).map { _ in UInt8.random(in: 0...255, using: &random) & 0x5F }
-                let comment: Comment = "seed \(seed), round \(round), operation code \(code)"
+                func comment() -> Comment { "seed \(seed), round \(round), operation code \(code)" }
                 let answer =
                     Bool.random(using: &random)
                     ? try bench.send(cdb, dataOut: data) : try bench.send(cdb, expecting: length)
-                #expect((answer.status == .checkCondition) == (answer.sense != nil), comment)
-                #expect(!isReadOnly || !answer.changesBlocks, comment)
+                #expect((answer.status == .checkCondition) == (answer.sense != nil), comment())
+                #expect(!isReadOnly || !answer.changesBlocks, comment())
             }
         }
     }
