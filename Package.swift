@@ -143,8 +143,8 @@ let package = Package(
         tests(
             "Simulation",
             [
-                "Server", "Loop", "Listening", "Export", "Backends", "Blocks", "IOUring", "ATA", "Threads",
-                "SimulatedKernel", "Seeded", "Support",
+                "Server", "Loop", "Listening", "Export", "ISCSI", "Units", "Backends", "Blocks", "IOUring", "ATA",
+                "Threads", "SimulatedKernel", "Seeded", "Support",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         tests("TLSTests", ["TLS", "CGnuTLS", "Seeded", "Support"]),

@@ -56,6 +56,13 @@ struct Profile {
     /// Of a hundred clients, so many are iSCSI initiators; and of so many million of their requests each is a reset.
     var initiators = 0
     var resets = 0
+    /// The numbers of the images as logical units of one target; empty: each has a target of its own.
+    var logicalUnits: [UInt8] = []
+    /// Of so many million requests of initiators each is about persistent reservations, which are kept.
+    var reservations = 0
+    /// How long it takes to keep them, and so many writes of a million fail.
+    var keepingDelay: ClosedRange<UInt64> = 0...0
+    var failedKeepings = 0
     /// What is wrong with the medium of each image.
     var faults: [Fault] = []
     /// The same, below all layers that keep something.
@@ -172,6 +179,27 @@ struct Profile {
         initiators = pick([0, 0, 30, 60, 100])
         resets = pick([0, 0, 5000])
         if initiators > 0 { vanishings = pick([200, 1000, 2000]) }
+    }
+
+    /// Targets with several units, which come and go, and reservations.
+    ///
+    /// - Parameter numbers: none of those that the rest of a run comes from.
+    mutating func chooseUnits(_ numbers: inout SeededGenerator) {
+        func number(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &numbers) }
+        // All images together stay small.
+        guard initiators > 0, imageBytes <= 256 << 10 else { return }
+        if number(1...2) == 1 {
+            images = number(1...4)
+            let chosen = [[0, 1, 2, 3], [0, 2, 3, 63], [1, 2, 5, 6]][number(0...2)]
+            logicalUnits = chosen.prefix(images).map { UInt8($0) }
+            maximumConnections = nil
+            operations = [0, 2000, 5000][number(0...2)]
+        }
+        if number(1...2) == 1 {
+            reservations = [50_000, 200_000][number(0...1)]
+            keepingDelay = [0...0, 0...500_000, 0...5_000_000][number(0...2)]
+            failedKeepings = [0, 0, 100_000][number(0...2)]
+        }
     }
 
     /// Requests that wait for each other in layers, and layers that say what is stored.

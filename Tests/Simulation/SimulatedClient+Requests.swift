@@ -44,7 +44,7 @@ extension SimulatedClient {
         let size = image.model.cellBytes
         var flags = flags
         var request = Outstanding(
-            cookie: cookie, type: type, flags: flags, offset: UInt64(cells.lowerBound * size),
+            image: image, cookie: cookie, type: type, flags: flags, offset: UInt64(cells.lowerBound * size),
             length: UInt64(cells.count * size), began: world.event(), sentAt: world.now)
         let isZero = type != CommandNumber.write
         var payload: [UInt8] = []
@@ -57,7 +57,7 @@ extension SimulatedClient {
         default: break
         }
         if style == .extended, type == CommandNumber.write { flags |= CommandFlag.payloadLength }
-        outstanding.append(request)
+        begin(request)
         outbox += header(type, flags, cookie: cookie, offset: request.offset, length: request.length) + payload
         world.note("client \(number) asks \(type) flags \(flags) cells \(cells)")
     }
@@ -78,7 +78,8 @@ extension SimulatedClient {
         let isWrite = type == CommandNumber.writeZeroes
         outstanding.append(
             Outstanding(
-                cookie: cookie, type: type, flags: 0, offset: offset, length: length, began: world.event(),
+                image: image, cookie: cookie, type: type, flags: 0, offset: offset, length: length,
+                began: world.event(),
                 sentAt: world.now, refusals: isWrite ? [ErrorNumber.noSpace] : [ErrorNumber.invalid]))
         outbox += header(type, 0, cookie: cookie, offset: offset, length: length)
         world.note("client \(number) asks wrongly \(type) at \(offset) of \(length)")
@@ -201,7 +202,8 @@ extension SimulatedClient {
             }
             if state & 2 != 0 {
                 try check(
-                    [UInt8](repeating: 0, count: end - offset), at: offset, request.began, now, "an extent of zeroes")
+                    [UInt8](repeating: 0, count: end - offset), of: image, at: offset, request.began, now,
+                    "an extent of zeroes")
             }
             offset += length
         }
@@ -215,14 +217,15 @@ extension SimulatedClient {
         noteFirstReply(now)
         if let write = request.write {
             let isCertain = request.error == 0 && request.type != CommandNumber.trim
-            image.model.end(write, isCertain: isCertain, at: now)
+            request.image.model.end(write, isCertain: isCertain, at: now)
         }
         try judge(request)
         guard request.error == 0 else {
             if let offset = request.failedOffset, request.type == CommandNumber.read {
-                let whole = Int(offset - request.offset) / image.model.cellBytes * image.model.cellBytes
+                let whole = Int(offset - request.offset) / request.image.model.cellBytes * request.image.model.cellBytes
                 try check(
-                    Array(request.data[..<whole]), at: Int(request.offset), request.began, now, "a READ that failed")
+                    Array(request.data[..<whole]), of: request.image, at: Int(request.offset), request.began, now,
+                    "a READ that failed")
             }
             return
         }
@@ -234,10 +237,11 @@ extension SimulatedClient {
                 position = piece.upperBound
             }
             guard position == Int(request.length) else { throw Violation("client \(number): a READ that is too short") }
-            try check(request.data, at: Int(request.offset), request.began, now, "a READ")
+            try check(
+                request.data, of: request.image, at: Int(request.offset), request.began, now, "a READ")
         case CommandNumber.flush:
-            image.model.flushed(began: request.began)
-            try world.imaginePowerFailure(of: image)
+            request.image.model.flushed(began: request.began)
+            try world.imaginePowerFailure(of: request.image)
         case CommandNumber.blockStatus where !request.hasExtents:
             throw Violation("client \(number): a BLOCK_STATUS without extents")
         default: break
@@ -251,6 +255,10 @@ extension SimulatedClient {
             }
             return
         }
+        let isTransfer = request.type == CommandNumber.read || request.write != nil
+        let isKeptOut = try judgeReservation(
+            request, isKeptOut: request.error == ErrorNumber.notPermitted, isDone: request.error == 0 && isTransfer)
+        guard !isKeptOut else { return }
         switch request.error {
         case 0: return
         case ErrorNumber.shutdown where mayBeTurnedAway: return
@@ -270,10 +278,21 @@ extension SimulatedClient {
         hasReply = true
         noteFirstReply()
         guard world.now - openedAt < 1_500_000_000 else { return }
-        image.model.endAll(of: predecessors, at: now)
+        endPredecessors(at: now)
     }
 
-    private func check(_ bytes: [UInt8], at offset: Int, _ began: Int, _ ended: Int, _ what: String) throws {
+    /// A request is under way.
+    func begin(_ request: Outstanding) {
+        var request = request
+        if let model = request.image.reservations {
+            (request.mayPass, request.mayBeKeptOut) = model.verdicts(port, writes: request.changes)
+        }
+        outstanding.append(request)
+    }
+
+    private func check(
+        _ bytes: [UInt8], of image: SimulatedImage, at offset: Int, _ began: Int, _ ended: Int, _ what: String
+    ) throws {
         let cell = offset / image.model.cellBytes
         // A reply from the page cache is the file's until all of it is sent: it may change between two pieces.
         let mayTear = world.profile.isMapped

@@ -29,6 +29,7 @@ class SimulatedClient {
 
     /// What it has asked for and has no whole reply to.
     struct Outstanding {
+        let image: SimulatedImage
         let cookie: UInt64
         let type: UInt16
         let flags: UInt16
@@ -46,6 +47,12 @@ class SimulatedClient {
         var error: UInt32 = 0
         var failedOffset: UInt64?
         var hasExtents = false
+        /// A reservation may let it pass, and may keep it out.
+        var mayPass = true
+        var mayBeKeptOut = false
+
+        /// In the eyes of a reservation it writes.
+        var changes: Bool { ![CommandNumber.read, CommandNumber.cache, CommandNumber.blockStatus].contains(type) }
     }
 
     let number: Int
@@ -80,7 +87,7 @@ class SimulatedClient {
     var pieceBytes: Int
     let openedAt: UInt64
     /// Earlier connections that were closed before this one began.
-    let predecessors: Set<Int>
+    let predecessors: [UInt64: Set<Int>]
     var hasReply = false
 
     init?(_ number: Int, _ world: Simulation, _ image: SimulatedImage, path: String) {
@@ -110,6 +117,9 @@ class SimulatedClient {
 
     // MARK: What an initiator does otherwise
 
+    /// Whose connection it is: those of one party wait for each other.
+    var party: UInt64 { 0 }
+
     /// Makes a request.
     func ask() { askSomething() }
 
@@ -125,6 +135,11 @@ class SimulatedClient {
 
     /// It has its first answer.
     func noteFirstReply() {}
+
+    /// Its first answer shows that earlier connections of the same party do nothing more.
+    func endPredecessors(at time: Int) {
+        if let closed = predecessors[party] { image.model.endAll(of: closed, at: time) }
+    }
 
     /// Since when it waits for answers, of which sort.
     var waits: [(since: UInt64, what: String)] {
@@ -204,7 +219,7 @@ class SimulatedClient {
         guard phase != .closed else { return }
         phase = .closed
         Glibc.close(descriptor)
-        image.closedConnections.insert(number)
+        image.closedConnections[party, default: []].insert(number)
         world.note("client \(number) closes")
     }
 

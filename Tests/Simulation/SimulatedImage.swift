@@ -6,6 +6,7 @@ import Support
 
 @testable import Backends
 @testable import IOUring
+@testable import Loop
 
 /// A file, which outlives the servers that serve it.
 final class SimulatedImage {
@@ -14,8 +15,16 @@ final class SimulatedImage {
     let cellBytes: Int
     let writesThrough: Bool
     var model: BlockModel
-    /// Connections that were closed.
-    var closedConnections: Set<Int> = []
+    /// Its number in the target of all images; nil: it has a target of its own.
+    var logicalUnit: UInt8?
+    /// The name of that target.
+    static let sharedTarget = "iqn.2026-11.org.spindle:group"
+    /// Connections that were closed, by whose they were: an initiator port's, or with 0 of a client of NBD.
+    var closedConnections: [UInt64: Set<Int>] = [:]
+    /// Who may do what; nil: nobody reserves anything.
+    var reservations: ReservationModel?
+    /// All loops have done what they were asked for, and know what is reserved, when this is answered.
+    var probe: Gathered<ConnectionStatus>?
     /// It is being removed, or its server ends: its clients are turned away.
     var isEnding = false
     /// Since when it is served, if it was removed before that.
@@ -96,7 +105,9 @@ final class SimulatedImage {
         model = BlockModel(
             content: SimulatedDisk.content(of: descriptor), cellBytes: cellBytes, writesThrough: writesThrough,
             firstNumber: model.endNumber)
-        closedConnections = []
+        closedConnections = [:]
+        reservations?.losePower()
+        probe = nil
         isEnding = false
         growth = nil
         mayBeReset = false

@@ -4,58 +4,46 @@ import Support
 
 /// Commands.
 extension SimulatedInitiator {
-    func askWhetherReady() { sayCommand(UInt64(takeTag()), [UInt8](repeating: 0, count: 6), length: 0, sends: false) }
-
-    private func askCapacity() {
-        let cookie = UInt64(takeTag())
-        outstanding.append(question(cookie))
-        sayCommand(cookie, [0x9E, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32], length: 32, sends: false)
-    }
-
-    /// READ CAPACITY, whose answer is a READ's that nobody checks.
-    private func question(_ cookie: UInt64) -> Outstanding {
-        var request = Outstanding(
-            cookie: cookie, type: CommandNumber.cache, flags: 0, offset: 0, length: 32, began: world.event(),
-            sentAt: world.now)
-        request.data = [UInt8](repeating: 0, count: 32)
-        tasks[cookie] = Task()
-        return request
-    }
-
     /// What a write without an answer was for.
-    func cellsToWriteAgain(_ request: Outstanding) -> Range<Int>? {
+    func cellsToWriteAgain(_ request: Outstanding) -> (image: SimulatedImage, cells: Range<Int>)? {
         guard request.type == CommandNumber.write, request.write != nil else { return nil }
-        let size = image.model.cellBytes
-        return Int(request.offset) / size..<Int(request.offset + request.length) / size
+        let size = request.image.model.cellBytes
+        return (request.image, Int(request.offset) / size..<Int(request.offset + request.length) / size)
     }
 
     func askUnit() {
-        if let cells = again.popLast() { return submit(CommandNumber.write, cells: cells) }
-        if image.mayBeReset, let old = outstanding.first(where: { world.now - $0.sentAt > 1_000_000_000 }) {
-            return manage(1, of: old.cookie)
+        if askAboutUnits() { return }
+        if let (image, cells) = again.popLast() {
+            guard let unit = units.first(where: { $0.image === image && $0.stage == .open }) else { return }
+            return submit(CommandNumber.write, unit, cells: cells)
         }
-        if world.chance(world.profile.resets) { return manage(5, of: nil) }
+        if let old = outstanding.first(where: { $0.image.mayBeReset && world.now - $0.sentAt > 1_000_000_000 }) {
+            return manage(1, of: old.cookie, chooseUnit())
+        }
+        let unit = chooseUnit()
+        if world.chance(world.profile.resets) { return manage(5, of: nil, unit) }
         if world.chance(20_000) {
-            return world.chance(300_000) ? manage(2, of: nil) : manage(1, of: outstanding.first?.cookie ?? 0xFFFF)
+            return world.chance(300_000)
+                ? manage(2, of: nil, unit) : manage(1, of: outstanding.first?.cookie ?? 0xFFFF, unit)
         }
         if world.chance(10_000) {
             return say(0x40, flags: 0x80, [16: takeTag(), 20: 0xFFFF_FFFF, 24: commandSN], [1, 2, 3])
         }
-        if world.chance(20_000) { return askWrongly() }
+        if world.chance(20_000) { return askWrongly(unit) }
+        guard unit.stage == .open else { return }
         let others = [CommandNumber.flush, CommandNumber.flush, CommandNumber.trim, CommandNumber.writeZeroes]
-        submit(world.command(isReader: isReader, others: others))
+        submit(world.command(isReader: isReader, others: others), unit)
     }
 
-    private func submit(_ type: UInt16, cells chosen: Range<Int>? = nil) {
+    private func submit(_ type: UInt16, _ unit: SimulatedUnit, cells chosen: Range<Int>? = nil) {
+        let image = unit.image
         let size = image.model.cellBytes
-        let cells = chosen ?? (type == CommandNumber.flush ? 0..<0 : chooseCells())
+        let cells = chosen ?? (type == CommandNumber.flush ? 0..<0 : chooseCells(unit))
         let cookie = UInt64(takeTag())
         var request = Outstanding(
-            cookie: cookie, type: type, flags: 0, offset: UInt64(cells.lowerBound * size),
+            image: image, cookie: cookie, type: type, flags: 0, offset: UInt64(cells.lowerBound * size),
             length: UInt64(cells.count * size), began: world.event(), sentAt: world.now)
-        let block = request.offset / 512
-        let count = UInt32(request.length / 512)
-        var task = Task()
+        var task = Task(unit: unit)
         switch type {
         case CommandNumber.write, CommandNumber.writeZeroes, CommandNumber.trim:
             let isZero = type != CommandNumber.write
@@ -65,25 +53,9 @@ extension SimulatedInitiator {
         case CommandNumber.read: request.data = [UInt8](repeating: 0, count: Int(request.length))
         default: break
         }
-        let cdb: [UInt8]
-        switch type {
-        case CommandNumber.read: cdb = long(0x88, block, count)
-        case CommandNumber.write: cdb = long(0x8A, block, count)
-        case CommandNumber.writeZeroes:
-            // With NDOB, or with a block of zeroes.
-            let hasBlock = world.chance(500_000)
-            cdb = long(0x93, block, count, second: hasBlock ? 0 : 1)
-            if hasBlock { task.payload = [UInt8](repeating: 0, count: 512) }
-        case CommandNumber.trim:
-            cdb = [0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0]
-            task.payload = [0, 22, 0, 16, 0, 0, 0, 0]
-            task.payload.append(number: block)
-            task.payload.append(number: count)
-            task.payload += [0, 0, 0, 0]
-        default: cdb = world.chance(500_000) ? [0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0] : long(0x91, 0, 0)
-        }
+        let cdb = descriptor(of: request, &task.payload)
         tasks[cookie] = task
-        outstanding.append(request)
+        begin(request)
         let sends = !task.payload.isEmpty
         sayCommand(
             cookie, cdb, length: sends ? task.payload.count : type == CommandNumber.read ? Int(request.length) : 0,
@@ -91,11 +63,33 @@ extension SimulatedInitiator {
         world.note("initiator \(number) asks \(type) cells \(cells) as \(cookie)")
     }
 
-    private func chooseCells() -> Range<Int> {
-        let size = image.model.cellBytes
-        let unit = max(1, 512 / size)
-        let units = world.range(in: Int(sizeBytes) / size / unit)
-        return units.lowerBound * unit..<units.upperBound * unit
+    /// The CDB of a request, and what goes with it beside a write's data.
+    private func descriptor(of request: Outstanding, _ payload: inout [UInt8]) -> [UInt8] {
+        let block = request.offset / 512
+        let count = UInt32(request.length / 512)
+        switch request.type {
+        case CommandNumber.read: return long(0x88, block, count)
+        case CommandNumber.write: return long(0x8A, block, count)
+        case CommandNumber.writeZeroes:
+            // With NDOB, or with a block of zeroes.
+            let hasBlock = world.chance(500_000)
+            if hasBlock { payload = [UInt8](repeating: 0, count: 512) }
+            return long(0x93, block, count, second: hasBlock ? 0 : 1)
+        case CommandNumber.trim:
+            payload = [0, 22, 0, 16, 0, 0, 0, 0]
+            payload.append(number: block)
+            payload.append(number: count)
+            payload += [0, 0, 0, 0]
+            return [0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0]
+        default: return world.chance(500_000) ? [0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0] : long(0x91, 0, 0)
+        }
+    }
+
+    private func chooseCells(_ unit: SimulatedUnit) -> Range<Int> {
+        let size = unit.image.model.cellBytes
+        let unitCells = max(1, 512 / size)
+        let units = world.range(in: Int(unit.sizeBytes) / size / unitCells)
+        return units.lowerBound * unitCells..<units.upperBound * unitCells
     }
 
     private func long(_ opcode: UInt8, _ block: UInt64, _ count: UInt32, second: UInt8 = 0) -> [UInt8] {
@@ -105,20 +99,21 @@ extension SimulatedInitiator {
         return cdb + [0, 0]
     }
 
-    /// A command that has to be refused, and to do nothing: beyond the end, or with data that were damaged.
-    private func askWrongly() {
+    /// A command that has to be refused, and to do nothing: beyond the end, of a unit that is not there, or with data
+    /// that were damaged.
+    private func askWrongly(_ unit: SimulatedUnit) {
         let isDamaged = hasDigests && immediateData && world.chance(500_000)
+        let isAbsent = !isDamaged && image.logicalUnit != nil && world.chance(500_000)
         let cookie = UInt64(takeTag())
         var request = Outstanding(
-            cookie: cookie, type: isDamaged ? CommandNumber.write : CommandNumber.read, flags: 0, offset: 0,
-            length: 512,
-            began: world.event(), sentAt: world.now)
-        request.refusals = [isDamaged ? 0x020B_4705 : 0x0205_2100]
+            image: unit.image, cookie: cookie, type: isDamaged ? CommandNumber.write : CommandNumber.read, flags: 0,
+            offset: 0, length: 512, began: world.event(), sentAt: world.now)
+        request.refusals = [isDamaged ? 0x020B_4705 : isAbsent ? 0x0205_2500 : 0x0205_2100]
         request.data = [UInt8](repeating: 0, count: 512)
-        var task = Task()
+        var task = Task(unit: isAbsent ? SimulatedUnit(unit.image, openedAt: openedAt, event: -1, number: 9) : unit)
         if isDamaged { task.payload = [UInt8](repeating: 0xEE, count: 512) }
         tasks[cookie] = task
-        outstanding.append(request)
+        begin(request)
         if isDamaged { rejectsLeft += 1 }
         let cdb = isDamaged ? long(0x8A, 0, 1) : long(0x88, 1 << 40, 1)
         sayCommand(cookie, cdb, length: 512, sends: isDamaged, damages: isDamaged)
@@ -126,7 +121,7 @@ extension SimulatedInitiator {
     }
 
     /// Says a command with as much of its data as was agreed on (11.3).
-    private func sayCommand(_ cookie: UInt64, _ cdb: [UInt8], length: Int, sends: Bool, damages: Bool = false) {
+    func sayCommand(_ cookie: UInt64, _ cdb: [UInt8], length: Int, sends: Bool, damages: Bool = false) {
         let payload = tasks[cookie]?.payload ?? []
         let unsolicited = sends ? min(payload.count, firstBurstBytes) : 0
         let immediate = immediateData ? min(unsolicited, sendBytes) : 0
@@ -134,7 +129,8 @@ extension SimulatedInitiator {
         let direction: UInt8 = sends ? 0x20 : length > 0 ? 0x40 : 0
         say(
             0x01, flags: (end == immediate ? 0x80 : 0) | direction | 1,
-            [16: UInt32(cookie), 20: UInt32(length), 24: commandSN], cdb: cdb, payload[..<immediate], damages: damages)
+            [8: tasks[cookie]?.unit.field ?? 0, 16: UInt32(cookie), 20: UInt32(length), 24: commandSN], cdb: cdb,
+            payload[..<immediate], damages: damages)
         commandSN &+= 1
         tasks[cookie]?.movedBytes = immediate
         if end > immediate { sendData(cookie, to: end, transferTag: 0xFFFF_FFFF) }
@@ -148,7 +144,7 @@ extension SimulatedInitiator {
             let next = min(end, task.movedBytes + sendBytes)
             say(
                 0x05, flags: next == end ? 0x80 : 0,
-                [16: UInt32(cookie), 20: transferTag, 36: dataSN, 40: UInt32(task.movedBytes)],
+                [8: task.unit.field, 16: UInt32(cookie), 20: transferTag, 36: dataSN, 40: UInt32(task.movedBytes)],
                 task.payload[task.movedBytes..<next])
             task.movedBytes = next
             dataSN += 1
@@ -156,15 +152,20 @@ extension SimulatedInitiator {
         tasks[cookie] = task
     }
 
-    /// ABORT TASK of a command, ABORT TASK SET or LOGICAL UNIT RESET (11.5).
-    private func manage(_ function: UInt8, of cookie: UInt64?) {
+    /// ABORT TASK of a command, ABORT TASK SET or LOGICAL UNIT RESET of a unit (11.5).
+    private func manage(_ function: UInt8, of cookie: UInt64?, _ chosen: SimulatedUnit) {
         let tag = takeTag()
-        let affected = cookie.map { [$0] } ?? Set(outstanding.map(\.cookie))
-        if function == 5 { image.mayBeReset = true }
-        management = Management(tag: tag, function: function, affected: affected, sentAt: world.now)
+        let unit = cookie.flatMap { tasks[$0]?.unit } ?? chosen
+        let ofUnit = outstanding.map(\.cookie).filter { tasks[$0]?.unit.logicalUnit == unit.logicalUnit }
+        let affected = cookie.map { [$0] } ?? Set(ofUnit)
+        if function == 5 { unit.image.mayBeReset = true }
+        management = Management(tag: tag, function: function, unit: unit, affected: affected, sentAt: world.now)
         say(
             0x42, flags: 0x80 | function,
-            [16: tag, 20: cookie.map { UInt32($0) } ?? 0xFFFF_FFFF, 24: commandSN, 32: commandSN])
+            [
+                8: unit.field, 16: tag, 20: cookie.map { UInt32($0) } ?? 0xFFFF_FFFF, 24: commandSN,
+                32: commandSN,
+            ])
         world.note("initiator \(number) asks for function \(function) of \(cookie ?? 0)")
     }
 }
@@ -246,18 +247,6 @@ extension SimulatedInitiator {
             let places = sense[0] & 0x7F < 0x72 && sense.count >= 14 ? (2, 12, 13) : (1, 2, 3)
             error |= UInt32(sense[places.0] & 0x0F) << 16 | UInt32(sense[places.1]) << 8 | UInt32(sense[places.2])
         }
-        if stage == .attention {
-            // The unit's first answer comes behind the fence, too.
-            noteFirstReply(world.event())
-            guard error == 0 || error >> 16 == 0x0206 else {
-                guard mayBeTurnedAway || world.mayFail else {
-                    throw Violation("initiator \(number): the unit is not ready, \(String(error, radix: 16))")
-                }
-                return close()
-            }
-            stage = error == 0 ? .capacity : .attention
-            return error == 0 ? askCapacity() : askWhetherReady()
-        }
         try ended(try place(of: tag), error)
     }
 
@@ -266,14 +255,10 @@ extension SimulatedInitiator {
         let request = outstanding[place]
         outstanding[place].error = error
         guard let task = tasks.removeValue(forKey: request.cookie) else { return }
-        if stage == .capacity {
+        try noteNews(request, task, error)
+        guard case .blocks = task.purpose else {
             outstanding.remove(at: place)
-            guard error == 0, request.data.count == 32 else { return close() }
-            let data = request.data
-            sizeBytes = (data[0..<8].reduce(0) { $0 << 8 | UInt64($1) } + 1) * 512
-            stage = .open
-            phase = .transmission
-            return world.note("initiator \(number) has \(image.name) open")
+            return try endedOfUnit(request, task, error)
         }
         if error == 0, task.payload.count > task.movedBytes {
             throw Violation("initiator \(number): a write of which \(task.movedBytes) bytes were taken has succeeded")
@@ -306,15 +291,20 @@ extension SimulatedInitiator {
         let response = number(at: 2, as: UInt8.self)
         let left = management.affected.filter { cookie in outstanding.contains { $0.cookie == cookie } }
         let isUnknown = management.function == 1 && response == 1
-        guard response == 0 || isUnknown && (left.isEmpty || image.mayBeReset) else {
+        // LUN does not exist.
+        if management.function != 1, response == 2, isGone(management.unit) { return }
+        guard response == 0 || isUnknown && (left.isEmpty || management.unit.image.mayBeReset) else {
             throw Violation("initiator \(number): function \(management.function) is answered with \(response)")
         }
         let now = world.event()
         world.note("initiator \(number): function \(management.function) has ended \(left.sorted())")
         for cookie in left.sorted() {
             guard let place = outstanding.firstIndex(where: { $0.cookie == cookie }) else { continue }
-            if let write = outstanding[place].write { image.model.end(write, isCertain: false, at: now) }
+            if let write = outstanding[place].write {
+                outstanding[place].image.model.end(write, isCertain: false, at: now)
+            }
             if let cells = cellsToWriteAgain(outstanding[place]) { again.append(cells) }
+            forget(outstanding[place])
             outstanding.remove(at: place)
             tasks[cookie] = nil
         }
@@ -323,7 +313,13 @@ extension SimulatedInitiator {
     /// Status, sense key and additional sense code as one number.
     func judgeStatus(_ request: Outstanding) throws {
         // Another initiator has reset the unit, or it has grown: the command was not begun.
-        if request.error >> 16 == 0x0206, [0x29, 0x2A, 0x2F].contains(request.error >> 8 & 0xFF) { return }
+        if request.error >> 16 == 0x0206, [0x29, 0x2A, 0x2F, 0x3F].contains(request.error >> 8 & 0xFF) { return }
+        let mayBeTurnedAway = mayBeTurnedAway || isGone(request.image)
+        if request.error == 0x0205_2500, mayBeTurnedAway { return }
+        let isTransfer = request.refusals == nil
+        let isKeptOut = try judgeReservation(
+            request, isKeptOut: request.error == 0x1800_0000, isDone: request.error == 0 && isTransfer)
+        guard !isKeptOut else { return }
         if let refusals = request.refusals {
             guard refusals.contains(request.error) || mayBeTurnedAway else {
                 throw Violation(

@@ -7,14 +7,15 @@ import Support
 final class SimulatedInitiator: SimulatedClient {
     enum Stage {
         case login
-        /// A new session has a unit attention to tell.
-        case attention
-        case capacity
+        /// It finds out which units there are, and how large.
+        case setUp
         case open
     }
 
     /// What an initiator knows of a command beside ``SimulatedClient/Outstanding``.
     struct Task {
+        let unit: SimulatedUnit
+        var purpose = Purpose.blocks
         var payload: [UInt8] = []
         /// Its data were sent, or came, up to here.
         var movedBytes = 0
@@ -26,12 +27,19 @@ final class SimulatedInitiator: SimulatedClient {
     struct Management {
         let tag: UInt32
         let function: UInt8
+        let unit: SimulatedUnit
         /// What ends with it.
         let affected: Set<UInt64>
         let sentAt: UInt64
     }
 
     var stage = Stage.login
+    /// The units that it knows.
+    var units: [SimulatedUnit] = []
+    /// It was told that there are others.
+    var wantsInventory = false
+    /// When it has last given up a command that had no answer.
+    var forgottenAt = -1
     var isid: UInt64
     var tasks: [UInt64: Task] = [:]
     var management: Management?
@@ -41,7 +49,7 @@ final class SimulatedInitiator: SimulatedClient {
     var statusSN: UInt32?
     var nextTag: UInt32 = 1
     /// Cells of writes that have ended without an answer: it writes them again.
-    var again: [Range<Int>] = []
+    var again: [(image: SimulatedImage, cells: Range<Int>)] = []
     /// A damaged PDU was sent, which the target rejects.
     var rejectsLeft = 0
 
@@ -55,12 +63,15 @@ final class SimulatedInitiator: SimulatedClient {
     let receiveBytes: Int
     var sendBytes = 8192
 
+    /// By image: connections that were closed before it began.
+    private let predecessorsOfUnits: [[UInt64: Set<Int>]]
     /// The session that it begins anew, whose connection was lost without the target's knowing.
     private var lost: SimulatedInitiator?
     private(set) var isLost = false
 
     override init?(_ number: Int, _ world: Simulation, _ image: SimulatedImage, path: String) {
-        isid = 0x8000_0000_0000 | UInt64(number)
+        isid = 0x8000_0000_0000 | world.portNumber(number)
+        predecessorsOfUnits = world.images.map(\.closedConnections)
         // Digests of megabytes take this client long.
         wantsDigests = world.chance(300_000) && world.profile.imageBytes <= 1 << 20
         immediateData = world.chance(700_000)
@@ -77,6 +88,7 @@ final class SimulatedInitiator: SimulatedClient {
     override func ask() { askUnit() }
     override func takeMessage() throws -> Bool { try takePDU() }
     override func judge(_ request: Outstanding) throws { try judgeStatus(request) }
+    override var party: UInt64 { isid }
 
     override var canAsk: Bool {
         super.canAsk && !isLost && stage == .open && management == nil
@@ -86,7 +98,7 @@ final class SimulatedInitiator: SimulatedClient {
 
     /// After a reset a command may have no answer.
     override var waits: [(since: UInt64, what: String)] {
-        (image.mayBeReset ? [] : super.waits)
+        outstanding.filter { !$0.image.mayBeReset }.map { ($0.sentAt, "command \($0.type)") }
             + (management.map { [($0.sentAt, "task management function \($0.function)")] } ?? [])
     }
 
@@ -96,9 +108,25 @@ final class SimulatedInitiator: SimulatedClient {
         lost = nil
     }
 
+    /// All units that it knows are gone; before it knows any, some unit is or was.
+    override var isTurnedAway: Bool {
+        guard image.logicalUnit != nil else { return super.isTurnedAway }
+        guard !units.isEmpty else { return world.images.contains { $0.isEnding || openedAt < $0.servedSince } }
+        return units.allSatisfy { isGone($0) }
+    }
+
+    override func endPredecessors(at time: Int) {
+        for (image, closed) in zip(world.images, predecessorsOfUnits)
+        where units.contains(where: { $0.image === image }) {
+            if let closed = closed[party] { image.model.endAll(of: closed, at: time) }
+        }
+    }
+
     override func close() {
         guard phase != .closed else { return }
         super.close()
+        for request in outstanding { forget(request) }
+        for unit in units { unit.image.closedConnections[party, default: []].insert(number) }
         lost?.close()
         lost = nil
     }
@@ -122,10 +150,11 @@ final class SimulatedInitiator: SimulatedClient {
     func loseConnection() {
         isLost = true
         again = outstanding.compactMap(cellsToWriteAgain)
+        for request in outstanding { forget(request) }
         outstanding = []
         outbox = []
         management = nil
-        image.closedConnections.insert(number)
+        for unit in units { unit.image.closedConnections[party, default: []].insert(number) }
         world.note("initiator \(number) loses its connection")
     }
 
@@ -141,11 +170,15 @@ final class SimulatedInitiator: SimulatedClient {
 
     // MARK: Login
 
+    private var targetName: String {
+        image.logicalUnit == nil ? "iqn.2026-11.org.spindle:\(image.name)" : SimulatedImage.sharedTarget
+    }
+
     /// Its first PDU: both stages in one, in the operational one (6.3).
     func logIn() {
         let digest = wantsDigests ? "CRC32C" : "None"
         let pairs = [
-            "InitiatorName=iqn.2026-11.org.example:simulated", "TargetName=iqn.2026-11.org.spindle:\(image.name)",
+            "InitiatorName=iqn.2026-11.org.example:simulated", "TargetName=\(targetName)",
             "SessionType=Normal", "HeaderDigest=\(digest)", "DataDigest=\(digest)",
             "MaxRecvDataSegmentLength=\(receiveBytes)", "FirstBurstLength=\(firstBurstBytes)",
             "MaxBurstLength=\(maxBurstBytes)", "ImmediateData=\(immediateData ? "Yes" : "No")",
@@ -183,8 +216,10 @@ final class SimulatedInitiator: SimulatedClient {
         guard hasDigests == wantsDigests, sendBytes >= 512, firstBurstBytes >= 512, maxBurstBytes >= 512 else {
             throw Violation("initiator \(number): the login has settled \(String(decoding: text, as: UTF8.self))")
         }
-        stage = .attention
-        askWhetherReady()
+        stage = .setUp
+        guard image.logicalUnit == nil else { return askInventory() }
+        units = [SimulatedUnit(image, openedAt: openedAt, event: world.event())]
+        setUp(units[0])
     }
 
     // MARK: PDUs

@@ -6,6 +6,7 @@ import Blocks
 import Export
 import Glibc
 import IOUring
+import ISCSI
 import Logging
 import SimulatedKernel
 
@@ -36,7 +37,13 @@ final class SimulatedServer {
     /// Where images are mapped.
     private let place: MappingPlace?
 
-    init(_ profile: Profile, _ images: [SimulatedImage], kernel: SimulatedKernel, path: String, logger: Logger) throws {
+    /// Writes of reservations that are to be done, in the order in which they came.
+    let keepings = Keepings()
+
+    init(
+        _ profile: Profile, _ images: [SimulatedImage], kernel: SimulatedKernel, path: String,
+        reservations: ReservationFolder?, logger: Logger
+    ) throws {
         self.kernel = kernel
         self.path = path
         loopCount = profile.loops
@@ -49,11 +56,11 @@ final class SimulatedServer {
             listeners.append(Listener(descriptor: socket.descriptor, endpoint: .iscsi(host: "here", port: 1)))
         }
         let entrances = Entrances(listeners: listeners)
-        let exports = try ExportTable(loopCount: loopCount, reservations: nil, logger: logger)
+        let exports = try ExportTable(loopCount: loopCount, reservations: reservations, logger: logger)
         shared = ServerState(
             try SharedState(
                 exports: exports, entrances: entrances, loopCount: loopCount, limits: limits, tls: nil, logger: logger,
-                processorCount: profile.processors, peer: Self.peer(profile)), exports)
+                processorCount: profile.processors, peer: Self.peer(profile), keep: keepings.add), exports)
         place = profile.isMapped ? try MappingPlace() : nil
         loops = UnsafeMutablePointer<Loop>.allocate(capacity: loopCount)
         isOver = Array(repeating: false, count: loopCount)
@@ -86,6 +93,10 @@ final class SimulatedServer {
             name: image.name, properties: properties, controller: .piix3IDE,
             backend: try image.backend(needsThread: profile.needsThread, mappedAt: place?.next(image.model.byteCount)))
         export.maximumConnections = profile.maximumConnections
+        if let logicalUnit = image.logicalUnit {
+            export.targetName = try TargetName(SimulatedImage.sharedTarget)
+            export.logicalUnit = logicalUnit
+        }
         if !profile.faults.isEmpty {
             let size = UInt64(image.model.byteCount)
             export.blocks.faults = Faults(profile.faults, sizeBytes: size, blockSize: .smallest)
@@ -93,7 +104,7 @@ final class SimulatedServer {
                 export.blocks.imageFaults = Faults(profile.imageFaults, sizeBytes: size, blockSize: .smallest)
             }
         }
-        try shared.exports.add(export)
+        shared.loops.noteAdded(try shared.exports.add(export).0)
     }
 
     /// Gives all back, after all loops are over.

@@ -56,7 +56,8 @@ extension Simulation {
         let isForced = chance(500_000)
         note("\(image.name) is removed")
         image.isEnding = true
-        _ = try ServerControl(server.shared).withdraw(image.name, isForced ? .force : .drain)
+        let (entry, _) = try ServerControl(server.shared).withdraw(image.name, isForced ? .force : .drain)
+        if isForced { try noteChange(of: image, isAddition: false, server, home: entry.homeLoop) }
     }
 
     /// Exports that have lost their last client are closed, and served anew.
@@ -68,10 +69,14 @@ extension Simulation {
             guard !isThere else { continue }
             try image.checkContent(at: event())
             note("\(image.name) is served anew")
+            image.reservations?.losePower()
             try server.add(image, profile)
+            try checkReservations(of: image, server)
             image.isEnding = false
             image.growth = nil
             image.servedSince = now
+            let home = try server.shared.exports.entry(named: image.name).homeLoop
+            try noteChange(of: image, isAddition: true, server, home: home)
         }
     }
 }

@@ -28,6 +28,8 @@ final class Simulation {
     var clients: [SimulatedClient] = []
     /// The server has been told to stop, or is dead.
     private(set) var isStopping = false
+    /// What has become of the units of the shared target.
+    var changes: [InventoryChange] = []
     /// An operator has ended connections.
     var hasDropped = false
     private var events = 0
@@ -46,6 +48,8 @@ final class Simulation {
         var profile = Profile(&numbers)
         profile.chooseFaults(&imagined)
         profile.chooseInitiators(&sessions)
+        var units = SeededGenerator(seed: seed ^ 0x5341_0000)
+        profile.chooseUnits(&units)
         self.profile = profile
         kernel = try SimulatedKernel(seed: numbers.next())
         kernel.behaviour = profile.behaviour
@@ -60,6 +64,8 @@ final class Simulation {
                     "disk\(number)", sizeBytes: profile.imageBytes, cellBytes: profile.cellBytes,
                     writesThrough: profile.writesThrough))
             images[number].isLimited = profile.maximumConnections != nil
+            if !profile.logicalUnits.isEmpty { images[number].logicalUnit = profile.logicalUnits[number] }
+            if profile.reservations > 0 { images[number].reservations = ReservationModel() }
         }
     }
 
@@ -131,8 +137,12 @@ final class Simulation {
         let trace = trace
         let clock = kernel.clock
         let logger = Logger(label: "simulation") { _ in TraceHandler(trace: trace, now: { clock.now() }) }
-        server = try SimulatedServer(
-            profile, images, kernel: kernel, path: "\(folder)/\(seed)-\(lives)", logger: logger)
+        changes = []
+        let server = try SimulatedServer(
+            profile, images, kernel: kernel, path: "\(folder)/\(seed)-\(lives)", reservations: openReservations(),
+            logger: logger)
+        self.server = server
+        for image in images { try checkReservations(of: image, server) }
     }
 
     /// Everybody is answered and leaves, then the server stops.
@@ -163,6 +173,7 @@ final class Simulation {
         note(losesPower ? "the power fails" : "the process is killed")
         kernel.filesAreDead = true
         let left = losesPower ? kernel.disks.map { $0.afterPowerFailure(&numbers) } : []
+        if let server { try cutOffKeepings(server) }
         for client in clients { client.close() }
         try stop()
         for (number, image) in images.enumerated() {
@@ -208,6 +219,7 @@ final class Simulation {
         case turn(Int)
         case operation(Int)
         case work(Int, Int)
+        case keep(Int)
         case receive(SimulatedClient)
         case send(SimulatedClient)
         case ask(SimulatedClient)
@@ -224,7 +236,8 @@ final class Simulation {
         }
         let loops = (0..<server.loopCount).filter(server.isAwake).map(Step.turn)
         let operations = kernel.performable().map(Step.operation)
-        let workers = server.busyWorkers().map { Step.work($0.loop, $0.worker) }
+        let keepings = server.keepings.performable(now) { .random(in: profile.keepingDelay, using: &numbers) }
+        let workers = server.busyWorkers().map { Step.work($0.loop, $0.worker) } + keepings.map(Step.keep)
         let people = clientSteps(begins: begins)
         let kinds = [
             (loops, profile.loopWeight), (operations, profile.kernelWeight), (workers, profile.workerWeight),
@@ -249,6 +262,7 @@ final class Simulation {
             let time =
                 chance(profile.slowWorkers) ? UInt64(30_000_000) : .random(in: profile.workerDelay, using: &numbers)
             note("worker \(worker) of loop \(loop) \(server.work(loop, worker, lasting: time)) a job")
+        case .keep(let place): keep(place, server)
         case .receive(let client): try client.receive()
         case .send(let client): client.send()
         case .ask(let client): client.ask()
@@ -278,7 +292,9 @@ final class Simulation {
     /// Nothing can be done now: the clock goes on to when something can.
     private func waitForSomething(_ server: SimulatedServer) throws {
         let stalls = clients.filter { $0.isStalled }.map(\.stalledUntil)
-        let moments = [kernel.nextMoment(isTimer: false), server.nextMoment].compactMap(\.self) + stalls
+        let moments =
+            [kernel.nextMoment(isTimer: false), server.nextMoment, server.keepings.nextMoment].compactMap(\.self)
+            + stalls
         if let moment = moments.min() {
             return kernel.advance(to: min(moment, kernel.nextMoment(isTimer: true) ?? .max))
         }
@@ -320,6 +336,7 @@ final class Simulation {
         } else if chance(profile.operations) {
             try operate(server)
         }
+        settle()
         if profile.operations > 0 { try noteOperations(server) }
         let open = clients.joined(\.outstanding).map(\.began).min()
         for image in images { image.model.oldestOpen = open ?? .max }

@@ -31,6 +31,8 @@ public final class SharedState: Sendable {
     private let processorCount: Int
     /// Who is at the other end of a socket.
     let peer: @Sendable (Int32) -> Peer
+    /// Has reservations written to their file, and says how that has ended (errno).
+    let keep: ReservationKeeper
     /// Connections that were accepted and have not ended.
     let connectionCount = Atomic<Int>(0)
     /// The number of the last connection that was accepted.
@@ -56,15 +58,17 @@ public final class SharedState: Sendable {
     }
 
     /// Of loops that serve these exports to those who come through these entrances. Tests say how many processors there
-    /// are, and who is at the other end.
+    /// are, who is at the other end, and when reservations are written.
     public init(
         exports: any ExportSource, entrances: Entrances, loopCount: Int, limits: Limits, tls: TLSSettings?,
         targets: TargetSettings = TargetSettings(), logger: Logger,
         processorCount: Int = LinuxProcess.processorCount,
-        peer: @escaping @Sendable (Int32) -> Peer = { Peer(of: $0) }
+        peer: @escaping @Sendable (Int32) -> Peer = { Peer(of: $0) },
+        keep: @escaping ReservationKeeper = keepByThread
     ) throws(RingError) {
         self.processorCount = processorCount
         self.peer = peer
+        self.keep = keep
         self.exports = exports
         listeners = entrances.listeners
         connection = entrances.connection

@@ -19,6 +19,20 @@ struct ReservationKeeping {
     var waiting = RequestList()
 }
 
+/// Has bytes written to a file, which may take long, and is told then how that has ended (errno).
+public typealias ReservationKeeper =
+    @Sendable (
+        _ file: ReservationFile, _ bytes: [UInt8], _ done: @escaping @Sendable (Int32) -> Void
+    ) -> Void
+
+/// Writes by a thread of its own.
+@Sendable
+public func keepByThread(
+    _ file: ReservationFile, _ bytes: [UInt8], _ done: @escaping @Sendable (Int32) -> Void
+) {
+    if !startDetachedThread({ done(file.write(bytes)) }) { done(EAGAIN) }
+}
+
 extension ServedExport {
     /// The device server of its unit, before any initiator has spoken to it.
     func deviceServer(targetName: [UInt8]) -> DeviceServer {
@@ -62,8 +76,7 @@ extension Loop {
         exports[unit].keeping.written = exports[unit].keeping.waiting
         exports[unit].keeping.waiting = RequestList()
         let mailbox = shared.mailboxes[index]
-        let isStarted = startDetachedThread { mailbox.post(.reservationsKept(entry, file.write(bytes))) }
-        if !isStarted { mailbox.post(.reservationsKept(entry, EAGAIN)) }
+        shared.keep(file, bytes) { mailbox.post(.reservationsKept(entry, $0)) }
         return true
     }
 

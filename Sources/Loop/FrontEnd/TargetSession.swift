@@ -83,10 +83,15 @@ struct TargetSession: ~Copyable, Sendable {
         self.handle = handle
     }
 
-    /// The unit that a command is for. What the initiator has no access to is answered for by the first one.
+    /// The unit that a command is for. What the initiator has no access to is answered for by the first one that stays:
+    /// one that goes knows no more which units there are, and nothing new may keep it.
     func unit(_ number: LogicalUnitNumber) -> (unit: SessionUnit, isPresent: Bool) {
-        for unit in units where unit.leavesAt == nil && number.number == Int(unit.logicalUnit) { return (unit, true) }
-        return (units[0], false)
+        var first: SessionUnit?
+        for unit in units where unit.leavesAt == nil {
+            if number.number == Int(unit.logicalUnit) { return (unit, true) }
+            if first == nil { first = unit }
+        }
+        return (first ?? units[0], false)
     }
 }
 
