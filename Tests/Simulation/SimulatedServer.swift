@@ -94,8 +94,8 @@ final class SimulatedServer {
             backend: try image.backend(needsThread: profile.needsThread, mappedAt: place?.next(image.model.byteCount)))
         export.maximumConnections = profile.maximumConnections
         if let logicalUnit = image.logicalUnit {
-            export.targetName = try TargetName(SimulatedImage.sharedTarget)
-            export.logicalUnit = logicalUnit
+            export.target = TargetOptions(
+                name: try TargetName(SimulatedImage.sharedTarget), logicalUnit: logicalUnit)
         }
         if !profile.faults.isEmpty {
             let size = UInt64(image.model.byteCount)
