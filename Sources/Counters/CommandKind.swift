@@ -6,7 +6,7 @@ public enum CommandKind: Int, CaseIterable, Sendable {
     case read
     /// Data are written.
     case write
-    /// A request that is none of these.
+    /// A request with a type that NBD does not have.
     case unknown
     /// What was written is made stable.
     case flush
@@ -18,6 +18,8 @@ public enum CommandKind: Int, CaseIterable, Sendable {
     case writeZeroes
     /// The client asks what is stored.
     case blockStatus
+    /// An initiator's command that is none of these: INQUIRY, TEST UNIT READY, reservations.
+    case other
 
     /// As metrics call it.
     public var label: String {
@@ -30,6 +32,7 @@ public enum CommandKind: Int, CaseIterable, Sendable {
         case .cache: "cache"
         case .writeZeroes: "write_zeroes"
         case .blockStatus: "block_status"
+        case .other: "other"
         }
     }
 
@@ -37,12 +40,12 @@ public enum CommandKind: Int, CaseIterable, Sendable {
     var hasBytes: Bool {
         switch self {
         case .read, .write, .trim, .cache, .writeZeroes: true
-        case .flush, .blockStatus, .unknown: false
+        case .flush, .blockStatus, .unknown, .other: false
         }
     }
 }
 
-/// Errors in the counts.
+/// Errors in the counts: those that a client of NBD hears of, and what only initiators are told.
 public enum ErrorKind: Int, CaseIterable, Sendable {
     /// The medium cannot be written.
     case notPermitted
@@ -60,6 +63,16 @@ public enum ErrorKind: Int, CaseIterable, Sendable {
     case notSupported
     /// The server stops.
     case shutdown
+    /// Something has changed since the initiator's last command (UNIT ATTENTION).
+    case unitAttention
+    /// There is no medium (NOT READY).
+    case notReady
+    /// Another initiator has reserved the unit (RESERVATION CONFLICT).
+    case reservationConflict
+    /// The command was given up (ABORTED COMMAND): the drive does not have it, or its data were wrong.
+    case abortedCommand
+    /// The initiator's data are not those of the medium (MISCOMPARE).
+    case miscompare
 
     /// As metrics call it.
     var label: String {
@@ -72,6 +85,11 @@ public enum ErrorKind: Int, CaseIterable, Sendable {
         case .overflow: "EOVERFLOW"
         case .notSupported: "ENOTSUP"
         case .shutdown: "ESHUTDOWN"
+        case .unitAttention: "UNIT_ATTENTION"
+        case .notReady: "NOT_READY"
+        case .reservationConflict: "RESERVATION_CONFLICT"
+        case .abortedCommand: "ABORTED_COMMAND"
+        case .miscompare: "MISCOMPARE"
         }
     }
 }

@@ -66,9 +66,9 @@ public struct ExportCells {
     // Of each command: bytes, nanoseconds, errors, buckets. How many requests there were is the sum of the buckets. All
     // of these are constants to the compiler, as `allCases.count` would not be.
     @inlinable static var errorsStart: Int { 2 }
-    @inlinable static var bucketsStart: Int { errorsStart + 8 }
+    @inlinable static var bucketsStart: Int { errorsStart + 13 }
     @inlinable static var commandCells: Int { bucketsStart + LatencyBuckets.count }
-    @inlinable static var commonStart: Int { commandCells * 8 }
+    @inlinable static var commonStart: Int { commandCells * 9 }
     /// How many cells there are.
     static var cellCount: Int { commonStart + 4 }
 

@@ -133,6 +133,7 @@ extension Loop {
             return resumeLBAStatus(
                 BackendExtent(isMapped: true, lengthBytes: limitBytes), limitBytes, place, export)
         case .failed(let failure, let bytes):
+            requests[place].mediumFailure = failure
             return step(.resume(.failed(failure, afterBytes: bytes)), place, export)
         case .finished:
             return step(.resume(.done), place, export)

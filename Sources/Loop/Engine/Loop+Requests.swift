@@ -157,13 +157,14 @@ extension Loop {
     }
 
     /// How the backend's last step has ended; nil while that is still to come.
-    func outcome(of progress: BackendProgress, _ place: RequestPlace) -> BlockOutcome? {
+    mutating func outcome(of progress: BackendProgress, _ place: RequestPlace) -> BlockOutcome? {
         switch progress {
         case .pending: return nil
         case .finished: return .done
         case .failed(let code):
             if !requests[place].task.wasTooSlow { noteBlockFailure(code, place) }
             let failure = BlockFailure(errno: code, of: requests[place].task.operation)
+            requests[place].mediumFailure = failure
             return .failed(failure, afterBytes: requests[place].task.doneBytes)
         }
     }

@@ -16,6 +16,8 @@ struct RequestSlot: ~Copyable {
     let facts: RequestFacts
     var task = BackendTask(.flush, offset: 0, length: 0)
     var measure: RequestMeasure
+    /// How the medium has failed for it.
+    var mediumFailure: BlockFailure?
     /// Where the request's data are. Empty for a request without.
     private(set) var bytes = MemoryRange.empty
     /// What that place is.

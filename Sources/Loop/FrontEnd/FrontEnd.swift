@@ -80,24 +80,41 @@ extension CommandKind {
             case .writeZeroes: .writeZeroes
             case .prefetch: .cache
             case .lbaStatus: .blockStatus
-            case .other: .unknown
+            case .other: .other
             }
     }
 }
 
 extension ErrorKind {
-    /// The kind of a command's ending; nil if it has not failed.
-    init?(_ ending: ISCSI.Ending) {
+    /// The kind of a command's ending; nil if it has not failed. Only a failure of the storage is one of input and
+    /// output: what an initiator is told of the drive's state, or of its own mistake, is none. The registers of a disk
+    /// say ABORTED COMMAND of both, so that the medium's own failure decides.
+    init?(_ ending: ISCSI.Ending, _ mediumFailure: BlockFailure?) {
         guard ending.status != SCSIStatus.good.rawValue else { return nil }
         guard let sense = ending.sense else {
-            self = .notPermitted
+            self = .reservationConflict
             return
         }
+        switch mediumFailure {
+        case .unrecovered: self = .inputOutput
+        case .noSpace: self = .noSpace
+        case .writeProtected: self = .notPermitted
+        case nil: self.init(sense)
+        }
+    }
+
+    /// The kind of what a drive says whose medium has not failed.
+    private init?(_ sense: SenseData) {
         switch sense.senseKey {
-        case .dataProtect where sense.additionalSenseCode == .spaceAllocationFailedWriteProtect: self = .noSpace
+        // The registers that ATA PASS-THROUGH was asked for.
+        case .noSense, .recoveredError: return nil
         case .dataProtect: self = .notPermitted
         case .illegalRequest: self = .invalidArgument
-        default: self = .inputOutput
+        case .unitAttention: self = .unitAttention
+        case .notReady: self = .notReady
+        case .abortedCommand: self = .abortedCommand
+        case .miscompare: self = .miscompare
+        case .mediumError, .hardwareError: self = .inputOutput
         }
     }
 

@@ -213,7 +213,7 @@ extension Loop {
     }
 
     private mutating func respond(_ ending: Ending, to place: RequestPlace) {
-        requests[place].measure.error = ErrorKind(ending)
+        requests[place].measure.error = ErrorKind(ending, requests[place].mediumFailure)
         encode(ending, place)
         queueReply(place)
     }
@@ -225,7 +225,9 @@ extension Loop {
     }
 
     /// What the failure of a task counts as; nil if it has not failed.
-    func errorKind(ofTask place: RequestPlace) -> ErrorKind? { ErrorKind(ending(of: place)) }
+    func errorKind(ofTask place: RequestPlace) -> ErrorKind? {
+        ErrorKind(ending(of: place), requests[place].mediumFailure)
+    }
 
     /// Encodes a response, or as much of it as there is room for.
     private mutating func encode(_ ending: Ending, _ place: RequestPlace) {
