@@ -87,7 +87,10 @@ final class ExportTable: ExportSource {
         var reason = ReservationFileError.torn
         do throws(ReservationFileError) {
             let file = try reservations.file(of: name)
-            if let kept = KeptReservations(file) { return kept }
+            if let kept = KeptReservations(file) {
+                if file.hasTornPlace { noteTornPlace(name, reservations) }
+                return kept
+            }
             file.close()
         } catch {
             reason = error
@@ -95,10 +98,22 @@ final class ExportTable: ExportSource {
         logger.error(
             "the export is served without the reservations that were kept of it, and keeps none",
             metadata: [
-                "export": "\(name)", "file": "\(reservations.path)/\(ReservationFolder.fileName(of: name))",
-                "reason": "\(reason)",
+                "export": "\(name)", "file": "\(reservations.filePath(of: name))", "reason": "\(reason)",
             ])
         return nil
+    }
+
+    /// The last change of reservations was not finished, or is lost; the file cannot tell.
+    private func noteTornPlace(_ name: String, _ reservations: ReservationFolder) {
+        logger.warning(
+            "the last change of an export's reservations is lost; those before it hold",
+            metadata: [
+                "export": "\(name)", "file": "\(reservations.filePath(of: name))",
+                "reason": """
+                one of the file's two places is torn: if the power failed during a change, no initiator was told \
+                that it is done; if not, the file is damaged, and initiators should look at their reservations
+                """,
+            ])
     }
 
     private func add(

@@ -132,6 +132,41 @@ import Testing
         #expect(try server.stop() == 0, "\(server.log)")
     }
 
+    /// The newest of the two places is damaged, or was never whole: the change before it holds, and somebody is told.
+    @Test(arguments: ["changed", "cleared"])
+    func whatATornPlaceLosesIsToldOf(damage: String) throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/disk.reservations"
+        let arguments = ["--reservations", folder.path]
+        do {
+            let server = try Self.server(arguments, in: folder)
+            let owner = try HandMadeSession(server.announcement)
+            #expect(try Self.reserveOut(owner, 0, newKey: 7, persists: true) == Self.good)
+            #expect(try Self.reserveOut(owner, 0, key: 7, newKey: 8, persists: true) == Self.good)
+            // Write Exclusive, the third change, in the second place.
+            #expect(try Self.reserveOut(owner, 1, type: 1, key: 8) == Self.good)
+            #expect(!server.log.contains("is lost"), "\(server.log)")
+            try server.stop(signal: SIGKILL)
+        }
+        let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+        try file.seek(toOffset: (64 << 10) + (damage == "changed" ? 21 : 0))
+        try file.write(contentsOf: damage == "changed" ? Data([0xFF, 0xFF]) : Data(count: 20))
+        try file.close()
+        do {
+            let server = try Self.server(arguments, in: folder)
+            let lines = server.log.split(separator: "\n").filter { $0.contains("reservations is lost") }
+            #expect(lines.count == 1, "\(server.log)")
+            #expect(lines.allSatisfy { $0.contains("export=disk") && $0.contains(path) }, "\(lines)")
+            #expect(try !Self.keepsOutWrites(server, in: folder))
+            let owner = try HandMadeSession(server.announcement)
+            #expect(try Self.reserveOut(owner, 1, type: 1, key: 8) == Self.good)
+            try server.stop(signal: SIGKILL)
+        }
+        let server = try Self.server(arguments, in: folder)
+        #expect(!server.log.contains("is lost"), "the next change mends the file: \(server.log)")
+        #expect(try Self.keepsOutWrites(server, in: folder))
+    }
+
     @Test func theFolderHasToBeThere() throws {
         let folder = try TemporaryFolder()
         let result = try Program.spindle.run(

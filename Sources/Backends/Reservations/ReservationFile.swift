@@ -5,7 +5,8 @@ import Synchronization
 
 /// A file that has two places for the same bytes. Each write takes the place with the older ones, and is stable before
 /// it is done. So whenever the server ends, the file has what was kept last: a write that was cut off leaves the other
-/// place as it was. No file is made, renamed or removed for that, which the sandbox would not allow.
+/// place as it was, and nobody was told that it was done. A place that is damaged in another way looks the same. No
+/// file is made, renamed or removed for that, which the sandbox would not allow.
 ///
 /// A place: number of the write (8 bytes, big-endian), number of bytes (4), FNV-1a hash of these fields and the bytes
 /// (8), the bytes. A place of zeroes is number 0, without bytes.
@@ -18,6 +19,8 @@ public final class ReservationFile: Sendable {
 
     /// What was kept when the file was opened; empty: nothing.
     public let bytes: [UInt8]
+    /// One of the two places is torn: the last write was cut off, or the file is damaged.
+    public let hasTornPlace: Bool
     private let descriptor: Int32
     /// The number of the last write that was done.
     private let number: Mutex<UInt64>
@@ -28,15 +31,20 @@ public final class ReservationFile: Sendable {
         let descriptor = unsafe openat(folder, name, flags, 0o600)
         guard descriptor >= 0 else { throw .system("cannot be opened", errno: errno) }
         let last: (number: UInt64, bytes: [UInt8])
+        let isWhole: Bool
         do throws(ReservationFileError) {
             try Self.prepare(descriptor, in: folder)
-            guard let found = Self.lastPlace(try Self.contents(of: descriptor)) else { throw .torn }
+            let places = Self.places(try Self.contents(of: descriptor))
+            guard let found = places.max(by: { $0.number < $1.number }) else { throw .torn }
             last = found
+            // The numbers follow on each other, but for a file that nobody has written.
+            isWhole = places.count == 2 && places.allSatisfy { $0.number + 1 >= found.number }
         } catch {
             Glibc.close(descriptor)
             throw error
         }
         bytes = last.bytes
+        hasTornPlace = !isWhole
         number = Mutex(last.number)
         self.descriptor = descriptor
     }
@@ -106,10 +114,9 @@ public final class ReservationFile: Sendable {
         return contents
     }
 
-    /// The place that was written last; nil if none is whole.
-    private static func lastPlace(_ contents: [UInt8]) -> (number: UInt64, bytes: [UInt8])? {
-        let places = [0, placeBytes].compactMap { parse(contents[$0..<$0 + placeBytes]) }
-        return places.max { $0.number < $1.number }
+    /// Those places that are whole.
+    private static func places(_ contents: [UInt8]) -> [(number: UInt64, bytes: [UInt8])] {
+        [0, placeBytes].compactMap { parse(contents[$0..<$0 + placeBytes]) }
     }
 
     private static func parse(_ place: ArraySlice<UInt8>) -> (number: UInt64, bytes: [UInt8])? {

@@ -24,6 +24,9 @@ public final class ReservationFolder: Sendable {
         return try ReservationFile(name, in: descriptor)
     }
 
+    /// Where an export's file is, for people.
+    public func filePath(of export: String) -> String { "\(path)/\(Self.fileName(of: export))" }
+
     /// The name of an export's file: of the export's, all but letters, digits, dashes and low lines as %XX.
     public static func fileName(of export: String) -> String {
         var name = ""
