@@ -11,6 +11,8 @@ public enum BenchError: Error, Equatable, CustomStringConvertible {
     case cannotConnect(String, reason: String)
     /// A call on the connected socket failed.
     case socket(errno: Int32)
+    /// What listens there is no server of this protocol, as it seems.
+    case noServer(ServerKind, reason: String)
     /// The server closed the connection.
     case closed(during: String)
     /// No byte came for so long, though requests are unanswered.
@@ -35,6 +37,8 @@ public enum BenchError: Error, Equatable, CustomStringConvertible {
             "cannot connect to \(place): \(reason)"
         case .socket(let code):
             "the connection failed: \(systemText(code))"
+        case .noServer(let kind, let reason):
+            "no \(kind.rawValue) answers there: \(reason)"
         case .closed(let during):
             "the server closed the connection during \(during)"
         case .silent(let seconds):
@@ -51,6 +55,15 @@ public enum BenchError: Error, Equatable, CustomStringConvertible {
             what
         case .tls(let what):
             "TLS with the server failed: \(what)"
+        }
+    }
+
+    /// The same before the first word of a server, which one of another protocol does not say.
+    func beforeFirstWord(of kind: ServerKind) -> BenchError {
+        switch self {
+        case .closed: .noServer(kind, reason: "it has closed the connection before its first word")
+        case .silent(let seconds): .noServer(kind, reason: "it has said nothing for \(seconds) seconds")
+        default: self
         }
     }
 
@@ -87,6 +100,14 @@ public enum BenchError: Error, Equatable, CustomStringConvertible {
             }
         return message.isEmpty ? name : "\(name) (\(message))"
     }
+}
+
+/// What a load is for.
+public enum ServerKind: String, Sendable {
+    /// A server of NBD's.
+    case nbd = "NBD server"
+    /// A target of iSCSI's.
+    case iscsi = "iSCSI target"
 }
 
 /// The system's words for an errno.

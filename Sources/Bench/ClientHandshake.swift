@@ -9,7 +9,7 @@ extension Link {
 
     /// Agrees with the server on an export, up to the first request.
     mutating func negotiate(_ address: ServerAddress, structuredReplies: Bool) throws(BenchError) -> ChosenExport {
-        let greeting = try receive(18)
+        let greeting = try receiveGreeting()
         guard number(greeting[0..<8]) == Magic.greeting, number(greeting[8..<16]) == Magic.option else {
             throw .violation("it does not begin as a server of NBD does, or as one before version 3")
         }
@@ -24,6 +24,14 @@ extension Link {
         }
         if structuredReplies { try ask(.structuredReply) }
         return try go(address.export, hasNoZeroes: flags.contains(.noZeroes))
+    }
+
+    private mutating func receiveGreeting() throws(BenchError) -> [UInt8] {
+        do throws(BenchError) {
+            return try receive(18)
+        } catch {
+            throw error.beforeFirstWord(of: .nbd)
+        }
     }
 
     private func credentials(_ proof: ServerAddress.Proof) throws(BenchError) -> TLSClientCredentials {

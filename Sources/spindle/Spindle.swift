@@ -48,10 +48,15 @@ struct Spindle: ParsableCommand {
         if status.isSuccess {
             do { try writeToStandardOutput(Array((text.isEmpty ? text : text + "\n").utf8)) } catch {}
         } else if !text.isEmpty {
-            let lines = text.replacing(message, with: message.visible, maxReplacements: 1)
+            let lines = text.replacing(message, with: inOneLine(message).visible, maxReplacements: 1)
             writeToStandardError(lines + "\n")
         }
         Glibc.exit(status.rawValue)
+    }
+
+    /// The parser lists what an option takes line by line, if there is much.
+    private static func inOneLine(_ message: String) -> String {
+        message.replacing(":\n  - ", with: ": ").replacing("\n  - ", with: ", ")
     }
 
     /// A mistake that the parser has not found itself, and how the command is used.

@@ -253,6 +253,34 @@ private struct Report: Decodable {
         }
     }
 
+    /// A server of the other protocol is none that answers.
+    @Test func theOtherProtocolIsNamed() throws {
+        let server = try RunningServer(
+            [
+                "--listen", "tcp:127.0.0.1:0", "--listen", "iscsi:127.0.0.1:0", "--handshake-seconds", "2",
+                "disk=memory:1M",
+            ], in: folder)
+        let words = server.announcement.split(separator: " ").map { $0.split(separator: "/") }
+        let nbd = try #require(words.first { $0.first == "nbd:" })
+        let iscsi = try #require(words.first { $0.first == "iscsi:" })
+        for (uri, kind) in [
+            ("nbd://\(iscsi[1])/disk", "NBD server"),
+            ("iscsi://\(nbd[1])/iqn.2026-11.org.spindle:disk/0", "iSCSI target"),
+        ] {
+            let result = try Program.spindle.run(["bench", "--requests", "5", uri], in: folder)
+            #expect(result.status == 1)
+            #expect(result.errors.hasPrefix("Error: no \(kind) answers there: "), "\(result.errors)")
+        }
+    }
+
+    /// What an option takes is told on one line, without escapes.
+    @Test func theOperationsAreListed() throws {
+        let result = try Program.spindle.run(["bench", "--operation", "wirte", "nbd://localhost"], in: folder)
+        #expect(result.status == 64)
+        #expect(result.errors.contains("Please provide one of the following: read, write, rw,"), "\(result.errors)")
+        #expect(!result.errors.contains("\\n"), "\(result.errors)")
+    }
+
     /// A server that dies under load is an error, not a wait without end.
     @Test func aServerThatDiesEndsIt() throws {
         let server = try RunningServer(["null:1G"], in: folder)

@@ -104,11 +104,11 @@ import Testing
         (loginResponse(flags: 0, statusSN: 1, status: 0xABCD), "the target refuses the login: status 0xabcd"),
         (loginResponse(flags: 0, statusSN: 1, text: ["AuthMethod=CHAP"]), "the target wants CHAP; give --chap FILE"),
         (
-            pdu(0x25), "the server does not keep to the protocol: the answer to a Login Request does not begin as one"
+            pdu(0x25), "no iSCSI target answers there: the answer to a Login Request does not begin as one"
         ),
         (
             pdu(0x23, fields: [4: 0x00FF_FFFF]),
-            "the server does not keep to the protocol: the answer to a Login Request does not begin as one"
+            "no iSCSI target answers there: the answer to a Login Request does not begin as one"
         ),
         (
             loginResponse(flags: 0x81, statusSN: 1).replacingText("no end"),

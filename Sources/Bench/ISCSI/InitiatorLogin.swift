@@ -83,6 +83,9 @@ struct InitiatorLogin: Sendable {
     private var text: [UInt8] = []
     private var hasSaidOperationalKeys = false
 
+    /// The target has said something.
+    var isAnswered: Bool { responses > 0 }
+
     init(_ wishes: InitiatorWishes) {
         self.wishes = wishes
         parameters.maxReceiveDataSegmentLength = wishes.maxReceiveDataSegmentLength
@@ -122,7 +125,10 @@ struct InitiatorLogin: Sendable {
         let fields = BasicHeaderSegment(header)
         guard fields.opcode == Opcode.loginResponse.rawValue, fields.totalAHSBytes == 0,
             fields.dataSegmentLength <= Self.maximumSegmentBytes
-        else { return .failed(.violation("the answer to a Login Request does not begin as one")) }
+        else {
+            let reason = "the answer to a Login Request does not begin as one"
+            return .failed(isAnswered ? .violation(reason) : .noServer(.iscsi, reason: reason))
+        }
         let length = Int(fields.dataSegmentLength)
         let end = position + headerBytes + length + (-length & 3)
         guard end <= bytes.byteCount else { return .needMoreBytes }

@@ -28,7 +28,12 @@ extension Link {
             let step = login.next(bytes, at: &position)
             inbox.drop(position)
             switch step {
-            case .needMoreBytes: try inbox.receiveMore(from: &self)
+            case .needMoreBytes:
+                do throws(BenchError) {
+                    try inbox.receiveMore(from: &self)
+                } catch {
+                    throw login.isAnswered ? error : error.beforeFirstWord(of: .iscsi)
+                }
             case .say(let request): try send(request)
             case .open: return login
             case .failed(let error): throw error
