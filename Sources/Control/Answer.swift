@@ -69,6 +69,7 @@ enum Answer {
         let number: UInt64
         let client: String
         let identity: String?
+        let initiator: String?
         let export: String?
         let encrypted: Bool
         let seconds: Int
@@ -79,6 +80,7 @@ enum Answer {
             number = status.number
             client = status.client
             identity = status.identity
+            initiator = status.initiator
             export = status.export
             encrypted = status.isEncrypted
             seconds = status.seconds

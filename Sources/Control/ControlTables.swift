@@ -34,7 +34,8 @@ public enum ControlTables {
     /// `spindle ctl show`, and what follows a change of an export.
     public static func export(_ json: [UInt8]) throws -> String {
         let export = try JSON.decode(Answer.Export.self, json)
-        let sectors = sectors(export.sizeBytes / 512)
+        // As the description counts: blocks of a disc have 2048 bytes.
+        let sectors = sectors(export.sizeBytes / (export.tray == nil ? 512 : 2048))
         var rows = [
             ["Name:", export.name],
             ["Description:", export.description],
@@ -79,13 +80,14 @@ public enum ControlTables {
         let rows = connections.map { connection in
             [
                 String(connection.number), connection.export ?? "-", connection.client, connection.identity ?? "-",
+                connection.initiator ?? "-",
                 connection.encrypted ? "yes" : "no", duration(connection.seconds), String(connection.requestsInFlight),
                 String(connection.loop),
             ]
         }
         return Table(
-            head: ["NUMBER", "EXPORT", "CLIENT", "IDENTITY", "TLS", "AGE", "IN FLIGHT", "LOOP"], rows: rows,
-            numbers: [0, 5, 6, 7], whenEmpty: "no connections"
+            head: ["NUMBER", "EXPORT", "CLIENT", "IDENTITY", "INITIATOR", "TLS", "AGE", "IN FLIGHT", "LOOP"],
+            rows: rows, numbers: [0, 6, 7, 8], whenEmpty: "no connections"
         ).text
     }
 

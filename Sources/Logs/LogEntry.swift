@@ -52,9 +52,10 @@ extension LogEntry.Field {
         case "connection": 0
         case "client": 1
         case "identity": 2
-        case "export": 3
-        case "reason": 5
-        default: 4
+        case "initiator": 3
+        case "export": 4
+        case "reason": 6
+        default: 5
         }
     }
 }

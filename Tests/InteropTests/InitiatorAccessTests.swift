@@ -27,6 +27,34 @@ import Testing
         }.sorted()
     }
 
+    /// A name that is only said is no identity.
+    @Test func onlyWhatIsProvedIsAnIdentity() throws {
+        let folder = try TemporaryFolder()
+        let secrets = folder.path + "/chap", control = "unix:" + folder.path + "/control"
+        FileManager.default.createFile(
+            atPath: secrets, contents: Data("alice:correct-horse-1\n".utf8), attributes: [.posixPermissions: 0o600])
+        for user in ["", "alice%correct-horse-1@"] {
+            let server = try RunningServer(
+                ["--listen", "iscsi:127.0.0.1:0", "--log-level", "info", "--control", control, "disk=memory:1M"]
+                    + (user.isEmpty ? [] : ["--chap", secrets]), in: folder)
+            let url = try #require(server.announcement.split(separator: " ").first { $0.hasPrefix("iscsi://") })
+            let address = String(url.dropFirst(8).dropLast())
+            try run("iscsi-inq", ["-i", Self.near, "iscsi://\(user)\(address)"], in: folder)
+            if user.isEmpty {
+                let session = try HandMadeSession(server.announcement, initiator: Self.other)
+                let table = try Program.spindle.run(["ctl", "--control", control, "connections"], in: folder).text
+                let rows = table.split(separator: "\n").map { $0.split(separator: " ") }
+                #expect(rows.last?[3...4] == ["-", Self.other[...]], "\(table)")
+                session.connection.close()
+            }
+            #expect(try server.stop() == 0)
+            let opened = try #require(server.log.split(separator: "\n").first { $0.contains("export opened") })
+            #expect(opened.contains(" initiator=\(Self.near) "), "\(opened)")
+            #expect(opened.contains(" identity=alice ") == !user.isEmpty, "\(opened)")
+            #expect(opened.contains("identity=") == !user.isEmpty, "\(opened)")
+        }
+    }
+
     @Test func namesDecideWhatIsFound() throws {
         let folder = try TemporaryFolder()
         let server = try Self.server(

@@ -46,6 +46,24 @@ import Testing
         #expect(page.contains("spindle \(command)"))
     }
 
+    /// docs/reference.md has each option of `serve` in its synopsis and in its table.
+    @Test func theReferenceHasEveryOption() throws {
+        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let reference = try String(
+            contentsOf: root.appendingPathComponent("docs/reference.md"), encoding: .utf8)
+        let commands = try #require(reference.split(separator: "```").dropFirst().first)
+        let synopsis = commands.split(separator: "spindle ctl")[0]
+        let table = try #require(reference.split(separator: "## Options of serve").last).split(separator: "\n## ")[0]
+        let help = try run(Program.spindle, ["serve", "--help"])
+        let options = Set(help.matches(of: /(?m)^ +(?:-\w, )?(--[a-z-]+)/).map { String($0.1) })
+        #expect(options.count > 30)
+        for option in options.subtracting(["--version", "--help"]).sorted() {
+            #expect(synopsis.contains("[\(option)]") || synopsis.contains("[\(option) "), "\(option)")
+            #expect(table.contains("`\(option)`"), "\(option)")
+        }
+    }
+
     @Test func everyKeyIsInIt() throws {
         let page = try text("spindle.toml.5")
         let keys = try run(Program.spindle, ["check", "--keys"]).split(separator: "\n")

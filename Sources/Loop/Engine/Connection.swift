@@ -49,8 +49,10 @@ struct Connection: ~Copyable {
     var peer = Peer()
     /// What it speaks.
     private(set) var frontEnd = FrontEnd.nbd
-    /// Who its TLS has proved it to be, for people.
+    /// Who its TLS or its CHAP has proved it to be, for people.
     var identityName: String?
+    /// Who an initiator says that it is.
+    var initiatorName: String?
     /// The export that it has open.
     var entry: ExportEntry?
     /// Its place in the order of all openings.

@@ -75,7 +75,8 @@ extension Loop {
             guard connections[slot].phase != .free else { return nil }
             return ConnectionStatus(
                 number: connections[slot].number, client: connections[slot].peer.name,
-                identity: connections[slot].identityName, export: connections[slot].entry?.name,
+                identity: connections[slot].identityName, initiator: connections[slot].initiatorName,
+                export: connections[slot].entry?.name,
                 isEncrypted: connections[slot].isSecure, seconds: now - connections[slot].startedAt,
                 requestsInFlight: connections[slot].requestsInUse, loop: index)
         }

@@ -18,6 +18,7 @@ extension Loop {
         fields["connection"] = .stringConvertible(connections[slot].number)
         fields["client"] = "\(connections[slot].peer)"
         if let identity = connections[slot].identityName { fields["identity"] = "\(identity)" }
+        if let name = connections[slot].initiatorName { fields["initiator"] = "\(name)" }
         if let entry = connections[slot].entry { fields["export"] = "\(entry.name)" }
         logger.log(level: level, event, metadata: fields)
     }

@@ -44,6 +44,8 @@ public struct ConnectionStatus: Equatable, Sendable {
     public var client: String
     /// Who it has proved to be.
     public var identity: String?
+    /// Who it says that it is, an initiator of iSCSI's.
+    public var initiator: String?
     /// What it has open; nil in the handshake.
     public var export: String?
     /// It has begun TLS.

@@ -228,7 +228,8 @@ extension Loop {
         }
         sessions.iscsi[slot].session.opened()
         connections[slot].crossing.isDigested = sessions.iscsi[slot].session.settled.hasDataDigest
-        connections[slot].identityName = sessions.iscsi[slot].session.initiator.name
+        connections[slot].identityName = sessions.iscsi[slot].session.initiator.chapName
+        connections[slot].initiatorName = sessions.iscsi[slot].session.initiator.name
         say(slot)
     }
 
