@@ -31,8 +31,9 @@ import Testing
     @Test func onlyWhatIsProvedIsAnIdentity() throws {
         let folder = try TemporaryFolder()
         let secrets = folder.path + "/chap", control = "unix:" + folder.path + "/control"
-        FileManager.default.createFile(
+        let isMade = FileManager.default.createFile(
             atPath: secrets, contents: Data("alice:correct-horse-1\n".utf8), attributes: [.posixPermissions: 0o600])
+        #expect(isMade)
         for user in ["", "alice%correct-horse-1@"] {
             let server = try RunningServer(
                 ["--listen", "iscsi:127.0.0.1:0", "--log-level", "info", "--control", control, "disk=memory:1M"]
