@@ -12,7 +12,7 @@ public enum WriteCacheModel: Equatable, Sendable {
     /// What `volatile` alone stands for: as much as disks of a few terabytes have.
     private static let standardBytes = 8 << 20
     /// What a cache may have.
-    static let sizes = 1 << 16...1 << 30
+    static let sizes = 1 << 16...1 << 28
 
     /// Reads `image`, `volatile` or `volatile:SIZE`.
     public init(parsing text: String) throws {
@@ -24,7 +24,7 @@ public enum WriteCacheModel: Equatable, Sendable {
             let bytes = try ImageReference.sizeBytes(String(words[1]))
             guard bytes <= Self.sizes.upperBound, bytes >= Self.sizes.lowerBound, bytes % 4096 == 0 else {
                 throw SettingsError(
-                    "'\(words[1])' is no size of a write cache: it has 64K to 1G, in whole pages of 4096 bytes")
+                    "'\(words[1])' is no size of a write cache: it has 64K to 256M, in whole pages of 4096 bytes")
             }
             self = .volatile(cacheBytes: Int(bytes))
         default:

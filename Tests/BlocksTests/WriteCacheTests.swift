@@ -289,6 +289,35 @@ private func allocated(_ byteCount: Int) -> LayerMemory {
         #expect(medium.value(0) == 1)
     }
 
+    /// A client that writes one sector again and again, and zeroes it in between, holds nobody up.
+    @Test(.timeLimit(.minutes(1))) func aSectorWithManyVersionsCostsNoMore() {
+        let count = 30_000
+        let cacheBytes = (2 * count + 8) * 512
+        var stack = BlockStack()
+        stack.writeCache = WriteCache(
+            cacheBytes: cacheBytes, memory: allocated(WriteCache.memoryBytes(cacheBytes: cacheBytes)),
+            blockSize: .smallest)
+        var task = BlockTask()
+        var data = [UInt8](repeating: 7, count: 512)
+        let write = BackendRequest(.write, offset: 512, length: 512)
+        let zeroes = BackendRequest(.writeZeroes(mayDeallocate: true), offset: 0, length: 4096)
+        data.withMutableBytes { data in
+            for _ in 0..<count { #expect(stack.begin(write, &task, &data) == .finished) }
+            #expect(stack.begin(zeroes, &task, &data) == .finished)
+            for _ in 0..<count { #expect(stack.begin(write, &task, &data) == .finished) }
+            #expect(stack.begin(BackendRequest(.flush), &task, &data) == .io(zeroes))
+            #expect(stack.writeCache?.volatileBytes == UInt64(2 * count) * 512)
+            guard case .io(let below) = stack.resume(.done, &task, &data) else {
+                Issue.record("the sector has not reached the image")
+                return
+            }
+            #expect(below.offset == 512 && below.length == 512)
+            #expect(stack.writeCache?.volatileBytes == UInt64(count) * 512)
+            #expect(stack.resume(.done, &task, &data) == .io(BackendRequest(.flush)))
+            #expect(stack.writeCache?.isClean == true)
+        }
+    }
+
     /// A look-up says that what is here is stored, and asks below for no more than what is not.
     @Test func lookUpsKnowWhatIsHere() throws {
         var medium = CachedMedium()

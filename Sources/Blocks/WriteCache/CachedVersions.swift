@@ -29,8 +29,9 @@ struct CachedWrite: Equatable, Sendable {
 
 /// Versions of sectors in a fixed number of slots. Of one sector there may be several, for a cut may keep any of them.
 ///
-/// Slots are found by a table of chains, the newest version of a sector first, and are linked in the order of their
-/// coming. All arrays have their size from the beginning.
+/// A table of chains finds the newest version of a sector, which leads to the others. All slots are linked in the order of
+/// their coming. Every link has its opposite, so that nothing takes longer the more versions a sector has. All arrays have
+/// their size from the beginning.
 struct CachedVersions: Sendable {
     /// No slot.
     static let none: Int32 = -1
@@ -40,8 +41,12 @@ struct CachedVersions: Sendable {
         var sequence: UInt64 = 0
         /// Whose it is, in ``writes``.
         var write = CachedVersions.none
-        /// The next slot of its chain, or of the free ones.
-        var chain = CachedVersions.none
+        /// Of the newest version of a sector: its neighbours in the chain. Of a free slot: the next free one.
+        var next = CachedVersions.none
+        var previous = CachedVersions.none
+        /// The versions of the same sector before and behind it.
+        var earlier = CachedVersions.none
+        var later = CachedVersions.none
         /// The neighbours in the order of coming.
         var older = CachedVersions.none
         var newer = CachedVersions.none
@@ -59,6 +64,8 @@ struct CachedVersions: Sendable {
     private var writes: [Write]
     private var firstFreeWrite: Int32
     private var chains: [Int32]
+    /// Nobody can choose sectors that share a chain.
+    private let key = UInt64.random(in: 0...UInt64.max) | 1
     private var firstFree: Int32
     private(set) var oldest = Self.none
     private var newest = Self.none
@@ -67,7 +74,7 @@ struct CachedVersions: Sendable {
 
     init(slotCount: Int) {
         slots = Array(repeating: Slot(), count: slotCount)
-        for number in slots.indices { slots[number].chain = number + 1 < slotCount ? Int32(number + 1) : Self.none }
+        for number in slots.indices { slots[number].next = number + 1 < slotCount ? Int32(number + 1) : Self.none }
         firstFree = slotCount > 0 ? 0 : Self.none
         let nobody = CachedWrite(sequence: 0, operation: .write, sectors: 0..<0, writer: BlockWriter(), flush: 0)
         writes = (0..<slotCount).map { Write(write: nobody, nextFree: $0 + 1 < slotCount ? Int32($0 + 1) : Self.none) }
@@ -85,19 +92,14 @@ struct CachedVersions: Sendable {
     func newer(than slot: Int32) -> Int32 { slots[Int(slot)].newer }
 
     private func chain(of sector: UInt64) -> Int {
-        // Neighbours lie in different chains.
-        Int(truncatingIfNeeded: (sector &* 0x9E37_79B9_7F4A_7C15) >> 32) & (chains.count - 1)
+        let product = (sector &+ 1).multipliedFullWidth(by: key)
+        return Int(truncatingIfNeeded: product.high ^ product.low >> 32) & (chains.count - 1)
     }
 
     /// The newest version of a sector; ``none`` if there is none.
-    func newest(of sector: UInt64) -> Int32 { find(sector, from: chains[chain(of: sector)]) }
-
-    /// The version that came before this one of the same sector.
-    func version(before slot: Int32) -> Int32 { find(slots[Int(slot)].sector, from: slots[Int(slot)].chain) }
-
-    private func find(_ sector: UInt64, from start: Int32) -> Int32 {
-        var slot = start
-        while slot != Self.none, slots[Int(slot)].sector != sector { slot = slots[Int(slot)].chain }
+    func newest(of sector: UInt64) -> Int32 {
+        var slot = chains[chain(of: sector)]
+        while slot != Self.none, slots[Int(slot)].sector != sector { slot = slots[Int(slot)].next }
         return slot
     }
 
@@ -121,28 +123,58 @@ struct CachedVersions: Sendable {
     }
 
     private mutating func add(_ sector: UInt64, _ sequence: UInt64, _ write: Int32) -> Int32 {
+        let last = newest(of: sector)
         let slot = firstFree
-        let chain = chain(of: sector)
-        firstFree = slots[Int(slot)].chain
-        slots[Int(slot)] = Slot(sector: sector, sequence: sequence, write: write, chain: chains[chain], older: newest)
-        chains[chain] = slot
+        firstFree = slots[Int(slot)].next
+        slots[Int(slot)] = Slot(sector: sector, sequence: sequence, write: write, earlier: last, older: newest)
+        if last == Self.none {
+            putInChain(slot)
+        } else {
+            replaceInChain(last, by: slot)
+            slots[Int(last)].later = slot
+        }
         if newest == Self.none { oldest = slot } else { slots[Int(newest)].newer = slot }
         newest = slot
         count += 1
         return slot
     }
 
+    private mutating func putInChain(_ slot: Int32) {
+        let chain = chain(of: slots[Int(slot)].sector)
+        slots[Int(slot)].next = chains[chain]
+        if chains[chain] != Self.none { slots[Int(chains[chain])].previous = slot }
+        chains[chain] = slot
+    }
+
+    private mutating func replaceInChain(_ slot: Int32, by other: Int32) {
+        let (next, previous) = (slots[Int(slot)].next, slots[Int(slot)].previous)
+        (slots[Int(other)].next, slots[Int(other)].previous) = (next, previous)
+        if next != Self.none { slots[Int(next)].previous = other }
+        setNext(of: previous, other, slots[Int(slot)].sector)
+    }
+
+    private mutating func takeFromChain(_ slot: Int32) {
+        let (next, previous) = (slots[Int(slot)].next, slots[Int(slot)].previous)
+        if next != Self.none { slots[Int(next)].previous = previous }
+        setNext(of: previous, next, slots[Int(slot)].sector)
+    }
+
+    /// What comes behind a slot in a chain; behind ``none`` is the first one.
+    private mutating func setNext(of slot: Int32, _ next: Int32, _ sector: UInt64) {
+        if slot == Self.none { chains[chain(of: sector)] = next } else { slots[Int(slot)].next = next }
+    }
+
     /// Forgets a version.
     mutating func remove(_ slot: Int32) {
         let removed = slots[Int(slot)]
-        let chain = chain(of: removed.sector)
-        if chains[chain] == slot {
-            chains[chain] = removed.chain
+        if removed.later != Self.none {
+            slots[Int(removed.later)].earlier = removed.earlier
+        } else if removed.earlier != Self.none {
+            replaceInChain(slot, by: removed.earlier)
         } else {
-            var before = chains[chain]
-            while slots[Int(before)].chain != slot { before = slots[Int(before)].chain }
-            slots[Int(before)].chain = removed.chain
+            takeFromChain(slot)
         }
+        if removed.earlier != Self.none { slots[Int(removed.earlier)].later = removed.later }
         if removed.older == Self.none {
             oldest = removed.newer
         } else {
@@ -153,7 +185,7 @@ struct CachedVersions: Sendable {
         } else {
             slots[Int(removed.newer)].older = removed.older
         }
-        slots[Int(slot)].chain = firstFree
+        slots[Int(slot)].next = firstFree
         firstFree = slot
         count -= 1
         let write = Int(removed.write)
@@ -167,7 +199,7 @@ struct CachedVersions: Sendable {
     mutating func remove(_ sector: UInt64, upTo sequence: UInt64) {
         var slot = newest(of: sector)
         while slot != Self.none {
-            let before = version(before: slot)
+            let before = slots[Int(slot)].earlier
             if self.sequence(slot) <= sequence { remove(slot) }
             slot = before
         }

@@ -8,7 +8,7 @@ public struct WriteCache: Sendable {
     /// Zeroes and trims that are kept at a time. Before more come, the oldest goes to the image.
     private static let rangeLimit = 64
     /// So many sectors are looked at in a row; what follows them is another run.
-    private static let runLimit: UInt64 = 1 << 16
+    private static let runLimit: UInt64 = 1 << 13
 
     let blockSize: BlockSize
     /// The sectors, by slot, and behind them the place from which some go to the image.
