@@ -29,9 +29,9 @@ struct CachedWrite: Equatable, Sendable {
 
 /// Versions of sectors in a fixed number of slots. Of one sector there may be several, for a cut may keep any of them.
 ///
-/// A table of chains finds the newest version of a sector, which leads to the others. All slots are linked in the order
-/// of their coming. Every link has its opposite, so that nothing takes longer the more versions a sector has. All arrays
-/// have their size from the beginning.
+/// A table of chains finds the newest version of a sector, which leads to the others. All slots are linked in the
+/// order of their coming. Every link has its opposite, so that nothing takes longer the more versions a sector has.
+/// All arrays have their size from the beginning.
 struct CachedVersions: Sendable {
     /// No slot.
     static let none: Int32 = -1
