@@ -4,6 +4,7 @@ import Backends
 import IOUring
 import Logging
 import Loop
+import TLS
 
 /// An export as an operator sees it.
 public struct ExportStatus: Equatable, Sendable {
@@ -101,9 +102,22 @@ public final class ServerControl: Sendable {
         shared.exports.arrange(names)
     }
 
-    /// Gives the server other keys, and other wishes for clients: for connections from now on. It has to have TLS.
-    public func replace(tls: TLSSettings) {
+    /// Gives the server other keys, and other wishes for clients: for connections from now on.
+    ///
+    /// - Returns: whether it has TLS. If it began without, nothing has happened.
+    public func replace(tls: TLSSettings) -> Bool {
+        guard loops.tls != nil else { return false }
         loops.tls = tls
+        return true
+    }
+
+    /// The secrets by which initiators that log in now prove who they are; nil: the server began without CHAP, and
+    /// keeps to that.
+    public var secrets: CHAPSecrets? { loops.secrets }
+
+    /// Gives a server with CHAP other secrets.
+    public func replace(secrets: CHAPSecrets) {
+        loops.secrets = secrets
     }
 
     /// Removes an export. This returns when its image is stable and closed; with `drain`, if clients have it open, at

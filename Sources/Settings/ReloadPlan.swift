@@ -45,8 +45,7 @@ extension ServeSettings {
     public func keysThatNeedRestart(to new: ServeSettings) -> [String] {
         let candidates = [
             ("listen", endpoints == new.endpoints), ("target-prefix", targetPrefix == new.targetPrefix),
-            ("chap", chap == new.chap), ("chap-target", chapTarget == new.chapTarget),
-            ("reservations", reservations == new.reservations), ("threads", threads == new.threads),
+            ("chap", (chap == nil) == (new.chap == nil)), ("reservations", reservations == new.reservations), ("threads", threads == new.threads),
             ("log-format", logFormat == new.logFormat),
             ("[limits]", limits == new.limits),
             ("tls.mode", tls.isUsed == new.tls.isUsed),

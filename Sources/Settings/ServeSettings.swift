@@ -1,6 +1,7 @@
 // Settings for a server, from all places together.
 
 import ATA
+import Backends
 import ISCSI
 import Listening
 import Logging
@@ -67,13 +68,55 @@ public struct ServeSettings: Equatable, Sendable {
     }
 
     /// What all targets have in common; reads the secrets.
-    public func targets() throws -> TargetSettings {
-        if chap == nil, chapTarget != nil {
-            throw SettingsError(
-                "the target's own secret needs those of initiators, too: chap-target is nothing without chap")
+    public func targets() throws(SettingsError) -> TargetSettings {
+        var targets = TargetSettings(prefix: targetPrefix ?? .standardPrefix)
+        do throws(TLSCredentialsError) {
+            targets.secrets = try chap.map { path throws(TLSCredentialsError) in try CHAPSecrets(initiators: path) }
+        } catch {
+            throw SettingsError(place: "chap", "\(error)")
         }
-        let secrets = try chap.map { try CHAPSecrets(initiators: $0, target: chapTarget) }
-        return TargetSettings(prefix: targetPrefix ?? .standardPrefix, secrets: secrets)
+        guard let chapTarget else { return targets }
+        guard targets.secrets != nil else {
+            let message = "the target's own secret needs those of initiators, too: it is nothing without chap"
+            throw SettingsError(place: "chap-target", message)
+        }
+        do throws(TLSCredentialsError) {
+            try targets.secrets?.readTarget(chapTarget)
+        } catch {
+            throw SettingsError(place: "chap-target", "\(error)")
+        }
+        return targets
+    }
+
+    /// Opens the folder that keeps persistent reservations; nil: there is none.
+    public func reservationFolder() throws(SettingsError) -> ReservationFolder? {
+        do throws(ReservationFolderError) {
+            return try reservations.map { path throws(ReservationFolderError) in try ReservationFolder(path) }
+        } catch {
+            throw SettingsError(place: "reservations", "\(error)")
+        }
+    }
+
+    /// Protection that is asked for, and that clients get past: probably not what was meant.
+    public var unmetProtection: [SettingsError] {
+        var unmet: [SettingsError] = []
+        if let endpoint = endpoints.first(where: { $0.frontEnd == .iscsi }) {
+            let areAllKept = (exports.map(\.drive) + directories.map(\.drive)).allSatisfy(\.requiresTLS)
+            if tls.mode == .require, !areAllKept {
+                let message =
+                    "TLS is required of clients of NBD only: iSCSI has none, and all data are in the clear at \(endpoint); "
+                    + "tls-only keeps initiators from an export"
+                unmet.append(SettingsError(place: "tls.mode", message))
+            }
+            return unmet
+        }
+        if chap != nil {
+            let message =
+                "only iSCSI initiators are asked for a secret, and there is no iSCSI endpoint: clients of NBD are let in "
+                + "without one; access and TLS keep them out"
+            unmet.append(SettingsError(place: "chap", message))
+        }
+        return unmet + targetTables.compactMap(\.unmetAccess)
     }
 
     /// The names that more than one drive has.

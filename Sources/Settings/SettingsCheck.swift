@@ -12,7 +12,7 @@ public struct SettingsCheck: Sendable {
     /// Probable mistakes, in lines as errors have them.
     public let warnings: [String]
 
-    /// Looks at a file, and at all images and keys that it names, whatever else is wrong.
+    /// Looks at a file, and at all images, keys, secrets and folders that it names, whatever else is wrong.
     public init(of path: String) throws(SettingsErrors) {
         let file = try SettingsFile(examining: path)
         let settings = file.settings
@@ -22,6 +22,17 @@ public struct SettingsCheck: Sendable {
             keyWarnings = try settings.tls.open()?.credentials.warnings ?? []
         } catch {
             errors.append(SettingsError(place: "tls", "\(error)"))
+        }
+        var exposed: [SettingsError] = keyWarnings.map { SettingsError(place: "tls", $0) }
+        do throws(SettingsError) {
+            exposed += (try settings.targets().secrets?.warnings ?? []).map { SettingsError(place: "chap", $0) }
+        } catch {
+            errors.append(file.located(error))
+        }
+        do throws(SettingsError) {
+            _ = try settings.reservationFolder()
+        } catch {
+            errors.append(file.located(error))
         }
         var identities = DriveIdentities()
         var lines = [Self.header(settings)]
@@ -46,7 +57,10 @@ public struct SettingsCheck: Sendable {
         errors += file.dilemmas(settings) + file.collisions(settings)
         guard errors.isEmpty else { throw SettingsErrors(file: file.path, errors) }
         summary = lines.map(\.visible)
-        let keys = keyWarnings.map { SettingsError(place: "tls", "warning: \($0)") }
+        let keys = (exposed + settings.unmetProtection).map { error in
+            let error = file.located(error)
+            return SettingsError(line: error.line, place: error.place, "warning: \(error.message)")
+        }
         let remarks = (identities.warnings + imageWarnings).map { warning in
             file.hasExport(warning.export)
                 ? file.error(ofExport: warning.export, key: warning.key, "warning: \(warning)")

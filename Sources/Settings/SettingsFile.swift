@@ -14,7 +14,8 @@ public struct SettingsFile: Equatable, Sendable {
     public let settings: ServeSettings
     /// The mistakes in its keys.
     let mistakes: [SettingsError]
-    /// The values of each export, by its name, and of each directory, by its path: for their lines.
+    /// All of it; and the values of each export, by its name, and of each directory, by its path: for their lines.
+    private let document: SettingsValue?
     private let exportTables: [String: SettingsValue]
     private let directoryTables: [String: SettingsValue]
 
@@ -58,8 +59,11 @@ public struct SettingsFile: Equatable, Sendable {
         var parser = FileParser(
             folder: path.lastIndex(of: "/").map { String(path[..<$0]) }, users: users, controller: controller)
         do {
-            parser.parse(try SettingsValue(toml: text))
+            let document = try SettingsValue(toml: text)
+            parser.parse(document)
+            self.document = document
         } catch {
+            document = nil
             parser.errors.append(error)
         }
         self.path = path
@@ -71,6 +75,13 @@ public struct SettingsFile: Equatable, Sendable {
 
     /// Whether an export of this name stands in the file.
     public func hasExport(_ name: String) -> Bool { exportTables[name] != nil }
+
+    /// A mistake in a key of the server, with the line of the key if that stands in the file.
+    public func located(_ error: SettingsError) -> SettingsError {
+        var error = error
+        error.line = error.line ?? document?.line(at: error.place)
+        return error
+    }
 
     /// A mistake in an export, in its image for instance, that only opening it showed.
     public func error(ofExport name: String, key: String = "image", _ message: String) -> SettingsError {

@@ -30,6 +30,16 @@ public struct SettingsValue: Equatable, Sendable {
         return members[key]?.line ?? line
     }
 
+    /// The line of a key that is given with its table, `tls.mode`; nil if it is not there.
+    func line(at path: String) -> Int? {
+        var value: SettingsValue? = self
+        for name in path.split(separator: ".") {
+            guard case .table(let members)? = value?.content else { return nil }
+            value = members[String(name)]
+        }
+        return value?.line
+    }
+
     /// The text of a key of this table.
     func string(of key: String) -> String? {
         guard case .table(let members) = content, case .string(let text)? = members[key]?.content else { return nil }

@@ -15,6 +15,7 @@ public struct TargetTable: Equatable, Sendable {
     /// Rules for initiators that may find the target, beside those of its exports.
     let access: [AccessRule]
     private let line: Int?
+    private let accessLine: Int?
 
     /// Reads the keys; nil if they cannot be understood.
     ///
@@ -23,6 +24,7 @@ public struct TargetTable: Equatable, Sendable {
         for key in ["name", "luns"] where !reader.has(key) { reader.add("\(key) is missing") }
         line = reader.line(of: "luns")
         let nameLine = reader.line(of: "name")
+        accessLine = reader.line(of: "access")
         let name = reader.parsed("name", TargetName.init(_:))
         let units = reader.list("luns") { $0 }
         access = reader.tables("access").enumerated().compactMap { AccessRule($0.element, $0.offset + 1, &reader) }
@@ -31,6 +33,8 @@ public struct TargetTable: Equatable, Sendable {
         if others.contains(where: { $0.name == name }) {
             reader.add(
                 "name", line: nameLine, "a [[target]] before it has this name, too; one has all units of a target")
+            // What its exports could be told would be nothing but a consequence.
+            return nil
         }
         guard units.count <= limit else {
             reader.add("luns", line: line, "a target has at most \(limit) logical units, and these are \(units.count)")
@@ -48,6 +52,15 @@ public struct TargetTable: Equatable, Sendable {
     /// The number that the table gives to an export.
     func number(of export: String) -> UInt8? {
         export.isEmpty ? nil : units.firstIndex(of: export).map { UInt8($0) }
+    }
+
+    /// What to say of its access rules where no initiator comes; nil: it has none.
+    var unmetAccess: SettingsError? {
+        guard !access.isEmpty else { return nil }
+        let message =
+            "the rules of a target are for iSCSI initiators, and there is no iSCSI endpoint: clients of NBD are let in by "
+            + "access of [[export]] alone"
+        return SettingsError(line: accessLine, place: "target '\(name.text)'.access", message)
     }
 
     /// Units whose exports are none of these.

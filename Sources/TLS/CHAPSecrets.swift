@@ -18,12 +18,12 @@ public struct CHAPSecrets: Sendable {
     /// By the name that an initiator says it has.
     public let initiators: [String: [UInt8]]
     /// What the target proves who it is with, to those who ask; nil: it cannot.
-    public let target: Entry?
+    public private(set) var target: Entry?
     /// Files that everybody can read, in words.
-    public let warnings: [String]
+    public private(set) var warnings: [String]
 
-    /// Reads the secrets of initiators, lines of NAME:SECRET, and of the target, one line.
-    public init(initiators path: String, target targetPath: String?) throws(TLSCredentialsError) {
+    /// Reads the secrets of initiators, lines of NAME:SECRET.
+    public init(initiators path: String) throws(TLSCredentialsError) {
         var initiators: [String: [UInt8]] = [:]
         for (number, entry) in try Self.entries(of: path) {
             guard initiators.updateValue(entry.secret, forKey: entry.name) == nil else {
@@ -31,24 +31,27 @@ public struct CHAPSecrets: Sendable {
             }
         }
         guard !initiators.isEmpty else { throw .noSecrets(path: path) }
-        var target: Entry?
-        if let targetPath {
-            let entries = try Self.entries(of: targetPath)
-            guard let own = entries.first else { throw .noSecrets(path: targetPath) }
-            guard entries.count == 1 else {
-                throw .secretLine(
-                    path: targetPath, line: entries[1].0, reason: "the target has one name and one secret")
-            }
-            // Else an initiator could have the target answer its own question.
-            guard !initiators.values.contains(own.1.secret) else {
-                throw .secretLine(path: targetPath, line: own.0, reason: "the target's secret is an initiator's, too")
-            }
-            target = own.1
-        }
-        warnings = [path, targetPath].compactMap { $0.flatMap { exposure(of: $0) } }
+        warnings = exposure(of: path).map { [$0] } ?? []
         self.initiators = initiators
-        self.target = target
     }
+
+    /// Reads the target's own secret, one line.
+    public mutating func readTarget(_ path: String) throws(TLSCredentialsError) {
+        let entries = try Self.entries(of: path)
+        guard let own = entries.first else { throw .noSecrets(path: path) }
+        guard entries.count == 1 else {
+            throw .secretLine(path: path, line: entries[1].0, reason: "the target has one name and one secret")
+        }
+        // Else an initiator could have the target answer its own question.
+        guard !initiators.values.contains(own.1.secret) else {
+            throw .secretLine(path: path, line: own.0, reason: "the target's secret is an initiator's, too")
+        }
+        target = own.1
+        if let warning = exposure(of: path) { warnings.append(warning) }
+    }
+
+    /// Whether nobody notices that these have come in the others' place.
+    public func isSame(as other: CHAPSecrets) -> Bool { initiators == other.initiators && target == other.target }
 
     private static func bytes(of path: String) throws(TLSCredentialsError) -> [UInt8] {
         do {

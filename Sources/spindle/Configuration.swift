@@ -48,6 +48,17 @@ struct Configuration {
             guard errors.isEmpty else { throw SettingsErrors(file: file.path, errors) }
         }
     }
+
+    /// Does something whose mistakes stand in the file, or on the command line.
+    func locating<Result>(_ body: () throws(SettingsError) -> Result) throws -> Result {
+        do throws(SettingsError) {
+            return try body()
+        } catch {
+            guard let file, let line = file.located(error).line else { throw error }
+            throw SettingsErrors(
+                file: file.path, [SettingsError(line: line, place: error.place, error.message)])
+        }
+    }
 }
 
 /// Reads the configuration again.
@@ -75,13 +86,18 @@ struct Reloading: Sendable {
             let old = registry.settings
             let logger = logs.logger(label: "spindle")
             let tls = try new.settings.tls.open()
+            let secrets = try new.locating(new.settings.targets).secrets
             var lines = try registry.reload(new.settings, file: file)
             // A level that an operator has changed since then stays.
             if let level = new.settings.logLevel, level != old.logLevel { logs.level = level }
-            if let tls, old.tls.isUsed {
-                for warning in tls.credentials.warnings { logger.warning("\(warning)") }
-                registry.control.replace(tls: tls)
+            var warnings = new.settings.unmetProtection.map(\.description)
+            if let tls, registry.control.replace(tls: tls) { warnings += tls.credentials.warnings }
+            if let secrets, let present = registry.control.secrets {
+                registry.control.replace(secrets: secrets)
+                warnings += secrets.warnings
+                if !secrets.isSame(as: present) { lines.append("CHAP has new secrets, for logins from now on") }
             }
+            for warning in warnings { logger.warning("\(warning)") }
             let keys = old.keysThatNeedRestart(to: new.settings)
             if !keys.isEmpty {
                 lines.append("only a restart takes up what has changed of: \(keys.joined(separator: ", "))")

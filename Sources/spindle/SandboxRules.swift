@@ -28,7 +28,9 @@ extension Sandbox.Rules {
         readable += ["/etc/nsswitch.conf", "/etc/passwd"].filter { unsafe access($0, R_OK) == 0 }
         readable += withFolder(file)
         if let folder = settings.tls.certificates { readable.append(folder) }
-        if let file = settings.tls.preSharedKeys { readable += withFolder(file) }
+        for file in [settings.tls.preSharedKeys, settings.chap, settings.chapTarget].compactMap(\.self) {
+            readable += withFolder(file)
+        }
         for export in settings.exports {
             guard case .file(let path) = export.reference else { continue }
             if export.drive.readOnly { readable += withFolder(path) } else { writable += withFolder(path) }

@@ -181,8 +181,8 @@ struct Serve: ParsableCommand {
         let room = try DescriptorNeeds.room(for: settings, loops: loops, logger)
         let exports = try reporting { try OpenedExports(settings, file: configuration.file, room: room) }
         let tls = try settings.tls.open()
-        let targets = try settings.targets()
-        let reservations = try settings.reservations.map { try ReservationFolder($0) }
+        let targets = try reporting { try configuration.locating(settings.targets) }
+        let reservations = try reporting { try configuration.locating(settings.reservationFolder) }
         let pidFile = try process.pidFile.map { try PidFile($0) }
         defer { pidFile?.remove() }
         let privateSocket = process.run != nil && settings.endpoints.isEmpty ? try PrivateSocket() : nil
@@ -235,7 +235,7 @@ struct Serve: ParsableCommand {
 
     /// Tells what is probably not meant. A server may have nothing to serve yet.
     private func warn(of settings: ServeSettings, _ exports: OpenedExports, _ warnings: [String], _ logger: Logger) {
-        for warning in warnings { logger.warning("\(warning)") }
+        for warning in warnings + settings.unmetProtection.map(\.description) { logger.warning("\(warning)") }
         for error in settings.missingUnits(present: Set(exports.served.map(\.name))) { logger.warning("\(error)") }
         guard settings.exports.isEmpty, settings.directories.isEmpty else { return }
         logger.warning("nothing to serve: the configuration has no [[export]] and no [[directory]]")

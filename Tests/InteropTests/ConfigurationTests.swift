@@ -58,9 +58,12 @@ import Testing
             separator: "\n", omittingEmptySubsequences: false)
         let whole = lines.map { $0.hasPrefix("#") && $0.dropFirst().first != " " ? $0.dropFirst() : $0 }
             .filter { !$0.hasPrefix("listen = [\"unix") }.joined(separator: "\n")
+            .replacing("/var/lib/spindle", with: "reservations")
         let all = try check(write(whole, in: folder), in: folder)
         #expect(all.status == 1)
-        #expect(all.errors.split(separator: "\n").count == 2, "\(all.errors)")
+        #expect(all.errors.split(separator: "\n").count == 4, "\(all.errors)")
+        #expect(all.errors.contains(": chap: cannot read the secrets in '\(folder.path)/keys/chap'"), "\(all.errors)")
+        #expect(all.errors.contains(": reservations: the folder for"), "\(all.errors)")
         #expect(all.errors.contains("spindle.toml: tls: cannot read '\(folder.path)/keys/"), "\(all.errors)")
         #expect(all.errors.contains("directory '\(folder.path)/drives'.path: "), "\(all.errors)")
     }
@@ -100,6 +103,63 @@ import Testing
 
                 """)
     }
+
+    /// Secrets and the folder for reservations, too: `serve` says of them what `check` says.
+    @Test(arguments: [
+        ("chap = \"none\"", "1: chap: cannot read the secrets in"),
+        ("chap = \"short\"", "1: chap: line 1 of"), ("chap = \"empty\"", "1: chap: there is no secret in"),
+        ("\nchap-target = \"good\"", "2: chap-target: the target's own secret needs those of initiators, too"),
+        ("chap = \"good\"\nchap-target = \"none\"", "2: chap-target: cannot read the secrets in"),
+        ("chap = \"good\"\nchap-target = \"good\"", "2: chap-target: line 1 of"),
+        ("reservations = \"none\"", "1: reservations: the folder for reservations"),
+        ("reservations = \"good\"", "1: reservations: the folder for reservations"),
+    ])
+    func secretsAndReservationsAreLookedAt(text: String, message: String) throws {
+        let folder = try TemporaryFolder()
+        for (name, line) in [("good", "alice:correct-horse-1\n"), ("short", "alice:short\n"), ("empty", "")] {
+            try line.write(toFile: folder.path + "/" + name, atomically: true, encoding: .utf8)
+        }
+        let file = try write(
+            text + "\nlisten = \"iscsi:127.0.0.1:0\"\n[[export]]\nimage = \"memory:1M\"\n", in: folder)
+        let result = try check(file, in: folder)
+        #expect(result.status == 1 && result.errors.hasPrefix("\(file):\(message)"), "\(result.errors)")
+        let server = try Program.spindle.run(["serve", "--config", file], in: folder)
+        #expect(server.status == 1 && server.errors == result.errors, "\(server.errors)")
+    }
+
+    /// What protects nobody is told, by `check` and at the start; what does protect is not.
+    @Test(arguments: [
+        ("listen = \"iscsi:127.0.0.1:0\"\ntls = { psk = \"keys\", mode = \"require\" }", "", ":2: tls.mode: "),
+        ("listen = \"iscsi:127.0.0.1:0\"\ntls = { psk = \"keys\", mode = \"require\" }", "tls-only = true", nil),
+        ("tls = { psk = \"keys\", mode = \"require\" }", "", nil),
+        ("listen = \"unix:s\"\nchap = \"secrets\"", "", ":2: chap: "),
+        ("listen = \"iscsi:127.0.0.1:0\"\nchap = \"secrets\"", "", nil),
+        ("listen = \"unix:s\"", units, ":7: target 'iqn.2026-11.org.example:t'.access: "),
+        ("listen = [\"unix:s\", \"iscsi:127.0.0.1:0\"]", units, nil),
+    ])
+    func protectionThatIsNotMetIsTold(server: String, export: String, place: String?) throws {
+        let folder = try TemporaryFolder()
+        for (name, line) in [
+            ("keys", "alice:" + String(repeating: "ab", count: 32)), ("secrets", "alice:correct-horse-1"),
+        ] {
+            try (line + "\n").write(toFile: folder.path + "/" + name, atomically: true, encoding: .utf8)
+            try #require(chmod(folder.path + "/" + name, 0o600) == 0)
+        }
+        let file = try write("\(server)\n[[export]]\nimage = \"memory:1M\"\n\(export)\n", in: folder)
+        let result = try check(file, in: folder)
+        #expect(result.status == 0, "\(result.errors)")
+        let lines = result.errors.split(separator: "\n")
+        #expect(lines.count == (place == nil ? 0 : 1), "\(result.errors)")
+        if let place { #expect(result.errors.hasPrefix("\(file)\(place)warning: "), "\(result.errors)") }
+        let running = try RunningServer(["--config", file], in: folder)
+        #expect(try running.stop() == 0)
+        for message in ["TLS is required of", "only iSCSI initiators are", "the rules of a target are"] {
+            #expect(running.log.contains(message) == result.errors.contains(message), "\(running.log)")
+        }
+    }
+
+    private static let units = "[[target]]\nname = \"iqn.2026-11.org.example:t\"\nluns = [\"memory\"]\n"
+        + "access = [{ address = \"127.0.0.1\" }]"
 
     @Test func drivesOfAFile() throws {
         let folder = try TemporaryFolder()

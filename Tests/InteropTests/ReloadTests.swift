@@ -236,6 +236,64 @@ struct ReloadTests {
         }
     }
 
+    @Test("secrets for CHAP are read again for new logins, and a bad file leaves the old ones")
+    func secretsForCHAP() throws {
+        let folder = try TemporaryFolder()
+        func secrets(_ name: String, _ text: String) throws {
+            try text.write(toFile: folder.path + "/" + name, atomically: true, encoding: .utf8)
+        }
+        try secrets("chap", "alice:correct-horse-1\n")
+        let text = "listen = \"iscsi:127.0.0.1:0\"\nchap = \"chap\"\n[[export]]\nimage = \"memory:1M\"\n"
+        let file = try write(text, in: folder)
+        let server = try RunningServer(["--config", file], in: folder)
+        let url = String(
+            try #require(server.announcement.split(separator: " ").first { $0.hasPrefix("iscsi://") }).dropLast())
+        func mayLogIn(_ user: String, _ query: String = "") throws -> Bool {
+            try Program.tool("iscsi-inq").run([url.replacing("://", with: "://\(user)@") + query], in: folder).status
+                == 0
+        }
+        #expect(try mayLogIn("alice%correct-horse-1"))
+        try secrets("chap", "alice:correct-horse-2\n")
+        try reload(server)
+        try waitUntil("the change is told: \(server.log)") { server.log.contains("CHAP has new secrets") }
+        #expect(try mayLogIn("alice%correct-horse-2"))
+        #expect(try !mayLogIn("alice%correct-horse-1"))
+        try secrets("chap", "alice:short\n")
+        try reload(server)
+        #expect(server.log.contains("nothing has changed") && server.log.contains("the secret has 5 bytes"))
+        #expect(try mayLogIn("alice%correct-horse-2"))
+        // Another file, and a secret of the target's own.
+        try secrets("other", "bob:correct-horse-3\n")
+        try secrets("own", "disks:battery-staple-2\n")
+        _ = try write(text.replacing("\"chap\"", with: "\"other\"\nchap-target = \"own\""), in: folder)
+        try reload(server)
+        try waitUntil("the change is told: \(server.log)") {
+            server.log.components(separatedBy: "CHAP has new secrets").count == 3
+        }
+        #expect(try mayLogIn("bob%correct-horse-3", "?target_user=disks&target_password=battery-staple-2"))
+        #expect(try !mayLogIn("alice%correct-horse-2"))
+        #expect(!server.log.contains("only a restart"), "\(server.log)")
+    }
+
+    @Test("keys and secrets that a server did not begin with wait for a restart, however often it reads them")
+    func keysThatComeLater() throws {
+        let folder = try TemporaryFolder()
+        for (name, line) in [("psk", "a:" + String(repeating: "ab", count: 32)), ("chap", "alice:correct-horse-1")] {
+            try (line + "\n").write(toFile: folder.path + "/" + name, atomically: true, encoding: .utf8)
+        }
+        let export = "[[export]]\nimage = \"memory:1M\"\n"
+        let file = try write(export, in: folder)
+        try serving(["--config", file], in: folder) { server in
+            _ = try write("chap = \"chap\"\ntls = { psk = \"psk\" }\n" + export, in: folder)
+            try reload(server)
+            try waitUntil("the keys were named: \(server.log)") {
+                server.log.contains("only a restart takes up what has changed of: chap, tls.mode")
+            }
+            try reload(server)
+            try expectSize(1 << 20, server.uri, in: folder)
+        }
+    }
+
     @Test("the service manager is told")
     func serviceManager() throws {
         let folder = try TemporaryFolder()

@@ -145,6 +145,18 @@ import Testing
         #expect(try Program.spindle.run(["check", folder.path + "/nbd.toml"], in: folder).status == 0)
     }
 
+    /// Two tables of one name are one mistake, and not the exports' too.
+    @Test func aSecondTableIsOneMistake() throws {
+        let folder = try TemporaryFolder()
+        let file = folder.path + "/spindle.toml"
+        let second = "[[target]]\nname = \"\(Self.target)\"\nluns = [\"more\"]\n"
+        try (Self.text("\"system\"") + second).write(toFile: file, atomically: true, encoding: .utf8)
+        let result = try Program.spindle.run(["check", file], in: folder)
+        #expect(
+            result.errors == "\(file):15: target '\(Self.target)'.name: a [[target]] before it has this name, too; "
+                + "one has all units of a target\n")
+    }
+
     /// Files that come later are served in any case, and only where there are initiators one is told that a target's
     /// name is taken, or that there is none.
     @Test(arguments: [("iscsi:127.0.0.1:0", 2), ("tcp:127.0.0.1:0", 0)])

@@ -59,5 +59,12 @@ import Testing
         #expect(try old.keysThatNeedRestart(to: read("tls = { psk = 'b', mode = 'require' }")).isEmpty)
         let new = try read("listen = 'vsock:1'\nthreads = 1\nlimits = { stall-seconds = 1 }")
         #expect(old.keysThatNeedRestart(to: new) == ["listen", "threads", "[limits]", "tls.mode"])
+        let proven = try read("chap = 'c'\ntarget-prefix = 'iqn.2026-11.org.example'\nreservations = 'r'")
+        #expect(try read("").keysThatNeedRestart(to: proven) == ["target-prefix", "chap", "reservations"])
+        #expect(
+            try proven.keysThatNeedRestart(
+                to: read(
+                    "chap = 'd'\nchap-target = 'e'\ntarget-prefix = 'iqn.2026-11.org.example'\nreservations = 'r'"))
+                .isEmpty)
     }
 }

@@ -41,7 +41,7 @@ public struct CHAPCredentials: Equatable, Sendable {
 
     /// Reads a file with one line NAME:SECRET.
     public init(file: String) throws(TLSCredentialsError) {
-        let initiators = try CHAPSecrets(initiators: file, target: nil).initiators
+        let initiators = try CHAPSecrets(initiators: file).initiators
         guard let only = initiators.first, initiators.count == 1 else {
             throw .secretLine(path: file, line: 2, reason: "a client has one name and one secret")
         }

@@ -8,6 +8,7 @@ import IOUring
 import Listening
 import Logging
 import Synchronization
+import TLS
 
 /// Shared by all loops and the threads around them.
 public final class SharedState: Sendable {
@@ -38,8 +39,7 @@ public final class SharedState: Sendable {
     /// The number of the last connection that was accepted.
     let lastConnection = Atomic<UInt64>(0)
     private let currentTLS: Mutex<TLSSettings?>
-    /// What all targets have in common.
-    let targets: TargetSettings
+    private let currentTargets: Mutex<TargetSettings>
     let sessionHandles = SessionHandles()
     /// Who has failed to prove who it is.
     let loginBrake = LoginBrake()
@@ -74,7 +74,7 @@ public final class SharedState: Sendable {
         connection = entrances.connection
         self.limits = limits
         currentTLS = Mutex(tls)
-        self.targets = targets
+        currentTargets = Mutex(targets)
         self.logger = logger
         self.loopCount = loopCount
         mappedReplyBytes = max((16 << 20) / loopCount, 4 << 20)
@@ -113,6 +113,19 @@ public final class SharedState: Sendable {
         set {
             precondition((newValue == nil) == (tls == nil), "a running server keeps to having TLS or not")
             currentTLS.withLock { $0 = newValue }
+        }
+    }
+
+    /// What all targets have in common, for those who log in now.
+    var targets: TargetSettings { currentTargets.withLock { $0 } }
+
+    /// The secrets by which initiators that log in now prove who they are; nil: nobody is asked, for as long as the
+    /// server runs.
+    public var secrets: CHAPSecrets? {
+        get { targets.secrets }
+        set {
+            precondition((newValue == nil) == (secrets == nil), "a running server keeps to having CHAP or not")
+            currentTargets.withLock { $0.secrets = newValue }
         }
     }
 

@@ -16,7 +16,7 @@ extension Loop {
 
     /// An initiator has come.
     mutating func beginISCSI(_ slot: ConnectionSlot, _ portal: Portal?) {
-        let requiresCHAP = shared.targets.secrets != nil
+        let requiresCHAP = shared.secrets != nil
         let portal = portal?.description ?? Listening.portal(of: connections[slot].descriptor)
         let session = TargetSession(shared.sessionHandles.take(), portal: portal, requiresCHAP: requiresCHAP)
         sessions.iscsi.insert(session, at: slot)
@@ -202,12 +202,11 @@ extension Loop {
         let directory = shared.exports.directory
         var names: Set<TargetName> = []
         var targets: [TargetInformation] = []
+        let requiresCHAP = shared.secrets != nil
         for entry in directory.entries {
             guard let target = entry.target, mayOpen(entry, slot), names.insert(target.name).inserted else { continue }
             targets.append(
-                TargetInformation(
-                    name: target.name.text, addresses: addresses,
-                    requiresCHAP: shared.targets.secrets != nil))
+                TargetInformation(name: target.name.text, addresses: addresses, requiresCHAP: requiresCHAP))
         }
         sessions.iscsi[slot].knownVersion = directory.version
         sessions.iscsi[slot].session.directory = targets
