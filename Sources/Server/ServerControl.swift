@@ -4,7 +4,6 @@ import Backends
 import IOUring
 import Logging
 import Loop
-import TLS
 
 /// An export as an operator sees it.
 public struct ExportStatus: Equatable, Sendable {
@@ -111,13 +110,12 @@ public final class ServerControl: Sendable {
         return true
     }
 
-    /// The secrets by which initiators that log in now prove who they are; nil: the server began without CHAP, and
-    /// keeps to that.
-    public var secrets: CHAPSecrets? { loops.secrets }
+    /// What all targets have in common, for initiators that log in now.
+    public var targets: TargetSettings { loops.targets }
 
-    /// Gives a server with CHAP other secrets.
-    public func replace(secrets: CHAPSecrets) {
-        loops.secrets = secrets
+    /// Gives a server with CHAP the secrets of other settings: for logins from now on.
+    public func replace(secretsOf targets: TargetSettings) {
+        loops.secrets = targets.secrets
     }
 
     /// Removes an export. This returns when its image is stable and closed; with `drain`, if clients have it open, at

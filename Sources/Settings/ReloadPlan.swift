@@ -45,7 +45,8 @@ extension ServeSettings {
     public func keysThatNeedRestart(to new: ServeSettings) -> [String] {
         let candidates = [
             ("listen", endpoints == new.endpoints), ("target-prefix", targetPrefix == new.targetPrefix),
-            ("chap", (chap == nil) == (new.chap == nil)), ("reservations", reservations == new.reservations), ("threads", threads == new.threads),
+            ("chap", (chap == nil) == (new.chap == nil)), ("reservations", reservations == new.reservations),
+            ("threads", threads == new.threads),
             ("log-format", logFormat == new.logFormat),
             ("[limits]", limits == new.limits),
             ("tls.mode", tls.isUsed == new.tls.isUsed),

@@ -86,14 +86,14 @@ struct Reloading: Sendable {
             let old = registry.settings
             let logger = logs.logger(label: "spindle")
             let tls = try new.settings.tls.open()
-            let secrets = try new.locating(new.settings.targets).secrets
+            let targets = try new.locating(new.settings.targets)
             var lines = try registry.reload(new.settings, file: file)
             // A level that an operator has changed since then stays.
             if let level = new.settings.logLevel, level != old.logLevel { logs.level = level }
             var warnings = new.settings.unmetProtection.map(\.description)
             if let tls, registry.control.replace(tls: tls) { warnings += tls.credentials.warnings }
-            if let secrets, let present = registry.control.secrets {
-                registry.control.replace(secrets: secrets)
+            if let secrets = targets.secrets, let present = registry.control.targets.secrets {
+                registry.control.replace(secretsOf: targets)
                 warnings += secrets.warnings
                 if !secrets.isSame(as: present) { lines.append("CHAP has new secrets, for logins from now on") }
             }

@@ -158,7 +158,8 @@ import Testing
         }
     }
 
-    private static let units = "[[target]]\nname = \"iqn.2026-11.org.example:t\"\nluns = [\"memory\"]\n"
+    private static let units =
+        "[[target]]\nname = \"iqn.2026-11.org.example:t\"\nluns = [\"memory\"]\n"
         + "access = [{ address = \"127.0.0.1\" }]"
 
     @Test func drivesOfAFile() throws {

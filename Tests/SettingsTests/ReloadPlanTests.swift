@@ -64,7 +64,8 @@ import Testing
         #expect(
             try proven.keysThatNeedRestart(
                 to: read(
-                    "chap = 'd'\nchap-target = 'e'\ntarget-prefix = 'iqn.2026-11.org.example'\nreservations = 'r'"))
-                .isEmpty)
+                    "chap = 'd'\nchap-target = 'e'\ntarget-prefix = 'iqn.2026-11.org.example'\nreservations = 'r'")
+            )
+            .isEmpty)
     }
 }

@@ -117,7 +117,7 @@ public final class SharedState: Sendable {
     }
 
     /// What all targets have in common, for those who log in now.
-    var targets: TargetSettings { currentTargets.withLock { $0 } }
+    public var targets: TargetSettings { currentTargets.withLock { $0 } }
 
     /// The secrets by which initiators that log in now prove who they are; nil: nobody is asked, for as long as the
     /// server runs.
