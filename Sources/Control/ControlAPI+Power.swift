@@ -56,6 +56,7 @@ public struct PowerWish: Equatable, Sendable {
 
     private static func sectors(_ text: String) throws(SettingsError) -> [ClosedRange<UInt64>] {
         var ranges: [ClosedRange<UInt64>] = []
+        let limit = 64
         for part in text.split(separator: ",", omittingEmptySubsequences: true) {
             let ends = part.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false).map { UInt64($0) }
             guard let first = ends[0], let last = ends[ends.count - 1], first <= last, last < UInt64.max else {
@@ -63,6 +64,7 @@ public struct PowerWish: Equatable, Sendable {
                     "'\(String(part).visible)' names no sectors: FIRST-LAST, or one number, as in 0-7,9")
             }
             ranges.append(first...last)
+            guard ranges.count <= limit else { throw SettingsError("more than \(limit) ranges of sectors are named") }
         }
         return ranges
     }
@@ -140,7 +142,9 @@ extension Answer.PowerCut {
         keptSectors = kept
         lostSectors = report.writes.reduce(0) { $0 + UInt64($1.sectors.count) } - kept
         connections = outcome.connections.map(Answer.Connection.init)
-        let lost = report.cut.lost.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
+        let lost = report.cut.lost.map {
+            $0.lowerBound == $0.upperBound ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)"
+        }
         command =
             "spindle ctl power \(name) cut --keep \(keep) --seed \(seed)"
             + (lost.isEmpty ? "" : " --lose \(lost.joined(separator: ","))")

@@ -256,7 +256,8 @@ extension HTTPFailure {
                 .conflict
             case .export, .cannotGrow, .noDisc: .unprocessableContent
             case .stopping: .serviceUnavailable
-            case .ring, .endpoint, .image, .command, .interrupted, .flush, .stillInUse, .stillCutting:
+            case .ring, .endpoint, .image, .command, .interrupted, .flush, .stillInUse, .stillCutting,
+                .cutNotStored:
                 .internalServerError
             }
         self.init(status, "\(error)")

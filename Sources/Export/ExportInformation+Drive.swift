@@ -9,11 +9,15 @@ public struct BlockTraits: Equatable, Sendable {
     public var isReadOnly: Bool
     /// Zeroes are stored without writing them when space may be given back, and when it may not.
     public var zeroesFast: Bool
+    /// Answered writes may have to be flushed later, even if they need not be now: an initiator can switch the drive's
+    /// write cache off and on again.
+    public var hasToBeFlushed: Bool
 
     /// Describes a medium.
-    public init(isReadOnly: Bool, zeroesFast: Bool) {
+    public init(isReadOnly: Bool, zeroesFast: Bool, hasToBeFlushed: Bool = false) {
         self.isReadOnly = isReadOnly
         self.zeroesFast = zeroesFast
+        self.hasToBeFlushed = hasToBeFlushed
     }
 }
 
@@ -49,7 +53,7 @@ extension ExportInformation {
             if blocks.zeroesFast { flags.insert(.sendFastZero) }
             if identifyData.supportsTrim { flags.insert(.sendTrim) }
             // Without a write cache every answered write is stable, and a client may know that.
-            if identifyData.writeCacheEnabled { flags.insert(.sendFlush) }
+            if identifyData.writeCacheEnabled || blocks.hasToBeFlushed { flags.insert(.sendFlush) }
             if identifyData.supportsForceUnitAccess { flags.insert(.sendFUA) }
         }
         let logical = identifyData.logicalSectorBytes

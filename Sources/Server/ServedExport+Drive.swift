@@ -26,7 +26,8 @@ extension ServedExport {
         var information = try ExportInformation(
             name: name, description: description, drive: drive.drive,
             blocks: BlockTraits(
-                isReadOnly: backend.isReadOnly, zeroesFast: blocks.isEmpty && backend.zeroesFastByDeallocating))
+                isReadOnly: backend.isReadOnly, zeroesFast: !hasLayers && backend.zeroesFastByDeallocating,
+                hasToBeFlushed: self.drive.hasWriteCache))
         information.requiresTLS = requiresTLS
         return information
     }

@@ -219,6 +219,8 @@ public enum ServerError: Error, CustomStringConvertible {
     case hasPower(String)
     /// Requests that were under way when the power was to be cut have not ended.
     case stillCutting(String)
+    /// What a power cut has kept could not be stored.
+    case cutNotStored(String, reason: String)
     /// After a loss was accepted, the image still could not be made stable.
     case stillUnstable(String, reason: String)
     /// The server ends.
@@ -273,6 +275,9 @@ public enum ServerError: Error, CustomStringConvertible {
         case .hasPower(let name): "the drive '\(name)' has power"
         case .stillCutting(let name):
             "requests of '\(name)' that were under way have not ended, so nothing was lost; look at its image and try again"
+        case .cutNotStored(let name, let reason):
+            "the power of '\(name)' is off, and what was kept is in its cache still, since it could not be stored: \(reason);"
+                + " 'spindle ctl power \(name) on' gives the power back"
         case .stillUnstable(let name, let reason):
             "the image of export '\(name)' still cannot be flushed: \(reason); remove the cause first"
         case .stopping: "the server is stopping"

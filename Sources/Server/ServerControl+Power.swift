@@ -38,7 +38,7 @@ extension ServerControl {
                 throw .stillCutting(name)
             }
             let (report, code) = entry.cutPower(cut)
-            guard let report, code == 0 else { throw .flush([.init(name: name, reason: errorText(code))]) }
+            guard let report, code == 0 else { throw .cutNotStored(name, reason: errorText(code)) }
             if !staysOff { entry.switchPower(isOn: true) }
             loops.logger.notice(
                 "power cut",

@@ -142,7 +142,8 @@ import Testing
             refused("with 'on' nothing is cut", 'power', 'disk', 'on', '--seed', '3', status=64)
             refused("the drive 'disk' has power", 'power', 'disk', 'on')
             refused("there is no export named 'other'", 'power', 'other', 'cut')
-            works('power', 'disk', 'off', '--keep', 'all', '--lose', '9')
+            refused('more than 64 ranges of sectors are named', 'power', 'disk', 'cut', '--lose', ','.join(map(str, range(65))), status=64)
+            works('power', 'disk', 'off', '--keep', 'all', '--lose', '9', '--lose', '100-18446744073709551614')
             assert is_cut_off(h)
             try:
                 connect()

@@ -23,8 +23,9 @@ struct CachedWrite: Equatable, Sendable {
     /// How many flushes had ended before.
     var flush: UInt64
 
-    /// Reads find zeroes there.
-    var readsAsZeroes: Bool { operation != .write && operation != .discard }
+    /// What the image is asked for. A trimmed range has to read the same from the answer on (ACS-3 7.10.3.2, DRAT), so
+    /// it becomes zeroes.
+    var operationBelow: BackendOperation { operation == .discard ? .writeZeroes(mayDeallocate: true) : operation }
 }
 
 /// Versions of sectors in a fixed number of slots. Of one sector there may be several, for a cut may keep any of them.

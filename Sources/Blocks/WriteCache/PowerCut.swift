@@ -150,12 +150,16 @@ extension WriteCache {
     /// Forgets all that is not among the kept.
     private mutating func keep(_ writes: [CutWrite]) {
         var next = writes.startIndex
+        var part = 0
         var slot = versions.oldest
+        // The versions of a write follow each other, and so do their sectors.
         while slot != CachedVersions.none {
             let newer = versions.newer(than: slot)
-            while writes[next].sequence < versions.sequence(slot) { next += 1 }
             let sector = versions.sector(slot)
-            if !writes[next].kept.contains(where: { $0.contains(sector) }) { versions.remove(slot) }
+            while writes[next].sequence < versions.sequence(slot) { (next, part) = (next + 1, 0) }
+            let kept = writes[next].kept
+            while part < kept.count, kept[part].upperBound <= sector { part += 1 }
+            if part == kept.count || sector < kept[part].lowerBound { versions.remove(slot) }
             slot = newer
         }
         ranges = writes.flatMap { write in
@@ -175,7 +179,7 @@ extension WriteCache {
             try body(
                 .other(
                     BackendRequest(
-                        range.operation, offset: blockSize.bytes(ofBlocks: range.sectors.lowerBound),
+                        range.operationBelow, offset: blockSize.bytes(ofBlocks: range.sectors.lowerBound),
                         length: blockSize.bytes(ofBlocks: UInt64(range.sectors.count)))))
             removeOldestRange()
         }

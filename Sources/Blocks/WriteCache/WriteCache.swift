@@ -6,9 +6,7 @@ public struct WriteCache: Sendable {
     /// The most that goes to the image at a time, in bytes.
     private static let destageBytes = 1 << 18
     /// Zeroes and trims that are kept at a time. Before more come, the oldest goes to the image.
-    private static let rangeLimit = 64
-    /// So many sectors are looked at in a row; what follows them is another run.
-    private static let runLimit: UInt64 = 1 << 13
+    private static let rangeLimit = 16
 
     let blockSize: BlockSize
     /// The sectors, by slot, and behind them the place from which some go to the image.
@@ -16,6 +14,8 @@ public struct WriteCache: Sendable {
     var versions: CachedVersions
     /// In the order of their coming.
     var ranges: [CachedWrite] = []
+    /// All that is here is in between.
+    private var bounds: Range<UInt64> = 0..<0
     /// The number of the newest write.
     private var sequence: UInt64 = 0
     /// How often everything reached the image because somebody asked for that.
@@ -157,10 +157,14 @@ extension WriteCache {
     /// What of a request is not here yet, as the newest write.
     private mutating func newWrite(_ task: Task) -> CachedWrite {
         sequence += 1
+        let sectors = sector(of: task)..<blockSize.blocks(inBytes: task.request.offset + task.request.length)
+        bounds =
+            isClean
+            ? sectors
+            : min(bounds.lowerBound, sectors.lowerBound)..<max(bounds.upperBound, sectors.upperBound)
         return CachedWrite(
-            sequence: sequence, operation: task.request.operation,
-            sectors: sector(of: task)..<blockSize.blocks(inBytes: task.request.offset + task.request.length),
-            writer: task.writer, flush: flushCount)
+            sequence: sequence, operation: task.request.operation, sectors: sectors, writer: task.writer,
+            flush: flushCount)
     }
 
     private mutating func addRange(_ task: inout Task) -> BlockStep {
@@ -178,12 +182,17 @@ extension WriteCache {
         return .io(task.request)
     }
 
-    /// What is here is stored; of the rest the image knows.
+    /// Of what lies before and behind everything that is here the image knows. In between all counts as stored: to look
+    /// at each sector could take very long.
     private func lookUp(_ task: Task) -> BlockStep {
-        let first = content(of: sector(of: task))
-        let length = runBytes(task) { ($0 == .image) == (first == .image) }
-        guard first == .image else { return .found(BackendExtent(isMapped: true, lengthBytes: length)) }
-        return .io(task.request.part(from: 0, count: length))
+        let first = sector(of: task)
+        let length = blockSize.blocks(inBytes: task.request.length)
+        guard !isClean, first < bounds.upperBound, bounds.lowerBound < first + length else { return .io(task.request) }
+        guard first >= bounds.lowerBound else {
+            return .io(task.request.part(from: 0, count: blockSize.bytes(ofBlocks: bounds.lowerBound - first)))
+        }
+        let end = min(bounds.upperBound, first + length)
+        return .found(BackendExtent(isMapped: true, lengthBytes: blockSize.bytes(ofBlocks: end - first)))
     }
 }
 
@@ -198,9 +207,7 @@ extension WriteCache {
     func content(of sector: UInt64) -> Content {
         let slot = versions.newest(of: sector)
         let sequence = slot == CachedVersions.none ? 0 : versions.sequence(slot)
-        if let range = ranges.last(where: { $0.readsAsZeroes && $0.sectors.contains(sector) }),
-            range.sequence > sequence
-        {
+        if let range = ranges.last(where: { $0.sectors.contains(sector) }), range.sequence > sequence {
             return .zeroes
         }
         return slot == CachedVersions.none ? .image : .version(slot)
@@ -218,10 +225,8 @@ extension WriteCache {
     private func runBytes(_ task: Task, _ isAlike: (Content) -> Bool) -> UInt64 {
         let first = sector(of: task)
         let end = blockSize.blocks(inBytes: task.request.offset + task.request.length)
-        guard !isClean else { return blockSize.bytes(ofBlocks: end - first) }
         var next = first
-        // Of a look-up there may be very many.
-        while next < end, next - first < Self.runLimit, isAlike(content(of: next)) { next += 1 }
+        while next < end, isAlike(content(of: next)) { next += 1 }
         return blockSize.bytes(ofBlocks: next - first)
     }
 }
@@ -237,7 +242,7 @@ extension WriteCache {
             destaging = .range
             return .io(
                 BackendRequest(
-                    range.operation, offset: blockSize.bytes(ofBlocks: range.sectors.lowerBound),
+                    range.operationBelow, offset: blockSize.bytes(ofBlocks: range.sectors.lowerBound),
                     length: blockSize.bytes(ofBlocks: UInt64(range.sectors.count))))
         }
         let first = versions.sector(versions.oldest)

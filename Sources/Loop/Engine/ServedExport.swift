@@ -17,7 +17,11 @@ public struct ServedExport: Sendable {
     /// The name of that image, for people.
     public var image = ""
     /// The layers between the drive and the backend: as a rule none.
-    public var blocks = BlockStack()
+    public var blocks = BlockStack() {
+        didSet { hasLayers = hasLayers || !blocks.isEmpty }
+    }
+    /// There are some, wherever they are now.
+    public private(set) var hasLayers = false
     /// What is said of its target.
     public var target = TargetOptions()
     /// The persistent reservations that were kept of it, and where they are kept; nil: nowhere.
