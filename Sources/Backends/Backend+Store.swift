@@ -18,14 +18,17 @@ extension Backend {
         }
     }
 
-    /// Stores zeroes, or discards, waiting for that.
+    /// Stores zeroes, waiting for that.
     ///
     /// - Returns: 0, or the errno of the failure.
-    public func performNow(_ request: BackendRequest) -> Int32 {
+    public func zeroNow(_ range: Range<UInt64>, mayDeallocate: Bool) -> Int32 {
         switch kind {
-        case .file(let file): return file.performNow(request)
+        case .file(let file): return file.zeroNow(range, mayDeallocate: mayDeallocate)
         case .memory(let memory):
-            _ = memory.perform(BackendTask(request.operation, offset: request.offset, length: request.length))
+            _ = memory.perform(
+                BackendTask(
+                    .writeZeroes(mayDeallocate: mayDeallocate), offset: range.lowerBound,
+                    length: range.upperBound - range.lowerBound))
             return 0
         case .null: return 0
         }
@@ -46,21 +49,18 @@ extension FileBackend {
         return 0
     }
 
-    fileprivate func performNow(_ request: BackendRequest) -> Int32 {
-        let discards = request.operation == .discard
-        let mayDeallocate = request.operation != .writeZeroes(mayDeallocate: false)
+    fileprivate func zeroNow(_ range: Range<UInt64>, mayDeallocate: Bool) -> Int32 {
         let code = LinuxFile.allocate(
-            descriptor, mode: mayDeallocate ? LinuxFile.punchHole : LinuxFile.zeroRange, offset: request.offset,
-            length: request.length)
+            descriptor, mode: mayDeallocate ? LinuxFile.punchHole : LinuxFile.zeroRange, offset: range.lowerBound,
+            length: range.upperBound - range.lowerBound)
+        // What the file system, or the device, cannot do so is written.
         guard code == EOPNOTSUPP || code == EINVAL else { return code }
-        // Discarding is advice. Zeroes have to be there.
-        guard !discards else { return 0 }
-        var done: UInt64 = 0
-        while done < request.length {
-            let count = min(request.length - done, Self.zeroesByteCount)
-            let code = unsafe storeNow(MemoryRange(zeroes.base, count: Int(count)), at: request.offset + done)
+        var place = range.lowerBound
+        while place < range.upperBound {
+            let count = min(range.upperBound - place, Self.zeroesByteCount)
+            let code = unsafe storeNow(MemoryRange(zeroes.base, count: Int(count)), at: place)
             guard code == 0 else { return code }
-            done += count
+            place += count
         }
         return 0
     }

@@ -145,10 +145,9 @@ private struct CachedMedium {
             switch left {
             case .write(let offset, let data):
                 bytes.replaceSubrange(Int(offset)..<Int(offset) + 512, with: memory[data])
-            case .other(let request):
-                guard request.operation != .discard else { return }
-                let place = Int(request.offset)..<Int(request.offset + request.length)
-                bytes.replaceSubrange(place, with: repeatElement(0, count: place.count))
+            case .zeroes(let range, _):
+                bytes.replaceSubrange(
+                    Int(range.lowerBound)..<Int(range.upperBound), with: repeatElement(0, count: range.count))
             }
         }
         return report
@@ -307,13 +306,13 @@ private func allocated(_ byteCount: Int) -> LayerMemory {
             #expect(stack.begin(zeroes, &task, &data) == .finished)
             for _ in 0..<count { _ = stack.begin(write, &task, &data) }
             #expect(stack.begin(BackendRequest(.flush), &task, &data) == .io(zeroes))
-            #expect(stack.writeCache?.volatileBytes == UInt64(2 * count) * 512)
+            #expect(stack.writeCache?.versions.count == 2 * count)
             guard case .io(let below) = stack.resume(.done, &task, &data) else {
                 Issue.record("the sector has not reached the image")
                 return
             }
             #expect(below.offset == 512 && below.length == 512)
-            #expect(stack.writeCache?.volatileBytes == UInt64(count) * 512)
+            #expect(stack.writeCache?.versions.count == count)
             #expect(stack.resume(.done, &task, &data) == .io(BackendRequest(.flush)))
             #expect(stack.writeCache?.isClean == true)
         }

@@ -76,6 +76,36 @@ final class ControlledServer {
         return result.errors
     }
 
+    /// What a script in Python has: `ctl`, `works` and `refused` run `spindle ctl`; `socket` is the server's, and
+    /// `others` what the script was given.
+    private static let helpers = """
+        import subprocess, sys
+        spindle, control, socket, *others = sys.argv[1:]
+        def ctl(*words):
+            return subprocess.run([spindle, 'ctl', '--control', 'unix:' + control, *words], capture_output=True, text=True)
+        def works(*words):
+            done = ctl(*words)
+            assert done.returncode == 0, (words, done)
+            return done.stdout
+        def refused(text, *words, status=1):
+            done = ctl(*words)
+            assert done.returncode == status and text in done.stderr, (words, done)
+
+        """
+
+    /// Runs a script, which has to succeed, and ends the server.
+    ///
+    /// - Returns: the server's log.
+    func run(
+        script: String, _ arguments: [String], sourceLocation: SourceLocation = #_sourceLocation
+    ) throws -> String {
+        let words = ["-c", Self.helpers + script, Program.spindle.path, socketPath, server.socketPath] + arguments
+        let result = try Program.tool("python3").run(words, in: folder)
+        #expect(result.status == 0, "\(result.errors)", sourceLocation: sourceLocation)
+        #expect(try server.stop() == 0, sourceLocation: sourceLocation)
+        return server.log
+    }
+
     /// The URI of an export.
     func uri(_ export: String = "") -> String { "nbd+unix:///\(export)?socket=\(server.socketPath)" }
 

@@ -7,17 +7,8 @@ import Testing
 @Suite struct PowerTests {
     /// Helpers of the scripts.
     private static let prelude = """
-        import json, nbd, os, subprocess, sys
-        spindle, control, socket, image = sys.argv[1:]
-        def ctl(*words):
-            return subprocess.run([spindle, 'ctl', '--control', 'unix:' + control, *words], capture_output=True, text=True)
-        def works(*words):
-            done = ctl(*words)
-            assert done.returncode == 0, (words, done)
-            return done.stdout
-        def refused(text, *words, status=1):
-            done = ctl(*words)
-            assert done.returncode == status and text in done.stderr, (words, done)
+        import json, nbd
+        [image] = others
         def cut(*words):
             return json.loads(works('--json', 'power', 'disk', 'cut', *words))
         def connect():
@@ -44,13 +35,9 @@ import Testing
         let image = try folder.file(
             "disk.img", sizeBytes: 16 << 20, beginning: [UInt8](repeating: 0x11, count: 16 << 20))
         let server = try ControlledServer(["--threads", "2"] + arguments + ["disk=\(image)"], in: folder)
-        let result = try Program.tool("python3").run(
-            ["-c", Self.prelude + script, Program.spindle.path, server.socketPath, server.server.socketPath, image],
-            in: folder)
-        #expect(result.status == 0, "\(result.errors)")
-        #expect(try server.server.stop() == 0)
+        let log = try server.run(script: Self.prelude + script, [image])
         let bytes = try Data(contentsOf: URL(fileURLWithPath: image))
-        return server.server.log + "\nimage: \(bytes[4096]) \(bytes[8192]) \(bytes[1 << 20])"
+        return log + "\nimage: \(bytes[4096]) \(bytes[8192]) \(bytes[1 << 20])"
     }
 
     /// What was flushed is in the image, and what was not is in the drive: a client reads it, and a cut loses it.

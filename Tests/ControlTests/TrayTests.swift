@@ -7,17 +7,8 @@ import Testing
 @Suite struct TrayTests {
     /// Helpers of the scripts.
     private static let prelude = """
-        import nbd, os, subprocess, sys
-        spindle, control, socket, first, second = sys.argv[1:]
-        def ctl(*words):
-            return subprocess.run([spindle, 'ctl', '--control', 'unix:' + control, *words], capture_output=True, text=True)
-        def works(*words):
-            done = ctl(*words)
-            assert done.returncode == 0, (words, done)
-            return done.stdout
-        def refused(text, *words):
-            done = ctl(*words)
-            assert done.returncode == 1 and text in done.stderr, (words, done)
+        import nbd, os
+        first, second = others
         def connect(name='disc'):
             h = nbd.NBD()
             h.connect_uri(f'nbd+unix:///{name}?socket={socket}')
@@ -38,14 +29,7 @@ import Testing
         }
         let arguments = arguments.map { $0.replacing("FIRST", with: first) }
         let server = try ControlledServer(["--threads", "2"] + arguments, in: folder)
-        let result = try Program.tool("python3").run(
-            [
-                "-c", Self.prelude + script, Program.spindle.path, server.socketPath, server.server.socketPath, first,
-                second,
-            ], in: folder)
-        #expect(result.status == 0, "\(result.errors)")
-        #expect(try server.server.stop() == 0)
-        return server.server.log
+        return try server.run(script: Self.prelude + script, [first, second])
     }
 
     @Test(arguments: ["ide-cd", "spindle-cd"])

@@ -1,18 +1,4 @@
-// What a volatile write cache has: versions of sectors, ranges of zeroes, in the order in which they came.
-
-/// Whose request it is, and when it came.
-public struct BlockWriter: Equatable, Sendable {
-    /// A number that the loop has for the connection.
-    public var client: UInt64
-    /// Nanoseconds of the monotonic clock.
-    public var nanoseconds: UInt64
-
-    /// A writer.
-    public init(client: UInt64 = 0, nanoseconds: UInt64 = 0) {
-        self.client = client
-        self.nanoseconds = nanoseconds
-    }
-}
+// What a volatile write cache has: versions of sectors, in the order in which they came.
 
 /// A write, or a part of one that had to wait for room, in the order of their coming.
 struct CachedWrite: Equatable, Sendable {
@@ -23,9 +9,9 @@ struct CachedWrite: Equatable, Sendable {
     /// How many flushes had ended before.
     var flush: UInt64
 
-    /// What the image is asked for. A trimmed range has to read the same from the answer on (ACS-3 7.10.3.2, DRAT), so
-    /// it becomes zeroes.
-    var operationBelow: BackendOperation { operation == .discard ? .writeZeroes(mayDeallocate: true) : operation }
+    /// Its zeroes may give their space back. A trimmed range becomes zeroes, too, for it has to read the same from the
+    /// answer on (ACS-3 7.10.3.2, DRAT).
+    var mayDeallocate: Bool { operation != .writeZeroes(mayDeallocate: false) }
 }
 
 /// Versions of sectors in a fixed number of slots. Of one sector there may be several, for a cut may keep any of them.

@@ -89,8 +89,8 @@ struct Dice: RandomNumberGenerator {
 public enum LeftInCache: Sendable {
     /// Data from the cache's memory.
     case write(offset: UInt64, bytes: Range<Int>)
-    /// A request without data.
-    case other(BackendRequest)
+    /// Zeroes for bytes of the image.
+    case zeroes(Range<UInt64>, mayDeallocate: Bool)
 }
 
 extension WriteCache {
@@ -176,11 +176,9 @@ extension WriteCache {
     /// is here still.
     public mutating func empty<Failure: Error>(_ body: (LeftInCache) throws(Failure) -> Void) throws(Failure) {
         while let range = ranges.first {
-            try body(
-                .other(
-                    BackendRequest(
-                        range.operationBelow, offset: blockSize.bytes(ofBlocks: range.sectors.lowerBound),
-                        length: blockSize.bytes(ofBlocks: UInt64(range.sectors.count)))))
+            let start = blockSize.bytes(ofBlocks: range.sectors.lowerBound)
+            let end = blockSize.bytes(ofBlocks: range.sectors.upperBound)
+            try body(.zeroes(start..<end, mayDeallocate: range.mayDeallocate))
             removeOldestRange()
         }
         while versions.oldest != CachedVersions.none {

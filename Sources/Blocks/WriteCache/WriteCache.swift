@@ -63,11 +63,8 @@ public struct WriteCache: Sendable {
         destaged.reserveCapacity(Self.destageBytes / Int(blockSize.bytes))
     }
 
-    /// How many bytes a power cut could lose.
-    public var volatileBytes: UInt64 { blockSize.bytes(ofBlocks: UInt64(versions.count)) }
-
     /// Everything has reached the image.
-    public var isClean: Bool { versions.count == 0 && ranges.isEmpty }
+    var isClean: Bool { versions.count == 0 && ranges.isEmpty }
 
     mutating func takeWake() -> Bool {
         defer { hasWoken = false }
@@ -242,7 +239,8 @@ extension WriteCache {
             destaging = .range
             return .io(
                 BackendRequest(
-                    range.operationBelow, offset: blockSize.bytes(ofBlocks: range.sectors.lowerBound),
+                    .writeZeroes(mayDeallocate: range.mayDeallocate),
+                    offset: blockSize.bytes(ofBlocks: range.sectors.lowerBound),
                     length: blockSize.bytes(ofBlocks: UInt64(range.sectors.count))))
         }
         let first = versions.sector(versions.oldest)

@@ -198,7 +198,8 @@ public final class ExportEntry: Sendable {
                     case .write(let offset, let range):
                         unsafe backend.storeNow(
                             MemoryRange(memory?[range].baseAddress, count: range.count), at: offset)
-                    case .other(let request): backend.performNow(request)
+                    case .zeroes(let range, let mayDeallocate):
+                        backend.zeroNow(range, mayDeallocate: mayDeallocate)
                     }
                 guard code == 0 else { throw StoringFailure(code: code) }
             }

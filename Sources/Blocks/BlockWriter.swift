@@ -1,0 +1,15 @@
+// Whose a request is, for layers that tell of it later.
+
+/// Whose request it is, and when it came.
+public struct BlockWriter: Equatable, Sendable {
+    /// A number that the loop has for the connection.
+    public var client: UInt64
+    /// Nanoseconds of the monotonic clock.
+    public var nanoseconds: UInt64
+
+    /// A writer.
+    public init(client: UInt64 = 0, nanoseconds: UInt64 = 0) {
+        self.client = client
+        self.nanoseconds = nanoseconds
+    }
+}
