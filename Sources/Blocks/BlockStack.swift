@@ -25,6 +25,8 @@ enum BlockLayer: UInt8 {
     case faults
     /// What has been answered, and has not reached the image.
     case writeCache
+    /// Where the disk is in a qcow2 image.
+    case qcow2
     /// Failures of the image, as the layers above meet them.
     case imageFaults
 }
@@ -37,6 +39,7 @@ public struct BlockTask: Sendable {
     public var writer = BlockWriter()
     fileprivate var faults = Faults.Task()
     fileprivate var writeCache = WriteCache.Task()
+    fileprivate var qcow2 = Qcow2.Task()
     fileprivate var imageFaults = Faults.Task()
 
     /// Nothing is under way.
@@ -51,10 +54,12 @@ public struct BlockStack: Sendable {
     public var faults: Faults?
     /// The drive's volatile write cache; nil: what is answered is in the image.
     public var writeCache: WriteCache?
+    /// The format of the image; nil: raw. Such a unit is only read, and has no write cache.
+    public var qcow2: Qcow2?
     /// What is wrong with the image, below all layers that keep something in it; nil: nothing. Only tests set it.
     public var imageFaults: Faults?
     /// What the layers have for themselves; nil: nothing.
-    public var memory: LayerMemory? { writeCache?.memory }
+    public var memory: LayerMemory? { writeCache?.memory ?? qcow2?.memory }
 
     /// No layer.
     public init() {}
@@ -92,9 +97,13 @@ public struct BlockStack: Sendable {
         // Each is asked.
         let above = faults?.takeWake() ?? false
         let here = writeCache?.takeWake() ?? false
+        let format = qcow2?.takeWake() ?? false
         let below = imageFaults?.takeWake() ?? false
-        return above || here || below
+        return above || here || format || below
     }
+
+    /// What a request has found to be wrong with the image itself, if nobody has asked since the first time.
+    public mutating func takeDamage() -> Qcow2Damage? { qcow2?.takeDamage() }
 }
 
 extension BlockStack {
@@ -150,6 +159,9 @@ extension BlockStack {
             case (.writeCache, .begin(let request)): writeCache?.begin(request, &task.writeCache, task.writer, &data)
             case (.writeCache, .resume(let outcome)): writeCache?.resume(outcome, &task.writeCache, &data)
             case (.writeCache, .found(let extent)): BlockStep.found(extent)
+            case (.qcow2, .begin(let request)): qcow2?.begin(request, &task.qcow2, &data)
+            case (.qcow2, .resume(let outcome)): qcow2?.resume(outcome, &task.qcow2, &data)
+            case (.qcow2, .found): preconditionFailure("a qcow2 image's extents are in its tables")
             case (.imageFaults, .begin(let request)): imageFaults?.begin(request, &task.imageFaults)
             case (.imageFaults, .resume(let outcome)): imageFaults?.resume(outcome, &task.imageFaults)
             case (.imageFaults, .found(let extent)): imageFaults?.resume(extent, &task.imageFaults)
@@ -162,6 +174,7 @@ extension BlockStack {
         switch layer {
         case .faults: faults != nil
         case .writeCache: writeCache != nil
+        case .qcow2: qcow2 != nil
         case .imageFaults: imageFaults != nil
         }
     }

@@ -39,6 +39,11 @@ public final class LayerMemory: Sendable {
         }
     }
 
+    /// A number of 8 bytes, the highest byte first.
+    func bigEndian(at offset: Int) -> UInt64 {
+        unsafe UInt64(bigEndian: self[offset..<offset + 8].loadUnaligned(as: UInt64.self))
+    }
+
     /// Copies a request's data into it.
     func store(_ data: borrowing MutableRawSpan, _ range: Range<Int>, at offset: Int) {
         precondition(range.lowerBound >= 0 && range.upperBound <= data.byteCount, "the data end before")
@@ -52,5 +57,16 @@ public final class LayerMemory: Sendable {
     func move(_ range: Range<Int>, to offset: Int) {
         unsafe self[offset..<offset + range.count].baseAddress!.copyMemory(
             from: self[range].baseAddress!, byteCount: range.count)
+    }
+}
+
+extension MutableRawSpan {
+    /// Fills bytes with zeroes.
+    mutating func clear(_ range: Range<Int>) {
+        precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "the data end before")
+        unsafe withUnsafeMutableBytes {
+            _ = unsafe UnsafeMutableRawBufferPointer(rebasing: $0[range]).initializeMemory(
+                as: UInt8.self, repeating: 0)
+        }
     }
 }

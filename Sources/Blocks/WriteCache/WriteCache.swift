@@ -127,7 +127,7 @@ extension WriteCache {
             let place = Int(task.request.dataOffset + task.doneBytes)
             switch content(of: sector(of: task)) {
             case .version(let slot): memory.copy(bytes(of: slot), into: &data, at: place)
-            case .zeroes: clear(place..<place + Int(blockSize.bytes), of: &data)
+            case .zeroes: data.clear(place..<place + Int(blockSize.bytes))
             case .image:
                 task.partBytes = runBytes(task) { $0 == .image }
                 return .io(task.request.part(from: task.doneBytes, count: task.partBytes))
@@ -282,13 +282,5 @@ extension WriteCache {
             if range.sectors.contains(versions.sector(slot)) { versions.remove(slot) }
             slot = next
         }
-    }
-}
-
-/// Fills bytes with zeroes.
-private func clear(_ range: Range<Int>, of data: inout MutableRawSpan) {
-    precondition(range.lowerBound >= 0 && range.upperBound <= data.byteCount, "the data end before")
-    unsafe data.withUnsafeMutableBytes {
-        _ = unsafe UnsafeMutableRawBufferPointer(rebasing: $0[range]).initializeMemory(as: UInt8.self, repeating: 0)
     }
 }

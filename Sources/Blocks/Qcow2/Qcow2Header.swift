@@ -1,0 +1,193 @@
+// The header of a qcow2 image (QEMU, docs/interop/qcow2.txt, "Header"): where its tables are, if it can be read at all.
+
+/// What a qcow2 image says of itself, checked: every number here is within its bounds.
+public struct Qcow2Header: Equatable, Sendable {
+    /// So much of an image's beginning is enough for its header.
+    public static let byteCount = 1 << 16
+    /// The most that a table of L1 entries has, as in QEMU.
+    private static let maximumL1Bytes: UInt64 = 1 << 25
+    private static let clusterBitsRange: ClosedRange<UInt32> = 9...21
+    /// 32 subclusters of at least 512 bytes.
+    private static let leastClusterBitsWithSubclusters: UInt32 = 14
+    private static let magic: UInt32 = 0x5146_49FB
+    private static let lengthOfVersion2 = 72
+    private static let leastLengthOfVersion3 = 104
+
+    /// 2 or 3.
+    let version: UInt32
+    /// A cluster has 1 << clusterBits bytes.
+    let clusterBits: UInt64
+    /// The size of the disk in bytes.
+    public let sizeBytes: UInt64
+    /// Where the active L1 table is.
+    let l1TableOffset: UInt64
+    /// How large the file is.
+    let fileBytes: UInt64
+    /// L2 entries have a bitmap of 32 subclusters (Extended L2 Entries).
+    let hasSubclusters: Bool
+
+    /// Reads and checks a header.
+    ///
+    /// - Parameters:
+    ///   - bytes: the beginning of the file: all of it, or ``byteCount`` bytes.
+    ///   - fileBytes: how many bytes the file has.
+    public init(_ bytes: [UInt8], fileBytes: UInt64) throws(Qcow2Error) {
+        guard bytes.count >= Self.lengthOfVersion2, bytes.number32(at: 0) == Self.magic else { throw .noMagic }
+        version = bytes.number32(at: 4)
+        guard version == 2 || version == 3 else { throw .version(version) }
+        let clusterBits = bytes.number32(at: 20)
+        guard Self.clusterBitsRange.contains(clusterBits) else { throw .clusterBits(clusterBits) }
+        let fields = try Fields(bytes, isVersion3: version == 3)
+        guard fields.length <= 1 << clusterBits, fields.length <= bytes.count else {
+            throw .headerLength(UInt64(fields.length))
+        }
+        hasSubclusters = fields.incompatibleFeatures & Feature.extendedL2.mask != 0
+        guard !hasSubclusters || clusterBits >= Self.leastClusterBitsWithSubclusters else {
+            throw .clusterBits(clusterBits)
+        }
+        self.clusterBits = UInt64(clusterBits)
+        sizeBytes = bytes.number64(at: 24)
+        l1TableOffset = bytes.number64(at: 40)
+        self.fileBytes = fileBytes
+        try Self.checkFeatures(fields, bytes, clusterBytes: 1 << clusterBits)
+        let cryptMethod = bytes.number32(at: 32)
+        guard cryptMethod == 0 else { throw .encrypted(cryptMethod) }
+        guard bytes.number64(at: 8) == 0 else { throw .backingFile(Self.backingFileName(bytes)) }
+        try checkL1Table(entryCount: UInt64(bytes.number32(at: 36)))
+    }
+
+    /// A bit of the incompatible features.
+    private enum Feature: UInt64 {
+        case dirty = 0
+        case corrupt = 1
+        case externalDataFile = 2
+        case compressionType = 3
+        case extendedL2 = 4
+
+        var mask: UInt64 { 1 << rawValue }
+        /// Those that do not keep a reader away: refcounts are no concern of it, and QEMU reads a corrupt image, too.
+        static let readable = dirty.mask | corrupt.mask | compressionType.mask | extendedL2.mask
+    }
+
+    /// What versions differ in.
+    private struct Fields {
+        var incompatibleFeatures: UInt64 = 0
+        var length = Qcow2Header.lengthOfVersion2
+        var compressionType: UInt8 = 0
+
+        init(_ bytes: [UInt8], isVersion3: Bool) throws(Qcow2Error) {
+            guard isVersion3 else { return }
+            guard bytes.count >= Qcow2Header.leastLengthOfVersion3 else { throw .headerLength(UInt64(bytes.count)) }
+            incompatibleFeatures = bytes.number64(at: 72)
+            let refcountOrder = bytes.number32(at: 96)
+            guard refcountOrder <= 6 else { throw .refcountOrder(refcountOrder) }
+            let length = bytes.number32(at: 100)
+            guard length >= Qcow2Header.leastLengthOfVersion3, length <= Qcow2Header.byteCount else {
+                throw .headerLength(UInt64(length))
+            }
+            self.length = Int(length)
+            // A field that the header ends before is zero.
+            if length > 104, bytes.count > 104 { compressionType = bytes[104] }
+        }
+    }
+
+    private static func checkFeatures(
+        _ fields: Fields, _ bytes: [UInt8], clusterBytes: Int
+    ) throws(Qcow2Error) {
+        let names = try FeatureNames(bytes, from: fields.length, clusterBytes: clusterBytes)
+        guard fields.incompatibleFeatures & Feature.externalDataFile.mask == 0 else { throw .externalDataFile }
+        let unknown = fields.incompatibleFeatures & ~Feature.readable
+        guard unknown == 0 else {
+            let bit = unknown.trailingZeroBitCount
+            throw .unknownFeature(bit: bit, name: names.name(ofIncompatible: bit))
+        }
+        let saysType = fields.incompatibleFeatures & Feature.compressionType.mask != 0
+        guard saysType == (fields.compressionType != 0), fields.compressionType == 0 else {
+            throw .compressionType(fields.compressionType)
+        }
+    }
+
+    /// All of the disk is in the table, and all of the table in the file.
+    private func checkL1Table(entryCount: UInt64) throws(Qcow2Error) {
+        guard entryCount * 8 <= Self.maximumL1Bytes else { throw .l1Size(entryCount) }
+        let spanBits = clusterBits + l2EntryBits
+        let needed = sizeBytes >> spanBits + (sizeBytes & (1 << spanBits - 1) == 0 ? 0 : 1)
+        guard needed <= entryCount else { throw .l1TooSmall(entryCount, needed: needed) }
+        guard needed > 0 else { return }
+        guard l1TableOffset & (clusterBytes - 1) == 0, l1TableOffset != 0 else { throw .l1Offset(l1TableOffset) }
+        guard l1TableOffset < fileBytes, needed * 8 <= fileBytes - l1TableOffset else {
+            throw .l1Outside(l1TableOffset, fileBytes: fileBytes)
+        }
+    }
+
+    /// The name is for people; the file is not opened.
+    private static func backingFileName(_ bytes: [UInt8]) -> String {
+        let (start, count) = (bytes.number64(at: 8), Int(bytes.number32(at: 16)))
+        guard let first = Int(exactly: start), first < bytes.count, count <= 1023 else { return "" }
+        return String(decoding: bytes[first..<min(first + count, bytes.count)], as: UTF8.self)
+    }
+}
+
+/// What follows from the header's numbers.
+extension Qcow2Header {
+    /// The size of a cluster.
+    var clusterBytes: UInt64 { 1 << clusterBits }
+
+    /// An L2 entry has so many bytes.
+    var l2EntryBytes: UInt64 { hasSubclusters ? 16 : 8 }
+
+    /// An L2 table has 1 << l2EntryBits entries.
+    var l2EntryBits: UInt64 { clusterBits - (hasSubclusters ? 4 : 3) }
+
+    /// What is allocated on its own: a cluster, or one of its 32 subclusters.
+    var unitBytes: UInt64 { hasSubclusters ? clusterBytes >> 5 : clusterBytes }
+}
+
+/// The header extensions, for the names of features that are unknown here (qcow2.txt, "Feature name table").
+private struct FeatureNames {
+    private static let feature: UInt32 = 0x6803_F857
+    private static let entryBytes = 48
+    private let bytes: [UInt8]
+    private var table = 0..<0
+
+    /// Goes through the extensions. They end before the name of the backing file, or with the first cluster.
+    init(_ bytes: [UInt8], from start: Int, clusterBytes: Int) throws(Qcow2Error) {
+        self.bytes = bytes
+        let nameOffset = bytes.number64(at: 8)
+        var end = min(clusterBytes, bytes.count)
+        if nameOffset != 0 { end = Int(min(UInt64(end), nameOffset)) }
+        var place = start
+        while place + 8 <= end {
+            let type = bytes.number32(at: place)
+            guard type != 0 else { return }
+            let count = Int(bytes.number32(at: place + 4))
+            place += 8
+            guard count <= end - place else { throw .extensionLength(type: type, count) }
+            if type == Self.feature { table = place..<place + count }
+            place += (count + 7) & ~7
+        }
+    }
+
+    /// What an incompatible feature is called; empty if nobody says.
+    func name(ofIncompatible bit: Int) -> String {
+        for start in stride(from: table.lowerBound, to: table.upperBound, by: Self.entryBytes) {
+            guard table.upperBound - start >= Self.entryBytes else { break }
+            if bytes[start] == 0, bytes[start + 1] == bit {
+                let name = bytes[start + 2..<start + Self.entryBytes].prefix { $0 != 0 }
+                return String(decoding: name, as: UTF8.self)
+            }
+        }
+        return ""
+    }
+}
+
+extension [UInt8] {
+    /// A number in a header, all of which is there.
+    fileprivate func number32(at place: Int) -> UInt32 {
+        self[place..<place + 4].reduce(0) { $0 << 8 | UInt32($1) }
+    }
+
+    fileprivate func number64(at place: Int) -> UInt64 {
+        self[place..<place + 8].reduce(0) { $0 << 8 | UInt64($1) }
+    }
+}

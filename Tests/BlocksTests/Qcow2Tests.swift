@@ -1,0 +1,306 @@
+// Reading qcow2 images: every cluster as it was stored, whatever is asked at the same time, and an end of each request
+// whatever the tables say.
+
+import Seeded
+import Testing
+
+@testable import Blocks
+
+/// An image below a stack, with many requests under way at once, whose steps end in any order.
+private struct ReadMedium {
+    var image: HandMadeQcow2
+    var stack = BlockStack()
+    private(set) var requests: [Running] = []
+    /// Those that have something under way below.
+    private(set) var pending: [Int] = []
+    private var waiting: [Int] = []
+    private(set) var stepCount = 0
+
+    struct Running {
+        var request: BackendRequest
+        var task = BlockTask()
+        var data: [UInt8]
+        var pending: BackendRequest?
+        var end: BlockStep?
+    }
+
+    init(_ image: HandMadeQcow2, blockSize: BlockSize = .smallest) throws {
+        self.image = image
+        let header = try image.header
+        stack.qcow2 = Qcow2(header, memory: allocated(Qcow2.memoryBytes(header)), blockSize: blockSize)
+    }
+
+    mutating func begin(_ operation: BackendOperation, _ range: Range<Int>) {
+        let request = BackendRequest(operation, offset: UInt64(range.lowerBound), length: UInt64(range.count))
+        let data = [UInt8](repeating: 0xEE, count: operation == .read ? range.count : 0)
+        requests.append(Running(request: request, data: data))
+        let number = requests.count - 1
+        take(advance(number) { $0.begin(request, &$1, &$2) }, number)
+    }
+
+    /// What was under way for a request has ended.
+    mutating func end(_ number: Int, _ outcome: BlockOutcome = .done) throws {
+        let below = try #require(requests[number].pending)
+        requests[number].pending = nil
+        pending.removeAll { $0 == number }
+        if outcome == .done { perform(below, number) }
+        take(advance(number) { $0.resume(outcome, &$1, &$2) }, number)
+    }
+
+    /// Performs one alone, to its end.
+    mutating func perform(_ operation: BackendOperation, _ range: Range<Int>) throws -> BlockStep {
+        begin(operation, range)
+        let number = requests.count - 1
+        while requests[number].pending != nil { try end(number) }
+        return try #require(requests[number].end, "nobody else is there to wait for")
+    }
+
+    private mutating func perform(_ below: BackendRequest, _ number: Int) {
+        guard below.operation == .read else { return }
+        let (start, count) = (Int(below.offset), Int(below.length))
+        var bytes = Array(image.file.dropFirst(start).prefix(count))
+        bytes += [UInt8](repeating: 0, count: count - bytes.count)
+        let place = Int(below.dataOffset)
+        switch below.dataPlace {
+        case .request: requests[number].data.replaceSubrange(place..<place + count, with: bytes)
+        case .layers: stack.memory?[place..<place + count].copyBytes(from: bytes)
+        }
+    }
+
+    private mutating func advance(
+        _ number: Int, _ body: (inout BlockStack, inout BlockTask, inout MutableRawSpan) -> BlockStep
+    ) -> BlockStep {
+        stepCount += 1
+        var request = requests[number]
+        let step = request.data.withMutableBytes { body(&stack, &request.task, &$0) }
+        requests[number] = request
+        return step
+    }
+
+    private mutating func take(_ step: BlockStep, _ number: Int) {
+        note(step, number)
+        while stack.takeWake() {
+            let woken = waiting
+            waiting = []
+            for number in woken { note(advance(number) { $0.resume(.done, &$1, &$2) }, number) }
+        }
+    }
+
+    private mutating func note(_ step: BlockStep, _ number: Int) {
+        switch step {
+        case .io(let below):
+            requests[number].pending = below
+            pending.append(number)
+        case .waitForOthers: waiting.append(number)
+        case .wait: Issue.record("nobody waits for time")
+        case .finished, .failed, .found: requests[number].end = step
+        }
+    }
+}
+
+private func allocated(_ byteCount: Int) -> LayerMemory {
+    let start = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 4096)
+    return LayerMemory(start, byteCount: byteCount) { start, _ in start.deallocate() }
+}
+
+@Suite struct Qcow2Tests {
+    private static let shapes = [
+        HandMadeQcow2.Shape(version: 2, clusterBits: 9, sizeBytes: 90_112),
+        HandMadeQcow2.Shape(clusterBits: 9, sizeBytes: 33_792),
+        HandMadeQcow2.Shape(clusterBits: 12, sizeBytes: 301_056),
+        HandMadeQcow2.Shape(version: 2, clusterBits: 16, sizeBytes: 1_000_448),
+        HandMadeQcow2.Shape(clusterBits: 14, hasSubclusters: true, sizeBytes: 400_384),
+        HandMadeQcow2.Shape(clusterBits: 16, hasSubclusters: true, sizeBytes: 1_000_448),
+    ]
+
+    private static func sectors(_ shape: HandMadeQcow2.Shape, _ generator: inout SeededGenerator) -> Range<Int> {
+        let count = shape.sizeBytes / 512
+        let first = Int.random(in: 0..<count, using: &generator)
+        let most = min(count - first, Bool.random(using: &generator) ? 8 : count)
+        return first * 512..<(first + .random(in: 1...most, using: &generator)) * 512
+    }
+
+    /// What a look-up may say: all of its extent is in the file, or none of it.
+    private static func check(
+        _ extent: BackendExtent, _ range: Range<Int>, _ image: HandMadeQcow2, _ note: Comment
+    ) {
+        #expect(extent.lengthBytes > 0 && extent.lengthBytes <= range.count && extent.lengthBytes % 512 == 0, note)
+        let first = range.lowerBound / 512
+        for sector in first..<first + Int(extent.lengthBytes) / 512 {
+            #expect(image.mapped.contains(sector) == extent.isMapped, note)
+        }
+    }
+
+    @Test(arguments: shapes)
+    func manyRequestsAtOnceReadWhatIsStored(_ shape: HandMadeQcow2.Shape) throws {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        for round in 0..<6 {
+            let note: Comment = "seed \(seed), round \(round)"
+            var generator = SeededGenerator(seed: seed &+ UInt64(round))
+            let image = HandMadeQcow2(shape, &generator)
+            var medium = try ReadMedium(image)
+            for _ in 0..<200 {
+                let isRead = Int.random(in: 0...3, using: &generator) > 0
+                medium.begin(isRead ? .read : .lookUp, Self.sectors(shape, &generator))
+                while medium.pending.count > Int.random(in: 0...8, using: &generator) {
+                    try medium.end(#require(medium.pending.randomElement(using: &generator)))
+                }
+            }
+            while let next = medium.pending.randomElement(using: &generator) { try medium.end(next) }
+            for request in medium.requests {
+                let start = Int(request.request.offset)
+                let range = start..<start + Int(request.request.length)
+                switch request.end {
+                case .finished: #expect(request.data == image.disk(range), note)
+                case .found(let extent): Self.check(extent, range, image, note)
+                default: Issue.record("\(request.request) has come to \(String(describing: request.end)), \(note)")
+                }
+            }
+            #expect(medium.stack.takeDamage() == nil)
+        }
+    }
+
+    /// Tables at random: a request ends, and not after more steps than it has sectors and tables.
+    @Test(arguments: shapes)
+    func damagedTablesEndARequest(_ shape: HandMadeQcow2.Shape) throws {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var failures = 0
+        for round in 0..<12 {
+            var generator = SeededGenerator(seed: seed &+ UInt64(round))
+            var image = HandMadeQcow2(shape, &generator)
+            let places = image.entryPlaces()
+            for _ in 0..<Int.random(in: 1...20, using: &generator) {
+                image.damage(try #require(places.randomElement(using: &generator)), &generator)
+            }
+            var medium = try ReadMedium(image)
+            for _ in 0..<60 {
+                let range = Self.sectors(shape, &generator)
+                let before = medium.stepCount
+                let step = try medium.perform(Bool.random(using: &generator) ? .read : .lookUp, range)
+                if case .failed(let failure, let bytes) = step {
+                    failures += 1
+                    #expect(failure == .unrecovered && bytes < range.count, "seed \(seed), round \(round)")
+                }
+                #expect(medium.stepCount - before < 3 * range.count / 512 + 8, "seed \(seed), round \(round)")
+            }
+            if let damage = medium.stack.takeDamage() {
+                #expect(!damage.description.isEmpty)
+                #expect(medium.stack.takeDamage() == nil, "it is told once")
+            }
+        }
+        #expect(failures > 0, "seed \(seed)")
+    }
+
+    /// What each thing is called that tables must not say.
+    @Test func eachDamageIsNamed() throws {
+        let plain = HandMadeQcow2.Shape(clusterBits: 14)
+        let extended = HandMadeQcow2.Shape(clusterBits: 14, hasSubclusters: true)
+        let damages: [(Qcow2Damage.Kind, HandMadeQcow2.Shape, UInt64, bitmap: UInt64, fileOffset: UInt64)] = [
+            (.misaligned, plain, 0xC200, 0, 0xC200),
+            (.outside, plain, 0xC000, 0, 0xC000),
+            (.outside, plain, 1 << 55, 0, 1 << 55),
+            (.zeroInVersion2, .init(version: 2, clusterBits: 14), 0x8001, 0, 0x8000),
+            (.subclusters, extended, 0x8000, 1 << 32 | 1, 0x8000),
+            (.subclusters, extended, 0, 1, 0),
+            (.outside, plain, 1 << 62 | 0xC000, 0, 0xC000),
+            (.inHeader, plain, 1 << 62 | 0x3FFF, 0, 0x3FFF),
+            // The L1 table is no deflate data.
+            (.compressedData, plain, 1 << 62 | 0x4000, 0, 0x4000),
+        ]
+        for (kind, shape, descriptor, bitmap, fileOffset) in damages {
+            var image = HandMadeQcow2(shape)
+            let place = image.entryPlace(of: 0)
+            image.put(descriptor, at: place)
+            if shape.hasSubclusters { image.put(bitmap, at: place + 8) }
+            var medium = try ReadMedium(image)
+            #expect(try medium.perform(.read, 0..<512) == .failed(.unrecovered, afterBytes: 0))
+            #expect(medium.stack.takeDamage() == Qcow2Damage(kind: kind, diskOffset: 0, fileOffset: fileOffset))
+            #expect(medium.stack.takeDamage() == nil, "it is told once")
+        }
+        for (entry, kind) in [(0x8200, .misaligned), (0x8000, .outside)] as [(UInt64, Qcow2Damage.Kind)] {
+            var image = HandMadeQcow2(plain)
+            image.put(entry, at: 0x4000)
+            var medium = try ReadMedium(image)
+            #expect(try medium.perform(.read, 0..<512) == .failed(.unrecovered, afterBytes: 0))
+            #expect(medium.stack.takeDamage() == Qcow2Damage(kind: kind, diskOffset: 0, fileOffset: entry))
+        }
+    }
+
+    /// More pieces of tables than there is room for.
+    @Test func piecesOfTablesTakeTurns() throws {
+        let shape = HandMadeQcow2.Shape(clusterBits: 9, sizeBytes: 128 << 20)
+        var generator = SeededGenerator(seed: .random(in: 0...UInt64.max))
+        var image = HandMadeQcow2(shape)
+        let clusters = (0..<4096).map { $0 * 64 + Int.random(in: 0..<64, using: &generator) }
+        for cluster in clusters { image.addData(cluster, [UInt8](repeating: UInt8(cluster & 0xFF), count: 512)) }
+        var medium = try ReadMedium(image)
+        for _ in 0..<6000 {
+            let cluster = try #require(clusters.randomElement(using: &generator))
+            medium.begin(.read, cluster * 512..<(cluster + 1) * 512)
+            while medium.pending.count > 40 {
+                try medium.end(#require(medium.pending.randomElement(using: &generator)))
+            }
+        }
+        while let next = medium.pending.randomElement(using: &generator) { try medium.end(next) }
+        for request in medium.requests {
+            let cluster = Int(request.request.offset) / 512
+            #expect(request.end == .finished && request.data.allSatisfy { $0 == UInt8(cluster & 0xFF) })
+        }
+    }
+
+    /// A piece of a table, or compressed data, that could not be read is asked for again by the next request.
+    @Test func aFailureBelowIsTheRequestsOwn() throws {
+        var image = HandMadeQcow2(.init())
+        image.addData(0, [UInt8](repeating: 1, count: 512))
+        image.addCompressed(1, [UInt8](repeating: 2, count: 512), inSector: 9)
+        // The pieces of both tables, the data of one cluster, and those of the other.
+        for goodSteps in 0..<4 {
+            var medium = try ReadMedium(image)
+            medium.begin(.read, 0..<1024)
+            medium.begin(.read, 0..<1024)
+            for _ in 0..<goodSteps { try medium.end(0) }
+            try medium.end(0, .failed(.noSpace, afterBytes: 0))
+            #expect(medium.requests[0].end == .failed(.noSpace, afterBytes: goodSteps == 3 ? 512 : 0))
+            while let next = medium.pending.first { try medium.end(next) }
+            #expect(medium.requests[1].end == .finished && medium.requests[1].data == image.disk(0..<1024))
+            #expect(medium.stack.takeDamage() == nil)
+        }
+    }
+
+    @Test func onlyReadsAndFlushesDoSomething() throws {
+        var medium = try ReadMedium(HandMadeQcow2(.init()))
+        let refusals: [BackendOperation] = [.write, .writeZeroes(mayDeallocate: true), .discard]
+        for operation in refusals {
+            #expect(try medium.perform(operation, 0..<512) == .failed(.writeProtected, afterBytes: 0))
+        }
+        #expect(try medium.perform(.prefetch, 0..<512) == .finished)
+        #expect(try medium.perform(.flush, 0..<0) == .finished)
+    }
+
+    /// Clusters may be smaller than a sector of the unit: a sector of which some is stored is stored.
+    @Test func extentsAreWholeBlocksOfTheUnit() throws {
+        var image = HandMadeQcow2(.init(sizeBytes: 1 << 16))
+        for cluster in [3, 16, 17, 18, 19, 20, 21, 22, 23, 24] {
+            image.addData(cluster, .init(repeating: 1, count: 512))
+        }
+        var medium = try ReadMedium(image, blockSize: #require(BlockSize(bytes: 4096)))
+        let expected = [(0, true, 4096), (4096, false, 4096), (8192, true, 4096), (12288, true, 4096)]
+        for (start, isMapped, count) in expected {
+            let extent = BackendExtent(isMapped: isMapped, lengthBytes: UInt64(count))
+            #expect(try medium.perform(.lookUp, start..<1 << 16) == .found(extent), "from \(start)")
+        }
+    }
+
+    /// The rest of the last sector is no part of the image.
+    @Test func theDiskEndsInsideOfASector() throws {
+        var image = HandMadeQcow2(.init(sizeBytes: 700))
+        image.addData(1, [UInt8](repeating: 7, count: 512))
+        var medium = try ReadMedium(image)
+        #expect(try medium.perform(.read, 0..<1024) == .finished)
+        #expect(
+            medium.requests[0].data == [UInt8](repeating: 0, count: 512) + .init(repeating: 7, count: 188)
+                + .init(repeating: 0, count: 324))
+        #expect(
+            try medium.perform(.lookUp, 512..<1024) == .found(BackendExtent(isMapped: true, lengthBytes: 512)))
+    }
+}
