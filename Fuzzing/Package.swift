@@ -9,6 +9,7 @@ let targets: [(name: String, dependencies: [Target.Dependency])] = [
     ("FuzzATA", [.product(name: "Pipeline", package: "spindle")]),
     ("FuzzSCSI", [.product(name: "Pipeline", package: "spindle")]),
     ("FuzzUnits", [.product(name: "Pipeline", package: "spindle")]),
+    ("FuzzQcow2", [.product(name: "Pipeline", package: "spindle")]),
     ("FuzzHTTP", [.product(name: "Texts", package: "spindle")]),
     ("FuzzTOML", [.product(name: "Texts", package: "spindle")]),
 ]

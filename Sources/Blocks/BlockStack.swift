@@ -56,6 +56,8 @@ public struct BlockStack: Sendable {
     public var writeCache: WriteCache?
     /// The format of the image; nil: raw. Such a unit is only read, and has no write cache.
     public var qcow2: Qcow2?
+    /// The size of the disk in bytes, where that is not the image's own.
+    public var diskBytes: UInt64? { qcow2?.header.sizeBytes }
     /// What is wrong with the image, below all layers that keep something in it; nil: nothing. Only tests set it.
     public var imageFaults: Faults?
     /// What the layers have for themselves; nil: nothing.

@@ -9,7 +9,7 @@ public enum ControlRequest {
         /// The image, as the server finds it.
         public var image: String
         /// As in the configuration file.
-        public var device, controller, cache, writeCacheModel, locking: String?
+        public var device, controller, cache, imageFormat, writeCacheModel, locking: String?
         /// As in the configuration file.
         public var target: String?
         /// As in the configuration file.
@@ -20,13 +20,15 @@ public enum ControlRequest {
         /// Describes an export.
         public init(
             name: String, image: String, device: String?, controller: String?, cache: String?,
-            writeCacheModel: String?, locking: String?, target: String?, lun: Int?, readOnly: Bool
+            imageFormat: String?, writeCacheModel: String?, locking: String?, target: String?, lun: Int?,
+            readOnly: Bool
         ) {
             self.name = name
             self.image = image
             self.device = device
             self.controller = controller
             self.cache = cache
+            self.imageFormat = imageFormat
             self.writeCacheModel = writeCacheModel
             self.locking = locking
             self.target = target

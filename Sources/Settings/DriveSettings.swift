@@ -13,6 +13,8 @@ public struct DriveSettings: Equatable, Sendable {
     public var controller = Controller.piix3IDE
     /// How the image is cached.
     public var cache = CacheMode.writeback
+    /// The format of the images; nil: their names' endings say it.
+    public var format: DiskFormat?
     /// Where what is answered is until it is flushed.
     public var writeCacheModel = WriteCacheModel.image
     /// The image is opened for reading only: its user says so, or the drive cannot write.
@@ -46,6 +48,7 @@ public struct DriveSettings: Equatable, Sendable {
         let line = reader.line(of: "device")
         if let device = reader.parsed("device", DriveProperties.init(parsing:)) { self.device = device }
         if let cache = reader.parsed("cache", parseCacheMode) { self.cache = cache }
+        if let format = reader.parsed("image-format", DiskFormat.init(parsing:)) { self.format = format }
         let lineOfModel = reader.line(of: "write-cache-model")
         if let model = reader.parsed("write-cache-model", WriteCacheModel.init(parsing:)) { writeCacheModel = model }
         let lineOfReadOnly = reader.line(of: "read-only")

@@ -79,7 +79,8 @@ public final class ExportRegistry: Sendable {
             var disc = try ExportSettings(name: name, image: image ?? settings.image)
             disc.drive = settings.drive
             if disc.reference == .null(sizeBytes: 0) { throw ServerError.noDisc(name) }
-            let backend = try disc.openBackend(waits: true)
+            // A disc has no layers.
+            let (backend, _) = try disc.openImage(waits: true)
             let status = try control.insert(backend, image: disc.image, into: name, isForced: isForced)
             let warnings = disc.imageWarnings()
             logger.warn(warnings)

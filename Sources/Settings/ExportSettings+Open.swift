@@ -17,9 +17,10 @@ extension ExportSettings {
     ///   - waits: an image that somebody has is tried for a second.
     ///   - expected: see ``Backend/init(path:cache:readOnly:locking:expected:)``.
     public func open(ordinal: Int, waits: Bool = true, expected: FileNumber? = nil) throws -> ServedExport {
-        let backend = try openBackend(waits: waits, expected: expected)
+        let (backend, blocks) = try openImage(waits: waits, expected: expected)
         var export = ServedExport(
-            name: name, properties: properties(ordinal: ordinal), controller: drive.controller, backend: backend)
+            name: name, properties: properties(ordinal: ordinal), controller: drive.controller, backend: backend,
+            blocks: blocks)
         do {
             export.blocks.writeCache = try drive.writeCacheModel.cache(blockSize: export.drive.blockSize)
         } catch {
@@ -36,8 +37,9 @@ extension ExportSettings {
         return export
     }
 
-    /// Opens and locks the image, and checks that a drive can have it.
-    func openBackend(waits: Bool, expected: FileNumber? = nil) throws -> Backend {
+    /// Opens and locks the image, and checks that a drive can have it. What is in it its layers know, if it has any.
+    func openImage(waits: Bool, expected: FileNumber? = nil) throws -> (Backend, BlockStack) {
+        try checkFormat()
         let locking: ImageLocking = !drive.isLocked ? .off : waits ? .waiting : .immediate
         let backend =
             switch reference {
@@ -48,17 +50,24 @@ extension ExportSettings {
             case .null(let sizeBytes): Backend(nullOfSize: sizeBytes, readOnly: drive.readOnly)
             }
         do {
-            _ = try checked(sectors: drive.device.logicalBlockSize.blocks(holdingBytes: backend.sizeBytes))
+            let blockSize = drive.device.logicalBlockSize
+            let blocks =
+                switch format {
+                case .raw: BlockStack()
+                case .qcow2: try backend.qcow2(path: image, blockSize: blockSize)
+                }
+            _ = try checked(sectors: blockSize.blocks(holdingBytes: blocks.diskBytes ?? backend.sizeBytes))
+            return (backend, blocks)
         } catch {
             backend.close()
             throw error
         }
-        return backend
     }
 
     /// The drive that a look at the image promises: the file is read, but neither locked nor kept open.
     public func preview(ordinal: Int, expected: FileNumber? = nil) throws -> Drive {
-        let facts = try ImageFacts(reference, device: drive.device, expected: expected)
+        try checkFormat()
+        let facts = try ImageFacts(reference, format: format, device: drive.device, expected: expected)
         return Drive(
             properties(ordinal: ordinal), sectors: try checked(sectors: facts.sectors),
             bootSector: facts.bootSector, controller: drive.controller)

@@ -8,7 +8,7 @@ extension ExportSettings {
     func imageWarnings() -> [ExportWarning] {
         guard case .file(let path) = reference else { return [] }
         var warnings: [ExportWarning] = []
-        if let format = ImageFormat(path: path) {
+        if format == .raw, let format = ImageFormat(path: path) {
             warnings.append(.otherFormat(export: name, image: path, format))
         }
         if !drive.readOnly, isDeviceInUse(path) { warnings.append(.deviceInUse(export: name, device: path)) }

@@ -2,6 +2,7 @@
 
 import ATA
 import Backends
+import Blocks
 import Glibc
 
 /// The facts of an image that make a difference to the drive.
@@ -14,9 +15,12 @@ public struct ImageFacts: Sendable {
     /// Looks at an image. A file is only read, and not locked: it may be in use meanwhile.
     ///
     /// - Parameters:
+    ///   - format: how a file is to be understood.
     ///   - device: the drive, which decides how large sectors are, and how many there can be.
     ///   - expected: see ``Backend/init(path:cache:readOnly:locking:expected:)``.
-    public init(_ image: ImageReference, device: DriveProperties, expected: FileNumber? = nil) throws {
+    public init(
+        _ image: ImageReference, format: DiskFormat, device: DriveProperties, expected: FileNumber? = nil
+    ) throws {
         let blockSize = device.logicalBlockSize
         switch image {
         case .memory(let sizeBytes), .null(let sizeBytes):
@@ -33,12 +37,23 @@ public struct ImageFacts: Sendable {
                     throw ImageError.replaced(path: path)
                 }
             }
-            let sectors = blockSize.blocks(holdingBytes: try Self.sizeBytes(descriptor, path))
+            let fileBytes = try Self.sizeBytes(descriptor, path)
             // Bytes beyond the end of a short image read as zeroes.
             var first = [UInt8](repeating: 0, count: BootSectorGeometry.byteCount)
-            guard unsafe pread(descriptor, &first, first.count, 0) >= 0 else {
-                throw ImageError.cannotOpen(path: path, errno: errno, readOnly: true)
+            let sizeBytes: UInt64
+            switch format {
+            case .raw:
+                guard unsafe pread(descriptor, &first, first.count, 0) >= 0 else {
+                    throw ImageError.cannotOpen(path: path, errno: errno, readOnly: true)
+                }
+                sizeBytes = fileBytes
+            case .qcow2:
+                var blocks = try BlockStack(
+                    qcow2: descriptor, fileBytes: fileBytes, path: path, blockSize: blockSize)
+                first = blocks.beginning(byteCount: first.count, of: descriptor) ?? first
+                sizeBytes = blocks.diskBytes ?? fileBytes
             }
+            let sectors = blockSize.blocks(holdingBytes: sizeBytes)
             self.sectors = sectors
             bootSector = unsafe BootSectorGeometry(bootSector: first.span.bytes, sectors: sectors)
         }

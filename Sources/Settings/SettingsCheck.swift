@@ -91,6 +91,7 @@ public struct SettingsCheck: Sendable {
         var text = "'\(export.name)': \(words.modelNumber) \(words.firmwareRevision), serial \(words.serialNumber), "
         text +=
             "\(drive.sectors) sector\(drive.sectors == 1 ? "" : "s"), \(export.drive.controller.rawValue), \(export.drive.cache.rawValue)"
+        if export.format != .raw { text += ", \(export.format.rawValue)" }
         if export.drive.readOnly { text += ", read-only" }
         return text + ": \(export.image)"
     }

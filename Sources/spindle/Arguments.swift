@@ -45,6 +45,8 @@ extension CompletionKind {
     /// The devices of `--device`, whose properties stand behind them.
     static var devices: CompletionKind { .list(DriveKind.allCases.map(\.rawValue)) }
     /// The ways of locking.
+    static var imageFormats: CompletionKind { .list(DiskFormat.allCases.map(\.rawValue)) }
+
     static var waysOfLocking: CompletionKind { .list(["on", "off"]) }
     /// How URIs of NBD servers begin.
     static var servers: CompletionKind { .list(["nbd://", "nbds://", "nbd+unix:///", "nbds+unix:///"]) }

@@ -52,6 +52,10 @@ extension Ctl {
             completion: .cacheModes, transform: checked(parseCacheMode))
         var cache: String?
         @Option(
+            help: ArgumentHelp("The format of the image: raw or qcow2.", valueName: "format"),
+            completion: .imageFormats, transform: checked(DiskFormat.init(parsing:)))
+        var imageFormat: String?
+        @Option(
             help: ArgumentHelp(
                 "Where answered writes are until a flush: image, volatile or volatile:SIZE.", valueName: "model"),
             completion: .list(["image", "volatile"]), transform: checked(WriteCacheModel.init(parsing:)))
@@ -79,7 +83,8 @@ extension Ctl {
         func run() throws {
             let request = ControlRequest.NewExport(
                 name: image.name, image: try image.seenByServer(), device: device, controller: controller, cache: cache,
-                writeCacheModel: writeCacheModel, locking: locking, target: target, lun: lun, readOnly: readOnly)
+                imageFormat: imageFormat, writeCacheModel: writeCacheModel, locking: locking, target: target, lun: lun,
+                readOnly: readOnly)
             let answer = try client().send("POST", ["v1", "exports"], body: request.body)
             for warning in ControlTables.warnings(answer) { writeToStandardError("warning: \(warning)\n") }
             try show(answer, ControlTables.export)

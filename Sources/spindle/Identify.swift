@@ -34,6 +34,12 @@ struct Identify: ParsableCommand {
         completion: .cacheModes, transform: parseCacheMode)
     var cache = CacheMode.writeback
 
+    @Option(
+        help: ArgumentHelp(
+            "The format of the image, raw or qcow2: without it, the ending .qcow2 says it.", valueName: "format"),
+        completion: .imageFormats, transform: DiskFormat.init(parsing:))
+    var imageFormat: DiskFormat?
+
     @Option(help: "The report.", completion: .list(ReportFormat.names), transform: parseReportFormat)
     var format = ReportFormat.summary
 
@@ -54,8 +60,9 @@ struct Identify: ParsableCommand {
     }
 
     func run() throws {
-        let facts = try ImageFacts(image, device: device)
-        if case .file(let path) = image, let format = ImageFormat(path: path) {
+        let diskFormat = DiskFormat(of: image, said: imageFormat)
+        let facts = try ImageFacts(image, format: diskFormat, device: device)
+        if diskFormat == .raw, case .file(let path) = image, let format = ImageFormat(path: path) {
             writeToStandardError("warning: '\(path.visible)' begins like \(format); it is served as the raw file\n")
         }
         var properties = device

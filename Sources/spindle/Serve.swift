@@ -90,6 +90,13 @@ struct Serve: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "The format of the images, raw or qcow2: without it, names that end in .qcow2 are qcow2 images, which need --read-only.",
+            valueName: "format"),
+        completion: .imageFormats, transform: DiskFormat.init(parsing:))
+    var imageFormat: DiskFormat?
+
+    @Option(
+        help: ArgumentHelp(
             "Where answered writes are until a flush: image (default), or volatile or volatile:SIZE, a cache in the drive that "
                 + "'ctl power' empties.", valueName: "model"),
         completion: .list(["image", "volatile"]), transform: WriteCacheModel.init(parsing:))
@@ -138,9 +145,11 @@ struct Serve: ParsableCommand {
             guard config != nil else {
                 throw ValidationError("there is nothing to serve; give an IMAGE or --config FILE")
             }
-            guard device == nil, cache == nil, writeCacheModel == nil, !readOnly, locking == nil else {
+            guard device == nil, cache == nil, imageFormat == nil, writeCacheModel == nil, !readOnly, locking == nil
+            else {
                 throw ValidationError(
-                    "--device, --cache, --write-cache-model, --read-only and --locking are for images given here, and there is none"
+                    "--device, --cache, --image-format, --write-cache-model, --read-only and --locking are for images given here, and "
+                        + "there is none"
                 )
             }
         }
@@ -286,6 +295,7 @@ struct Serve: ParsableCommand {
         drive.device = device ?? DriveProperties()
         drive.cache = cache ?? .writeback
         drive.readOnly = readOnly
+        drive.format = imageFormat
         drive.writeCacheModel = writeCacheModel ?? .image
         drive.isLocked = locking ?? true
         return drive

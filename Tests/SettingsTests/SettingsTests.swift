@@ -225,7 +225,7 @@ import Testing
                 "export: the image is missing: image = \"PATH\", \"memory:SIZE\" or \"null:SIZE\"",
                 "export.cache: 'wb' is no cache mode: it is one of writeback, writethrough, none, directsync, unsafe",
                 "export.x: there is no such key; known are name, image, target, lun, device, controller, cache, "
-                    + "write-cache-model, read-only, locking, description, tls-only, access, connections, takeover",
+                    + "image-format, write-cache-model, read-only, locking, description, tls-only, access, connections, takeover",
             ])
     }
 

@@ -80,14 +80,23 @@ struct Inflate: Sendable {
         }
 
         /// The symbol of the next word; nil if there is none.
-        @inline(__always)
         func next(_ bits: inout BitReader) -> Int? {
             bits.fill()
-            let entry = table[Int(truncatingIfNeeded: bits.held) & (1 << Self.tableBits - 1)]
-            if entry != 0 {
-                return bits.skip(Int(entry & 15)) ? Int(entry >> 4) : nil
-            }
-            return nextLong(&bits)
+            return unsafe table.withUnsafeBufferPointer { unsafe next(&bits, $0) }
+        }
+
+        /// The same where enough bits are held, and with the table at hand.
+        @inline(__always)
+        func next(_ bits: inout BitReader, _ table: UnsafeBufferPointer<UInt16>) -> Int? {
+            let entry = unsafe table[Int(truncatingIfNeeded: bits.held) & (1 << Self.tableBits - 1)]
+            guard entry != 0 else { return nextLong(&bits) }
+            return bits.skip(Int(entry & 15)) ? Int(entry >> 4) : nil
+        }
+
+        /// Does something with the table at hand.
+        @inline(__always)
+        func withTable<Result>(_ body: (UnsafeBufferPointer<UInt16>) -> Result) -> Result {
+            unsafe table.withUnsafeBufferPointer { unsafe body($0) }
         }
 
         private func nextLong(_ bits: inout BitReader) -> Int? {
@@ -219,8 +228,26 @@ struct Inflate: Sendable {
     private func expand(
         _ bits: inout BitReader, _ output: UnsafeMutableRawBufferPointer, _ place: inout Int
     ) -> Bool {
+        // What changes with each byte is in registers for that long.
+        var (reader, next) = (bits, place)
+        let isGood = unsafe literals.withTable { literalTable in
+            unsafe distances.withTable { distanceTable in
+                unsafe expand(&reader, literalTable, distanceTable, output, &next)
+            }
+        }
+        (bits, place) = (reader, next)
+        return isGood
+    }
+
+    @inline(__always)
+    private func expand(
+        _ bits: inout BitReader, _ literalTable: UnsafeBufferPointer<UInt16>,
+        _ distanceTable: UnsafeBufferPointer<UInt16>, _ output: UnsafeMutableRawBufferPointer, _ place: inout Int
+    ) -> Bool {
         while true {
-            guard let symbol = literals.next(&bits) else { return false }
+            // Enough for a length and a distance: 15 and 5 bits, 15 and 13.
+            bits.fill()
+            guard let symbol = unsafe literals.next(&bits, literalTable) else { return false }
             if symbol < Self.endOfBlock {
                 guard place < output.count else { return true }
                 unsafe output[place] = UInt8(truncatingIfNeeded: symbol)
@@ -229,18 +256,30 @@ struct Inflate: Sendable {
             }
             guard symbol != Self.endOfBlock else { return true }
             guard let length = Self.length(symbol), let moreLength = bits.take(length.bits),
-                let symbol = distances.next(&bits), let distance = Self.distance(symbol),
+                let symbol = unsafe distances.next(&bits, distanceTable), let distance = Self.distance(symbol),
                 let moreDistance = bits.take(distance.bits)
             else { return false }
             let back = distance.base + moreDistance
             guard back <= place else { return false }
             let end = min(place + length.base + moreLength, output.count)
-            // The bytes may be among those that are being written.
-            while place < end {
-                unsafe output[place] = output[place - back]
-                place += 1
-            }
+            unsafe Self.repeatBytes(output, from: back, &place, to: end)
             guard place < output.count else { return true }
+        }
+    }
+
+    /// Copies what is so many bytes before, which may be among those that are being written.
+    @inline(__always)
+    private static func repeatBytes(
+        _ output: UnsafeMutableRawBufferPointer, from back: Int, _ place: inout Int, to end: Int
+    ) {
+        while back >= 8, end - place >= 8 {
+            let word = unsafe output.loadUnaligned(fromByteOffset: place - back, as: UInt64.self)
+            unsafe output.storeBytes(of: word, toByteOffset: place, as: UInt64.self)
+            place += 8
+        }
+        while place < end {
+            unsafe output[place] = output[place - back]
+            place += 1
         }
     }
 }

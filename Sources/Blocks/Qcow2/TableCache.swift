@@ -2,7 +2,6 @@
 
 /// Which pieces are where. A piece may be in one of a few slots only, its set. The one of these that was not used for
 /// longest goes for another.
-/// goes for another.
 struct TableCache: Sendable {
     private static let slotsPerSet = 8
     private static let setBits = 7

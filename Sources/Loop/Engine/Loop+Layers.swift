@@ -117,6 +117,9 @@ extension Loop {
                 return nil
             case .finished, .failed, .found:
                 layered[place].stage = .outside
+                if let damage = exports[export].blocks.takeDamage() {
+                    note(.error, "image is damaged", place.slot, ["reason": "\(damage)"])
+                }
                 return answer(next, place, export)
             }
         }

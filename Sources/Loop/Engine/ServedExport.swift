@@ -18,10 +18,15 @@ public struct ServedExport: Sendable {
     public var image = ""
     /// The layers between the drive and the backend: as a rule none.
     public var blocks = BlockStack() {
-        didSet { hasLayers = hasLayers || !blocks.isEmpty }
+        didSet {
+            hasLayers = hasLayers || !blocks.isEmpty
+            hasOwnSize = hasOwnSize || blocks.diskBytes != nil
+        }
     }
     /// There are some, wherever they are now.
     public private(set) var hasLayers = false
+    /// One of them says how large the disk is, not the image's file.
+    public private(set) var hasOwnSize = false
     /// What is said of its target.
     public var target = TargetOptions()
     /// The persistent reservations that were kept of it, and where they are kept; nil: nowhere.

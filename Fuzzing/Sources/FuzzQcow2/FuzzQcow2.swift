@@ -1,0 +1,66 @@
+// Files that are served as qcow2 images (QEMU, docs/interop/qcow2.txt): whatever they are, each request ends.
+
+import Blocks
+
+private let requestBytes: UInt64 = 1 << 16
+private let blockBytes: UInt64 = 512
+
+/// A file as an image, of which some places are read and looked up.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzz(_ data: UnsafePointer<UInt8>, _ count: Int) -> Int32 {
+    let file = Array(UnsafeBufferPointer(start: data, count: count))
+    do {
+        let header = try Qcow2Header(file, fileBytes: UInt64(count))
+        let byteCount = Qcow2.memoryBytes(header)
+        precondition(byteCount <= 16 << 20, "an image has as much memory as any other")
+        let memory = LayerMemory(
+            UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 4096), byteCount: byteCount
+        ) { start, _ in start.deallocate() }
+        var stack = BlockStack()
+        stack.qcow2 = Qcow2(header, memory: memory, blockSize: .smallest)
+        let blocks = header.sizeBytes / blockBytes + (header.sizeBytes % blockBytes == 0 ? 0 : 1)
+        guard blocks > 0, blocks <= 1 << 48 else { return 0 }
+        for first in [0, blocks / 3, blocks / 2, blocks - 1] {
+            let rest = (blocks - first) * blockBytes
+            perform(.read, first * blockBytes, min(requestBytes, rest), &stack, file)
+            perform(.lookUp, first * blockBytes, rest, &stack, file)
+        }
+        if let damage = stack.takeDamage() { precondition(!damage.description.isEmpty, "damage says what it is") }
+    } catch {
+        precondition(!error.description.isEmpty, "an error says what is wrong")
+    }
+    return 0
+}
+
+private func perform(
+    _ operation: BackendOperation, _ offset: UInt64, _ length: UInt64, _ stack: inout BlockStack, _ file: [UInt8]
+) {
+    var bytes = [UInt8](repeating: 0, count: operation == .read ? Int(length) : 0)
+    var task = BlockTask()
+    bytes.withUnsafeMutableBytes { buffer in
+        var data = MutableRawSpan(_unsafeBytes: buffer)
+        var step = stack.begin(BackendRequest(operation, offset: offset, length: length), &task, &data)
+        var stepCount = 0
+        while case .io(let request) = step {
+            stepCount += 1
+            precondition(stepCount <= 4 * Int(requestBytes / blockBytes), "each step brings a request further")
+            precondition(request.operation == .read, "an image is only read")
+            let start = Int(request.dataOffset)
+            let part = start..<start + Int(request.length)
+            let place =
+                request.dataPlace == .layers
+                ? stack.memory![part] : UnsafeMutableRawBufferPointer(rebasing: buffer[part])
+            let first = Int(min(request.offset, UInt64(file.count)))
+            let count = min(place.count, file.count - first)
+            for index in 0..<place.count { place[index] = index < count ? file[first + index] : 0 }
+            step = stack.resume(.done, &task, &data)
+        }
+        switch step {
+        case .finished: precondition(operation == .read, "a look-up finds something")
+        case .found(let extent):
+            precondition(extent.lengthBytes >= blockBytes && extent.lengthBytes <= length, "an extent is in the range")
+        case .failed(_, let bytes): precondition(bytes < max(length, 1), "what was read lies before the failure")
+        case .io, .wait, .waitForOthers: preconditionFailure("one request alone waits for nobody")
+        }
+    }
+}

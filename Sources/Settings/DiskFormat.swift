@@ -1,0 +1,51 @@
+// How the sectors of a disk are kept in a file.
+
+import Backends
+
+/// The format of an image. A file is never looked at to find it out: whoever writes to a raw disk could make it look
+/// like anything.
+public enum DiskFormat: String, CaseIterable, Sendable {
+    /// One sector after the other.
+    case raw
+    /// QEMU's: tables say where sectors are.
+    case qcow2
+
+    /// Reads a name.
+    public init(parsing text: String) throws(BadValue) {
+        guard let format = DiskFormat(rawValue: text) else {
+            throw BadValue(text, "image format", allowed: Self.allCases.map(\.rawValue))
+        }
+        self = format
+    }
+
+    /// What an image has of which nobody says it: the ending of its name does.
+    public init(of image: ImageReference, said: DiskFormat?) {
+        guard case .file(let path) = image else {
+            self = .raw
+            return
+        }
+        self = said ?? (path.hasSuffix(".qcow2") ? .qcow2 : .raw)
+    }
+}
+
+extension ExportSettings {
+    /// The format of its image.
+    var format: DiskFormat { DiskFormat(of: reference, said: drive.format) }
+
+    /// Refuses what a format does not go together with.
+    func checkFormat() throws(SettingsError) {
+        if drive.format == .qcow2, format != .qcow2 {
+            throw SettingsError("'\(image)' has no format: leave image-format out; only a file can be a qcow2 image")
+        }
+        guard format == .qcow2 else { return }
+        guard !drive.device.kind.isDisc else {
+            throw SettingsError(
+                "'\(image)' is a qcow2 image, and the disc of a DVD-ROM is a raw one: 'qemu-img convert -O raw' makes it that"
+            )
+        }
+        guard drive.readOnly else {
+            throw SettingsError(
+                "'\(image)' is a qcow2 image, which is only read: serve it with --read-only, or read-only = true")
+        }
+    }
+}
