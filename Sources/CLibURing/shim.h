@@ -16,6 +16,7 @@ enum { LINUX_O_DIRECT = 040000, LINUX_F_OFD_GETLK = 36, LINUX_F_OFD_SETLK = 37 }
 // A macro that Swift cannot read: _IO(0x12, 94), see <linux/fs.h>.
 enum { LINUX_BLKROGET = 0x125E };
 enum { LINUX_SEEK_DATA = 3, LINUX_SEEK_HOLE = 4 };
+enum { LINUX_POLLRDHUP = 0x2000 };
 extern int fallocate(int descriptor, int mode, off_t offset, off_t length);
 enum { LINUX_AT_EMPTY_PATH = 0x1000 };
 extern int statx(int folder, const char *path, int flags, unsigned int mask, struct statx *status);

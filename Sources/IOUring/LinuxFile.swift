@@ -132,6 +132,13 @@ public enum LinuxFile {
         return unsafe poll(&state, 1, 0) == 1
     }
 
+    /// The other side of a socket sends no more, or the socket has failed (poll(2), POLLRDHUP). Bytes that it has sent
+    /// before may still be there.
+    public static func sendsNoMore(_ socket: Int32) -> Bool {
+        var state = pollfd(fd: socket, events: Int16(LINUX_POLLRDHUP), revents: 0)
+        return unsafe poll(&state, 1, 0) == 1
+    }
+
     /// `FIONREAD`: how many bytes a socket has received that nobody has taken.
     public static func receivedBytes(_ socket: Int32) -> Int {
         var count: Int32 = 0

@@ -40,6 +40,19 @@ import Testing
         #expect(try loops.stop(), "a connection has been forgotten")
     }
 
+    /// Clients whose last bytes and their end come together: the kernel may tell of the bytes alone (axboe/liburing issue
+    /// 1549).
+    @Test func anEndThatComesWithTheLastBytes() throws {
+        let loops = try RunningLoops(try memory(), limits: patient, in: folder)
+        for round in 0..<300 {
+            let client = try Client(loops.path)
+            try client.connection.send(Array(Client.header(.read, at: 0, 512, cookie: 1).dropLast()))
+            client.connection.endSending()
+            #expect(client.connection.isClosedByServer(), "round \(round)")
+        }
+        #expect(try loops.stop(), "a connection has been forgotten")
+    }
+
     /// A client that waits for memory which another one holds, and is gone then.
     @Test func aClientThatGivesUpWaiting() throws {
         let loops = try RunningLoops(try memory(), limits: patient, in: folder)

@@ -26,6 +26,8 @@ public struct Behaviour: Sendable {
     public var failedAccepts = 0
     /// A multishot operation ends with a good completion, as it does when the completion queue is full.
     public var endedMultishots = 0
+    /// A multishot receive sleeps on when the end comes together with the last bytes (axboe/liburing issue 1549).
+    public var missedEnds = 0
     /// An operation on a file is done at the earliest after so long.
     public var fileDelay: ClosedRange<UInt64> = 0...0
     /// So many of them are slow.

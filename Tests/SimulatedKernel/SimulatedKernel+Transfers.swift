@@ -46,6 +46,12 @@ extension SimulatedKernel {
         return goesOn
     }
 
+    /// Nothing tells a receive that there will be no more, now that it has all bytes.
+    func missesEnd(_ socket: Int32) -> Bool {
+        guard chance(behaviour.missedEnds) else { return false }
+        return LinuxFile.sendsNoMore(socket) && LinuxFile.receivedBytes(socket) == 0
+    }
+
     /// - Returns: whether the operation goes on: there was no room after all.
     func send(_ operation: Operation) -> Bool {
         let entry = operation.entry

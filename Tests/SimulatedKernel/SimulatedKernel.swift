@@ -17,6 +17,8 @@ public final class SimulatedKernel: ScriptedKernel {
         var readyAt: UInt64
         /// How an FSYNC will end: that is known when it begins.
         var flushResult: Int32 = 0
+        /// Nothing wakes it but its cancellation.
+        var isAsleep = false
     }
 
     struct RingState {
@@ -204,7 +206,7 @@ public final class SimulatedKernel: ScriptedKernel {
         var places: [Int] = []
         var polls: [pollfd] = []
         var polled: [Int] = []
-        for (place, operation) in pending.enumerated() where operation.readyAt <= now {
+        for (place, operation) in pending.enumerated() where operation.readyAt <= now && !operation.isAsleep {
             guard let events = awaitedEvents(operation) else {
                 places.append(place)
                 continue
@@ -241,7 +243,9 @@ public final class SimulatedKernel: ScriptedKernel {
         var goesOn = false
         switch io_uring_op(UInt32(entry.opcode)) {
         case IORING_OP_ACCEPT: goesOn = accept(operation)
-        case IORING_OP_RECV: goesOn = receive(operation)
+        case IORING_OP_RECV:
+            goesOn = receive(operation)
+            if goesOn, missesEnd(entry.fd) { pending[place].isAsleep = true }
         case IORING_OP_WRITEV: goesOn = send(operation)
         case IORING_OP_POLL_ADD: goesOn = poll(operation)
         case IORING_OP_READ, IORING_OP_WRITE: transfer(operation)

@@ -143,6 +143,7 @@ struct Profile {
             behaviour.failedFlushes = pick([0, 0, 20_000])
         }
         behaviour.resets = pick([0, 0, 500])
+        behaviour.missedEnds = pick([0, 500_000])
         return behaviour
     }
 

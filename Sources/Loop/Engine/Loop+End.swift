@@ -114,6 +114,7 @@ extension Loop {
 
     private mutating func checkTime(_ slot: ConnectionSlot) {
         let idle = now - (connections[slot].lastProgress)
+        noticeMissedEnd(slot)
         retryOpening(slot)
         retryLogin(slot)
         if let endsAt = connections[slot].endsAt, now >= endsAt {

@@ -67,8 +67,7 @@ extension Loop {
     mutating func leave(for home: Int, _ slot: ConnectionSlot) {
         guard connections[slot].destination == nil else { return }
         connections[slot].destination = home
-        guard connections[slot].isReceiving else { return }
-        ring.cancel(Token(.receive, slot).userData, userData: Token(.cancelled).userData)
+        if connections[slot].isReceiving { cancelReceive(slot) }
     }
 
     /// Sends a connection to another loop, and forgets it. Nothing of it is with the kernel, nothing is to be sent.

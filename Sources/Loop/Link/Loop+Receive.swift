@@ -57,6 +57,21 @@ extension Loop {
         }
     }
 
+    /// Once a second: asks again for the end of what a client sends. Linux may leave a multishot receive asleep where the
+    /// end comes together with the last bytes (axboe/liburing issue 1549: all kernels before 7.0, rarely later ones), and
+    /// then the receive would keep the connection for ever. The next receive begins with the end.
+    mutating func noticeMissedEnd(_ slot: ConnectionSlot) {
+        guard connections[slot].isReceiving, connections[slot].receiving != .exactly,
+            LinuxFile.sendsNoMore(connections[slot].descriptor)
+        else { return }
+        cancelReceive(slot)
+    }
+
+    /// What the ring has begun to receive ends.
+    mutating func cancelReceive(_ slot: ConnectionSlot) {
+        ring.cancel(Token(.receive, slot).userData, userData: Token(.cancelled).userData)
+    }
+
     /// The client sends no more. The loop still does and answers its complete requests.
     private mutating func endOfFile(_ slot: ConnectionSlot) {
         switch connections[slot].phase {
@@ -137,8 +152,7 @@ extension Loop {
         connections[slot].othersInARow = 0
         guard connections[slot].receiving == .asTheyCome else { return }
         connections[slot].receiving = .ending
-        guard connections[slot].isReceiving else { return }
-        ring.cancel(Token(.receive, slot).userData, userData: Token(.cancelled).userData)
+        if connections[slot].isReceiving { cancelReceive(slot) }
     }
 
     private mutating func noteOther(_ slot: ConnectionSlot) {
