@@ -40,8 +40,8 @@ import Testing
         #expect(try loops.stop(), "a connection has been forgotten")
     }
 
-    /// Clients whose last bytes and their end come together: the kernel may tell of the bytes alone (axboe/liburing issue
-    /// 1549).
+    /// Clients whose last bytes and their end come together: the kernel may tell of the bytes alone (axboe/liburing
+    /// issue 1549).
     @Test func anEndThatComesWithTheLastBytes() throws {
         let loops = try RunningLoops(try memory(), limits: patient, in: folder)
         for round in 0..<300 {

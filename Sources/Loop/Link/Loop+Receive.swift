@@ -57,9 +57,9 @@ extension Loop {
         }
     }
 
-    /// Once a second: asks again for the end of what a client sends. Linux may leave a multishot receive asleep where the
-    /// end comes together with the last bytes (axboe/liburing issue 1549: all kernels before 7.0, rarely later ones), and
-    /// then the receive would keep the connection for ever. The next receive begins with the end.
+    /// Once a second: asks again for the end of what a client sends. Linux may leave a multishot receive asleep where
+    /// the end comes together with the last bytes (axboe/liburing issue 1549), and then the receive would keep the
+    /// connection for ever. The next receive begins with the end.
     mutating func noticeMissedEnd(_ slot: ConnectionSlot) {
         guard connections[slot].isReceiving, connections[slot].receiving != .exactly,
             LinuxFile.sendsNoMore(connections[slot].descriptor)
