@@ -20,6 +20,7 @@ def run(context):
     context.outcomes.run("iscsi: Linux logs in, and sees the ATA drive", initiator, context)
     context.outcomes.run("iscsi: fio verifies random writes and trims", verify, context)
     context.outcomes.run("iscsi: two paths, a drive that grows, and a target that is killed", sessions, context)
+    context.outcomes.run("iscsi: three units of a target, and two initiators that reserve one", units, context)
     context.outcomes.run("iscsi: tools reach the drive through scsi-generic", generic, context)
 
 
@@ -29,6 +30,15 @@ def boot(context, script, server, variables=None, **options):
         variables={"port": server.iscsi, "target": "iqn.2026-11.org.spindle:disk", **(variables or {})},
         files={**tools("iscsistart", "skdump", *SATL), "job/iscsi-login": (INSIDE / "iscsi-login").read_bytes()},
         **options)
+
+
+def daemon(*names):
+    """The initiator's daemon, which comes back whenever a target does, and further tools."""
+    return {"etc/passwd": b"root:x:0:0:root:/:/bin/sh\n",
+            "etc/iscsi/initiatorname.iscsi": b"InitiatorName=iqn.2026-11.org.example:guest\n",
+            "etc/iscsi/iscsid.conf": b"node.startup = manual\nnode.session.timeo.replacement_timeout = 600\n"
+                                     b"node.conn[0].timeo.noop_out_interval = 5\nnode.conn[0].timeo.noop_out_timeout = 60\n",
+            "job/iscsi-daemon": (INSIDE / "iscsi-daemon").read_bytes(), **tools("iscsid", "iscsiadm", *names)}
 
 
 class Target(Server):
@@ -78,15 +88,10 @@ def sessions(context):
     """A file system on two paths: the drive grows, the target is killed twice, and a path goes."""
     image = sparse(context.folder / "iscsi-sessions.img", 64 << 20)
     control = context.folder / "iscsi-sessions.control"
-    files = {"etc/passwd": b"root:x:0:0:root:/:/bin/sh\n",
-             "etc/iscsi/initiatorname.iscsi": b"InitiatorName=iqn.2026-11.org.example:guest\n",
-             "etc/iscsi/iscsid.conf": b"node.startup = manual\nnode.session.timeo.replacement_timeout = 600\n"
-                                      b"node.conn[0].timeo.noop_out_interval = 5\nnode.conn[0].timeo.noop_out_timeout = 60\n",
-             **tools("iscsid", "iscsiadm")}
     with Target(context, "--control", f"unix:{control}", f"disk={image}") as server:
         with context.guest.start(
                 "iscsi-sessions.sh", modules="virtio_net iscsi_tcp sd_mod ext4 crc32c_generic dm_multipath dm_round_robin",
-                qemu=NETWORK, files=files,
+                qemu=NETWORK, files=daemon(),
                 variables={"port": server.iscsi, "target": "iqn.2026-11.org.spindle:disk", "records": 60}) as guest:
             guest.wait_for("logged in")
             subprocess.run([context.program, "ctl", "--control", f"unix:{control}", "grow", "disk", "96M"], check=True,
@@ -102,6 +107,49 @@ def sessions(context):
     assert outcome.text("files") == "61\n", outcome.text("files")
     states = re.findall(r"\d+:\d+ ([AF])", outcome.text("paths"))
     assert sorted(states) == ["A", "F"], f"the paths are {outcome.text('paths')}"
+
+
+def units(context):
+    """A group of exports is one target with several disks. Two initiators share one by reservations, which are there
+    when the target was killed and started again."""
+    target, sizes, folder = "iqn.2026-11.org.example:group", (16 << 20, 48 << 20, 32 << 20), context.folder / "reserved"
+    folder.mkdir()
+    tables = [f'[[export]]\nname = "unit{lun}"\nimage = "{sparse(context.folder / f"unit{lun}.img", size)}"\n'
+              f'device = "ide-hd,serial=GROUP-{lun}"\n' for lun, size in enumerate(sizes)]
+    settings = context.folder / "units.toml"
+    settings.write_text("".join(tables) + f'[[target]]\nname = "{target}"\nluns = ["unit0", "unit1", "unit2"]\n')
+    with Target(context, "--config", settings, "--reservations", folder) as server:
+        with context.guest.start("iscsi-units.sh", modules="virtio_net iscsi_tcp sd_mod sg crc32c_generic", qemu=NETWORK,
+                                 files=daemon("sg_persist"),
+                                 variables={"port": server.iscsi, "target": target}) as guest:
+            guest.wait_for("reserved")
+            server.kill()
+            server.start()
+            outcome = guest.finish()
+        assert server.stop() == 0, "the server did not end well"
+
+    def says(name, *words):
+        text = outcome.text(name)
+        assert all(word in text for word in words), f"{name} does not say {words}: {text}"
+
+    disks = outcome.text("lsscsi").splitlines()
+    places = [line.split()[0].strip("[]").split(":") for line in disks]
+    assert [place[-1] for place in places] == ["0", "1", "2"] and len({tuple(place[:-1]) for place in places}) == 1, disks
+    assert all(" disk    ATA      QEMU HARDDISK    2.5+  /dev/sd" in line for line in disks), disks
+    for lun, size in enumerate(sizes):
+        assert outcome.text(f"size-{lun}") == f"{size}\n", f"LUN {lun} has {outcome.text(f'size-{lun}')}"
+        says(f"inquiry-{lun}", "QEMU HARDDISK", f"Unit serial number: GROUP-{lun} ")
+    for name in ("before", "alice-holds", "other-unit", "bob-holds", "bob-after-restart", "alice-after-release"):
+        assert outcome.text(name) == "written\n", f"{name}: {outcome.text(name)}"
+    # EBADE is what Linux makes of RESERVATION CONFLICT.
+    for name in ("bob-is-kept-out", "alice-is-kept-out", "alice-after-restart"):
+        says(name, "Invalid exchange")
+    says("kernel", ":1: reservation conflict", f"nexus error, dev {outcome.text('bob').strip().removeprefix('/dev/')},")
+    says("reserved-by-alice", "Key=0xa11ce", "type: Write Exclusive\n")
+    says("reserved-after-restart", "Key=0xb0b", "type: Write Exclusive\n")
+    says("released", "there is NO reservation held")
+    read = [outcome.text(name).strip() for name in ("bob-reads", "alice-reads", "bob-reads-last")]
+    assert read == ["alice", "bob", "alice"], read
 
 
 def generic(context):

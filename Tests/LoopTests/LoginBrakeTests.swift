@@ -95,6 +95,29 @@ import Testing
         #expect(brake.turn(of: honest, now: 2 * Self.second) == .now(isSlow: false))
     }
 
+    /// Guesses with both names of an initiator are in its lane, and its right answer waits as they do.
+    @Test func whoGuessesWithTheNamesOfAnotherShutsItOut() throws {
+        let brake = LoginBrake()
+        let honest = try attempt()
+        brake.noteSuccess(honest, now: 1)
+        begin(brake, honest, now: Self.second)
+        // Guesses one after the other, until pauses are as long as they get: another one waits then.
+        for turn: UInt64 in [2, 4, 8] {
+            #expect(brake.turn(of: honest, now: turn / 2 * Self.second) == .at(turn * Self.second))
+            #expect(!brake.noteFailure(honest, now: turn * Self.second))
+        }
+        #expect(brake.turn(of: honest, now: 8 * Self.second) == .at(12 * Self.second))
+        #expect(brake.turn(of: honest, now: 9 * Self.second) == .never)
+        for other in [try attempt(user: "bob"), try attempt("192.0.2.2")] {
+            #expect(brake.turn(of: other, now: 9 * Self.second) == .now(isSlow: false))
+        }
+        // The guesses end.
+        #expect(!brake.noteFailure(honest, now: 12 * Self.second))
+        #expect(brake.turn(of: honest, now: 12 * Self.second) == .at(16 * Self.second))
+        brake.noteSuccess(honest, now: 16 * Self.second)
+        #expect(brake.turn(of: honest, now: 16 * Self.second) == .now(isSlow: false))
+    }
+
     /// Many addresses take the places of others, and no more memory.
     @Test func theTableIsFixed() throws {
         let brake = LoginBrake()

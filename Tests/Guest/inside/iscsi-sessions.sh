@@ -1,19 +1,7 @@
 # Linux's initiator with its daemon: two sessions to one target below a multipath device, on which a file system lives
 # while the drive grows, the target is killed and started again, and one of the paths goes. $target, $port, $records.
 set -e
-. /job/network
-mkdir -p /etc/iscsi /run/lock/iscsi
-iscsid -f > /tmp/iscsid 2>&1 &
-
-# until_true COMMAND...: waits for it, a minute at most.
-until_true() {
-    waits=0
-    until "$@"; do
-        waits=$((waits + 1))
-        [ $waits -lt 600 ]
-        usleep 100000
-    done
-}
+. /job/iscsi-daemon
 discover() { iscsiadm -m discovery -t sendtargets -p "10.0.2.2:$port" > /results/found 2> /tmp/discovery; }
 sessions() { [ "$(iscsiadm -m session 2> /dev/null | grep -c .)" = "$1" ]; }
 
