@@ -63,6 +63,8 @@ struct Profile {
     /// How long it takes to keep them, and so many writes of a million fail.
     var keepingDelay: ClosedRange<UInt64> = 0...0
     var failedKeepings = 0
+    /// Of so many million answers to them each is the last thing that the server does, if its life ends suddenly.
+    var killsAtChanges = 0
     /// What is wrong with the medium of each image.
     var faults: [Fault] = []
     /// The same, below all layers that keep something.
@@ -200,6 +202,11 @@ struct Profile {
             reservations = [50_000, 200_000][number(0...1)]
             keepingDelay = [0...0, 0...500_000, 0...5_000_000][number(0...2)]
             failedKeepings = [0, 0, 100_000][number(0...2)]
+            if number(1...2) == 2 {
+                killsAtChanges = 200_000
+                keepingDelay = 0...5_000_000
+                endings.insert(contentsOf: [.kill, .kill], at: 0)
+            }
         }
     }
 

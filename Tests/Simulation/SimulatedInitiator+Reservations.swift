@@ -66,7 +66,9 @@ extension SimulatedInitiator {
         let before = image.reservations?.text ?? ""
         let ending: ReservationModel.Ending?
         switch error {
-        case 0: ending = .good
+        case 0:
+            ending = .good
+            world.noteAnsweredChange()
         // RESERVATION CONFLICT, INVALID RELEASE, INVALID FIELD IN PARAMETER LIST
         case 0x1800_0000, 0x0205_2604, 0x0205_2600: ending = .refused
         // It could not be kept.

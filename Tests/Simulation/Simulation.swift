@@ -19,6 +19,8 @@ final class Simulation {
     private var imagined: SeededGenerator
     /// Decides which clients are initiators. Seeds without initiators run as they did before there were any.
     private var sessions: SeededGenerator
+    /// Decides which units and reservations there are, and when the server is killed because of them.
+    private var units: SeededGenerator
     let profile: Profile
     let trace: Trace
     let kernel: SimulatedKernel
@@ -32,6 +34,8 @@ final class Simulation {
     var changes: [InventoryChange] = []
     /// An operator has ended connections.
     var hasDropped = false
+    /// If this life ends suddenly, it ends now.
+    private var isOver = false
     private var events = 0
     private var clientCount = 0
     private var lives = 0
@@ -48,7 +52,7 @@ final class Simulation {
         var profile = Profile(&numbers)
         profile.chooseFaults(&imagined)
         profile.chooseInitiators(&sessions)
-        var units = SeededGenerator(seed: seed ^ 0x5341_0000)
+        units = SeededGenerator(seed: seed ^ 0x5341_0000)
         profile.chooseUnits(&units)
         self.profile = profile
         kernel = try SimulatedKernel(seed: numbers.next())
@@ -111,13 +115,21 @@ final class Simulation {
         return start..<start + count
     }
 
+    /// A change of what is reserved was answered: whoever answers too early has to be killed now to be found out.
+    func noteAnsweredChange() {
+        if Int.random(in: 0..<1_000_000, using: &units) < profile.killsAtChanges { isOver = true }
+    }
+
     // MARK: Lives
 
     /// Runs until the last life has ended.
     func run() throws {
         for ending in profile.endings {
             try begin()
-            for _ in 0..<profile.steps { try step(begins: true) }
+            for _ in 0..<profile.steps {
+                if isOver, ending == .kill || ending == .powerFailure { break }
+                try step(begins: true)
+            }
             switch ending {
             case .quiet: try endQuietly()
             case .stop: try endByStopping()
@@ -132,6 +144,7 @@ final class Simulation {
         note("life \(lives) begins")
         isStopping = false
         hasDropped = false
+        isOver = false
         kernel.filesAreDead = false
         kernel.disks = images.map { SimulatedDisk($0.descriptor, sectorBytes: max(512, $0.cellBytes)) }
         let trace = trace
@@ -148,11 +161,8 @@ final class Simulation {
     /// Everybody is answered and leaves, then the server stops.
     private func endQuietly() throws {
         note("nobody asks any more")
-        for client in clients {
-            client.stalledUntil = min(client.stalledUntil, now)
-            // Megabytes in pieces of a few bytes would take more steps than anybody waits for.
-            client.pieceBytes = 1 << 18
-        }
+        for client in clients { client.stalledUntil = min(client.stalledUntil, now) }
+        readInLargePieces()
         try run(seconds: 120, "clients wait for answers") {
             self.clients.allSatisfy { $0.phase == .closed || $0.waits.isEmpty && $0.outbox.isEmpty }
         }
@@ -161,6 +171,11 @@ final class Simulation {
         try server?.checkIdle()
         try stop()
         for image in images { try image.checkContent(at: event()) }
+    }
+
+    /// Megabytes in pieces of a few bytes would take more steps than anybody waits for.
+    private func readInLargePieces() {
+        for client in clients { client.pieceBytes = 1 << 18 }
     }
 
     private func endByStopping() throws {
@@ -200,6 +215,7 @@ final class Simulation {
         let lastStep = steps + 300_000
         while !isDone() {
             guard now < limit, steps < lastStep else { throw Violation("\(what) for more than \(seconds) s") }
+            if steps == lastStep - 200_000 { readInLargePieces() }
             try step(begins: false)
         }
     }
