@@ -42,6 +42,8 @@ public struct CommandInProgress: Sendable {
         case writing
         /// Nothing but a flush before the command ends: FLUSH CACHE, and writes with the write cache off.
         case flushing
+        /// The flush before the medium stops.
+        case spinningDown
         /// A range of DATA SET MANAGEMENT.
         case trimming
         /// READ VERIFY, whose outcome does not count.

@@ -44,6 +44,13 @@ extension Drive {
         return done(command)
     }
 
+    /// STANDBY (IMMEDIATE), SLEEP: what is in the write cache is stable before the medium stops.
+    mutating func spinDown(_ command: inout CommandInProgress) -> Step {
+        guard writeCacheEnabled else { return changePowerMode(command) }
+        command.phase = .spinningDown
+        return .blocks(.flush)
+    }
+
     /// STANDBY (IMMEDIATE), IDLE (IMMEDIATE), SLEEP: accepted; a QEMU drive keeps no power state
     /// and does not set DSC after these.
     mutating func changePowerMode(_ command: CommandInProgress) -> Step {

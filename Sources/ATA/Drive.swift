@@ -111,9 +111,8 @@ public struct Drive: Sendable {
         case .writeFPDMAQueued: controller == .ich9AHCI ? write(&command, .queued, block: .max) : aborted(command)
         case .executeDeviceDiagnostic: executeDeviceDiagnostic(command)
         case .initializeDeviceParameters: initializeDeviceParameters(command)
-        case .standbyImmediate, .standbyImmediateATA3, .idleImmediate, .idleImmediateATA3, .standby, .standbyATA3,
-            .idle, .idleATA3, .sleep, .sleepATA3:
-            changePowerMode(command)
+        case .idleImmediate, .idleImmediateATA3, .idle, .idleATA3: changePowerMode(command)
+        case .standbyImmediate, .standbyImmediateATA3, .standby, .standbyATA3, .sleep, .sleepATA3: spinDown(&command)
         case .checkPowerMode, .checkPowerModeATA3: checkPowerMode(command)
         case .smart: smart(command)
         case .setMultipleMode: setMultipleMode(command)
@@ -143,6 +142,7 @@ public struct Drive: Sendable {
         case .reading: return transferred(&command)
         case .writing: return writeCacheEnabled ? transferred(&command) : flush(&command)
         case .flushing: return transferred(&command)
+        case .spinningDown: return changePowerMode(command)
         case .trimming: return trim(&command, data)
         case .verifying: return done(command)
         }

@@ -39,6 +39,24 @@ struct DriveTests {
     }
 
     @Test(
+        "STANDBY, STANDBY IMMEDIATE and SLEEP flush a write cache that is on; IDLE does not",
+        arguments: [0x94, 0x96, 0x99, 0xE0, 0xE2, 0xE6, 0x95, 0x97, 0xE1, 0xE3] as [UInt8])
+    func spinDown(_ code: UInt8) {
+        let isIdle = [0x95, 0x97, 0xE1, 0xE3].contains(code)
+        var drive = Drive.reference()
+        let taskfile = Taskfile(command: code, count: 8, lba: 100, device: 0xF0)
+        let (result, asked) = drive.execute(taskfile)
+        #expect(asked == (isIdle ? [] : [.flush]))
+        #expect(result == TaskfileResult(taskfile, status: 0x40))
+        if !isIdle {
+            let failed = drive.execute(taskfile) { _ in .failed(.unrecovered) }.result
+            #expect(failed == TaskfileResult(taskfile, status: 0x41, error: 0x04, blockFailure: .unrecovered))
+        }
+        _ = drive.execute(Taskfile(command: 0xEF, feature: 0x82))
+        #expect(drive.execute(taskfile).asked == [])
+    }
+
+    @Test(
         "a medium that fails aborts the command, with the registers as they were",
         arguments: [0xC8, 0xCA, 0x20, 0xC5, 0xE7, 0xEA] as [UInt8])
     func mediaFailure(_ code: UInt8) {
