@@ -108,6 +108,24 @@ public struct BlockStack: Sendable {
     public mutating func takeDamage() -> Qcow2Damage? { qcow2?.takeDamage() }
 }
 
+/// Power.
+extension BlockStack {
+    /// Without it nothing is answered: every request waits for others until it is given up.
+    public var hasPower: Bool { writeCache?.hasPower ?? true }
+
+    /// Orders the power to go at a moment; nil takes an order back.
+    public mutating func order(_ moment: CutMoment?) { writeCache?.order(moment) }
+
+    /// The power goes now; if it has gone, requests that wait are to be looked at again.
+    public mutating func losePower() { writeCache?.losePower() }
+
+    /// The power is back.
+    public mutating func restorePower() { writeCache?.restorePower() }
+
+    /// Whether the power has gone, as it was ordered to, since the last question.
+    public mutating func takePowerLoss() -> Bool { writeCache?.takePowerLoss() ?? false }
+}
+
 extension BlockStack {
     private enum Event {
         case begin(BackendRequest)

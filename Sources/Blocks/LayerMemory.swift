@@ -53,6 +53,11 @@ public final class LayerMemory: Sendable {
         }
     }
 
+    /// Fills some of its bytes with numbers.
+    func fill(_ range: Range<Int>, _ numbers: inout some RandomNumberGenerator) {
+        for index in range { unsafe self[range][index - range.lowerBound] = UInt8.random(in: 0...255, using: &numbers) }
+    }
+
     /// Copies some of its bytes to another place.
     func move(_ range: Range<Int>, to offset: Int) {
         unsafe self[offset..<offset + range.count].baseAddress!.copyMemory(

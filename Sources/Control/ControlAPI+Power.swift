@@ -1,8 +1,33 @@
 // Power cuts, as the API has them.
 
 import Blocks
+import Loop
 import Server
 import Settings
+
+/// What an operator asks of a drive's power, in texts; nil stands for the default.
+public struct PowerTexts: Equatable, Sendable {
+    /// What becomes of the power.
+    public var state: String
+    /// What is kept, and the number that decides where there is a choice.
+    public var keep, seed: String?
+    /// Sectors and ranges of them: `0-7,9`.
+    public var lose: String?
+    /// The moment of the cut: one of them at most.
+    public var afterWrites, atWrite, atFlush, atFlushEnd, random: String?
+    /// What becomes of sessions.
+    public var sessions: String?
+
+    /// A state, and nothing else.
+    public init(state: String) { self.state = state }
+
+    /// Their names in the API, in the order of the command line.
+    static let options: [(name: String, text: WritableKeyPath<PowerTexts, String?> & Sendable)] = [
+        ("keep", \.keep), ("seed", \.seed), ("lose", \.lose), ("after-writes", \.afterWrites),
+        ("at-write", \.atWrite), ("at-flush", \.atFlush), ("at-flush-end", \.atFlushEnd), ("random", \.random),
+        ("sessions", \.sessions),
+    ]
+}
 
 /// What an operator asks of a drive's power.
 public struct PowerWish: Equatable, Sendable {
@@ -22,24 +47,71 @@ public struct PowerWish: Equatable, Sendable {
     /// What becomes of it.
     public var state: Switch
     /// The cut, unless it is switched on.
-    var cut: PowerCut
+    var order: PowerOrder
+    /// The cut comes later.
+    public var isArmed: Bool { order.moment != nil }
 
-    /// Reads texts; nil stands for the default.
-    ///
-    /// - Parameters:
-    ///   - lose: sectors and ranges of them: `0-7,9`.
-    public init(state: String, keep: String?, seed: String?, lose: String?) throws(SettingsError) {
-        self.state = try Self.value(state, "state of the power")
+    /// What becomes of sessions.
+    public enum Sessions: String, CaseIterable, Sendable {
+        /// They end.
+        case drop
+        /// They stay, and get no answer.
+        case hang
+    }
+
+    /// The values of `sessions`.
+    public static let waysOfSessions = Sessions.allCases.map(\.rawValue)
+
+    /// The most writes and flushes that can be waited for.
+    private static let countLimit: UInt64 = 1 << 40
+
+    /// Reads texts.
+    public init(_ texts: PowerTexts) throws(SettingsError) {
+        state = try Self.value(texts.state, "state of the power")
+        guard state != .on || !PowerTexts.options.contains(where: { texts[keyPath: $0.text] != nil }) else {
+            throw SettingsError("with 'on' nothing is cut: leave all options out")
+        }
         let keeping: PowerCutKeeping =
-            try keep.map { text throws(SettingsError) in try Self.value(text, "way to keep") } ?? .none
-        guard self.state != .on || (keep == nil && seed == nil && lose == nil) else {
-            throw SettingsError("with 'on' nothing is cut: leave keep, seed and lose out")
-        }
-        let number = seed.map { UInt64($0) } ?? .random(in: 0...UInt64.max)
+            try texts.keep.map { text throws(SettingsError) in try Self.value(text, "way to keep") } ?? .none
+        let number = texts.seed.map { UInt64($0) } ?? .random(in: 0...UInt64.max)
         guard let number else {
-            throw SettingsError("'\((seed ?? "").visible)' is no seed: it is a number from 0 to \(UInt64.max)")
+            throw SettingsError("'\((texts.seed ?? "").visible)' is no seed: it is a number from 0 to \(UInt64.max)")
         }
-        cut = PowerCut(keeping: keeping, seed: number, lost: try Self.sectors(lose ?? ""))
+        let sessions: Sessions =
+            try texts.sessions.map { text throws(SettingsError) in try Self.value(text, "way of sessions") } ?? .drop
+        guard sessions == .drop || state == .off else {
+            throw SettingsError(
+                "sessions can hang while the drive has no power: that is 'off', not '\(state.rawValue)'")
+        }
+        order = PowerOrder(
+            cut: PowerCut(keeping: keeping, seed: number, lost: try Self.sectors(texts.lose ?? "")),
+            moment: try Self.moment(texts, seed: number), staysOff: state == .off, hangs: sessions == .hang)
+    }
+
+    private static func moment(_ texts: PowerTexts, seed: UInt64) throws(SettingsError) -> CutMoment? {
+        var moments: [CutMoment] = []
+        if let text = texts.afterWrites { moments.append(.afterWrites(try count(text, "writes"))) }
+        if let text = texts.atFlush { moments.append(.atFlush(try count(text, "flushes"))) }
+        if let text = texts.atFlushEnd { moments.append(.atFlushEnd(try count(text, "flushes"))) }
+        if let text = texts.random { moments.append(.random(writes: try count(text, "writes"), seed: seed)) }
+        if let text = texts.atWrite {
+            guard let range = try sectors(text).first, !text.contains(",") else {
+                throw SettingsError("'\(text.visible)' is no range of sectors: FIRST-LAST, or one number, as in 0-7")
+            }
+            moments.append(.atWrite(range))
+        }
+        guard moments.count <= 1 else {
+            throw SettingsError(
+                "a cut has one moment: after-writes, at-write, at-flush, at-flush-end or random, and not several")
+        }
+        return moments.first
+    }
+
+    private static func count(_ text: String, _ what: String) throws(SettingsError) -> UInt64 {
+        guard let count = UInt64(text), (1...countLimit).contains(count) else {
+            throw SettingsError("'\(text.visible)' is no number of \(what): it is one from 1 to \(countLimit)")
+        }
+        return count
     }
 
     private static func value<Value: RawRepresentable & CaseIterable>(
@@ -73,15 +145,15 @@ public struct PowerWish: Equatable, Sendable {
 extension ControlAPI {
     func power(_ name: String, _ body: [UInt8]) throws(HTTPFailure) -> HTTPResponse {
         let value = try JSON.decode(body)
-        let known = ["state", "keep", "seed", "lose"]
+        let known = ["state"] + PowerTexts.options.map(\.name)
         guard let state = try value.member("state", of: known) else {
             throw HTTPFailure(.unprocessableContent, "the state is missing: \"off\", \"on\" or \"cut\"")
         }
         let wish: PowerWish
         do {
-            wish = try PowerWish(
-                state: state, keep: try value.member("keep", of: known), seed: try value.member("seed", of: known),
-                lose: try value.member("lose", of: known))
+            var texts = PowerTexts(state: state)
+            for option in PowerTexts.options { texts[keyPath: option.text] = try value.member(option.name, of: known) }
+            wish = try PowerWish(texts)
         } catch let error as HTTPFailure {
             throw error
         } catch {
@@ -89,15 +161,67 @@ extension ControlAPI {
         }
         do {
             if wish.state == .on { return HTTPResponse(.ok, Answer.Export(try program.server.restorePower(of: name))) }
-            let outcome = try program.server.cutPower(of: name, wish.cut, staysOff: wish.state == .off)
+            guard wish.order.moment == nil else {
+                return HTTPResponse(.ok, Answer.Power(try program.server.armPowerCut(of: name, wish.order), of: name))
+            }
+            let outcome = try program.server.cutPower(of: name, wish.order)
             return HTTPResponse(.ok, Answer.PowerCut(outcome, of: name))
+        } catch {
+            throw HTTPFailure(error)
+        }
+    }
+
+    /// How long a report can be waited for, in seconds: less than clients wait for an answer.
+    static let longestWait = 100
+
+    func power(_ name: String, wait: String?) throws(HTTPFailure) -> HTTPResponse {
+        guard let seconds = Int(wait ?? "0"), (0...Self.longestWait).contains(seconds) else {
+            throw HTTPFailure(
+                .badRequest, "'\((wait ?? "").visible)' is no time to wait: seconds, from 0 to \(Self.longestWait)")
+        }
+        do {
+            return HTTPResponse(.ok, Answer.Power(try program.server.power(of: name, waitingFor: seconds), of: name))
         } catch {
             throw HTTPFailure(error)
         }
     }
 }
 
+extension PowerOrder {
+    /// What gives this order again.
+    fileprivate func command(_ name: String) -> String {
+        var words = ["spindle ctl power", name, staysOff ? "off" : "cut"]
+        switch moment {
+        case nil: break
+        case .afterWrites(let count): words.append("--after-writes \(count)")
+        case .atWrite(let sectors): words.append("--at-write \(sectors.inWords)")
+        case .atFlush(let count): words.append("--at-flush \(count)")
+        case .atFlushEnd(let count): words.append("--at-flush-end \(count)")
+        }
+        words.append("--keep \(cut.keeping.rawValue) --seed \(cut.seed)")
+        if !cut.lost.isEmpty { words.append("--lose \(cut.lost.map(\.inWords).joined(separator: ","))") }
+        if hangs { words.append("--sessions hang") }
+        return words.joined(separator: " ")
+    }
+}
+
+extension ClosedRange<UInt64> {
+    fileprivate var inWords: String { lowerBound == upperBound ? "\(lowerBound)" : "\(lowerBound)-\(upperBound)" }
+}
+
 extension Answer {
+    /// The power of a drive.
+    struct Power: Codable {
+        let export: String
+        let power: String
+        /// What orders the cut that is to come.
+        let armed: String?
+        /// The last cut.
+        let cut: PowerCut?
+        /// Why that could not be finished.
+        let failure: String?
+    }
+
     /// What a drive has kept and lost.
     struct PowerCut: Codable {
         let export: String
@@ -109,6 +233,8 @@ extension Answer {
         let keptSectors: UInt64
         let lostSectors: UInt64
         let writes: [Write]
+        /// First and last sector of each run.
+        let damaged: [[UInt64]]
         let connections: [Connection]
         /// Repeats it, after the same writes.
         let command: String
@@ -129,25 +255,34 @@ extension Answer {
     }
 }
 
+extension Answer.Power {
+    init(_ status: PowerStatus, of name: String) {
+        export = name
+        power = status.isOn ? "on" : "off"
+        armed = status.armed?.command(name)
+        switch status.lastCut {
+        case nil: (cut, failure) = (nil, nil)
+        case .success(let outcome): (cut, failure) = (Answer.PowerCut(outcome, of: name), nil)
+        case .failure(let error): (cut, failure) = (nil, error.reason)
+        }
+    }
+}
+
 extension Answer.PowerCut {
     init(_ outcome: PowerCutOutcome, of name: String) {
         let report = outcome.report
         export = name
-        power = outcome.isOn ? "on" : "off"
+        power = outcome.order.staysOff ? "off" : "on"
         keep = report.cut.keeping.rawValue
         seed = String(report.cut.seed)
         flushes = report.flushCount
         writes = report.writes.map(Write.init)
+        damaged = report.damaged.map { [$0.lowerBound, $0.upperBound - 1] }
         let kept = report.writes.map { $0.kept.reduce(UInt64(0)) { $0 + UInt64($1.count) } }.reduce(0, +)
         keptSectors = kept
         lostSectors = report.writes.reduce(0) { $0 + UInt64($1.sectors.count) } - kept
         connections = outcome.connections.map(Answer.Connection.init)
-        let lost = report.cut.lost.map {
-            $0.lowerBound == $0.upperBound ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)"
-        }
-        command =
-            "spindle ctl power \(name) cut --keep \(keep) --seed \(seed)"
-            + (lost.isEmpty ? "" : " --lose \(lost.joined(separator: ","))")
+        command = outcome.order.command(name)
     }
 }
 

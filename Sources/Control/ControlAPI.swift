@@ -47,6 +47,9 @@ struct ControlAPI: Sendable {
             Route("POST", "/v1/exports/{name}/power") { call throws(HTTPFailure) in
                 try power(call.arguments[0], call.body)
             },
+            Route("GET", "/v1/exports/{name}/power", parameters: ["wait"]) { call throws(HTTPFailure) in
+                try power(call.arguments[0], wait: call.parameter("wait"))
+            },
             Route("GET", "/v1/connections") { _ throws(HTTPFailure) in try listConnections() },
             Route("DELETE", "/v1/connections/{number}") { call throws(HTTPFailure) in
                 try dropConnection(call.arguments[0])
@@ -252,7 +255,8 @@ extension HTTPFailure {
             switch error {
             case .noSuchExport, .noSuchConnection: .notFound
             case .nameTaken, .targetTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked,
-                .trayIsClosed, .discInUse, .noWriteCache, .noPower, .hasPower:
+                .trayIsClosed, .discInUse, .noWriteCache, .noPower, .hasPower, .cutArmed,
+                .cutUnderWay, .momentNotCome:
                 .conflict
             case .export, .cannotGrow, .noDisc: .unprocessableContent
             case .stopping: .serviceUnavailable

@@ -46,12 +46,10 @@ public enum ControlRequest {
     /// The content that names a disc.
     public static func disc(_ image: String) -> [UInt8] { JSON.encode(["image": image]) }
 
-    /// The content that asks for the power to be cut, or back; what is nil is left to the server.
-    public static func power(_ state: String, keep: String?, seed: UInt64?, lose: [String]) -> [UInt8] {
-        var members = ["state": state]
-        members["keep"] = keep
-        members["seed"] = seed.map { String($0) }
-        if !lose.isEmpty { members["lose"] = lose.joined(separator: ",") }
+    /// The content that asks for the power to be cut, or back.
+    public static func power(_ texts: PowerTexts) -> [UInt8] {
+        var members = ["state": texts.state]
+        for option in PowerTexts.options { members[option.name] = texts[keyPath: option.text] }
         return JSON.encode(members)
     }
 

@@ -52,24 +52,41 @@ public enum ControlTables {
         ((try? JSON.decode(Answer.Export.self, json))?.warnings ?? []).map(\.visible)
     }
 
+    /// `spindle ctl power`, of a cut that is to come, and of a report
+    public static func power(_ json: [UInt8]) throws -> String {
+        let power = try JSON.decode(Answer.Power.self, json)
+        if let cut = power.cut, power.armed == nil { return text(of: cut) }
+        var rows = [["Export:", power.export], ["Power:", power.power]]
+        if let armed = power.armed { rows.append(["Armed:", armed]) }
+        if let failure = power.failure { rows.append(["Failure:", failure]) }
+        return Table(rows: rows).text
+    }
+
     /// `spindle ctl power`, of a cut
     public static func powerCut(_ json: [UInt8]) throws -> String {
-        let cut = try JSON.decode(Answer.PowerCut.self, json)
-        let head = [
+        text(of: try JSON.decode(Answer.PowerCut.self, json))
+    }
+
+    private static func text(of cut: Answer.PowerCut) -> String {
+        var head = [
             ["Export:", cut.export], ["Power:", cut.power], ["Kept:", sectors(cut.keptSectors)],
             ["Lost:", sectors(cut.lostSectors)], ["Flushes before:", String(cut.flushes)], ["Again:", cut.command],
         ]
+        if !cut.damaged.isEmpty { head.insert(["Damaged:", runs(cut.damaged)], at: 4) }
         let rows = cut.writes.map { write in
             [
                 String(write.number), write.kind, String(write.lba), String(write.sectors), write.fate,
-                write.kept.map { $0[0] == $0[1] ? "\($0[0])" : "\($0[0])-\($0[1])" }.joined(separator: " "),
-                String(write.afterFlush), String(write.connection),
+                runs(write.kept), String(write.afterFlush), String(write.connection),
             ]
         }
         let list = Table(
             head: ["WRITE", "KIND", "LBA", "SECTORS", "FATE", "KEPT", "AFTER FLUSH", "CONNECTION"], rows: rows,
             numbers: [0, 2, 3, 6, 7], whenEmpty: "every write had reached the image")
         return Table(rows: head).text + "\n" + list.text
+    }
+
+    private static func runs(_ runs: [[UInt64]]) -> String {
+        runs.map { $0[0] == $0[1] ? "\($0[0])" : "\($0[0])-\($0[1])" }.joined(separator: " ")
     }
 
     private static func sectors(_ count: UInt64) -> String { count == 1 ? "1 sector" : "\(count) sectors" }

@@ -35,7 +35,7 @@ extension ServedExport {
             name: name, description: description, drive: drive.drive,
             blocks: BlockTraits(
                 isReadOnly: backend.isReadOnly, zeroesFast: !hasLayers && backend.zeroesFastByDeallocating,
-                hasToBeFlushed: self.drive.hasWriteCache))
+                hasToBeFlushed: self.drive.hasWriteCache || hasLayers))
         information.requiresTLS = requiresTLS
         return information
     }

@@ -217,6 +217,12 @@ public enum ServerError: Error, CustomStringConvertible {
     case noPower(String)
     /// The drive has its power.
     case hasPower(String)
+    /// A cut of the power of a drive is to come.
+    case cutArmed(String)
+    /// Its moment has come.
+    case cutUnderWay(String)
+    /// Its moment has not come in time.
+    case momentNotCome(String, seconds: Int)
     /// Requests that were under way when the power was to be cut have not ended.
     case stillCutting(String)
     /// What a power cut has kept could not be stored.
@@ -273,8 +279,15 @@ public enum ServerError: Error, CustomStringConvertible {
         case .noPower(let name):
             "the power of '\(name)' is cut already; 'spindle ctl power \(name) on' gives it back"
         case .hasPower(let name): "the drive '\(name)' has power"
+        case .cutArmed(let name):
+            "a cut of the power of '\(name)' is to come; 'spindle ctl power \(name) on' takes it back"
+        case .cutUnderWay(let name):
+            "the power of '\(name)' is being cut; 'spindle ctl power \(name) report --wait 60' has the report"
+        case .momentNotCome(let name, let seconds):
+            "the moment of the cut of '\(name)' has not come within \(seconds) s; it is to come still"
         case .stillCutting(let name):
-            "requests of '\(name)' that were under way have not ended, so nothing was lost; look at its image and try again"
+            "requests of '\(name)' that were under way have not ended, so nothing was lost; the power is off: look at its"
+                + " image, then 'spindle ctl power \(name) on' gives it back"
         case .cutNotStored(let name, let reason):
             "the power of '\(name)' is off, and what was kept is in its cache still, since it could not be stored: \(reason);"
                 + " 'spindle ctl power \(name) on' gives the power back"

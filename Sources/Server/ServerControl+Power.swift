@@ -5,58 +5,87 @@ import Glibc
 import IOUring
 import Logging
 import Loop
+import Threads
 
-/// A power cut, and what is known of it.
-public struct PowerCutOutcome: Equatable, Sendable {
-    /// What the drive has kept and lost.
-    public var report: PowerCutReport
-    /// The connections that had it open.
-    public var connections: [ConnectionStatus]
-    /// It has power again.
+/// The power of a drive.
+public struct PowerStatus: Sendable {
+    /// The drive has power.
     public var isOn: Bool
+    /// The cut that is to come.
+    public var armed: PowerOrder?
+    /// The last cut, or why it could not be finished.
+    public var lastCut: Result<PowerCutOutcome, CutFailure>?
+
+    init(_ entry: ExportEntry) {
+        isOn = entry.isOn
+        armed = entry.armedCut?.order
+        lastCut = entry.lastCut
+    }
 }
 
 extension ServerControl {
     /// How long requests that are under way may take to end, in seconds.
     private static var patienceSeconds: Int { 30 }
 
-    /// Cuts the power of a drive: its clients are cut off, what no flush had asked for is lost or kept as the cut says,
-    /// and what is kept goes to the image.
-    ///
-    /// - Parameter staysOff: nobody may open the export until ``restorePower(of:)``.
-    public func cutPower(
-        of name: String, _ cut: PowerCut, staysOff: Bool
-    ) throws(ServerError) -> PowerCutOutcome {
+    /// Cuts the power of a drive now: its clients are cut off or hang, what no flush had asked for is lost or kept as
+    /// the order says, and what is kept goes to the image.
+    public func cutPower(of name: String, _ order: PowerOrder) throws(ServerError) -> PowerCutOutcome {
         let entry = try cachedEntry(name)
         return try operate(entry) { () throws(ServerError) in
-            guard entry.isOn else { throw .noPower(name) }
+            try checkPower(entry)
             let connections = try self.connections().filter { $0.export == name }
             entry.switchPower(isOn: false)
-            loops.cutOff(entry)
-            guard Self.isUnused(entry) else {
-                entry.switchPower(isOn: true)
-                throw .stillCutting(name)
-            }
-            let (report, code) = entry.cutPower(cut)
-            guard let report, code == 0 else { throw .cutNotStored(name, reason: errorText(code)) }
-            if !staysOff { entry.switchPower(isOn: true) }
-            loops.logger.notice(
-                "power cut",
-                metadata: [
-                    "export": "\(name)", "keep": "\(cut.keeping.rawValue)", "seed": .stringConvertible(cut.seed),
-                    "lost": .stringConvertible(report.writes.count { $0.fate == .lost }),
-                    "torn": .stringConvertible(report.writes.count { $0.fate == .torn }),
-                ])
-            return PowerCutOutcome(report: report, connections: connections, isOn: !staysOff)
+            return try carryOut(order, entry, connections)
         }
     }
 
-    /// Gives a drive its power back.
+    /// Has the power of a drive cut at the moment that an order names. A thread waits for that, and does the rest.
+    public func armPowerCut(of name: String, _ order: PowerOrder) throws(ServerError) -> PowerStatus {
+        let entry = try cachedEntry(name)
+        return try operate(entry) { () throws(ServerError) in
+            try checkPower(entry)
+            let armed: ArmedCut
+            do throws(RingError) { armed = try ArmedCut(order) } catch { throw .ring(error) }
+            guard startDetachedThread({ self.carryOut(armed, entry) }) else { throw .ring(.descriptor(errno: EAGAIN)) }
+            entry.arm(armed)
+            do throws(ServerError) {
+                _ = try ask { () throws(RingError) in try loops.orderPower(of: entry, order.moment) }
+            } catch {
+                disarm(entry)
+                throw error
+            }
+            loops.logger.notice("power cut armed", metadata: ["export": "\(name)"])
+            return PowerStatus(entry)
+        }
+    }
+
+    /// The power of a drive, and what its last cut has left.
+    ///
+    /// - Parameter seconds: so long it waits for a cut that is to come.
+    public func power(of name: String, waitingFor seconds: Int) throws(ServerError) -> PowerStatus {
+        let entry = try cachedEntry(name)
+        for _ in 0..<seconds * 100 where entry.armedCut != nil { usleep(10_000) }
+        guard seconds == 0 || entry.armedCut == nil else { throw .momentNotCome(name, seconds: seconds) }
+        return PowerStatus(entry)
+    }
+
+    /// Gives a drive its power back, or leaves it to one whose cut is to come. Clients that hang are cut off.
     public func restorePower(of name: String) throws(ServerError) -> ExportStatus {
         let entry = try cachedEntry(name)
         return try operate(entry) { () throws(ServerError) in
+            if entry.armedCut != nil {
+                guard try ask({ () throws(RingError) in try loops.orderPower(of: entry, nil) }) else {
+                    throw .cutUnderWay(name)
+                }
+                disarm(entry)
+                loops.logger.notice("power cut taken back", metadata: ["export": "\(name)"])
+                return status(of: entry)
+            }
             guard !entry.isOn else { throw .hasPower(name) }
+            loops.cutOff(entry)
+            guard hasEnded(entry, { entry.connectionCount == 0 }) else { throw .stillCutting(name) }
             entry.switchPower(isOn: true)
+            try shared.exports.refresh(entry)
             loops.logger.notice("power restored", metadata: ["export": "\(name)"])
             return status(of: entry)
         }
@@ -68,9 +97,58 @@ extension ServerControl {
         return entry
     }
 
-    /// Waits until nobody has an export open that nobody can open anew.
-    private static func isUnused(_ entry: ExportEntry) -> Bool {
-        for _ in 0..<Self.patienceSeconds * 1000 where entry.connectionCount > 0 { usleep(1000) }
-        return entry.connectionCount == 0
+    private func checkPower(_ entry: ExportEntry) throws(ServerError) {
+        guard entry.armedCut == nil else { throw .cutArmed(entry.name) }
+        guard entry.isOn else { throw .noPower(entry.name) }
+    }
+
+    private func disarm(_ entry: ExportEntry) {
+        entry.armedCut?.takeBack()
+        entry.disarm()
+    }
+
+    /// Waits for the moment of a cut.
+    private func carryOut(_ armed: ArmedCut, _ entry: ExportEntry) {
+        guard let connections = armed.wait() else { return }
+        _ = entry.operate {
+            do throws(ServerError) {
+                _ = try carryOut(armed.order, entry, connections)
+            } catch {
+                loops.logger.error("power cut", metadata: ["export": "\(entry.name)", "reason": "\(error)"])
+                entry.note(.failure(CutFailure("\(error)")))
+            }
+        }
+    }
+
+    /// Does what is left to do when nobody can open the export any more.
+    private func carryOut(
+        _ order: PowerOrder, _ entry: ExportEntry, _ connections: [ConnectionStatus]
+    ) throws(ServerError) -> PowerCutOutcome {
+        if order.hangs { loops.hang(entry) } else { loops.cutOff(entry) }
+        // Sessions that hang keep the export open.
+        let isStill = hasEnded(entry) { order.hangs ? entry.hasBlocks : entry.connectionCount == 0 }
+        guard isStill else { throw .stillCutting(entry.name) }
+        let (report, code) = entry.cutPower(order.cut)
+        guard let report, code == 0 else { throw .cutNotStored(entry.name, reason: errorText(code)) }
+        if !order.staysOff {
+            entry.switchPower(isOn: true)
+            try shared.exports.refresh(entry)
+        }
+        loops.logger.notice(
+            "power cut",
+            metadata: [
+                "export": "\(entry.name)", "keep": "\(order.cut.keeping.rawValue)",
+                "seed": .stringConvertible(order.cut.seed),
+                "lost": .stringConvertible(report.writes.count { $0.fate == .lost }),
+                "torn": .stringConvertible(report.writes.count { $0.fate == .torn }),
+            ])
+        let outcome = PowerCutOutcome(order, report, connections: connections)
+        entry.note(.success(outcome))
+        return outcome
+    }
+
+    private func hasEnded(_ entry: ExportEntry, _ condition: () -> Bool) -> Bool {
+        for _ in 0..<Self.patienceSeconds * 1000 where !condition() { usleep(1000) }
+        return condition()
     }
 }

@@ -22,7 +22,7 @@ extension ExportSettings {
             name: name, properties: properties(ordinal: ordinal), controller: drive.controller, backend: backend,
             blocks: blocks)
         do {
-            export.blocks.writeCache = try drive.writeCacheModel.cache(blockSize: export.drive.blockSize)
+            export.blocks.writeCache = try drive.writeCacheModel.cache(of: export.drive.drive)
         } catch {
             backend.close()
             throw error
@@ -92,10 +92,12 @@ extension ExportSettings {
 
 extension WriteCacheModel {
     /// An empty cache; nil if there is none in the drive.
-    fileprivate func cache(blockSize: BlockSize) throws(RingError) -> WriteCache? {
+    fileprivate func cache(of drive: Drive) throws(RingError) -> WriteCache? {
         guard case .volatile(let cacheBytes) = self else { return nil }
         let memory = try LayerMemory(mapping: WriteCache.memoryBytes(cacheBytes: cacheBytes))
-        return WriteCache(cacheBytes: cacheBytes, memory: memory, blockSize: blockSize)
+        return WriteCache(
+            cacheBytes: cacheBytes, memory: memory, blockSize: drive.blockSize,
+            sectorsPerPhysical: 1 << UInt64(drive.identifyData.logicalSectorsPerPhysicalExponent))
     }
 }
 

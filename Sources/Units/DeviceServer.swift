@@ -162,6 +162,13 @@ public struct DeviceServer: Sendable {
         tellAll(.reset)
     }
 
+    /// The unit has lost its power: of its reservations there are those that are kept (SPC-4 5.13, APTPL).
+    public mutating func losePower() {
+        if !kept.persistsThroughPowerLoss { kept = PersistentReservations() }
+        returnToKept()
+        reset()
+    }
+
     subscript(nexus: NexusNumber) -> Nexus? {
         Int(nexus.index) < nexuses.count ? nexuses[Int(nexus.index)] : nil
     }

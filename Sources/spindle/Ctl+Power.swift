@@ -8,7 +8,12 @@ extension Ctl {
         static let configuration = CommandConfiguration(
             abstract: "Cut the power of a drive with a volatile write cache, or give it back.",
             discussion: """
-                A cut ends the drive's connections at once, and loses what no flush has asked for: all of it (--keep none, the                 default), nothing, those writes behind some write (prefix), some writes (subset) or some sectors (torn). The                 same seed and the same writes give the same outcome. 'off' leaves the drive without power until 'on'.
+                A cut ends the drive's connections at once, and loses what no flush has asked for: all of it (--keep none, the \
+                default), nothing, those writes behind some write (prefix), some writes (subset) or some sectors (torn). The \
+                same seed and the same writes give the same outcome. 'off' leaves the drive without power until 'on'.
+
+                With one of --after-writes, --at-write, --at-flush, --at-flush-end and --random the cut is armed: it comes \
+                at that moment. 'report' shows the last cut, and 'on' takes back one that is to come.
                 """)
         @ParentCommand var ctl: Ctl
         @OptionGroup var options: ControlClientOptions
@@ -19,24 +24,66 @@ extension Ctl {
         @Option(help: "What decides where there is a choice; a random number if not given.") var seed: UInt64?
         @Option(help: ArgumentHelp("Sectors that are lost in any case; may be repeated.", valueName: "first-last"))
         var lose: [String] = []
+        @Option(help: ArgumentHelp("Cut when n more writes have been answered.", valueName: "n"))
+        var afterWrites: String?
+        @Option(help: ArgumentHelp("Cut at the next write that touches these sectors.", valueName: "first-last"))
+        var atWrite: String?
+        @Option(help: ArgumentHelp("Cut when the n-th flush comes, before it does anything.", valueName: "n"))
+        var atFlush: String?
+        @Option(help: ArgumentHelp("Cut when n flushes have been done, before the last is answered.", valueName: "n"))
+        var atFlushEnd: String?
+        @Option(help: ArgumentHelp("Cut after one of the next n writes; the seed says which.", valueName: "n"))
+        var random: String?
+        @Option(
+            help: ArgumentHelp("With 'off', what becomes of connections: drop or hang.", valueName: "what"),
+            completion: .list(PowerWish.waysOfSessions))
+        var sessions: String?
+        @Option(help: ArgumentHelp("With 'report', how long to wait for a cut that is to come.", valueName: "seconds"))
+        var wait: Int?
         @Argument(help: "The export's name.") var name: String
-        @Argument(help: "off, on or cut.", completion: .list(PowerWish.Switch.allCases.map(\.rawValue))) var state:
-            String
+        @Argument(
+            help: "off, on, cut or report.",
+            completion: .list(PowerWish.Switch.allCases.map(\.rawValue) + [Self.report]))
+        var state: String
+
+        private static let report = "report"
+
+        private var texts: PowerTexts {
+            var texts = PowerTexts(state: state)
+            (texts.keep, texts.seed) = (keep, seed.map { String($0) })
+            texts.lose = lose.isEmpty ? nil : lose.joined(separator: ",")
+            (texts.afterWrites, texts.atWrite, texts.random) = (afterWrites, atWrite, random)
+            (texts.atFlush, texts.atFlushEnd) = (atFlush, atFlushEnd)
+            texts.sessions = sessions
+            return texts
+        }
 
         func validate() throws {
+            guard state != Self.report else {
+                guard texts == PowerTexts(state: state) else {
+                    throw ValidationError("with 'report' nothing is cut: --wait is its only option")
+                }
+                return
+            }
+            guard wait == nil else { throw ValidationError("--wait is for 'report'") }
             do {
-                _ = try PowerWish(
-                    state: state, keep: keep, seed: seed.map { String($0) },
-                    lose: lose.isEmpty ? nil : lose.joined(separator: ","))
+                _ = try PowerWish(texts)
             } catch {
                 throw ValidationError("\(error)")
             }
         }
 
         func run() throws {
-            let body = ControlRequest.power(state, keep: keep, seed: seed, lose: lose)
-            let answer = try client().send("POST", ["v1", "exports", name, "power"], body: body)
-            try show(answer, state == "on" ? ControlTables.export : ControlTables.powerCut)
+            let path = ["v1", "exports", name, "power"]
+            guard state != Self.report else {
+                let answer = try client().send("GET", path, query: wait.map { "wait=\($0)" })
+                return try show(answer, ControlTables.power)
+            }
+            let answer = try client().send("POST", path, body: ControlRequest.power(texts))
+            let wish = try PowerWish(texts)
+            try show(
+                answer,
+                wish.state == .on ? ControlTables.export : wish.isArmed ? ControlTables.power : ControlTables.powerCut)
         }
     }
 }

@@ -20,6 +20,15 @@ import Testing
                 h.pread(512, 0)
             except nbd.Error:
                 return True
+        def arm(*words):
+            return json.loads(works('--json', 'power', 'disk', 'cut', *words))['armed']
+        def report():
+            return json.loads(works('--json', 'power', 'disk', 'report', '--wait', '60'))['cut']
+        def is_unanswered(body, *arguments):
+            try:
+                body(*arguments)
+            except nbd.Error:
+                return True
         def on_disk(offset, count):
             with open(image, 'rb') as file:
                 file.seek(offset)
@@ -143,6 +152,181 @@ import Testing
             """)
         #expect(log.contains("reason=\"the drive has no power; 'spindle ctl power NAME on' gives it back\""), "\(log)")
         #expect(log.contains("power restored"), "\(log)")
+    }
+
+    /// So many writes are answered, and none after them; the seed says how many of a random number.
+    @Test func theCutComesAfterSoManyWrites() throws {
+        _ = try serve(
+            """
+            for count in [1, 7]:
+                h = connect()
+                h.pwrite(b'0' * 512, 0)
+                armed = arm('--after-writes', str(count), '--keep', 'all', '--seed', '5')
+                assert armed == f'spindle ctl power disk cut --after-writes {count} --keep all --seed 5', armed
+                for number in range(count):
+                    h.pwrite(bytes([number + 65]) * 512, (number + 1) * 512)
+                assert is_unanswered(h.pwrite, b'Z' * 512, 8192)
+                cut = report()
+                assert [w['lba'] for w in cut['writes']] == list(range(count + 1)), cut
+                assert cut['command'] == armed and len(cut['connections']) == 1, cut
+                assert on_disk(0, 512) == b'0' * 512 and on_disk(8192, 512) == b'\\x11' * 512
+            chosen = []
+            for seed in [3, 4, 5, 3]:
+                chosen.append(int(arm('--random', '1000', '--seed', str(seed)).split()[6]))
+                works('power', 'disk', 'on')
+            assert chosen[0] == chosen[3] and len(set(chosen)) == 3 and all(1 <= n <= 1000 for n in chosen), chosen
+            """)
+    }
+
+    /// The first write to a range is in the cache and is not answered; others before it are.
+    @Test func theCutComesAtAWriteToARange() throws {
+        _ = try serve(
+            """
+            for sectors, offset in [('16-23', 16 * 512), ('16-23', 23 * 512), ('18', 16 * 512)]:
+                h = connect()
+                h.flush()
+                armed = arm('--at-write', sectors, '--keep', 'all')
+                h.pwrite(b'a' * 512, 15 * 512)
+                h.pwrite(b'b' * 512, 24 * 512)
+                assert is_unanswered(h.pwrite, b'c' * 2048, offset)
+                cut = report()
+                assert [w['lba'] for w in cut['writes']] == [15, 24, offset // 512], cut
+                assert on_disk(offset, 2048) == b'c' * 2048
+                assert on_disk(15 * 512, 512) == b'a' * 512
+            # One that needs more room than there is goes to the image in part, and no further.
+            h = connect()
+            arm('--at-write', '20000-30000')
+            assert is_unanswered(h.pwrite, b'd' * (4 << 20), 8 << 20)
+            cut = report()
+            assert cut['lost-sectors'] * 512 <= 1 << 20, cut
+            assert on_disk(8 << 20, 4 << 20).count(b'd') <= 3 << 20
+            """)
+    }
+
+    /// When a flush comes nothing of it is done; when it has ended everything is in the image, and nobody was told.
+    @Test func theCutComesAtAFlush() throws {
+        _ = try serve(
+            """
+            for number, value in [(1, b'f'), (3, b'g')]:
+                h = connect()
+                arm('--at-flush', str(number))
+                for flush in range(number - 1):
+                    h.flush()
+                h.pwrite(value * 4096, 4096)
+                before = on_disk(4096, 4096)
+                assert is_unanswered(h.flush)
+                cut = report()
+                assert cut['lost-sectors'] == 8 and on_disk(4096, 4096) == before != value * 4096, cut
+                h = connect()
+                h.pwrite(value * 4096, 4096)
+                arm('--at-flush-end', str(number))
+                for flush in range(number - 1):
+                    h.flush()
+                flushes = cut['flushes']
+                assert is_unanswered(h.flush)
+                cut = report()
+                assert cut['writes'] == [] and on_disk(4096, 4096) == value * 4096, cut
+                assert cut['flushes'] == flushes + number, cut
+            """)
+    }
+
+    /// A cut is armed once, and can be taken back; it waits while nobody has the drive open.
+    @Test func anArmedCutIsTold() throws {
+        let log = try serve(
+            """
+            assert json.loads(works('--json', 'power', 'disk', 'report')) == {'export': 'disk', 'power': 'on'}
+            refused('a cut has one moment', 'power', 'disk', 'cut', '--at-flush', '1', '--random', '2', status=64)
+            refused("'0' is no number of flushes: it is one from 1 to", 'power', 'disk', 'cut', '--at-flush', '0', status=64)
+            refused("'1,2' is no range of sectors", 'power', 'disk', 'cut', '--at-write', '1,2', status=64)
+            refused("with 'on' nothing is cut", 'power', 'disk', 'on', '--at-flush', '1', status=64)
+            refused("with 'report' nothing is cut", 'power', 'disk', 'report', '--seed', '1', status=64)
+            refused("--wait is for 'report'", 'power', 'disk', 'cut', '--wait', '1', status=64)
+            refused("sessions can hang while the drive has no power", 'power', 'disk', 'cut', '--sessions', 'hang', status=64)
+            armed = arm('--at-flush', '1', '--keep', 'torn', '--seed', '9')
+            assert armed in works('power', 'disk', 'report')
+            refused("a cut of the power of 'disk' is to come", 'power', 'disk', 'cut')
+            refused("a cut of the power of 'disk' is to come", 'power', 'disk', 'off', '--at-flush', '2')
+            refused('has not come within 1 s; it is to come still', 'power', 'disk', 'report', '--wait', '1')
+            works('power', 'disk', 'on')
+            h = connect()
+            h.flush()
+            refused("the drive 'disk' has power", 'power', 'disk', 'on')
+            works('power', 'disk', 'off', '--at-flush', '1')
+            assert is_unanswered(h.flush)
+            assert report()['power'] == 'off'
+            assert 'every write had reached the image' in works('power', 'disk', 'report')
+            works('power', 'disk', 'on')
+            arm('--at-flush', '1')
+            works('remove', 'disk')
+            """)
+        #expect(log.contains("power cut armed") && log.contains("power cut taken back"), "\(log)")
+    }
+
+    /// Sessions that hang stay, and get no answer until the power is back: then they end.
+    @Test func sessionsHangUntilThePowerIsBack() throws {
+        let log = try serve(
+            """
+            for words in [[], ['--at-flush', '1']]:
+                h = connect()
+                h.pwrite(b'H' * 4096, 4096)
+                works('power', 'disk', 'off', '--sessions', 'hang', '--keep', 'all', *words)
+                answers = [h.aio_flush()] + [h.aio_pread(nbd.Buffer(512), n * 512) for n in range(100)]
+                report()
+                assert on_disk(4096, 4096) == b'H' * 4096
+                assert h.poll(300) == 0 and not any(h.aio_command_completed(a) for a in answers)
+                assert is_unanswered(connect)
+                [connection] = json.loads(works('--json', 'connections'))['connections']
+                works('power', 'disk', 'on')
+                while not h.aio_is_dead() and not h.aio_is_closed():
+                    try:
+                        h.poll(1000)
+                    except nbd.Error:
+                        pass
+                h = connect()
+                assert h.pread(4096, 4096) == b'H' * 4096
+                h.pwrite(b'\\x11' * 4096, 4096)
+                h.flush()
+            # One that is dropped goes although its requests wait.
+            h.aio_flush()
+            works('power', 'disk', 'off', '--sessions', 'hang')
+            h.aio_pread(nbd.Buffer(512), 0)
+            [connection] = json.loads(works('--json', 'connections'))['connections']
+            works('drop', str(connection['number']))
+            while json.loads(works('--json', 'connections'))['connections']: pass
+            works('power', 'disk', 'on')
+            h = connect()
+            h.aio_flush()
+            works('power', 'disk', 'off', '--sessions', 'hang')
+            """)
+        #expect(log.contains("client hangs"), "\(log)")
+    }
+
+    /// Of a drive with large physical sectors a torn write damages what lies beside it, as the report says.
+    @Test func aTornPhysicalSectorIsDamaged() throws {
+        _ = try serve(
+            """
+            damaged = set()
+            for seed in range(12):
+                h = connect()
+                h.pwrite(b'\\x11' * 8192, 0)
+                h.flush()
+                h.pwrite(b'W' * 1536, 2 * 512)
+                report = cut('--keep', 'torn', '--seed', str(seed))
+                sectors = {s for first, last in report['damaged'] for s in range(first, last + 1)}
+                assert sectors in [set(), {0, 1, 5, 6, 7}], report
+                content = on_disk(0, 8192)
+                for sector in range(16):
+                    is_noise = len(set(content[sector * 512:][:512])) > 2
+                    assert is_noise == (sector in sectors), (sector, report)
+                damaged |= sectors
+            assert damaged, 'nothing was ever damaged'
+            # A client of a drive whose write cache is off at power-on may meet one whose cache is on.
+            works('add', '--write-cache-model', 'volatile', '--device', 'ide-hd,write-cache=off', 'off=memory:1M')
+            h = nbd.NBD()
+            h.connect_uri(f'nbd+unix:///off?socket={socket}')
+            assert h.can_flush()
+            """,
+            ["--write-cache-model", "volatile:1M", "--device", "ide-hd,physical_block_size=4096"])
     }
 
     /// A drive whose answered writes are in the image has no power to cut.

@@ -11,7 +11,7 @@ public enum PowerCutKeeping: String, CaseIterable, Sendable {
     case prefix
     /// Some writes as a whole.
     case subset
-    /// Any sectors of any writes.
+    /// Any sectors of any writes. Of a physical sector that was being written in part, the rest may be damaged.
     case torn
 }
 
@@ -70,6 +70,8 @@ public struct PowerCutReport: Equatable, Sendable {
     public var flushCount: UInt64
     /// The writes that could have been lost, oldest first.
     public var writes: [CutWrite]
+    /// Sectors that nobody was writing, of a physical sector that was being written: they have become noise.
+    public var damaged: [Range<UInt64>] = []
 }
 
 /// Random numbers from a seed, the same on every machine (SplitMix64).
@@ -96,8 +98,9 @@ public enum LeftInCache: Sendable {
 extension WriteCache {
     /// Cuts the power: what the cut does not keep is gone. Nobody has the unit open.
     ///
-    /// What it keeps is the content of the cache afterwards, and ``empty(_:)`` takes it to the image.
-    public mutating func cut(_ cut: PowerCut) -> PowerCutReport {
+    /// What it keeps is the content of the cache afterwards, and ``empty(_:)`` takes it to the image. The medium has
+    /// `sectors`.
+    public mutating func cut(_ cut: PowerCut, sectors: UInt64) -> PowerCutReport {
         var dice = Dice(state: cut.seed)
         let writes = self.writes
         let limit = writes.isEmpty ? 0 : Int.random(in: 0...writes.count, using: &dice)
@@ -122,7 +125,10 @@ extension WriteCache {
                     sequence: write.sequence, operation: write.operation, sectors: write.sectors, kept: kept,
                     writer: write.writer, flush: write.flush))
         }
+        let neighbours = cut.keeping == .torn ? neighbours(of: writes, upTo: sectors, &dice) : []
         keep(report.writes)
+        report.damaged = damage(neighbours, cut.seed)
+        restorePower()
         return report
     }
 
@@ -132,6 +138,40 @@ extension WriteCache {
         var kept: [Range<UInt64>] = []
         for sector in write.sectors where Bool.random(using: &dice) { kept.append(sector) }
         return kept
+    }
+
+    /// The power may go while the medium writes a physical sector. It reads that, changes what was written, and writes
+    /// it back: what is there beside is lost if it does not come to that. The dice say which one it was, if any.
+    private func neighbours(
+        of writes: [CachedWrite], upTo end: UInt64, _ dice: inout Dice
+    ) -> [Range<UInt64>] {
+        guard sectorsPerPhysical > 1 else { return [] }
+        var physical: [UInt64] = []
+        for write in writes where write.operation == .write {
+            for edge in [write.sectors.lowerBound, write.sectors.upperBound] where edge % sectorsPerPhysical != 0 {
+                physical.append(edge - edge % sectorsPerPhysical)
+            }
+        }
+        let chosen = Int.random(in: 0...physical.count, using: &dice)
+        guard chosen < physical.count else { return [] }
+        var found: [Range<UInt64>] = []
+        for sector in physical[chosen]..<min(physical[chosen] + sectorsPerPhysical, end)
+        where content(of: sector) == .image { found.append(sector) }
+        return found
+    }
+
+    /// Sectors become noise, as many as there is room for.
+    private mutating func damage(_ neighbours: [Range<UInt64>], _ seed: UInt64) -> [Range<UInt64>] {
+        var damaged: [Range<UInt64>] = []
+        for range in neighbours where !versions.isFull {
+            let write = newWrite(.write, range, BlockWriter())
+            let count = versions.add(write) { [memory, sectorBytes = Int(blockSize.bytes)] sector, slot in
+                var noise = Dice(state: seed ^ sector)
+                memory.fill(Int(slot) * sectorBytes..<(Int(slot) + 1) * sectorBytes, &noise)
+            }
+            damaged.append(range.lowerBound..<range.lowerBound + count)
+        }
+        return damaged
     }
 
     /// The writes that are here, oldest first.

@@ -9,6 +9,8 @@ public struct WriteCache: Sendable {
     private static let rangeLimit = 16
 
     let blockSize: BlockSize
+    /// Logical sectors in a physical one (IDENTIFY DEVICE data, word 106).
+    let sectorsPerPhysical: UInt64
     /// The sectors, by slot, and behind them the place from which some go to the image.
     public let memory: LayerMemory
     var versions: CachedVersions
@@ -25,6 +27,12 @@ public struct WriteCache: Sendable {
     /// The numbers of the versions that are on their way, by sector from the first on.
     private var destaged: [UInt64] = []
     private var hasWoken = false
+    /// When the power goes by itself; nil: nobody has ordered that.
+    private var moment: CutMoment?
+    /// Without power nothing is done, and nothing is answered any more.
+    private(set) var hasPower = true
+    /// The moment has come, and nobody has been told.
+    private var hasJustLostPower = false
 
     private enum Destage {
         case nothing
@@ -51,10 +59,13 @@ public struct WriteCache: Sendable {
 
     /// An empty cache.
     ///
-    /// - Parameter memory: of ``memoryBytes(cacheBytes:)``.
-    public init(cacheBytes: Int, memory: LayerMemory, blockSize: BlockSize) {
+    /// - Parameters:
+    ///   - memory: of ``memoryBytes(cacheBytes:)``.
+    ///   - sectorsPerPhysical: how many logical sectors the medium only writes together.
+    public init(cacheBytes: Int, memory: LayerMemory, blockSize: BlockSize, sectorsPerPhysical: UInt64 = 1) {
         precondition(memory.byteCount >= Self.memoryBytes(cacheBytes: cacheBytes), "the memory ends before")
         self.blockSize = blockSize
+        self.sectorsPerPhysical = sectorsPerPhysical
         self.memory = memory
         let slotCount = cacheBytes / Int(blockSize.bytes)
         precondition(slotCount > 0, "a cache has room for a sector")
@@ -72,6 +83,33 @@ public struct WriteCache: Sendable {
     }
 }
 
+/// Power.
+extension WriteCache {
+    /// Orders the power to go at a moment; nil: not by itself.
+    mutating func order(_ moment: CutMoment?) { self.moment = moment }
+
+    /// The power goes now. Those who wait are to be looked at: their clients may be gone.
+    mutating func losePower() {
+        moment = nil
+        hasPower = false
+        hasWoken = true
+    }
+
+    /// The power is back.
+    mutating func restorePower() { hasPower = true }
+
+    mutating func takePowerLoss() -> Bool {
+        defer { hasJustLostPower = false }
+        return hasJustLostPower
+    }
+
+    /// The moment that was ordered has come.
+    private mutating func losePowerByOrder() {
+        losePower()
+        hasJustLostPower = true
+    }
+}
+
 /// Requests.
 extension WriteCache {
     mutating func begin(
@@ -81,20 +119,24 @@ extension WriteCache {
         task.request = request
         task.writer = writer
         if request.operation == .flush { task.target = sequence }
-        return proceed(&task, &data)
+        guard hasPower else { return .waitForOthers }
+        guard moment != nil else { return proceed(&task, &data) }
+        return beginUnderOrder(&task, &data)
     }
 
     mutating func resume(_ outcome: BlockOutcome, _ task: inout Task, _ data: inout MutableRawSpan) -> BlockStep {
         if task.isDestaging {
             task.isDestaging = false
             endDestaging(outcome)
+            guard hasPower else { return .waitForOthers }
             if case .failed(let failure, _) = outcome { return .failed(failure, afterBytes: task.doneBytes) }
             return proceed(&task, &data)
         }
+        guard hasPower else { return .waitForOthers }
         switch outcome {
         case .done where task.request.operation == .flush && task.partBytes > 0:
             flushCount += 1
-            return .finished
+            return end(task)
         case .done:
             task.doneBytes += task.partBytes
             task.partBytes = 0
@@ -104,15 +146,41 @@ extension WriteCache {
         }
     }
 
-    private mutating func proceed(_ task: inout Task, _ data: inout MutableRawSpan) -> BlockStep {
-        switch task.request.operation {
-        case .read: read(&task, &data)
-        case .write: write(&task, data)
-        case .writeZeroes, .discard: addRange(&task)
-        case .flush: flush(&task)
-        case .lookUp: lookUp(task)
-        case .prefetch: pass(&task)
+    /// The image was asked for an extent, and has said it.
+    func resume(_ extent: BackendExtent) -> BlockStep { hasPower ? .found(extent) : .waitForOthers }
+
+    /// The power is to go at some moment, which may be before this request or at its beginning.
+    private mutating func beginUnderOrder(_ task: inout Task, _ data: inout MutableRawSpan) -> BlockStep {
+        guard moment?.isNow(beforeBeginning: task.request) == false else {
+            losePowerByOrder()
+            return .waitForOthers
         }
+        guard moment?.isNow(afterBeginning: task.request, blockSize) == true else { return proceed(&task, &data) }
+        let step = proceed(&task, &data)
+        losePowerByOrder()
+        // What is on its way to the image comes back, and waits then.
+        guard case .io = step else { return .waitForOthers }
+        return step
+    }
+
+    private mutating func proceed(_ task: inout Task, _ data: inout MutableRawSpan) -> BlockStep {
+        let step =
+            switch task.request.operation {
+            case .read: read(&task, &data)
+            case .write: write(&task, data)
+            case .writeZeroes, .discard: addRange(&task)
+            case .flush: flush(&task)
+            case .lookUp: lookUp(task)
+            case .prefetch: pass(&task)
+            }
+        return step == .finished ? end(task) : step
+    }
+
+    /// A request is done.
+    private mutating func end(_ task: Task) -> BlockStep {
+        guard let moment, self.moment?.isNow(afterDoing: task.request.operation) == true else { return .finished }
+        losePowerByOrder()
+        return moment.isAfterAnswer ? .finished : .waitForOthers
     }
 
     /// Brings something closer that may be here already: that costs nothing but time.
@@ -153,15 +221,21 @@ extension WriteCache {
 
     /// What of a request is not here yet, as the newest write.
     private mutating func newWrite(_ task: Task) -> CachedWrite {
+        newWrite(
+            task.request.operation,
+            sector(of: task)..<blockSize.blocks(inBytes: task.request.offset + task.request.length), task.writer)
+    }
+
+    mutating func newWrite(
+        _ operation: BackendOperation, _ sectors: Range<UInt64>, _ writer: BlockWriter
+    ) -> CachedWrite {
         sequence += 1
-        let sectors = sector(of: task)..<blockSize.blocks(inBytes: task.request.offset + task.request.length)
         bounds =
             isClean
             ? sectors
             : min(bounds.lowerBound, sectors.lowerBound)..<max(bounds.upperBound, sectors.upperBound)
         return CachedWrite(
-            sequence: sequence, operation: task.request.operation, sectors: sectors, writer: task.writer,
-            flush: flushCount)
+            sequence: sequence, operation: operation, sectors: sectors, writer: writer, flush: flushCount)
     }
 
     private mutating func addRange(_ task: inout Task) -> BlockStep {

@@ -97,7 +97,9 @@ struct Connection: ~Copyable {
     /// Fences of its own that have not passed: one for each export that it has opened, and others have open.
     var fencesAhead = 0
     /// No request is begun until older connections have done theirs.
-    var isFenced: Bool { fencesAhead > 0 }
+    var isFenced: Bool { fencesAhead > 0 || isHanging }
+    /// The drive has no power, and none of its requests begins any more.
+    var isHanging = false
     /// Fences that wait for this connection.
     var awaited: [AwaitedFence] = []
     /// Requests that begin get this mark.

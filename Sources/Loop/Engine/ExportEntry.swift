@@ -48,6 +48,10 @@ public final class ExportEntry: Sendable {
         var isWithdrawn = false
         /// Nobody may open it now.
         var isOff = false
+        /// The power cut that is to come.
+        var armed: ArmedCut?
+        /// The last one, or why it could not be finished.
+        var lastCut: Result<PowerCutOutcome, CutFailure>?
         var failure: String?
     }
 
@@ -165,21 +169,67 @@ public final class ExportEntry: Sendable {
     public var isOn: Bool { state.withLock { !$0.isOff } }
 
     /// Gives the drive its power back, or takes it away from those that come from now on. With its power the drive
-    /// loses what it was told to be: it comes back as it was at power-on, unless it has grown meanwhile.
+    /// loses what it was told to be: it comes back as it was at power-on, but as large as it has become.
     public func switchPower(isOn: Bool) {
         state.withLock {
             $0.isOff = !isOn
-            if isOn, $0.drive.sectorCount == definition.drive.sectorCount { $0.drive = definition.drive }
+            guard isOn else { return }
+            $0.blocks.restorePower()
+            let sectors = $0.drive.sectorCount
+            $0.drive = definition.drive
+            if $0.drive.sectorCount != sectors { $0.drive.resize(toSectors: sectors) }
+            $0.drive.strangers = ($0.server ?? definition.deviceServer(targetName: [])).strangers
         }
     }
 
-    /// Cuts the power of a drive that nobody has open, and takes to the image what the cut keeps.
+    /// The power cut that is to come; nil: none.
+    public var armedCut: ArmedCut? { state.withLock { $0.armed } }
+
+    /// What came of the last power cut; nil: there was none.
+    public var lastCut: Result<PowerCutOutcome, CutFailure>? { state.withLock { $0.lastCut } }
+
+    /// A power cut is to come.
+    public func arm(_ cut: ArmedCut) { state.withLock { $0.armed = cut } }
+
+    /// It does not come any more.
+    public func disarm() { state.withLock { $0.armed = nil } }
+
+    /// A power cut has ended.
+    public func note(_ cut: Result<PowerCutOutcome, CutFailure>) {
+        state.withLock { ($0.armed, $0.lastCut) = (nil, cut) }
+    }
+
+    /// Orders the power to go at a moment while nobody has the export open; nil takes an order back.
+    ///
+    /// - Returns: whether the drive has power.
+    func order(_ moment: CutMoment?) -> Bool {
+        state.withLock {
+            $0.blocks.order(moment)
+            return $0.blocks.hasPower
+        }
+    }
+
+    /// The moment that was ordered has come, while these connections had the export open. Whoever waits for it does
+    /// what is left to do.
+    func powerHasGone(_ connections: [ConnectionStatus]) {
+        let armed = state.withLock {
+            $0.isOff = true
+            return $0.armed
+        }
+        armed?.come(connections)
+    }
+
+    /// The layers are here: no loop uses them.
+    public var hasBlocks: Bool { state.withLock { !$0.blocks.isEmpty } }
+
+    /// Cuts the power of a drive whose layers are here, and takes to the image what the cut keeps.
     ///
     /// - Returns: what was kept and lost, and 0, or the errno of a failure to store it.
     public func cutPower(_ cut: PowerCut) -> (PowerCutReport?, code: Int32) {
         var blocks = takeBlocks()
-        let report = blocks.writeCache?.cut(cut)
+        let report = blocks.writeCache?.cut(cut, sectors: drive.sectorCount)
         keep(blocks)
+        state.withLock { $0.server?.losePower() }
         return (report, emptyWriteCache())
     }
 
@@ -229,6 +279,8 @@ public final class ExportEntry: Sendable {
     /// Makes the image stable and closes it, and tells what no client had flushed. Nobody has it open, and nobody will.
     public func end(_ logger: Logger) {
         let unflushed = unflushedBytes
+        armedCut?.takeBack()
+        disarm()
         // What an operator has begun with the image ends before it is closed.
         let code = operation.withLock { _ in
             let flushing = emptyWriteCache()

@@ -27,6 +27,8 @@ extension Loop {
         case .takeMedium(let taking): takeMedium(taking)
         case .endConnections(let entry): endConnections(of: entry)
         case .cutOff(let entry): cutOff(entry)
+        case .hang(let entry): hang(entry)
+        case .orderPower(let entry, let moment, let answer): answer.add([orderPower(of: entry, moment)])
         case .drop(let number, let answer): answer.add([drop(number)])
         case .listConnections(let answer): answer.add(connectionStatuses())
         case .retryOpenings(let entry): retryOpenings(of: entry)
@@ -42,15 +44,6 @@ extension Loop {
         for slot in usedSlots where hasOpen(entry, slot) {
             guard !leaveUnit(of: entry, slot) else { continue }
             endConnection(slot)
-        }
-    }
-
-    /// The drive has no power any more. A session ends with the first of its units that has none.
-    private mutating func cutOff(_ entry: ExportEntry) {
-        for slot in usedSlots where hasOpen(entry, slot) {
-            note(.notice, "client cut off", slot, ["reason": "the power of its drive was cut"])
-            abort(slot, .stopped)
-            finishIfIdle(slot)
         }
     }
 
@@ -70,7 +63,7 @@ extension Loop {
         return false
     }
 
-    private func connectionStatuses() -> [ConnectionStatus] {
+    func connectionStatuses() -> [ConnectionStatus] {
         (usedSlots).compactMap { slot in
             guard connections[slot].phase != .free else { return nil }
             return ConnectionStatus(
@@ -102,11 +95,7 @@ extension Loop {
         // Its counters may end here, too.
         clock.settle()
         if exports[number].users == 0 {
-            if exports[number].hasLayers { entry.keep(exports[number].blocks) }
-            if entry.homeLoop == index {
-                entry.keep(exports[number].server)
-                entry.publish(exports[number].served)
-            }
+            exports[number].handBack(fromHome: entry.homeLoop == index)
             precondition(exports[number].gate.sharedWriters(of: index) == 0, "a writer has not left its gate")
             precondition(exports[number].flushing.isEmpty, "a request waits for a flush")
             precondition(exports[number].waitingForOthers.isEmpty, "a request waits for another")

@@ -58,6 +58,7 @@ extension Loop {
         // The connection may itself wait for the memory that its replies have.
         dropReplies(slot)
         leaveLine(slot)
+        giveUpWaiting(slot)
         if isUnused(slot) { release(slot) }
     }
 

@@ -86,6 +86,7 @@ extension Loop {
     private mutating func take(_ step: BlockStep, _ place: RequestPlace, _ export: ExportNumber) -> UnitStep? {
         layered[place].stage = .inside
         var next = follow(step, place, export)
+        if !exports[export].blocks.hasPower { noteWithoutPower(export) }
         if next == .finished {
             // Its connection is now to be sent to, and stays until then; so does the export.
             finish(place)
@@ -111,6 +112,9 @@ extension Loop {
             case .wait(let milliseconds):
                 layered[place].wait(Int64(milliseconds), ring: &ring, userData: Token(.delay, place).userData)
                 return nil
+            case .waitForOthers where !exports[export].blocks.hasPower && connections[place.slot].phase == .closing:
+                // It would wait for ever, and nobody hears of its end.
+                next = .failed(.unrecovered, afterBytes: 0)
             case .waitForOthers:
                 layered[place].stage = .waitingForOthers
                 exports[export].waitingForOthers.append(place, &requests)
@@ -147,7 +151,7 @@ extension Loop {
 
     /// Resumes the requests that wait for others in layers, in the order of their coming, if a layer has said that some
     /// may go on; and again, if what they did lets others go on.
-    private mutating func wakeOthers(_ export: ExportNumber) {
+    mutating func wakeOthers(_ export: ExportNumber) {
         guard !exports[export].isWaking else { return }
         exports[export].isWaking = true
         while exports[export].blocks.takeWake() {

@@ -45,7 +45,7 @@ extension Loop {
         return drive.sectorCount
     }
 
-    private func isOpen(_ entry: ExportEntry) -> Bool {
+    func isOpen(_ entry: ExportEntry) -> Bool {
         exports.contains(entry.number) && exports[entry.number].entry === entry
     }
 

@@ -15,6 +15,10 @@ struct LoopExport {
     /// What stands between the drive and the backend.
     var blocks: BlockStack
     let hasLayers: Bool
+    /// The drive has no power, and its sessions hang.
+    var isHanging = false
+    /// What it has and knows is the entry's again. What is here is of no use any more.
+    private(set) var isHandedBack = false
     /// The backend's; nil with layers, which no request may pass by.
     private(set) var pageCache: PageCache?
     /// How many connections of this loop have it open.
@@ -54,6 +58,16 @@ struct LoopExport {
         gate = entry.gate
         self.entry = entry
         cells = entry.counters.cells(of: loop)
+    }
+
+    /// Gives back to the entry what the drive has and knows.
+    mutating func handBack(fromHome isHome: Bool) {
+        guard !isHandedBack else { return }
+        isHandedBack = true
+        if hasLayers { entry.keep(blocks) }
+        guard isHome else { return }
+        entry.keep(server)
+        entry.publish(served)
     }
 
     /// The medium is another one, and nothing of the old one is in use.

@@ -1,5 +1,6 @@
 // Commands of other threads to a loop.
 
+import Blocks
 import Export
 import IOUring
 import Synchronization
@@ -18,6 +19,11 @@ enum LoopCommand: Sendable {
     case endConnections(ExportEntry)
     /// The power of a drive is cut: end the connections that have it open, at once.
     case cutOff(ExportEntry)
+    /// The power of a drive is cut: answer the connections that have it open nothing more.
+    case hang(ExportEntry)
+    /// Order the power of a drive whose home this loop is to go at a moment, or take that back, and tell whether the
+    /// drive has power.
+    case orderPower(ExportEntry, CutMoment?, Gathered<Bool>)
     /// End a connection, by its number.
     case drop(UInt64, Gathered<Bool>)
     /// Tell which connections there are.
@@ -135,6 +141,20 @@ extension SharedState {
     /// Ends the connections that have an export open, at once: what they have in flight is not answered.
     public func cutOff(_ entry: ExportEntry) {
         postToAll(.cutOff(entry))
+    }
+
+    /// Answers nothing more to the connections that have an export open.
+    public func hang(_ entry: ExportEntry) {
+        postToAll(.hang(entry))
+    }
+
+    /// Orders the power of a drive to go at a moment; nil takes the order back.
+    ///
+    /// - Returns: whether the drive has power. If not, a moment that was ordered before has come.
+    public func orderPower(of entry: ExportEntry, _ moment: CutMoment?) throws(RingError) -> Bool? {
+        let answer = try Gathered<Bool>(loops: 1)
+        mailboxes[entry.homeLoop].post(.orderPower(entry, moment, answer))
+        return answer.wait()?.first
     }
 
     /// Tells the sessions of an export's target that it is there.
