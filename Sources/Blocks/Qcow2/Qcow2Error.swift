@@ -36,7 +36,7 @@ public enum Qcow2Error: Error, Equatable, CustomStringConvertible {
     /// What is wrong, and what would be right.
     public var description: String {
         switch self {
-        case .noMagic: "it does not begin as a qcow2 image does; a raw image is served with format raw"
+        case .noMagic: "it does not begin as a qcow2 image does; a raw image is served with --image-format raw"
         case .version(let version): "its version is \(version); versions 2 and 3 can be read"
         case .clusterBits(let bits):
             "its clusters have 2^\(bits) bytes; 2^9 to 2^21 can be read, with subclusters 2^14 to 2^21"
