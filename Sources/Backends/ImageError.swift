@@ -1,6 +1,5 @@
 // Why an image cannot be served, in words that say what would be right.
 
-import Blocks
 import Glibc
 import IOUring
 
@@ -29,7 +28,7 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
     /// The image has no sectors.
     case empty(image: String)
     /// It is no qcow2 image that can be read.
-    case qcow2(path: String, Qcow2Error)
+    case qcow2(path: String, String)
     /// The path led to another file when it was looked at, or leads to a symbolic link.
     case replaced(path: String)
 
@@ -63,8 +62,8 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
             return "block device '\(path)' is read-only; serve it with --read-only"
         case .cannotGrow(let reason):
             return "the image cannot be made larger: \(reason)"
-        case .qcow2(let path, let error):
-            return "image '\(path)' cannot be read as qcow2: \(error)"
+        case .qcow2(let path, let reason):
+            return "image '\(path)' cannot be read as qcow2: \(reason)"
         case .replaced(let path):
             return "image '\(path)' was replaced while it was opened"
         case .empty(let image):

@@ -36,6 +36,8 @@ public struct BackendRequest: Equatable, Sendable {
     public var offset: UInt64
     /// How many there are.
     public var length: UInt64
+    /// Which file of an image: 0, or so many behind it in its chain of backing files.
+    public var file: UInt8 = 0
     /// Where the request's data are.
     public var dataPlace: DataPlace
     /// Where in that place they begin.
@@ -81,7 +83,10 @@ public struct BackendRequest: Equatable, Sendable {
 
     /// The part that begins `start` bytes further on and has `count` bytes.
     func part(from start: UInt64, count: UInt64) -> BackendRequest {
-        BackendRequest(
-            operation, offset: offset + start, length: count, dataPlace: dataPlace, dataOffset: dataOffset + start)
+        var part = self
+        part.offset += start
+        part.length = count
+        part.dataOffset += start
+        return part
     }
 }

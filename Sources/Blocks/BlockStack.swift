@@ -57,7 +57,7 @@ public struct BlockStack: Sendable {
     /// The format of the image; nil: raw. Such a unit is only read, and has no write cache.
     public var qcow2: Qcow2?
     /// The size of the disk in bytes, where that is not the image's own.
-    public var diskBytes: UInt64? { qcow2?.header.sizeBytes }
+    public var diskBytes: UInt64? { qcow2?.sizeBytes }
     /// What is wrong with the image, below all layers that keep something in it; nil: nothing. Only tests set it.
     public var imageFaults: Faults?
     /// What the layers have for themselves; nil: nothing.
@@ -181,7 +181,7 @@ extension BlockStack {
             case (.writeCache, .found(let extent)): BlockStep.found(extent)
             case (.qcow2, .begin(let request)): qcow2?.begin(request, &task.qcow2, &data)
             case (.qcow2, .resume(let outcome)): qcow2?.resume(outcome, &task.qcow2, &data)
-            case (.qcow2, .found): preconditionFailure("a qcow2 image's extents are in its tables")
+            case (.qcow2, .found(let extent)): BlockStep.found(extent)
             case (.imageFaults, .begin(let request)): imageFaults?.begin(request, &task.imageFaults)
             case (.imageFaults, .resume(let outcome)): imageFaults?.resume(outcome, &task.imageFaults)
             case (.imageFaults, .found(let extent)): imageFaults?.resume(extent, &task.imageFaults)

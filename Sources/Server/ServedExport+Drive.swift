@@ -2,7 +2,6 @@
 
 import ATA
 import Backends
-import Blocks
 import Export
 import Loop
 import NBD
@@ -13,20 +12,29 @@ extension ServedExport {
     ///
     /// - Parameters:
     ///   - controller: what the drive hangs on.
-    ///   - blocks: the image's format, if it is not raw.
-    public init(
-        name: String, properties: DriveProperties, controller: Controller, backend: Backend,
-        blocks: BlockStack = BlockStack()
-    ) {
-        var blocks = blocks
-        let sectors = properties.logicalBlockSize.blocks(holdingBytes: blocks.diskBytes ?? backend.sizeBytes)
-        let bootSector = backend.beginning(byteCount: BootSectorGeometry.byteCount, through: &blocks)
+    ///   - image: open; it is the export's from now on.
+    public init(name: String, properties: DriveProperties, controller: Controller, image: ImageChain) {
+        var image = image
+        let sectors = properties.logicalBlockSize.blocks(holdingBytes: image.sizeBytes)
+        let bootSector = image.beginning(byteCount: BootSectorGeometry.byteCount)
         let geometry = unsafe BootSectorGeometry(bootSector: bootSector.span.bytes, sectors: sectors)
         let drive = Drive(properties, sectors: sectors, bootSector: geometry, controller: controller)
         var exported = ExportedDrive(drive, controller: controller)
-        exported.isReadOnly = backend.isReadOnly
-        self.init(name: name, drive: exported, backend: backend)
-        self.blocks = blocks
+        exported.isReadOnly = image.backend.isReadOnly
+        self.init(name: name, drive: exported, backend: image.backend)
+        backings = image.backings
+        blocks = image.blocks
+    }
+
+    /// Describes an export of a drive whose medium is all of a backend.
+    public init(name: String, properties: DriveProperties, controller: Controller, backend: Backend) {
+        self.init(name: name, properties: properties, controller: controller, image: ImageChain(raw: backend))
+    }
+
+    /// Closes its images. Nobody serves it.
+    public func close() {
+        for backing in backings { backing.close() }
+        backend.close()
     }
 
     /// What clients are told.

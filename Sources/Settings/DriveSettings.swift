@@ -128,6 +128,9 @@ extension DriveSettings {
 extension ExportSettings {
     /// How many descriptors the export takes.
     public func descriptors(loops: Int) -> Int {
-        if case .file = reference { drive.descriptors(loops: loops) } else { 1 }
+        guard case .file = reference else { return 1 }
+        guard format == .qcow2 else { return drive.descriptors(loops: loops) }
+        return drive.descriptors(loops: loops)
+            + ImageChain.maximumBackings * (drive.cache.bypassesPageCache ? 2 : 1)
     }
 }

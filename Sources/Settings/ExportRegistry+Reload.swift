@@ -197,7 +197,7 @@ private struct Change {
             }
         }
         guard errors.isEmpty else {
-            for export in opened.values { export.backend.close() }
+            for export in opened.values { export.close() }
             throw SettingsErrors(file: file.path, errors)
         }
     }

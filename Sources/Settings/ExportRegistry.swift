@@ -79,9 +79,9 @@ public final class ExportRegistry: Sendable {
             var disc = try ExportSettings(name: name, image: image ?? settings.image)
             disc.drive = settings.drive
             if disc.reference == .null(sizeBytes: 0) { throw ServerError.noDisc(name) }
-            // A disc has no layers.
-            let (backend, _) = try disc.openImage(waits: true)
-            let status = try control.insert(backend, image: disc.image, into: name, isForced: isForced)
+            // A disc is raw: it has no other files.
+            let opened = try disc.openImage(waits: true)
+            let status = try control.insert(opened.backend, image: disc.image, into: name, isForced: isForced)
             let warnings = disc.imageWarnings()
             logger.warn(warnings)
             return AddedExport(status: status, warnings: warnings)
@@ -122,7 +122,7 @@ public final class ExportRegistry: Sendable {
         do {
             return try control.add(export)
         } catch {
-            export.backend.close()
+            export.close()
             throw error
         }
     }

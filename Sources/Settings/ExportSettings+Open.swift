@@ -17,14 +17,13 @@ extension ExportSettings {
     ///   - waits: an image that somebody has is tried for a second.
     ///   - expected: see ``Backend/init(path:cache:readOnly:locking:expected:)``.
     public func open(ordinal: Int, waits: Bool = true, expected: FileNumber? = nil) throws -> ServedExport {
-        let (backend, blocks) = try openImage(waits: waits, expected: expected)
+        let opened = try openImage(waits: waits, expected: expected)
         var export = ServedExport(
-            name: name, properties: properties(ordinal: ordinal), controller: drive.controller, backend: backend,
-            blocks: blocks)
+            name: name, properties: properties(ordinal: ordinal), controller: drive.controller, image: opened)
         do {
             export.blocks.writeCache = try drive.writeCacheModel.cache(of: export.drive.drive)
         } catch {
-            backend.close()
+            export.close()
             throw error
         }
         export.image = image
@@ -37,31 +36,32 @@ extension ExportSettings {
         return export
     }
 
-    /// Opens and locks the image, and checks that a drive can have it. What is in it its layers know, if it has any.
-    func openImage(waits: Bool, expected: FileNumber? = nil) throws -> (Backend, BlockStack) {
+    /// Opens and locks the image, and checks that a drive can have it.
+    func openImage(waits: Bool, expected: FileNumber? = nil) throws -> ImageChain {
         try checkFormat()
         let locking: ImageLocking = !drive.isLocked ? .off : waits ? .waiting : .immediate
-        let backend =
-            switch reference {
-            case .file(let path):
-                try Backend(
-                    path: path, cache: drive.cache, readOnly: drive.readOnly, locking: locking, expected: expected)
-            case .memory(let sizeBytes): try Backend(memoryOfSize: sizeBytes, readOnly: drive.readOnly)
-            case .null(let sizeBytes): Backend(nullOfSize: sizeBytes, readOnly: drive.readOnly)
+        let blockSize = drive.device.logicalBlockSize
+        let opened =
+            switch (reference, format) {
+            case (.file(let path), .raw):
+                ImageChain(
+                    raw: try Backend(
+                        path: path, cache: drive.cache, readOnly: drive.readOnly, locking: locking, expected: expected))
+            case (.file(let path), .qcow2):
+                try ImageChain(
+                    qcow2: path, cache: drive.cache, locking: locking, expected: expected, blockSize: blockSize)
+            case (.memory(let sizeBytes), _):
+                ImageChain(raw: try Backend(memoryOfSize: sizeBytes, readOnly: drive.readOnly))
+            case (.null(let sizeBytes), _):
+                ImageChain(raw: Backend(nullOfSize: sizeBytes, readOnly: drive.readOnly))
             }
         do {
-            let blockSize = drive.device.logicalBlockSize
-            let blocks =
-                switch format {
-                case .raw: BlockStack()
-                case .qcow2: try backend.qcow2(path: image, blockSize: blockSize)
-                }
-            _ = try checked(sectors: blockSize.blocks(holdingBytes: blocks.diskBytes ?? backend.sizeBytes))
-            return (backend, blocks)
+            _ = try checked(sectors: blockSize.blocks(holdingBytes: opened.sizeBytes))
         } catch {
-            backend.close()
+            opened.close()
             throw error
         }
+        return opened
     }
 
     /// The drive that a look at the image promises: the file is read, but neither locked nor kept open.

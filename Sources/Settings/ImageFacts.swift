@@ -2,7 +2,6 @@
 
 import ATA
 import Backends
-import Blocks
 import Glibc
 
 /// The facts of an image that make a difference to the drive.
@@ -26,6 +25,14 @@ public struct ImageFacts: Sendable {
         case .memory(let sizeBytes), .null(let sizeBytes):
             sectors = blockSize.blocks(holdingBytes: sizeBytes)
             bootSector = nil
+        case .file(let path) where format == .qcow2:
+            var chain = try ImageChain(
+                qcow2: path, cache: .writeback, locking: .off, expected: expected, blockSize: blockSize)
+            defer { chain.close() }
+            let sectors = blockSize.blocks(holdingBytes: chain.sizeBytes)
+            let first = chain.beginning(byteCount: BootSectorGeometry.byteCount)
+            self.sectors = sectors
+            bootSector = unsafe BootSectorGeometry(bootSector: first.span.bytes, sectors: sectors)
         case .file(let path):
             let link = expected == nil ? 0 : O_NOFOLLOW
             let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | link)
@@ -37,23 +44,12 @@ public struct ImageFacts: Sendable {
                     throw ImageError.replaced(path: path)
                 }
             }
-            let fileBytes = try Self.sizeBytes(descriptor, path)
+            let sectors = blockSize.blocks(holdingBytes: try Self.sizeBytes(descriptor, path))
             // Bytes beyond the end of a short image read as zeroes.
             var first = [UInt8](repeating: 0, count: BootSectorGeometry.byteCount)
-            let sizeBytes: UInt64
-            switch format {
-            case .raw:
-                guard unsafe pread(descriptor, &first, first.count, 0) >= 0 else {
-                    throw ImageError.cannotOpen(path: path, errno: errno, readOnly: true)
-                }
-                sizeBytes = fileBytes
-            case .qcow2:
-                var blocks = try BlockStack(
-                    qcow2: descriptor, fileBytes: fileBytes, path: path, blockSize: blockSize)
-                first = blocks.beginning(byteCount: first.count, of: descriptor) ?? first
-                sizeBytes = blocks.diskBytes ?? fileBytes
+            guard unsafe pread(descriptor, &first, first.count, 0) >= 0 else {
+                throw ImageError.cannotOpen(path: path, errno: errno, readOnly: true)
             }
-            let sectors = blockSize.blocks(holdingBytes: sizeBytes)
             self.sectors = sectors
             bootSector = unsafe BootSectorGeometry(bootSector: first.span.bytes, sectors: sectors)
         }

@@ -21,6 +21,8 @@ struct HandMadeQcow2 {
     private(set) var sectors: [Int: [UInt8]] = [:]
     /// Those that are in the file; each is in one of several clusters, or in none.
     private(set) var mapped: Set<Int> = []
+    /// Those that are zero, whatever is in a backing file.
+    private(set) var zeroes: Set<Int> = []
 
     var clusterBytes: Int { 1 << shape.clusterBits }
     private var entryBytes: Int { shape.hasSubclusters ? 16 : 8 }
@@ -93,6 +95,8 @@ struct HandMadeQcow2 {
         let offset = bytes.map { addCluster($0) } ?? 0
         put(UInt64(offset) | (shape.hasSubclusters ? 0 : 1), at: place)
         if shape.hasSubclusters { put(UInt64(0xFFFF_FFFF) << 32, at: place + 8) }
+        let first = cluster * clusterBytes / Self.sectorBytes
+        zeroes.formUnion(first..<first + clusterBytes / Self.sectorBytes)
     }
 
     /// A cluster of which each part is stored, zero, or neither.
@@ -101,8 +105,13 @@ struct HandMadeQcow2 {
         put(UInt64(addCluster(bytes)), at: place)
         put(UInt64(zero) << 32 | UInt64(stored), at: place + 8)
         let part = clusterBytes / 32
-        for number in 0..<32 where stored >> number & 1 != 0 {
-            note(cluster, Array(bytes[number * part..<(number + 1) * part]), at: number * part)
+        for number in 0..<32 {
+            if stored >> number & 1 != 0 {
+                note(cluster, Array(bytes[number * part..<(number + 1) * part]), at: number * part)
+            } else if zero >> number & 1 != 0 {
+                let first = (cluster * clusterBytes + number * part) / Self.sectorBytes
+                zeroes.formUnion(first..<first + part / Self.sectorBytes)
+            }
         }
     }
 
@@ -130,10 +139,49 @@ struct HandMadeQcow2 {
     }
 
     /// What is there, whatever the tables are.
-    func disk(_ range: Range<Int>) -> [UInt8] {
-        (range.lowerBound / Self.sectorBytes..<range.upperBound / Self.sectorBytes).flatMap {
-            sectors[$0] ?? [UInt8](repeating: 0, count: Self.sectorBytes)
+    func disk(_ range: Range<Int>) -> [UInt8] { HandMadeChain(self).disk(range) }
+}
+
+/// An image, its backing files, and perhaps a raw one behind them.
+struct HandMadeChain {
+    var images: [HandMadeQcow2]
+    var raw: [UInt8]?
+
+    init(_ images: HandMadeQcow2..., raw: [UInt8]? = nil) {
+        self.images = images
+        self.raw = raw
+    }
+
+    func file(_ number: UInt8) -> [UInt8] { Int(number) < images.count ? images[Int(number)].file : raw ?? [] }
+
+    /// The number of the file that has a sector, images.count for the raw one; nil: none has it.
+    private func owner(ofSector sector: Int) -> Int? {
+        for (number, image) in images.enumerated() {
+            guard sector * HandMadeQcow2.sectorBytes < image.shape.sizeBytes else { return nil }
+            if image.mapped.contains(sector) { return number }
+            if image.zeroes.contains(sector) { return nil }
         }
+        return sector * HandMadeQcow2.sectorBytes < raw?.count ?? 0 ? images.count : nil
+    }
+
+    func disk(_ range: Range<Int>) -> [UInt8] {
+        let size = HandMadeQcow2.sectorBytes
+        return (range.lowerBound / size..<range.upperBound / size).flatMap { sector in
+            let owner = owner(ofSector: sector)
+            let bytes =
+                owner == images.count
+                ? Array(raw?[sector * size..<min((sector + 1) * size, raw?.count ?? 0)] ?? [])
+                : owner.flatMap { images[$0].sectors[sector] } ?? []
+            return bytes + [UInt8](repeating: 0, count: size - bytes.count)
+        }
+    }
+
+    /// Of a raw file, every other 4 KiB are said to be stored.
+    static func isStored(_ sector: Int) -> Bool { sector / 8 % 2 == 0 }
+
+    func isMapped(_ sector: Int) -> Bool {
+        guard let owner = owner(ofSector: sector) else { return false }
+        return owner < images.count || Self.isStored(sector)
     }
 }
 

@@ -123,21 +123,44 @@ import Testing
         #expect(throws: Qcow2Error.unknownFeature(bit: 63, name: "")) { try unnamed.header }
     }
 
-    /// Its name is said, as far as it is in the first cluster; it is never opened, whatever it looks like.
-    @Test func aBackingFileIsNamed() {
-        let image = Self.changed {
-            $0.put(UInt64(1024), at: 8)
-            $0.put(UInt32(14), at: 16)
-            $0.file.replaceSubrange(1024..<1038, with: "nbd:base.qcow2".utf8)
+    /// An image with the name of a backing file, and its format.
+    private static func overlay(_ name: String, format: String?, at offset: UInt64 = 1024, count: UInt32? = nil)
+        -> HandMadeQcow2
+    {
+        changed {
+            $0.put(offset, at: 8)
+            $0.put(count ?? UInt32(name.utf8.count), at: 16)
+            $0.file.replaceSubrange(1024..<1024 + name.utf8.count, with: name.utf8)
+            guard let format else { return }
+            $0.put(UInt32(0xE279_2ACA), at: 104)
+            $0.put(UInt32(format.utf8.count), at: 108)
+            $0.file.replaceSubrange(112..<112 + format.utf8.count, with: format.utf8)
         }
-        #expect(throws: Qcow2Error.backingFile("nbd:base.qcow2")) { try image.header }
-        for (offset, count) in [(UInt64.max, UInt32(5)), (1 << 40, 5), (65_530, 1024), (131_071, .max)] {
-            let image = Self.changed {
-                $0.put(offset, at: 8)
-                $0.put(count, at: 16)
+    }
+
+    @Test func aBackingFileIsNamed() throws {
+        let raw = try Self.overlay("base.img", format: "raw").header.backing
+        #expect(raw == Qcow2Header.Backing(name: "base.img", isQcow2: false))
+        let qcow2 = try Self.overlay("./a:b", format: "qcow2").header.backing
+        #expect(qcow2 == Qcow2Header.Backing(name: "./a:b", isQcow2: true))
+    }
+
+    /// What is no name of a file here, whatever QEMU would open for it.
+    @Test func aBackingFileIsAFileOrRefused() {
+        for name in ["nbd:unix:/x", "json:{\"driver\": \"file\"}", "fd:3", "host_device:x"] {
+            #expect(throws: Qcow2Error.backingProtocol(name)) { try Self.overlay(name, format: "raw").header }
+        }
+        for format in [nil, "", "vmdk", "host_device", "raw "] {
+            #expect(throws: Qcow2Error.backingFormat(format ?? "", of: "base")) {
+                try Self.overlay("base", format: format).header
             }
-            #expect(throws: Qcow2Error.backingFile("")) { try image.header }
         }
+        for (offset, count) in [(UInt64.max, UInt32(4)), (1 << 40, 4), (65_530, 1023), (1024, 1024), (1024, 0)] {
+            #expect(throws: Qcow2Error.backingName) {
+                try Self.overlay("base", format: "raw", at: offset, count: count).header
+            }
+        }
+        #expect(throws: Qcow2Error.backingName) { try Self.overlay("ba\0se", format: "raw").header }
     }
 
     @Test func headersAtRandomAreReadOrRefused() {

@@ -8,7 +8,7 @@ import Testing
 
 /// An image below a stack, with many requests under way at once, whose steps end in any order.
 private struct ReadMedium {
-    var image: HandMadeQcow2
+    let chain: HandMadeChain
     var stack = BlockStack()
     private(set) var requests: [Running] = []
     /// Those that have something under way below.
@@ -25,9 +25,15 @@ private struct ReadMedium {
     }
 
     init(_ image: HandMadeQcow2, blockSize: BlockSize = .smallest) throws {
-        self.image = image
-        let header = try image.header
-        stack.qcow2 = Qcow2(header, memory: allocated(Qcow2.memoryBytes(header)), blockSize: blockSize)
+        try self.init(HandMadeChain(image), blockSize: blockSize)
+    }
+
+    init(_ chain: HandMadeChain, blockSize: BlockSize = .smallest) throws {
+        self.chain = chain
+        let headers = try chain.images.map { try $0.header }
+        stack.qcow2 = Qcow2(
+            headers, rawBytes: chain.raw.map { UInt64($0.count) }, memory: allocated(Qcow2.memoryBytes(headers)),
+            blockSize: blockSize)
     }
 
     mutating func begin(_ operation: BackendOperation, _ range: Range<Int>) {
@@ -43,6 +49,10 @@ private struct ReadMedium {
         let below = try #require(requests[number].pending)
         requests[number].pending = nil
         pending.removeAll { $0 == number }
+        if below.operation == .lookUp, outcome == .done {
+            let extent = extent(below)
+            return take(advance(number) { $0.resume(extent, &$1, &$2) }, number)
+        }
         if outcome == .done { perform(below, number) }
         take(advance(number) { $0.resume(outcome, &$1, &$2) }, number)
     }
@@ -58,13 +68,20 @@ private struct ReadMedium {
     private mutating func perform(_ below: BackendRequest, _ number: Int) {
         guard below.operation == .read else { return }
         let (start, count) = (Int(below.offset), Int(below.length))
-        var bytes = Array(image.file.dropFirst(start).prefix(count))
+        var bytes = Array(chain.file(below.file).dropFirst(start).prefix(count))
         bytes += [UInt8](repeating: 0, count: count - bytes.count)
         let place = Int(below.dataOffset)
         switch below.dataPlace {
         case .request: requests[number].data.replaceSubrange(place..<place + count, with: bytes)
         case .layers: stack.memory?[place..<place + count].copyBytes(from: bytes)
         }
+    }
+
+    private func extent(_ below: BackendRequest) -> BackendExtent {
+        let first = Int(below.offset) / 512
+        let isMapped = HandMadeChain.isStored(first)
+        let alike = (first..<first + Int(below.length) / 512).prefix { HandMadeChain.isStored($0) == isMapped }
+        return BackendExtent(isMapped: isMapped, lengthBytes: UInt64(alike.count) * 512)
     }
 
     private mutating func advance(
@@ -122,42 +139,76 @@ private func allocated(_ byteCount: Int) -> LayerMemory {
 
     /// What a look-up may say: all of its extent is in the file, or none of it.
     private static func check(
-        _ extent: BackendExtent, _ range: Range<Int>, _ image: HandMadeQcow2, _ note: Comment
+        _ extent: BackendExtent, _ range: Range<Int>, _ chain: HandMadeChain, _ note: Comment
     ) {
         #expect(extent.lengthBytes > 0 && extent.lengthBytes <= range.count && extent.lengthBytes % 512 == 0, note)
         let first = range.lowerBound / 512
         for sector in first..<first + Int(extent.lengthBytes) / 512 {
-            #expect(image.mapped.contains(sector) == extent.isMapped, note)
+            #expect(chain.isMapped(sector) == extent.isMapped, note)
         }
     }
 
     @Test(arguments: shapes)
     func manyRequestsAtOnceReadWhatIsStored(_ shape: HandMadeQcow2.Shape) throws {
         let seed = UInt64.random(in: 0...UInt64.max)
-        for round in 0..<6 {
+        for round in 0..<4 {
             let note: Comment = "seed \(seed), round \(round)"
             var generator = SeededGenerator(seed: seed &+ UInt64(round))
-            let image = HandMadeQcow2(shape, &generator)
-            var medium = try ReadMedium(image)
-            for _ in 0..<200 {
-                let isRead = Int.random(in: 0...3, using: &generator) > 0
-                medium.begin(isRead ? .read : .lookUp, Self.sectors(shape, &generator))
-                while medium.pending.count > Int.random(in: 0...8, using: &generator) {
-                    try medium.end(#require(medium.pending.randomElement(using: &generator)))
-                }
-            }
-            while let next = medium.pending.randomElement(using: &generator) { try medium.end(next) }
-            for request in medium.requests {
-                let start = Int(request.request.offset)
-                let range = start..<start + Int(request.request.length)
-                switch request.end {
-                case .finished: #expect(request.data == image.disk(range), note)
-                case .found(let extent): Self.check(extent, range, image, note)
-                default: Issue.record("\(request.request) has come to \(String(describing: request.end)), \(note)")
-                }
-            }
-            #expect(medium.stack.takeDamage() == nil)
+            try Self.read(HandMadeChain(HandMadeQcow2(shape, &generator)), &generator, note)
         }
+    }
+
+    /// Backing files of other kinds, shorter and longer ones, with a raw file at the end or without.
+    @Test func aChainReadsWhatTheFirstOfItsFilesHas() throws {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        for round in 0..<8 {
+            let note: Comment = "seed \(seed), round \(round)"
+            var generator = SeededGenerator(seed: seed &+ UInt64(round))
+            var chain = HandMadeChain()
+            for _ in 0...Int.random(in: 1...3, using: &generator) {
+                let shape = try #require(Self.shapes.randomElement(using: &generator))
+                chain.images.append(HandMadeQcow2(shape, &generator))
+            }
+            if Bool.random(using: &generator) {
+                chain.raw = generator.bytes(.random(in: 1...400_000, using: &generator))
+            }
+            try Self.read(chain, &generator, note)
+        }
+    }
+
+    private static func read(
+        _ chain: HandMadeChain, _ generator: inout SeededGenerator, _ note: Comment
+    ) throws {
+        var medium = try ReadMedium(chain)
+        for _ in 0..<200 {
+            let isRead = Int.random(in: 0...3, using: &generator) > 0
+            medium.begin(isRead ? .read : .lookUp, sectors(chain.images[0].shape, &generator))
+            while medium.pending.count > Int.random(in: 0...8, using: &generator) {
+                try medium.end(#require(medium.pending.randomElement(using: &generator)))
+            }
+        }
+        while let next = medium.pending.randomElement(using: &generator) { try medium.end(next) }
+        for request in medium.requests {
+            let start = Int(request.request.offset)
+            let range = start..<start + Int(request.request.length)
+            switch request.end {
+            case .finished: #expect(request.data == chain.disk(range), note)
+            case .found(let extent): check(extent, range, chain, note)
+            default: Issue.record("\(request.request) has come to \(String(describing: request.end)), \(note)")
+            }
+        }
+        #expect(medium.stack.takeDamage() == nil)
+    }
+
+    /// Damage in a backing file says in which.
+    @Test func damageInABackingFileIsNamed() throws {
+        var backing = HandMadeQcow2(.init())
+        backing.put(UInt64(1) << 40, at: 512)
+        var medium = try ReadMedium(HandMadeChain(HandMadeQcow2(.init()), backing))
+        #expect(try medium.perform(.read, 0..<512) == .failed(.unrecovered, afterBytes: 0))
+        let taken = medium.stack.takeDamage()
+        let damage = try #require(taken)
+        #expect(damage.kind == .outside && damage.description.hasSuffix(", in backing file 1 of the chain"))
     }
 
     /// Tables at random: a request ends, and not after more steps than it has sectors and tables.

@@ -219,11 +219,95 @@ import Testing
         }
     }
 
+    /// Makes an image above another one, and changes it.
+    private func overlay(
+        _ name: String, above base: String, _ format: String, _ options: String, _ changes: [String]
+    ) throws -> String {
+        let path = folder.path + "/" + name
+        try run(
+            "qemu-img", ["create", "-q", "-f", "qcow2", "-F", format, "-b", base, "-o", options, path], in: folder)
+        try run("qemu-io", ["-f", "qcow2"] + changes.flatMap { ["-c", $0] } + [path], in: folder)
+        return path
+    }
+
+    /// Other clusters in each image, a raw file with holes below, and a disk that is larger than what is below.
+    @Test(arguments: ["", "none"])
+    func aChainOfBackingFiles(mode: String) throws {
+        _ = try source()
+        let lower = try overlay(
+            "lower.qcow2", above: "source", "raw", "cluster_size=512", ["write -P 1 1M 3k", "write -z 7M 1k"])
+        try run("qemu-img", ["resize", "-q", lower, "16M"], in: folder)
+        try run("qemu-io", ["-f", "qcow2", "-c", "write -P 5 15M 1k", lower], in: folder)
+        _ = try overlay(
+            "middle.qcow2", above: folder.path + "/lower.qcow2", "qcow2", "extended_l2=on,cluster_size=16k",
+            ["write -P 2 1030k 512", "write -z 2M 64k", "write -P 3 15M 512"])
+        let upper = try overlay(
+            "upper.qcow2", above: "./middle.qcow2", "qcow2", "cluster_size=2M", ["write -P 4 8M 1k"])
+        try run("qemu-img", ["resize", "-q", upper, "20M"], in: folder)
+        try compare(upper, mode.isEmpty ? [] : ["--cache", mode])
+        let identify = try Program.spindle.run(["identify", upper], in: folder)
+        #expect(identify.status == 0 && identify.text.contains("\((20 << 20) / 512) sectors"), "\(identify.text)")
+    }
+
+    /// No image can have a file shown that is somewhere else, or is no file.
+    @Test func whatIsNoBackingFileHereIsRefused() throws {
+        let base = try image(Kind(options: "cluster_size=65536"), "base.qcow2")
+        let other = try TemporaryFolder(onDisk: true)
+        try run("cp", [base, other.path + "/other.qcow2"], in: folder)
+        try run("ln", ["-s", other.path + "/other.qcow2", folder.path + "/link.qcow2"], in: folder)
+        func refusal(_ name: String, _ format: String? = "qcow2") throws -> String {
+            let path = folder.path + "/overlay.qcow2"
+            try run("qemu-img", ["create", "-q", "-f", "qcow2", path, "1M"], in: folder)
+            let words = format.map { ["-F", $0] } ?? []
+            try run("qemu-img", ["rebase", "-q", "-u", "-f", "qcow2", "-b", name] + words + [path], in: folder)
+            let result = try Program.spindle.run(
+                ["serve", "--read-only", "--listen", "unix:" + folder.path + "/s", path], in: folder)
+            #expect(result.status == 1)
+            return result.errors
+        }
+        let refusals = [
+            (other.path + "/other.qcow2", "other.qcow2' is not in its folder"),
+            ("../" + other.path.split(separator: "/").last! + "/other.qcow2", "is not in its folder"),
+            ("/etc/shadow", "its backing file '/etc/shadow' is not in its folder"),
+            ("link.qcow2", "its backing file 'link.qcow2' is a link, which is not followed"),
+            ("overlay.qcow2", "its backing file 'overlay.qcow2' is in front of it already"),
+            ("nothing.qcow2", "nothing.qcow2': No such file"),
+            ("nbd:unix:/x", "its backing file 'nbd:unix:/x' is named like a protocol"),
+            ("source", "does not begin as a qcow2 image"),
+        ]
+        for (name, words) in refusals {
+            let said = try refusal(name)
+            #expect(said.contains(words), "\(said)")
+        }
+        var previous = "base.qcow2"
+        for number in 1...9 {
+            let name = "chain-\(number).qcow2"
+            try run(
+                "qemu-img", ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", previous, folder.path + "/" + name],
+                in: folder)
+            previous = name
+        }
+        for (name, isServed) in [("chain-8", true), ("chain-9", false)] {
+            let identify = try Program.spindle.run(["identify", folder.path + "/\(name).qcow2"], in: folder)
+            #expect((identify.status == 0) == isServed, "\(identify.errors)")
+            #expect(isServed || identify.errors.contains("more than 8 backing files"), "\(identify.errors)")
+        }
+    }
+
+    /// The files below an image that is served are locked as it is.
+    @Test func backingFilesAreLocked() throws {
+        _ = try source()
+        let upper = try overlay("upper.qcow2", above: "source", "raw", "cluster_size=65536", ["write 0 1k"])
+        try serving(["--read-only", upper], in: folder) { _ in
+            let errors = try runFailing(
+                "qemu-io", ["-f", "raw", "-c", "write 0 1k", folder.path + "/source"], in: folder)
+            #expect(errors.contains("Failed to get"), "\(errors)")
+        }
+        try run("qemu-io", ["-f", "raw", "-c", "write 0 1k", folder.path + "/source"], in: folder)
+    }
+
     /// What other images say that cannot be served.
     @Test func whatCannotBeReadIsRefused() throws {
-        let base = try image(Kind(options: "cluster_size=65536"), "base.qcow2")
-        let overlay = folder.path + "/overlay.qcow2"
-        try run("qemu-img", ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, overlay], in: folder)
         let external = folder.path + "/external.qcow2"
         try run(
             "qemu-img", ["create", "-q", "-f", "qcow2", "-o", "data_file=\(folder.path)/data.raw", external, "1M"],
@@ -231,7 +315,6 @@ import Testing
         let zstd = folder.path + "/zstd.qcow2"
         try run("qemu-img", ["create", "-q", "-f", "qcow2", "-o", "compression_type=zstd", zstd, "1M"], in: folder)
         let refusals = [
-            (overlay, "it has a backing file, '\(base)', which is not opened"),
             (external, "its data are in another file, which is not opened"),
             (zstd, "its clusters are compressed with zstd"),
         ]

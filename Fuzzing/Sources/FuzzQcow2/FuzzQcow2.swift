@@ -4,6 +4,7 @@ import Blocks
 
 private let requestBytes: UInt64 = 1 << 16
 private let blockBytes: UInt64 = 512
+private let rawBytes: UInt64 = 5000
 
 /// A file as an image, of which some places are read and looked up.
 @_cdecl("LLVMFuzzerTestOneInput")
@@ -11,13 +12,15 @@ public func fuzz(_ data: UnsafePointer<UInt8>, _ count: Int) -> Int32 {
     let file = Array(UnsafeBufferPointer(start: data, count: count))
     do {
         let header = try Qcow2Header(file, fileBytes: UInt64(count))
-        let byteCount = Qcow2.memoryBytes(header)
+        let byteCount = Qcow2.memoryBytes([header])
         precondition(byteCount <= 16 << 20, "an image has as much memory as any other")
         let memory = LayerMemory(
             UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 4096), byteCount: byteCount
         ) { start, _ in start.deallocate() }
         var stack = BlockStack()
-        stack.qcow2 = Qcow2(header, memory: memory, blockSize: .smallest)
+        // A backing file is there for whoever names one.
+        let rawBytes = header.backing == nil ? nil : rawBytes
+        stack.qcow2 = Qcow2([header], rawBytes: rawBytes, memory: memory, blockSize: .smallest)
         let blocks = header.sizeBytes / blockBytes + (header.sizeBytes % blockBytes == 0 ? 0 : 1)
         guard blocks > 0, blocks <= 1 << 48 else { return 0 }
         for first in [0, blocks / 3, blocks / 2, blocks - 1] {
@@ -44,7 +47,14 @@ private func perform(
         while case .io(let request) = step {
             stepCount += 1
             precondition(stepCount <= 4 * Int(requestBytes / blockBytes), "each step brings a request further")
+            if request.operation == .lookUp {
+                precondition(request.file == 1, "of images, the tables say what is stored")
+                step = stack.resume(
+                    BackendExtent(isMapped: true, lengthBytes: request.length), &task, &data)
+                continue
+            }
             precondition(request.operation == .read, "an image is only read")
+            let file = request.file == 0 ? file : [UInt8](repeating: 1, count: Int(rawBytes))
             let start = Int(request.dataOffset)
             let part = start..<start + Int(request.length)
             let place =

@@ -22,8 +22,12 @@ public enum Qcow2Error: Error, Equatable, CustomStringConvertible {
     case compressionType(UInt8)
     /// The data are encrypted.
     case encrypted(UInt32)
-    /// It has a backing file.
-    case backingFile(String)
+    /// The name of its backing file is not to be found in it.
+    case backingName
+    /// The name of its backing file looks like a protocol's.
+    case backingProtocol(String)
+    /// The format of its backing file is not said, or cannot be read.
+    case backingFormat(String, of: String)
     /// The L1 table is larger than 32 MiB.
     case l1Size(UInt64)
     /// The L1 table does not have all of the disk.
@@ -56,8 +60,13 @@ public enum Qcow2Error: Error, Equatable, CustomStringConvertible {
         case .compressionType(let type):
             "its compression type is \(type), which its incompatible features contradict, or which is not known here"
         case .encrypted(let method): "its data are encrypted (method \(method)), which cannot be read"
-        case .backingFile(let name):
-            "it has a backing file, '\(name)', which is not opened; 'qemu-img convert -O qcow2' makes one file of both"
+        case .backingName: "the name of its backing file is not in its first cluster, or is no text"
+        case .backingProtocol(let name):
+            "its backing file '\(name)' is named like a protocol, and only files are opened; a file's name is ./\(name)"
+        case .backingFormat("", let name):
+            "it does not say which format its backing file '\(name)' has: 'qemu-img rebase -u -F FORMAT -b NAME' does"
+        case .backingFormat(let format, let name):
+            "its backing file '\(name)' has format '\(format)'; raw and qcow2 can be read"
         case .l1Size(let count): "its L1 table has \(count) entries; at most 4194304 are possible"
         case .l1TooSmall(let count, let needed):
             "its L1 table has \(count) entries; a disk of its size needs \(needed)"
@@ -92,9 +101,15 @@ public struct Qcow2Damage: Error, Equatable, Sendable, CustomStringConvertible {
     public var diskOffset: UInt64
     /// What the table says of their place in the file.
     public var fileOffset: UInt64
+    /// In which file that is: 0, or so many behind it in its chain of backing files.
+    public internal(set) var backingFile = 0
 
-    /// What is wrong.
+    /// What is wrong, and where.
     public var description: String {
+        backingFile == 0 ? words : words + ", in backing file \(backingFile) of the chain"
+    }
+
+    private var words: String {
         let place = "what is said to be at byte \(fileOffset) of the file, for byte \(diskOffset) of the disk,"
         return switch kind {
         case .misaligned: "\(place) begins at no cluster's beginning"

@@ -23,8 +23,18 @@ public struct Qcow2Header: Equatable, Sendable {
     let l1TableOffset: UInt64
     /// How large the file is.
     let fileBytes: UInt64
+    /// What has the sectors that it has not; nil: nothing.
+    public let backing: Backing?
     /// L2 entries have a bitmap of 32 subclusters (Extended L2 Entries).
     let hasSubclusters: Bool
+
+    /// A backing file, as an image names it.
+    public struct Backing: Equatable, Sendable {
+        /// Its name. It is nothing but a file's, and begins at the image's folder.
+        public var name: String
+        /// It is a qcow2 image itself, or raw.
+        public var isQcow2: Bool
+    }
 
     /// Reads and checks a header.
     ///
@@ -49,10 +59,11 @@ public struct Qcow2Header: Equatable, Sendable {
         sizeBytes = bytes.number64(at: 24)
         l1TableOffset = bytes.number64(at: 40)
         self.fileBytes = fileBytes
-        try Self.checkFeatures(fields, bytes, clusterBytes: 1 << clusterBits)
+        let extensions = try HeaderExtensions(bytes, from: fields.length, clusterBytes: 1 << clusterBits)
+        try Self.checkFeatures(fields, extensions)
         let cryptMethod = bytes.number32(at: 32)
         guard cryptMethod == 0 else { throw .encrypted(cryptMethod) }
-        guard bytes.number64(at: 8) == 0 else { throw .backingFile(Self.backingFileName(bytes)) }
+        backing = try Self.backing(bytes, extensions, clusterBytes: 1 << clusterBits)
         try checkL1Table(entryCount: UInt64(bytes.number32(at: 36)))
     }
 
@@ -91,15 +102,12 @@ public struct Qcow2Header: Equatable, Sendable {
         }
     }
 
-    private static func checkFeatures(
-        _ fields: Fields, _ bytes: [UInt8], clusterBytes: Int
-    ) throws(Qcow2Error) {
-        let names = try FeatureNames(bytes, from: fields.length, clusterBytes: clusterBytes)
+    private static func checkFeatures(_ fields: Fields, _ extensions: HeaderExtensions) throws(Qcow2Error) {
         guard fields.incompatibleFeatures & Feature.externalDataFile.mask == 0 else { throw .externalDataFile }
         let unknown = fields.incompatibleFeatures & ~Feature.readable
         guard unknown == 0 else {
             let bit = unknown.trailingZeroBitCount
-            throw .unknownFeature(bit: bit, name: names.name(ofIncompatible: bit))
+            throw .unknownFeature(bit: bit, name: extensions.name(ofIncompatible: bit))
         }
         let saysType = fields.incompatibleFeatures & Feature.compressionType.mask != 0
         guard saysType == (fields.compressionType != 0), fields.compressionType == 0 else {
@@ -120,11 +128,22 @@ public struct Qcow2Header: Equatable, Sendable {
         }
     }
 
-    /// The name is for people; the file is not opened.
-    private static func backingFileName(_ bytes: [UInt8]) -> String {
+    /// A name with a colon before its first slash would be a protocol's for QEMU, which writes `./` before a file's.
+    private static func backing(
+        _ bytes: [UInt8], _ extensions: HeaderExtensions, clusterBytes: Int
+    ) throws(Qcow2Error) -> Backing? {
         let (start, count) = (bytes.number64(at: 8), Int(bytes.number32(at: 16)))
-        guard let first = Int(exactly: start), first < bytes.count, count <= 1023 else { return "" }
-        return String(decoding: bytes[first..<min(first + count, bytes.count)], as: UTF8.self)
+        guard start != 0 else { return nil }
+        let end = min(clusterBytes, bytes.count)
+        guard let first = Int(exactly: start), first < end, (1...1023).contains(count), count <= end - first,
+            let name = String(validating: bytes[first..<first + count], as: UTF8.self), !name.utf8.contains(0)
+        else { throw .backingName }
+        guard !name.prefix(while: { $0 != "/" }).contains(":") else { throw .backingProtocol(name) }
+        switch extensions.backingFormat {
+        case "raw": return Backing(name: name, isQcow2: false)
+        case "qcow2": return Backing(name: name, isQcow2: true)
+        case let format: throw .backingFormat(format, of: name)
+        }
     }
 }
 
@@ -143,12 +162,16 @@ extension Qcow2Header {
     var unitBytes: UInt64 { hasSubclusters ? clusterBytes >> 5 : clusterBytes }
 }
 
-/// The header extensions, for the names of features that are unknown here (qcow2.txt, "Feature name table").
-private struct FeatureNames {
-    private static let feature: UInt32 = 0x6803_F857
+/// The header extensions: the names of features that are unknown here (qcow2.txt, "Feature name table"), and the format
+/// of the backing file.
+private struct HeaderExtensions {
+    private static let featureNameTable: UInt32 = 0x6803_F857
+    private static let backingFormatName: UInt32 = 0xE279_2ACA
     private static let entryBytes = 48
     private let bytes: [UInt8]
     private var table = 0..<0
+    /// Empty if nobody says it.
+    private(set) var backingFormat = ""
 
     /// Goes through the extensions. They end before the name of the backing file, or with the first cluster.
     init(_ bytes: [UInt8], from start: Int, clusterBytes: Int) throws(Qcow2Error) {
@@ -163,7 +186,11 @@ private struct FeatureNames {
             let count = Int(bytes.number32(at: place + 4))
             place += 8
             guard count <= end - place else { throw .extensionLength(type: type, count) }
-            if type == Self.feature { table = place..<place + count }
+            switch type {
+            case Self.featureNameTable: table = place..<place + count
+            case Self.backingFormatName: backingFormat = String(decoding: bytes[place..<place + count], as: UTF8.self)
+            default: break
+            }
             place += (count + 7) & ~7
         }
     }

@@ -285,7 +285,7 @@ public final class ExportEntry: Sendable {
         let code = operation.withLock { _ in
             let flushing = emptyWriteCache()
             let (last, old) = state.withLock { ($0.backend, $0.oldBackends) }
-            for backend in old { backend.close() }
+            for backend in old + definition.backings { backend.close() }
             let closing = flushes.close(last)
             return flushing != 0 ? flushing : closing
         }

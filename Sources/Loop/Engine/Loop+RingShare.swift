@@ -42,7 +42,7 @@ extension Loop {
             exports[export].ringShare.append(place, &requests)
             return .pending
         }
-        let backend = exports[export].backend
+        let backend = exports[export].backend(ofFile: requests[place].file)
         let progress = backend.start(
             &requests[place].task, ring: &ring, userData: Token(.backend, place).userData)
         if progress == .pending { exports[export].ringShare.enter() }
@@ -53,7 +53,7 @@ extension Loop {
     mutating func backendCompleted(_ result: Int32, of place: RequestPlace) {
         let export = requests[place].unit
         let userData = Token(.backend, place).userData
-        let progress = exports[export].backend.resume(
+        let progress = exports[export].backend(ofFile: requests[place].file).resume(
             &requests[place].task, result: result, ring: &ring, userData: userData)
         // Others begin first: with its last answer, the loop may have no use for the export any more.
         if progress != .pending { leaveRing(export) }

@@ -12,6 +12,7 @@ struct LoopExport {
     /// What the unit remembers of its initiators; of use on its home loop only.
     var server: DeviceServer
     private(set) var backend: Backend
+    private let backings: [Backend]
     /// What stands between the drive and the backend.
     var blocks: BlockStack
     let hasLayers: Bool
@@ -51,6 +52,7 @@ struct LoopExport {
         let targetName = Array((entry.target?.name.text ?? "").utf8)
         server = entry.server ?? entry.definition.deviceServer(targetName: targetName)
         backend = entry.backend
+        backings = entry.definition.backings
         blocks = entry.takeBlocks()
         hasLayers = !blocks.isEmpty
         pageCache = hasLayers ? nil : backend.pageCache
@@ -69,6 +71,9 @@ struct LoopExport {
         entry.keep(server)
         entry.publish(served)
     }
+
+    /// A file of the image's chain: its own, or a backing file.
+    func backend(ofFile file: UInt8) -> Backend { file == 0 ? backend : backings[Int(file) - 1] }
 
     /// The medium is another one, and nothing of the old one is in use.
     mutating func takeMedium() {

@@ -15,6 +15,8 @@ struct RequestSlot: ~Copyable {
     let unit: ExportNumber
     let facts: RequestFacts
     var task = BackendTask(.flush, offset: 0, length: 0)
+    /// Which file of its image's chain that is about (``BackendRequest/file``).
+    private(set) var file: UInt8 = 0
     var measure: RequestMeasure
     /// How the medium has failed for it.
     var mediumFailure: BlockFailure?
@@ -84,6 +86,7 @@ struct RequestSlot: ~Copyable {
     ///
     /// - Parameter layers: their memory, which outlives the request.
     mutating func ask(_ asked: BackendRequest, layers: LayerMemory? = nil) {
+        file = asked.file
         guard asked.operation == .read || asked.operation == .write else {
             task = BackendTask(asked.operation, offset: asked.offset, length: asked.length)
             if case .writeZeroes = asked.operation { task.hasToBeFast = facts.hasToBeFast }

@@ -14,6 +14,8 @@ public struct ServedExport: Sendable {
     public var drive: ExportedDrive
     /// Where its sectors live.
     public var backend: Backend
+    /// The backing files of its image, for which ``BackendRequest/file`` stands from 1 on.
+    public var backings: [Backend] = []
     /// The name of that image, for people.
     public var image = ""
     /// The layers between the drive and the backend: as a rule none.

@@ -80,7 +80,7 @@ extension Loop {
     mutating func lookUpAtBackend(
         _ asked: BackendRequest, _ place: RequestPlace, _ export: ExportNumber, maximumExtents count: Int
     ) -> BackendExtent? {
-        let backend = exports[export].backend
+        let backend = exports[export].backend(ofFile: asked.file)
         let blockSize = exports[export].served.blockSize
         guard backend.looksUpByWaiting else {
             return backend.extent(at: asked.offset, limit: asked.length, blockSize: blockSize)

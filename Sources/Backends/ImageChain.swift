@@ -1,0 +1,183 @@
+// An image with what it needs beside its file: the layers of its format, and the backing files of a qcow2 image.
+
+import Blocks
+import Glibc
+import IOUring
+
+/// An image that is open, and all that belongs to it.
+public struct ImageChain: Sendable {
+    /// The image's own file.
+    public let backend: Backend
+    /// Its backing file, that one's, and so on.
+    public private(set) var backings: [Backend] = []
+    /// What finds the disk in these files; empty if the image is raw.
+    public private(set) var blocks = BlockStack()
+
+    /// How many backing files an image may have, one behind the other.
+    public static let maximumBackings = 8
+
+    /// A raw image: the disk is the file.
+    public init(raw backend: Backend) {
+        self.backend = backend
+    }
+
+    /// Opens and locks a qcow2 image for reading, and its backing files. They have to be in the folders of the images
+    /// that name them, and no links: else an image could name any file of this machine, and show it to clients.
+    ///
+    /// - Parameters:
+    ///   - blockSize: of the unit that has it.
+    ///   - expected: see ``Backend/init(path:cache:readOnly:locking:expected:)``.
+    public init(
+        qcow2 path: String, cache: CacheMode, locking: ImageLocking, expected: FileNumber?, blockSize: BlockSize
+    ) throws(ImageError) {
+        self.init(
+            raw: try Backend(path: path, cache: cache, readOnly: true, locking: locking, expected: expected))
+        do {
+            try openBackings(path, cache, locking, blockSize)
+        } catch {
+            close()
+            throw error
+        }
+    }
+
+    /// The size of the disk in bytes.
+    public var sizeBytes: UInt64 { blocks.diskBytes ?? backend.sizeBytes }
+
+    /// Closes all files.
+    public func close() {
+        for backing in backings { backing.close() }
+        backend.close()
+    }
+
+    private mutating func openBackings(
+        _ path: String, _ cache: CacheMode, _ locking: ImageLocking, _ blockSize: BlockSize
+    ) throws(ImageError) {
+        var headers = [try Qcow2Header(of: backend, path)]
+        var rawBytes: UInt64?
+        var path = path
+        var numbers = [backend.number]
+        while rawBytes == nil, let backing = headers[headers.count - 1].backing {
+            guard backings.count < Self.maximumBackings else {
+                throw .qcow2(path: path, "it has more than \(Self.maximumBackings) backing files")
+            }
+            let (next, number) = try Self.find(backing.name, of: path)
+            guard !numbers.contains(number) else {
+                throw .qcow2(path: path, "its backing file '\(backing.name)' is in front of it already")
+            }
+            let file = try Backend(path: next, cache: cache, readOnly: true, locking: locking, expected: number)
+            backings.append(file)
+            numbers.append(number)
+            path = next
+            if backing.isQcow2 {
+                headers.append(try Qcow2Header(of: file, path))
+            } else {
+                rawBytes = file.sizeBytes
+            }
+        }
+        do {
+            let memory = try LayerMemory(mapping: Qcow2.memoryBytes(headers))
+            blocks.qcow2 = Qcow2(headers, rawBytes: rawBytes, memory: memory, blockSize: blockSize)
+        } catch {
+            throw .tooLarge(sizeBytes: UInt64(Qcow2.memoryBytes(headers)))
+        }
+    }
+
+    /// Where a backing file is.
+    private static func find(_ name: String, of image: String) throws(ImageError) -> (String, FileNumber) {
+        let folder = folder(of: image)
+        let path = name.hasPrefix("/") ? name : folder + "/" + name
+        guard let real = realPath(folder), realPath(self.folder(of: path)) == real else {
+            throw .qcow2(
+                path: image,
+                "its backing file '\(name)' is not in its folder; 'qemu-img rebase -u' changes the name when you have moved it there"
+            )
+        }
+        var status = stat()
+        guard unsafe lstat(path, &status) == 0 else {
+            throw .cannotOpen(path: path, errno: errno, readOnly: true)
+        }
+        guard status.st_mode & S_IFMT != S_IFLNK else {
+            throw .qcow2(path: image, "its backing file '\(name)' is a link, which is not followed")
+        }
+        return (path, FileNumber(status))
+    }
+
+    private static func folder(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
+    private static func realPath(_ path: String) -> String? {
+        guard let real = unsafe realpath(path, nil) else { return nil }
+        defer { unsafe free(real) }
+        return unsafe String(validatingCString: real)
+    }
+}
+
+extension Qcow2Header {
+    /// The header of a file that is open.
+    fileprivate init(of backend: Backend, _ path: String) throws(ImageError) {
+        let count = min(backend.sizeBytes, UInt64(Self.byteCount))
+        do throws(Qcow2Error) {
+            try self.init(backend.beginning(byteCount: Int(count)), fileBytes: backend.sizeBytes)
+        } catch {
+            throw .qcow2(path: path, "\(error)")
+        }
+    }
+}
+
+extension ImageChain {
+    /// The first bytes of the disk, waiting for them; zeroes where they cannot be read.
+    public mutating func beginning(byteCount: Int) -> [UInt8] {
+        guard !blocks.isEmpty else { return backend.beginning(byteCount: byteCount) }
+        var bytes = [UInt8](repeating: 0, count: byteCount)
+        let isRead = unsafe bytes.withUnsafeMutableBytes { unsafe read(into: $0) }
+        return isRead ? bytes : [UInt8](repeating: 0, count: byteCount)
+    }
+
+    private mutating func read(into buffer: UnsafeMutableRawBufferPointer) -> Bool {
+        var task = BlockTask()
+        var data = unsafe MutableRawSpan(_unsafeBytes: buffer)
+        var step = blocks.begin(BackendRequest(.read, length: UInt64(buffer.count)), &task, &data)
+        while case .io(let request) = step {
+            let start = Int(request.dataOffset)
+            let part = start..<start + Int(request.length)
+            let place =
+                switch request.dataPlace {
+                case .request: unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[part])
+                case .layers: unsafe blocks.memory?[part]
+                }
+            let file = request.file == 0 ? backend : backings[Int(request.file) - 1]
+            let isRead = unsafe place.map { unsafe file.readNow(into: $0, at: request.offset) } ?? false
+            step = blocks.resume(isRead ? .done : .failed(.unrecovered), &task, &data)
+        }
+        return step == .finished
+    }
+}
+
+extension Backend {
+    /// Which file it is; nil for others.
+    fileprivate var number: FileNumber? {
+        guard case .file(let file) = kind else { return nil }
+        return FileNumber(file.bufferedDescriptor)
+    }
+
+    /// Reads bytes, waiting for them: zeroes behind the end of the file.
+    fileprivate func readNow(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
+        guard case .file(let file) = kind else { return false }
+        var done = 0
+        while done < bytes.count {
+            let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[done...])
+            let place = off_t(clamping: offset + UInt64(done))
+            let count = unsafe pread(file.bufferedDescriptor, rest.baseAddress, rest.count, place)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { return false }
+            guard count > 0 else {
+                unsafe rest.initializeMemory(as: UInt8.self, repeating: 0)
+                return true
+            }
+            done += count
+        }
+        return true
+    }
+}
