@@ -115,11 +115,6 @@ private struct ReadMedium {
     }
 }
 
-private func allocated(_ byteCount: Int) -> LayerMemory {
-    let start = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 4096)
-    return LayerMemory(start, byteCount: byteCount) { start, _ in start.deallocate() }
-}
-
 @Suite struct Qcow2Tests {
     private static let shapes = [
         HandMadeQcow2.Shape(version: 2, clusterBits: 9, sizeBytes: 90_112),
