@@ -51,9 +51,10 @@ def installed(context):
 
 
 def disk(file):
-    """The disk as slave beside an empty DVD drive, first in the order of booting."""
-    return ["-device", "ide-cd,bus=ide.0,unit=0", "-drive", f"if=none,id=system,{file},format=raw,cache=none", "-device",
-            "ide-hd,bus=ide.0,unit=1,drive=system,bootindex=1"]
+    """The drives of the reference machine, in the words of its command line: the disk as slave beside an empty DVD drive."""
+    return ["-device", "ide-cd,bus=ide.0,unit=0",
+            "-drive", f"{file},format=raw,if=none,id=drive-ide0-0-1,cache=none,aio=native",
+            "-device", "ide-hd,bus=ide.0,unit=1,drive=drive-ide0-0-1,id=ide0-0-1,bootindex=3,write-cache=on"]
 
 
 def boots_and_boots_again(context):
@@ -74,7 +75,8 @@ def boots_over_iscsi(context):
     boots = image_boots(image)
     portal = f"127.0.0.1:{free_port()}"
     file = f"file.driver=iscsi,file.portal={portal},file.target=iqn.2026-11.org.spindle:system,file.lun=0,file.transport=tcp"
-    with Server(context.program, f"system={image}", listen=f"iscsi:{portal}") as server:
+    with Server(context.program, "--device", "ide-hd,unit=1,write-cache=on", "--cache", "none", f"system={image}",
+                listen=f"iscsi:{portal}") as server:
         with Machine(["-m", "512", *disk(file)]) as machine:
             machine.wait()
             assert_booted(machine.console(), boots + 1)

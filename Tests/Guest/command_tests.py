@@ -23,7 +23,7 @@ ELSEWHERE = {
 }
 # What is not run as printed, and why.
 LEFT_OUT = {
-    "qemu-system-x86_64": "readme_tests.py boots a guest with these options",
+    "qemu-system-x86_64": "readme_tests.py and drive_tests.py boot guests with these options",
 }
 
 PRELUDE = r"""

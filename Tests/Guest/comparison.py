@@ -46,6 +46,14 @@ def compare(program, options, slot, outcome, names_too):
     return comparison.compared, comparison.differences
 
 
+def compare_dvd(program, options, slot, outcome):
+    """Returns how a DVD drive differs in the kernel's log and for lshw, in words."""
+    comparison = Comparison(program, options, f"{slot[0]}:0:{slot[1]}:0", outcome, names_too=True)
+    comparison.kernel_log("|cdrom: ")
+    comparison.lshw()
+    return comparison.differences
+
+
 class Comparison:
     """What a guest says of one disk."""
 
@@ -84,15 +92,13 @@ class Comparison:
         padded = expected + bytes(max(0, len(seen) - len(expected)))
         self._same(report, {name: seen.hex(" ")}, {name: padded.hex(" ")})
 
-    def kernel_log(self):
+    def kernel_log(self, others=""):
         bus, _, unit, _ = self.address.split(":")
-        about = re.compile(rf"ata{int(bus) + 1}\.0{unit}: |(scsi|sd) {self.address}: ")
+        about = re.compile(rf"ata{int(bus) + 1}\.0{unit}: |(scsi|sd|sr) {self.address}: {others}")
         lines = [line for line in self._files["log"].decode(errors="replace").splitlines() if about.match(line)]
         expected = self._identify("kernel").splitlines()
-        # The disk and the generic device are probed at the same time as all others.
-        generic = [line for line in lines if "Attached scsi generic" in line]
-        lines = [line for line in lines if line not in generic]
-        lines[-1:-1] = generic
+        # The drive and the generic device are probed at the same time as all others.
+        lines, expected = (sorted(text, key=lambda line: "Attached scsi generic" in line) for text in (lines, expected))
         if not self._names_too:
             lines = [line.replace(f"[{self._text('name').strip()}]", "[sda]") for line in lines]
             lines, expected = ([re.sub(r"generic sg\d+", "generic sg", line) for line in text]
@@ -162,7 +168,8 @@ class Comparison:
         section = next((section for section in sections if f"bus info: {bus}\n" in section), "")
         seen, expected = lshw_fields(section), lshw_fields(self._identify("lshw"))
         # What is on the disk is not the drive's: lshw looks for a partition table.
-        seen.pop("capabilities", None)
+        if "capabilities" not in expected:
+            seen.pop("capabilities", None)
         if not self._names_too:
             # With several disks in a machine lshw numbers them.
             for fields in (seen, expected):

@@ -38,19 +38,23 @@ def batches(items, size):
     return iter(lambda: list(itertools.islice(iterator, size)), [])
 
 
+# The empty DVD drive of the reference machine, and its name as QEMU's and Spindle's device.
+DVD, DVD_SLOT = "ide-cd,bus=ide.0,unit=0", (0, 0)
+
+
 def reference(context, over="nbd"):
     """The disk as slave beside an empty DVD drive: there the names of everything have to be the same as well."""
-    drive = Drive("serial=918a6997-1928-38a1-9,write-cache=on")
-    cd = ["-device", "ide-cd,bus=ide.0,unit=0"]
-    return boot(context, PIIX, [((0, 1), drive)], others=1, qemu=cd, names_too=True, over=over)
+    drive = Drive("serial=918a6997-1928-38a1-9,write-cache=on", cache="none")
+    return boot(context, PIIX, [((0, 1), drive)], dvd=True, over=over)
 
 
-def boot(context, controller, places, others=0, qemu=(), names_too=False, over="nbd"):
+def boot(context, controller, places, dvd=False, over="nbd"):
     """One guest with a drive in each of some slots: a test and a row of the table for each.
 
+    dvd     whether the reference machine's DVD drive is there, and then the names that the only disk has there
     over    the protocol by which QEMU has the drives
     """
-    arguments = list(qemu)
+    arguments = ["-device", DVD] if dvd else []
     with contextlib.ExitStack() as servers:
         sockets = servers.enter_context(tempfile.TemporaryDirectory(prefix="spindle-guest-sockets-"))
         options = []
@@ -66,23 +70,28 @@ def boot(context, controller, places, others=0, qemu=(), names_too=False, over="
                 socket = f"{sockets}/{number}"
                 listen, file = f"unix:{socket}", f"file=nbd:unix:{socket}"
             servers.enter_context(Server(context.program, *options[-1], listen=listen))
-            arguments += ["-drive", f"if=none,id=drive{number},{file},format=raw,cache={drive.cache}",
-                          "-device", f"{specification},drive=drive{number}"]
+            name, aio, more = ("drive-ide0-0-1", ",aio=native", ",id=ide0-0-1,bootindex=3") if dvd else (f"drive{number}", "", "")
+            arguments += ["-drive", f"{file},format=raw,if=none,id={name},cache={drive.cache}{aio}",
+                          "-device", f"{specification},drive={name}{more}"]
         try:
-            outcome = context.guest.boot("probe.sh", modules=MODULES, disks=len(places) + others, qemu=arguments,
+            outcome = context.guest.boot("probe.sh", modules=MODULES, disks=len(places) + int(dvd), qemu=arguments,
                                          machine=MACHINES[controller])
         except RuntimeError as error:
             outcome = str(error)
+    protocol = "iscsi" if over == "iscsi" else "drive"
     rows = []
     for (slot, drive), given in zip(places, options):
-        name = f"{'iscsi' if over == 'iscsi' else 'drive'}: {controller} {drive.specification(slot)} on {drive.image}, {drive.cache}"
         if isinstance(outcome, str):
             compared, differences = {}, [outcome]
         else:
-            compared, differences = comparison.compare(context.program, given, slot, outcome, names_too)
-        context.outcomes.record(name, "\n".join(differences) or None)
+            compared, differences = comparison.compare(context.program, given, slot, outcome, names_too=dvd)
+        context.outcomes.record(f"{protocol}: {controller} {drive.specification(slot)} on {drive.image}, {drive.cache}",
+                                "\n".join(differences) or None)
         rows.append(comparison.Row(controller, drive.specification(slot), drive.image, drive.cache, compared,
                                    len(differences)))
+    if dvd and not isinstance(outcome, str):
+        differences = comparison.compare_dvd(context.program, ["--device", DVD, "null:0"], DVD_SLOT, outcome)
+        context.outcomes.record(f"{protocol}: {controller} {DVD}, empty", "\n".join(differences) or None)
     return rows
 
 

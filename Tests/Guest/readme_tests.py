@@ -4,12 +4,13 @@ import re
 import shlex
 
 from guest import NETWORK
-from server import Server, sparse
+from server import Server, free_port, identify, sparse
 
 
 def run(context):
     context.outcomes.run("readme: Mount it on Linux", mount, context)
     context.outcomes.run("readme: Hang a VM on it", hang, context)
+    context.outcomes.run("readme: Over iSCSI", over_iscsi, context)
 
 
 def blocks(context, section):
@@ -42,6 +43,12 @@ def mount(context):
     assert "of the guest" in outcome.output, outcome.output
 
 
+def drives(command):
+    """QEMU's options for drives and devices."""
+    words = shlex.split(command.replace("\\\n", " "))
+    return [word for place, word in enumerate(words) if "-d" in (word[:2], words[place - 1][:2])]
+
+
 def hang(context):
     """One block for the server, one for QEMU, of which the drive's options count."""
     serve, qemu = blocks(context, "Hang a VM on it")
@@ -49,9 +56,24 @@ def hang(context):
     path = sparse(context.folder / f"vm-{image}", 256 << 20)
     socket = context.folder / "readme.sock"
     with Server(context.program, *options, f"disk={path}", listen=f"unix:{socket}"):
-        words = shlex.split(qemu.replace("/tmp/disk.sock", str(socket)).replace("\\\n", " "))
-        drive = [word for place, word in enumerate(words) if "-d" in (word[:2], words[place - 1][:2])]
-        outcome = context.guest.boot("disk.sh", modules="ata_piix sd_mod", disks=1, qemu=drive)
+        outcome = context.guest.boot("disk.sh", modules="ata_piix sd_mod", disks=1,
+                                     qemu=drives(qemu.replace("/tmp/disk.sock", str(socket))))
     serial = re.search(r"Serial Number:\s+(\S+)", outcome.text("hdparm"))
     assert serial and f"serial={serial[1]}" in serve, outcome.text("hdparm")
     assert outcome.text("size").strip() == str((256 << 20) // 512), outcome.text("size")
+
+
+def over_iscsi(context):
+    """The same for iSCSI; only the port differs from what is printed."""
+    serve, qemu = blocks(context, "Over iSCSI")
+    assert "iscsi:127.0.0.1:3260" in serve and "file.portal=127.0.0.1:3260," in qemu, serve + qemu
+    *options, image = serve_arguments(serve)
+    path = sparse(context.folder / f"iscsi-{image}", 192 << 20)
+    portal = f"127.0.0.1:{free_port()}"
+    with Server(context.program, *options, f"disk={path}", listen=f"iscsi:{portal}") as server:
+        outcome = context.guest.boot("disk.sh", modules="ata_piix sd_mod sr_mod", disks=2,
+                                     qemu=drives(qemu.replace("127.0.0.1:3260", portal)))
+        assert server.stop() == 0, "the server did not end well"
+    expected = identify(context.program, *options, "--format", "hdparm", path).decode()
+    assert outcome.text("hdparm") == expected, f"hdparm -I says {outcome.text('hdparm')}, and spindle identify {expected}"
+    assert outcome.text("size").strip() == str((192 << 20) // 512), outcome.text("size")
