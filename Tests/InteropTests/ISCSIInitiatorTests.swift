@@ -115,6 +115,30 @@ import Testing
         #expect(found.text.contains("Target:iqn.2026-11.org.spindle:disk"))
     }
 
+    /// CHAP in QEMU's words for it, as docs/iscsi.md has them.
+    @Test func qemuProvesWhoItIs() throws {
+        let folder = try TemporaryFolder()
+        let secrets = folder.path + "/secrets", secret = folder.path + "/secret"
+        let alice = "iqn.2026-11.org.example:alice"
+        try "\(alice):correct-horse-1\n".write(toFile: secrets, atomically: true, encoding: .utf8)
+        let target = try Target(["--chap", secrets, "disk=memory:64M"], in: folder)
+        func run(_ tool: String, _ command: [String], user: String, _ password: String) throws -> ProgramResult {
+            try password.write(toFile: secret, atomically: true, encoding: .utf8)
+            let disk = target.options + ",file.user=\(user),file.password-secret=chap"
+            return try Program.tool(tool).run(
+                command + ["--object", "secret,id=chap,file=\(secret)", "--image-opts", disk], in: folder)
+        }
+        let info = try run("qemu-img", ["info"], user: alice, "correct-horse-1")
+        #expect(info.status == 0 && info.text.contains("virtual size: 64 MiB"), "\(info.text)\(info.errors)")
+        let write = ["-c", "write -P 0x5a 1M 1M", "-c", "read -P 0x5a 1M 1M"]
+        let written = try run("qemu-io", write, user: alice, "correct-horse-1")
+        #expect(written.status == 0 && written.text.contains("read 1048576/1048576 bytes"), "\(written.text)")
+        for (user, password) in [(alice, "correct-horse-2"), ("bob", "correct-horse-1")] {
+            let refused = try run("qemu-img", ["info"], user: user, password)
+            #expect(refused.status != 0 && refused.errors.contains("Authentication failure"), "\(refused.errors)")
+        }
+    }
+
     @Test(arguments: [
         ("", "there is no secret in"), ("alice", "line 1 of"),
         ("\nalice:short", "the secret has 5 bytes"),
