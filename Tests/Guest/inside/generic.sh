@@ -8,6 +8,9 @@ say() {
 }
 say hdparm hdparm -I /dev/sda
 say cache hdparm -W /dev/sda
+say cache-off hdparm -W0 /dev/sda
+say cache-is-off hdparm -W /dev/sda
+say cache-on hdparm -W1 /dev/sda
 hdparm --Istdout /dev/sda | sed 1,2d > /results/words
 say smartctl smartctl -d sat -i -A -H /dev/sda
 say inquiry sg_inq /dev/sda

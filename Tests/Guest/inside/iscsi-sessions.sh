@@ -1,5 +1,6 @@
 # Linux's initiator with its daemon: two sessions to one target below a multipath device, on which a file system lives
-# while the drive grows, the target is killed and started again, and one of the paths goes. $target, $port, $records.
+# while the drive grows, the target is killed and started again, and one of the paths goes. Both sides prove
+# who they are: $user with $password, the target as $user_in with $password_in. $target, $port, $records.
 set -e
 . /job/iscsi-daemon
 discover() { iscsiadm -m discovery -t sendtargets -p "10.0.2.2:$port" > /results/found 2> /tmp/discovery; }
@@ -8,9 +9,19 @@ sessions() { [ "$(iscsiadm -m session 2> /dev/null | grep -c .)" = "$1" ]; }
 until_true discover
 # The host is 127.0.0.1 to itself, and something else here.
 iscsiadm -m node -o new -T "$target" -p "10.0.2.2:$port" > /dev/null
+set_auth() { iscsiadm -m node -T "$target" -p "10.0.2.2:$port" -o update -n "node.session.auth.$1" -v "$2"; }
+set_auth authmethod CHAP
+set_auth username "$user"
+set_auth password "$password"
+set_auth username_in "$user_in"
+# A target that does not know its secret is none of ours.
+set_auth password_in another-secret-3
+iscsiadm -m node -T "$target" -p "10.0.2.2:$port" --login > /dev/null 2>&1 || echo $? > /results/impostor
+set_auth password_in "$password_in"
 iscsiadm -m node -T "$target" -p "10.0.2.2:$port" --login > /dev/null
 until_true [ -e /dev/sda ]
-iscsiadm -m session -r 1 --op new > /dev/null
+first=$(iscsiadm -m session | sed 's/.*\[\([0-9]*\)\].*/\1/')
+iscsiadm -m session -r "$first" --op new > /dev/null
 until_true [ -e /dev/sdb ]
 until_true sessions 2
 
@@ -39,7 +50,7 @@ while [ $number -lt "$records" ]; do
     write $number
 done
 until_true sessions 2
-iscsiadm -m session -r 1 --logout > /dev/null
+iscsiadm -m session -r "$first" --logout > /dev/null
 until_true sessions 1
 write last
 dmsetup status paths > /results/paths

@@ -4,6 +4,9 @@ set -e
 iscsi_login
 hdparm -I /dev/sda > /results/hdparm
 hdparm --Istdout /dev/sda | sed 1,2d > /results/words
+for setting in -W -W0 -W -W1 -W; do
+    hdparm $setting /dev/sda 2>&1
+done > /results/cache
 sg_inq /dev/sda > /results/inquiry
 smartctl -d sat -H /dev/sda > /results/smartctl || :
 skdump /dev/sda > /results/skdump
