@@ -11,6 +11,7 @@ public struct DriveReport: Sendable {
     let placement: Placement
     /// IDENTIFY DEVICE data that the reports show.
     let identifyData: IdentifyData
+    private let diskSignature: UInt32?
     private let layer: TranslationLayer
 
     /// Prepares reports on a drive that was just switched on.
@@ -18,12 +19,14 @@ public struct DriveReport: Sendable {
     ///   - drive: the drive; it is not changed, but probed on a copy.
     ///   - placement: where it hangs.
     ///   - atPowerOn: show IDENTIFY DEVICE data as they are before Linux has chosen a transfer mode.
-    public init(drive: Drive, placement: Placement, atPowerOn: Bool = false) {
+    ///   - diskSignature: that of a partition table without partitions on a disc, which lshw tells.
+    public init(drive: Drive, placement: Placement, atPowerOn: Bool = false, diskSignature: UInt32? = nil) {
         var probed = drive
         layer = TranslationLayer(drive: &probed, controller: placement.controller)
         identifyData = atPowerOn ? drive.identifyData : probed.identifyData
         self.drive = probed
         self.placement = placement
+        self.diskSignature = diskSignature
     }
 
     /// A report: text that ends in a line feed or, for ``ReportFormat/binary``, 512 bytes.
@@ -65,7 +68,7 @@ public struct DriveReport: Sendable {
         DVDText(
             identify: identifyData, inquiry: try answer(to: .inquiry),
             capabilities: Array(try answer(to: .mode(0x2A, .current)).dropFirst(8)),
-            isReady: (try? answer(to: .readCapacity10)) != nil, placement: placement)
+            isReady: (try? answer(to: .readCapacity10)) != nil, diskSignature: diskSignature, placement: placement)
     }
 
     private func kernelLog() throws(PageRefused) -> KernelLog {

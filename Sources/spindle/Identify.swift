@@ -69,7 +69,8 @@ struct Identify: ParsableCommand {
         if properties.writeCache == .auto { properties.writeCache = cache.hasVolatileWriteCache ? .on : .off }
         let drive = Drive(properties, sectors: facts.sectors, bootSector: facts.bootSector, controller: controller)
         let placement = Placement(controller: controller, bus: properties.bus, unit: properties.unit)
-        let report = DriveReport(drive: drive, placement: placement, atPowerOn: powerOn)
+        let report = DriveReport(
+            drive: drive, placement: placement, atPowerOn: powerOn, diskSignature: facts.diskSignature)
         try writeToStandardOutput(try report.bytes(format))
     }
 }

@@ -2,10 +2,11 @@
 
 import hashlib
 import random
+import re
 import subprocess
 
 from guest import NETWORK, program
-from server import Server, free_port, identify
+from server import Server, free_port, identify, sparse
 
 TOOLS = ["eject", "wodim", "cd-info", "cd-drive", "isoinfo", "sg_opcodes", "sg_luns", "sg_turs", "sg_get_config"]
 DISCS = ["sr0", "sr1", "sr2"]
@@ -23,12 +24,20 @@ def disc(context, name):
     (source / "payload.bin").write_bytes(content)
     image = context.folder / f"{name}.iso"
     subprocess.run(["genisoimage", "-quiet", "-R", "-J", "-udf", "-V", "SPINDLE", "-o", image, source], check=True)
+    # Where a disc that also boots as a disk has a partition table: lshw tells its signature.
+    with image.open("r+b") as file:
+        file.seek(440)
+        file.write(bytes.fromhex("dec0adde"))
+        file.seek(510)
+        file.write(b"\x55\xaa")
     return image, f"{hashlib.sha256(content).hexdigest()}  -"
 
 
 def discs(context):
     first, sum_of_first = disc(context, "disc")
     second, sum_of_second = disc(context, "other")
+    # More than a CD holds.
+    large = sparse(context.folder / "large.iso", 1 << 30, first.read_bytes())
     control = context.folder / "disc-control"
     portal = free_port()
     config = context.folder / "disc.toml"
@@ -41,6 +50,10 @@ def discs(context):
         name = "full"
         image = "{first}"
         device = "spindle-cd"
+        [[export]]
+        name = "large"
+        image = "{large}"
+        device = "ide-cd"
         """)
 
     def ctl(*words):
@@ -59,7 +72,7 @@ def discs(context):
                 "disc.sh", modules="ata_piix sr_mod sg isofs udf virtio_net iscsi_tcp crc32c_generic", disks=1,
                 qemu=NETWORK + arguments, files=files,
                 variables={"port": portal, "target": "iqn.2026-11.org.spindle:disc",
-                           "full": "iqn.2026-11.org.spindle:full"}) as guest:
+                           "full": "iqn.2026-11.org.spindle:full", "large": "iqn.2026-11.org.spindle:large"}) as guest:
             guest.wait_for("locked")
             refused = ctl("eject", "disc")
             assert refused.returncode == 1 and "has locked the tray" in refused.stderr, refused
@@ -76,6 +89,12 @@ def discs(context):
     assert "Medium not present" in outcome.text("open"), outcome.text("open")
 
 
+def names(context, device, image):
+    """Vendor, product and version of a drive, as the kernel prints them."""
+    lines = identify(context.program, "--device", device, "--format", "kernel", str(image)).decode()
+    return re.search(r"CD-ROM +(\S.*) PQ:", lines)[1]
+
+
 def check(context, outcome, image, checksum):
     """What the kernel and tools have said."""
     assert outcome.text("failed") == "", outcome.text("failed") + outcome.output
@@ -84,17 +103,22 @@ def check(context, outcome, image, checksum):
     for line in identify(context.program, "--device", device, "--format", "kernel", str(image)).decode().splitlines():
         assert line in kernel.splitlines(), f"no line {line!r}:\n{kernel}"
     drives = [line for line in kernel.splitlines() if "scsi3-mmc drive: 4x/4x cd/rw xa/form2 tray" in line]
-    assert len({line.split("[")[1][:3] for line in drives}) == 3, drives
-    for line in identify(context.program, "--device", device, "--format", "lshw", str(image)).decode().splitlines():
-        assert line.strip() in outcome.text("lshw"), f"no {line!r}:\n{outcome.text('lshw')}"
+    assert len({line.split("[")[1][:3] for line in drives}) == 4, drives
+    section = identify(context.program, "--device", device, "--format", "lshw", str(image)).decode()
+    assert section in re.split(r"^(?=  \*-)", outcome.text("lshw"), flags=re.MULTILINE), f"no {section}:\n{outcome.text('lshw')}"
     for name in DISCS:
         for system in ("iso9660", "udf"):
             assert outcome.text(f"payload-{name}-{system}").strip() == checksum, f"{name} reads something else as {system}"
         assert "Volume id: SPINDLE" in outcome.text(f"isoinfo-{name}"), outcome.text(f"isoinfo-{name}")
         assert "ISO 9660" in outcome.text(f"cd-info-{name}"), outcome.text(f"cd-info-{name}")
         assert "first: 1 last 1" in outcome.text(f"toc-{name}"), outcome.text(f"toc-{name}")
-        assert "CD-ROM" in outcome.text(f"config-{name}"), outcome.text(f"config-{name}")
+        assert "Current profile: CD-ROM" in outcome.text(f"config-{name}"), outcome.text(f"config-{name}")
     assert "QEMU DVD-ROM" in outcome.text("inq-sr1") and "SPINDLE" in outcome.text("inq-sr2")
+    seen = [re.sub(r"^\[\S+\] +", "", line).rstrip() for line in outcome.text("lsscsi").splitlines()]
+    expected = [f"cd/dvd  {names(context, device, image)}  /dev/sr{number}"
+                for number, device in enumerate(["ide-cd", "ide-cd", "spindle-cd", "ide-cd"])]
+    assert seen == expected, f"lsscsi has {seen}, and spindle identify {expected}"
+    assert "Current profile: DVD-ROM" in outcome.text("config-sr3"), outcome.text("config-sr3")
     for feature in ["Core", "Morphing", "Removable media", "Random readable", "Power management", "Timeout", "Drive serial number"]:
         assert feature in outcome.text("config-sr2"), f"no {feature}:\n{outcome.text('config-sr2')}"
     # Below ATA, wodim takes QEMU's drive for an older one, and asks for no capabilities.

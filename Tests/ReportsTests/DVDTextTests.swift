@@ -46,6 +46,15 @@ import Testing
         #expect(try text(folder, .lshw) + "[exit 0]\n" == golden(folder, "lshw-disk.txt"))
     }
 
+    /// What a partition table without partitions adds; the guest test of discs has it from Linux.
+    @Test func lshwTellsTheSignatureOfADisc() throws {
+        let drive = Drive(DriveProperties(.dvdROM), sectors: 1024, bootSector: nil, controller: .piix3IDE)
+        let report = DriveReport(
+            drive: drive, placement: Placement(controller: .piix3IDE, bus: 0, unit: 0), diskSignature: 0x0EAD_C0DE)
+        let line = "          configuration: signature=0eadc0de\n"
+        #expect(try String(decoding: report.bytes(.lshw), as: UTF8.self) == text("cd-media", .lshw) + line)
+    }
+
     @Test func hdparm() throws {
         #expect(try text("cd-media", .hdparm) == golden("cd-media", "cd-hdparm-I.txt"))
     }

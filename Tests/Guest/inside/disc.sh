@@ -1,5 +1,5 @@
-# Three DVD-ROMs as Linux and tools see them: sr0 is QEMU's own drive, with a disc that the host serves; sr1 and sr2 are
-# units of the targets $target and $full on the host.
+# Four DVD-ROMs as Linux and tools see them: sr0 is QEMU's own drive, with a disc that the host serves; sr1, sr2 and sr3
+# are units of the targets $target, $full and $large on the host.
 set -e
 . /job/network
 dmesg | sed 's/^\[[^]]*\] //' > /results/dmesg
@@ -24,6 +24,7 @@ try() {
 : > /results/failed
 log_in "$target" /dev/sr1
 log_in "$full" /dev/sr2
+log_in "$large" /dev/sr3
 dmesg | sed 's/^\[[^]]*\] //' | grep 'sr[0-9 ]' > /results/dmesg-later
 try lsscsi lsscsi
 try lshw lshw -quiet -class disk
@@ -45,6 +46,7 @@ for disc in sr1 sr2; do
     try "opcodes-$disc" sg_opcodes "$(generic $disc)"
     try "luns-$disc" sg_luns "$(generic $disc)"
 done
+try config-sr3 sg_get_config "$(generic sr3)"
 try modes-sr2 sg_modes -a "$(generic sr2)"
 try cd-drive-sr2 cd-drive -i /dev/sr2
 # The guest keeps the disc, and hears by GET EVENT STATUS NOTIFICATION that its host wants it.
