@@ -61,7 +61,7 @@ public struct ImageFacts: Sendable {
         guard sectors <= device.kind.maximumSectors else { throw device.kind.tooLarge(image.name) }
     }
 
-    /// The four bytes before a DOS partition table (440 to 443, little-endian) in the first 512 bytes, which 55h AAh ends.
+    /// The four bytes before a DOS partition table (440 to 443) in the first 512 bytes, which 55h AAh ends.
     private static func diskSignature(_ first: [UInt8]) -> UInt32? {
         guard first.count >= 512, first[510] == 0x55, first[511] == 0xAA, first[446..<510].allSatisfy({ $0 == 0 })
         else { return nil }
