@@ -89,6 +89,7 @@ lint: toolchain packages
 	    Fuzzing/Package.swift Fuzzing/Sources
 	Scripts/check-rules
 	Scripts/figures --check
+	Scripts/mutants --list >/dev/null
 	swift build -q --build-tests --explicit-target-dependency-import-check error
 
 bench: $(SPINDLE) packages

@@ -10,4 +10,9 @@ extension LayerMemory {
         let start = try unsafe mapMemory(byteCount: byteCount)
         unsafe self.init(start, byteCount: byteCount) { start, byteCount in unsafe munmap(start, byteCount) }
     }
+
+    /// A part of it, for a backend's task. The layers outlive the requests that they have under way.
+    public func range(_ range: Range<Int>) -> MemoryRange {
+        unsafe MemoryRange(self[range].baseAddress, count: range.count)
+    }
 }

@@ -142,6 +142,25 @@ import Testing
         #expect(try loops.stop())
     }
 
+    /// Whoever still knows the old one cannot change it any more, nor the one that has its name.
+    @Test func anExportUnderTheSameNameIsAnotherOne() throws {
+        try control.add(try file("a"))
+        let client = try open("a")
+        let old = try loops.shared.exports.entry(named: "a")
+        try control.remove("a", .drain)
+        var other = try file("other")
+        other.name = "a"
+        try control.add(other)
+        #expect(old.operate { old.name } == nil)
+        #expect(try control.grow("a", toBytes: 3 << 20).sizeBytes == 3 << 20)
+        let sizes = try ["a", "other"].map { try FileManager.default.attributesOfItem(atPath: folder.path + "/" + $0) }
+        #expect(sizes.map { $0[.size] as? Int } == [1 << 20, 3 << 20])
+        #expect(try client.read(at: 0, 1) == Array("a".utf8))
+        #expect(try open("a").sizeBytes == 3 << 20)
+        client.connection.close()
+        #expect(try loops.stop())
+    }
+
     @Test func aConnectionIsDropped() throws {
         let clients = try (0..<3).map { _ in try open("disk") }
         let numbers = try control.connections().map(\.number)

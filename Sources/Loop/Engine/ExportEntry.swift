@@ -246,8 +246,7 @@ public final class ExportEntry: Sendable {
                 let code =
                     switch left {
                     case .write(let offset, let range):
-                        unsafe backend.storeNow(
-                            MemoryRange(memory?[range].baseAddress, count: range.count), at: offset)
+                        backend.storeNow(memory?.range(range) ?? .empty, at: offset)
                     case .zeroes(let range, let mayDeallocate):
                         backend.zeroNow(range, mayDeallocate: mayDeallocate)
                     }

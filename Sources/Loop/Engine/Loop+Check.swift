@@ -9,7 +9,7 @@ extension Loop {
 
     private var isCheckDue: Bool { counters[.turns].value % UInt64(1 + connectionSlots / 8) == 0 }
 
-    /// Counts of one thing that are kept in two places, and differ.
+    /// Counts of one thing that are kept in two places, and differ, and memory beyond its bound.
     func violations() -> [String] {
         var found: [String] = []
         func expect(_ count: Int, _ other: Int, _ what: @autoclosure () -> String) {
@@ -28,6 +28,7 @@ extension Loop {
         expect(extraPages, sums.extraPages, "pages of interrupted replies")
         expect(mappedBytes, sums.mappedBytes, "mapped bytes")
         expect(pipes.takenCount, sums.pipes, "pipes")
+        expect(ownPagesInUse, min(ownPagesInUse, ownPageLimit), "pages of connections, and their bound")
         for memory in AwaitedMemory.allCases {
             expect(waiting(for: memory), sums.waiting[memory], "connections that wait for \(memory) memory")
         }

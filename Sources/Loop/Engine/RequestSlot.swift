@@ -94,9 +94,8 @@ struct RequestSlot: ~Copyable {
         }
         if asked.dataPlace == .layers, let layers {
             let start = Int(asked.dataOffset)
-            let bytes = unsafe layers[start..<start + Int(asked.length)]
-            task = unsafe BackendTask(
-                asked.operation, offset: asked.offset, length: asked.length, buffer: bytes.baseAddress)
+            task = BackendTask(
+                asked.operation, offset: asked.offset, data: layers.range(start..<start + Int(asked.length)))
             return
         }
         let room = UInt64(bytes.count)
