@@ -256,7 +256,7 @@ extension HTTPFailure {
             case .noSuchExport, .noSuchConnection: .notFound
             case .nameTaken, .targetTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked,
                 .trayIsClosed, .discInUse, .noWriteCache, .noPower, .hasPower, .cutArmed,
-                .cutUnderWay, .momentNotCome:
+                .cutUnderWay, .momentNotCome, .cutTakenBack:
                 .conflict
             case .export, .cannotGrow, .noDisc: .unprocessableContent
             case .stopping: .serviceUnavailable

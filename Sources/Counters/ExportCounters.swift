@@ -35,6 +35,9 @@ public final class ExportCounters: Sendable {
         return sum
     }
 
+    /// All that was written is stable, or has gone with the drive's power. No loop serves the export meanwhile.
+    public func forgetUnflushed() { cells(of: 0).stable.set(writtenBytes) }
+
     /// The most that any loop's FLUSH has covered.
     private var stableBytes: UInt64 {
         var most: UInt64 = 0

@@ -223,6 +223,8 @@ public enum ServerError: Error, CustomStringConvertible {
     case cutUnderWay(String)
     /// Its moment has not come in time.
     case momentNotCome(String, seconds: Int)
+    /// It was taken back while somebody waited for it.
+    case cutTakenBack(String)
     /// Requests that were under way when the power was to be cut have not ended.
     case stillCutting(String)
     /// What a power cut has kept could not be stored.
@@ -285,6 +287,8 @@ public enum ServerError: Error, CustomStringConvertible {
             "the power of '\(name)' is being cut; 'spindle ctl power \(name) report --wait 60' has the report"
         case .momentNotCome(let name, let seconds):
             "the moment of the cut of '\(name)' has not come within \(seconds) s; it is to come still"
+        case .cutTakenBack(let name):
+            "the cut of '\(name)' that was to come was taken back, or '\(name)' was removed: there is no report of it"
         case .stillCutting(let name):
             "requests of '\(name)' that were under way have not ended, so nothing was lost; the power is off: look at its"
                 + " image, then 'spindle ctl power \(name) on' gives it back"

@@ -64,8 +64,10 @@ extension ServerControl {
     /// - Parameter seconds: so long it waits for a cut that is to come.
     public func power(of name: String, waitingFor seconds: Int) throws(ServerError) -> PowerStatus {
         let entry = try cachedEntry(name)
+        let armed = entry.armedCut
         for _ in 0..<seconds * 100 where entry.armedCut != nil { usleep(10_000) }
         guard seconds == 0 || entry.armedCut == nil else { throw .momentNotCome(name, seconds: seconds) }
+        if seconds > 0, let armed, !armed.hasCome { throw .cutTakenBack(name) }
         return PowerStatus(entry)
     }
 

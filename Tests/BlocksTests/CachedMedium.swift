@@ -65,6 +65,7 @@ struct CachedMedium {
             writing.formUnion(sectors)
         }
         let number = requests.count - 1
+        requests[number].task.writer = BlockWriter(client: UInt64(value))
         take(advance(number) { $0.begin(request, &$1, &$2) }, number)
     }
 

@@ -105,7 +105,7 @@ extension WriteCache {
         let writes = self.writes
         let limit = writes.isEmpty ? 0 : Int.random(in: 0...writes.count, using: &dice)
         var report = PowerCutReport(cut: cut, flushCount: flushCount, writes: [])
-        for (number, write) in writes.enumerated() {
+        for (number, left) in writes.enumerated() {
             let isKept =
                 switch cut.keeping {
                 case .none: false
@@ -115,15 +115,16 @@ extension WriteCache {
                 }
             var kept: [Range<UInt64>] = []
             if isKept, cut.keeping == .torn {
-                kept = torn(write, &dice)
+                kept = torn(left, &dice)
             } else if isKept {
-                kept = [write.sectors]
+                kept = left.sectors
             }
             for lost in cut.lost { kept = kept.flatMap { $0.without(lost) } }
+            let write = left.write
             report.writes.append(
                 CutWrite(
-                    sequence: write.sequence, operation: write.operation, sectors: write.sectors, kept: kept,
-                    writer: write.writer, flush: write.flush))
+                    sequence: write.sequence, operation: write.operation, sectors: write.sectors,
+                    kept: (kept + left.gone).joinedInOrder, writer: write.writer, flush: write.flush))
         }
         let neighbours = cut.keeping == .torn ? neighbours(of: writes, upTo: sectors, &dice) : []
         keep(report.writes)
@@ -133,30 +134,31 @@ extension WriteCache {
     }
 
     /// Any sectors of a write. A range is one entry of the drive's cache, and goes as a whole.
-    private func torn(_ write: CachedWrite, _ dice: inout Dice) -> [Range<UInt64>] {
-        guard write.operation == .write else { return Bool.random(using: &dice) ? [write.sectors] : [] }
+    private func torn(_ left: LeftWrite, _ dice: inout Dice) -> [Range<UInt64>] {
+        guard left.write.operation == .write else { return Bool.random(using: &dice) ? left.sectors : [] }
         var kept: [Range<UInt64>] = []
-        for sector in write.sectors where Bool.random(using: &dice) { kept.append(sector) }
+        for sector in left.sectors.joined() where Bool.random(using: &dice) { kept.append(sector) }
         return kept
     }
 
     /// The power may go while the medium writes a physical sector. It reads that, changes what was written, and writes
     /// it back: what is there beside is lost if it does not come to that. The dice say which one it was, if any.
     private func neighbours(
-        of writes: [CachedWrite], upTo end: UInt64, _ dice: inout Dice
+        of writes: [LeftWrite], upTo end: UInt64, _ dice: inout Dice
     ) -> [Range<UInt64>] {
         guard sectorsPerPhysical > 1 else { return [] }
         var physical: [UInt64] = []
-        for write in writes where write.operation == .write {
-            for edge in [write.sectors.lowerBound, write.sectors.upperBound] where edge % sectorsPerPhysical != 0 {
+        for left in writes where left.write.operation == .write {
+            for edge in left.sectors.flatMap({ [$0.lowerBound, $0.upperBound] }) where edge % sectorsPerPhysical != 0 {
                 physical.append(edge - edge % sectorsPerPhysical)
             }
         }
         let chosen = Int.random(in: 0...physical.count, using: &dice)
         guard chosen < physical.count else { return [] }
         var found: [Range<UInt64>] = []
+        let gone = writes.flatMap(\.gone)
         for sector in physical[chosen]..<min(physical[chosen] + sectorsPerPhysical, end)
-        where content(of: sector) == .image { found.append(sector) }
+        where content(of: sector) == .image && !gone.contains(where: { $0.contains(sector) }) { found.append(sector) }
         return found
     }
 
@@ -174,17 +176,31 @@ extension WriteCache {
         return damaged
     }
 
+    /// A write of which something is here.
+    private struct LeftWrite {
+        var write: CachedWrite
+        /// What is here; the rest has gone to the image with older sectors, or by a flush that did not end.
+        var sectors: [Range<UInt64>]
+
+        var gone: [Range<UInt64>] {
+            sectors.reduce([write.sectors]) { rest, here in
+                rest.flatMap { $0.without(here.lowerBound...(here.upperBound - 1)) }
+            }
+        }
+    }
+
     /// The writes that are here, oldest first.
-    private var writes: [CachedWrite] {
-        var found = ranges
-        var last: UInt64?
+    private var writes: [LeftWrite] {
+        var found = ranges.map { LeftWrite(write: $0, sectors: [$0.sectors]) }
         var slot = versions.oldest
         while slot != CachedVersions.none {
-            if versions.sequence(slot) != last { found.append(versions.write(of: slot)) }
-            last = versions.sequence(slot)
+            if found.last?.write.sequence != versions.sequence(slot) {
+                found.append(LeftWrite(write: versions.write(of: slot), sectors: []))
+            }
+            found[found.count - 1].sectors.append(versions.sector(slot))
             slot = versions.newer(than: slot)
         }
-        return found.sorted { $0.sequence < $1.sequence }
+        return found.sorted { $0.write.sequence < $1.write.sequence }
     }
 
     /// Forgets all that is not among the kept.
@@ -243,6 +259,17 @@ extension Range<UInt64> {
 }
 
 extension [Range<UInt64>] {
+    /// The same sectors, in order, and none of the ranges ends where another begins.
+    fileprivate var joinedInOrder: [Range<UInt64>] {
+        sorted { $0.lowerBound < $1.lowerBound }.reduce(into: []) { joined, range in
+            if let last = joined.last, last.upperBound == range.lowerBound {
+                joined[joined.count - 1] = last.lowerBound..<range.upperBound
+            } else {
+                joined.append(range)
+            }
+        }
+    }
+
     /// One more sector, behind all others.
     fileprivate mutating func append(_ sector: UInt64) {
         if let last, last.upperBound == sector {

@@ -230,7 +230,9 @@ public final class ExportEntry: Sendable {
         let report = blocks.writeCache?.cut(cut, sectors: drive.sectorCount)
         keep(blocks)
         state.withLock { $0.server?.losePower() }
-        return (report, emptyWriteCache())
+        let code = emptyWriteCache()
+        if code == 0 { counters.forgetUnflushed() }
+        return (report, code)
     }
 
     /// Takes to the image what is in the drive's write cache, and makes the image stable. Nobody has the export open.

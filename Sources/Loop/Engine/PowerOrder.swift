@@ -75,6 +75,9 @@ public final class ArmedCut: Sendable {
         return connections.withLock { $0 }
     }
 
+    /// Its moment has come, and was not taken back before.
+    public var hasCome: Bool { connections.withLock { $0 != nil } }
+
     /// The moment has come.
     func come(_ present: [ConnectionStatus]) {
         connections.withLock { $0 = present }
