@@ -80,7 +80,8 @@ enum ExportMetric: String, CaseIterable {
         switch self {
         case .requests: "Requests that were answered."
         case .bytes: "Bytes that successful requests were about."
-        case .errors: "Requests that were answered with an error, by its NBD name."
+        case .errors:
+            "Requests that were answered with an error, by NBD's name of it, or by that of what only initiators hear."
         case .seconds: "Time from a request's complete arrival until its reply was ready to leave."
         case .inFlight: "Requests that have arrived and are not answered."
         case .highestInFlight: "The most requests in flight at a time on one loop."

@@ -68,6 +68,8 @@ struct Reloading: Sendable {
     let users: UserNames
     let commandLine: @Sendable (ServeSettings) -> ServeSettings
     let registry: ExportRegistry
+    /// What the server has begun with.
+    let started: ServeSettings
     let logs: Logs
     let manager: ServiceManager
     /// Files that the server did not begin with may be out of reach.
@@ -98,7 +100,7 @@ struct Reloading: Sendable {
                 if !secrets.isSame(as: present) { lines.append("CHAP has new secrets, for logins from now on") }
             }
             for warning in warnings { logger.warning("\(warning)") }
-            let keys = old.keysThatNeedRestart(to: new.settings)
+            let keys = started.keysThatNeedRestart(to: new.settings)
             if !keys.isEmpty {
                 lines.append("only a restart takes up what has changed of: \(keys.joined(separator: ", "))")
             }

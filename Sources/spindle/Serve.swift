@@ -226,7 +226,7 @@ struct Serve: ParsableCommand {
         let reloading = config.map {
             Reloading(
                 path: $0, controller: controller, users: users, commandLine: commandLine, registry: registry,
-                logs: logs, manager: manager, isSandboxed: self.sandbox.sandbox != .off)
+                started: settings, logs: logs, manager: manager, isSandboxed: self.sandbox.sandbox != .off)
         }
         // A failure to read again has been logged.
         let reload = { _ = try? reloading?.perform() }

@@ -51,6 +51,9 @@ import Testing
         for _ in 0..<3 { #expect(try session.ready(unit: 0).sense.first == 2) }
         let errors = try Self.errors(control, in: folder)
         #expect(errors[#"{export="disk",command="other",error="NOT_READY"}"#] ?? 0 >= 3)
+        let help = try Program.spindle.run(["ctl", "--control", control, "metrics"], in: folder).text
+            .split(separator: "\n").first { $0.hasPrefix("# HELP spindle_request_errors_total ") }
+        #expect(help?.contains("by NBD's name of it, or by that of what only initiators hear") == true, "\(help ?? "")")
         #expect(errors.keys.allSatisfy { !$0.contains("EIO") }, "\(errors)")
     }
 

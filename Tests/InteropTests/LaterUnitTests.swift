@@ -125,6 +125,7 @@ import Testing
             (["--lun", "5"], "lun = 5 needs the name of a target"),
             (["--lun", "64"], "a number from 0 to 63 is needed"),
             (["--target", "disk"], "'disk' is no name of a target"),
+            (["--target", own + "\u{fc}"], "it has '\u{fc}'; small letters"),
         ] {
             let refused = try Program.spindle.run(
                 ["ctl", "add", "--control", "unix:\(served.folder.path)/control"] + arguments + ["y=memory:1M"],

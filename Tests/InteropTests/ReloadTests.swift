@@ -192,6 +192,23 @@ struct ReloadTests {
         }
     }
 
+    @Test("what a restart would take up is what differs from what the server has begun with")
+    func whatWasChangedBack() throws {
+        let folder = try TemporaryFolder()
+        let export = "[[export]]\nimage = \"null:1M\"\n"
+        let file = try write("threads = 1\n" + export, in: folder)
+        try serving(["--config", file, "--control", "unix:\(folder.path)/control"], in: folder) { server in
+            for (threads, isNamed) in [(2, true), (3, true), (3, true), (1, false), (2, true)] {
+                _ = try write("threads = \(threads)\n" + export, in: folder)
+                let result = try Program.spindle.run(
+                    ["ctl", "--control", "unix:\(folder.path)/control", "reload"], in: folder)
+                #expect(result.status == 0, "\(result.errors)")
+                let words = "only a restart takes up what has changed of: threads"
+                #expect(result.text.contains(words) == isNamed, "threads = \(threads): \(result.text)")
+            }
+        }
+    }
+
     @Test("a new path that the sandbox does not have is said to be one")
     func newPaths() throws {
         let folder = try TemporaryFolder()

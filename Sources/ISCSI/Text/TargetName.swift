@@ -15,7 +15,9 @@ public struct TargetName: Hashable, Sendable {
     /// A name as somebody has written it.
     public init(_ text: String) throws(TargetNameError) {
         guard ["iqn.", "eui.", "naa."].contains(where: { text.hasPrefix($0) }) else { throw .noType(text) }
-        if let byte = text.utf8.first(where: { !Self.isAllowed($0) }) { throw .badCharacter(text, byte) }
+        if let character = text.first(where: { !$0.utf8.allSatisfy(Self.isAllowed) }) {
+            throw .badCharacter(text, character)
+        }
         guard text.utf8.count <= Self.maximumBytes else { throw .tooLong(text) }
         self.text = text
     }
@@ -47,8 +49,8 @@ public struct TargetName: Hashable, Sendable {
 public enum TargetNameError: Error, Equatable, CustomStringConvertible {
     /// It begins like no name.
     case noType(String)
-    /// No name may have this byte.
-    case badCharacter(String, UInt8)
+    /// No name may have this character.
+    case badCharacter(String, Character)
     /// It has too many bytes.
     case tooLong(String)
 
@@ -57,9 +59,8 @@ public enum TargetNameError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .noType(let text):
             "'\(text)' is no name of a target: one begins with iqn., eui. or naa., as in iqn.2026-11.org.example:disk"
-        case .badCharacter(let text, let byte):
-            "'\(text)' is no name of a target: it has '\(Character(Unicode.Scalar(byte)))'; small letters, digits, '-', "
-                + "'.' and ':' are allowed"
+        case .badCharacter(let text, let character):
+            "'\(text)' is no name of a target: it has '\(character)'; small letters, digits, '-', '.' and ':' are allowed"
         case .tooLong(let text):
             "a target's name of \(text.utf8.count) bytes is too long; at most \(TargetName.maximumBytes) are allowed"
         }
