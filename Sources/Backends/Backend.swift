@@ -84,6 +84,14 @@ extension Backend {
         }
     }
 
+    /// Which file it is; nil: none.
+    public var fileNumber: FileNumber? {
+        switch kind {
+        case .file(let file): FileNumber(file.bufferedDescriptor)
+        case .memory, .null: nil
+        }
+    }
+
     /// What fdatasync(2) makes stable; nil where that does nothing, or nobody wants it.
     var flushedDescriptor: Int32? {
         switch kind {

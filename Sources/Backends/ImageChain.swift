@@ -55,7 +55,7 @@ public struct ImageChain: Sendable {
         var headers = [try Qcow2Header(of: backend, path)]
         var rawBytes: UInt64?
         var path = path
-        var numbers = [backend.number]
+        var numbers = [backend.fileNumber]
         while rawBytes == nil, let backing = headers[headers.count - 1].backing {
             guard backings.count < Self.maximumBackings else {
                 throw .qcow2(path: path, "it has more than \(Self.maximumBackings) backing files")
@@ -156,12 +156,6 @@ extension ImageChain {
 }
 
 extension Backend {
-    /// Which file it is; nil for others.
-    fileprivate var number: FileNumber? {
-        guard case .file(let file) = kind else { return nil }
-        return FileNumber(file.bufferedDescriptor)
-    }
-
     /// Reads bytes, waiting for them: zeroes behind the end of the file.
     fileprivate func readNow(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
         guard case .file(let file) = kind else { return false }

@@ -5,6 +5,13 @@ import IOUring
 
 /// An image could not be opened.
 public enum ImageError: Error, Equatable, CustomStringConvertible {
+    /// Who has an image.
+    public enum Holder: Equatable, Sendable {
+        case otherProgram
+        /// An export of this server.
+        case export(String)
+    }
+
     /// open(2) and its relatives failed.
     case cannotOpen(path: String, errno: Int32, readOnly: Bool)
     /// A file that is open cannot be opened once more.
@@ -13,8 +20,8 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
     case unsuitable(path: String, what: String)
     /// The file system does not know O_DIRECT.
     case noDirectAccess(path: String, mode: CacheMode)
-    /// Another process has the image open for writing (or, for a writer, at all).
-    case locked(path: String, holder: String)
+    /// Somebody else has the image open for writing (or, for a writer, at all).
+    case locked(path: String, by: Holder = .otherProgram, file: FileNumber?)
     /// The file system does not lock the image.
     case cannotLock(path: String, errno: Int32)
     /// No address space for an image in memory.
@@ -48,9 +55,14 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
         case .noDirectAccess(let path, let mode):
             return "the file system of '\(path)' has no direct access (O_DIRECT), which cache mode '\(mode.rawValue)' "
                 + "needs; use --cache writeback"
-        case .locked(let path, let holder):
+        case .locked(let path, .otherProgram, _):
             return
-                "image '\(path)' is in use by \(holder); two writers would destroy it: stop the other one, or serve a copy"
+                "image '\(path)' is in use by another program (a second Spindle, or QEMU); two writers would destroy it: "
+                + "stop the other one, or serve a copy"
+        case .locked(let path, .export(let name), _):
+            return
+                "image '\(path)' is in use by export '\(name)' of this server; two writers would destroy it: serve a "
+                + "copy, or both read-only"
         case .cannotLock(let path, let code):
             return "image '\(path)' cannot be locked: \(errorText(code)); a second writer would destroy it, and "
                 + "nothing would keep one away; --locking off, or locking = \"off\", serves it without a lock"
@@ -69,6 +81,12 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
         case .empty(let image):
             return "image '\(image)' is empty; a drive has at least one sector of 512 bytes"
         }
+    }
+
+    /// The same error, which names the export that has the image, if it is one of the same server.
+    public func naming(_ holder: (FileNumber) -> String?) -> ImageError {
+        guard case .locked(let path, _, let file?) = self, let name = holder(file) else { return self }
+        return .locked(path: path, by: .export(name), file: file)
     }
 
     private static func hint(_ code: Int32, readOnly: Bool) -> String {

@@ -93,6 +93,11 @@ public final class ServerControl: Sendable {
     /// Clients can open an export of this name.
     public func hasExport(named name: String) -> Bool { shared.exports.directory.entry(named: name) != nil }
 
+    /// The name of the export that has a file open, be it one that waits for its last client.
+    public func exportName(of file: FileNumber) -> String? {
+        (shared.exports.directory.entries + shared.exports.withdrawn).first { $0.backend.fileNumber == file }?.name
+    }
+
     /// How many exports were removed since the server began.
     public var removalCount: Int { shared.exports.removalCount }
 
@@ -119,17 +124,37 @@ public final class ServerControl: Sendable {
     }
 
     /// Removes an export. This returns when its image is stable and closed; with `drain`, if clients have it open, at
-    /// once.
+    /// once. By force, a name that no export has any more is that of those that wait for their last client.
     ///
     /// - Returns: the export that waits for its last client; nil: it is gone.
     @discardableResult
     public func remove(_ name: String, _ mode: RemovalMode) throws(ServerError) -> ExportStatus? {
+        let draining = mode == .force ? drainingExports(named: name) : []
+        guard draining.isEmpty else {
+            for entry in draining {
+                loops.logger.notice("draining export hurried", metadata: ["export": "\(name)"])
+                loops.endConnections(of: entry)
+            }
+            for entry in draining { try waitForEnd(of: entry) }
+            return nil
+        }
         let (entry, connections) = try withdraw(name, mode)
         if mode == .drain, connections > 0 { return status(of: entry, isDraining: true) }
-        // The loops end the connections in time; the disk takes what it takes.
-        guard entry.ended.wait(seconds: loops.limits.shutdownSeconds + 30) else { throw .stillInUse(name) }
-        if let reason = entry.failure { throw .flush([.init(name: name, reason: reason)]) }
+        try waitForEnd(of: entry)
         return nil
+    }
+
+    /// Those of a name that wait for their last client; none if clients can open one of that name.
+    private func drainingExports(named name: String) -> [ExportEntry] {
+        hasExport(named: name) ? [] : shared.exports.withdrawn.filter { $0.name == name }
+    }
+
+    /// The loops end the connections of an export in time; the disk takes what it takes.
+    private func waitForEnd(of entry: ExportEntry) throws(ServerError) {
+        guard entry.ended.wait(seconds: loops.limits.shutdownSeconds + 30) else { throw .stillInUse(entry.name) }
+        // Somebody else may wait for it, too.
+        entry.ended.signal()
+        if let reason = entry.failure { throw .flush([.init(name: entry.name, reason: reason)]) }
     }
 
     /// Takes an export from those that want to open it. Whoever waits on ``ExportTable/ended`` closes it.

@@ -29,7 +29,7 @@ extension ExportRegistry {
                     moved: Set(moved.map(\.settings.name)))
                 var change = Change(
                     plan, settings, moved.map(\.settings.name), state, usedOrdinals(state, without: plan.removed))
-                try change.open(file, room)
+                try change.open(file, room, control)
                 return perform(change, &state)
             }
         } catch let errors as SettingsErrors {
@@ -61,7 +61,9 @@ extension ExportRegistry {
             let ordinal = change.ordinals[export.name] ?? 1
             do {
                 try serve(
-                    try change.opened[export.name] ?? change.settings.placed(export).open(ordinal: ordinal))
+                    try change.opened[export.name]
+                        ?? change.settings.placed(export).open(
+                            ordinal: ordinal, holder: control.exportName(of:)))
                 enter(ExportRecord(settings: export, ordinal: ordinal, origin: .configuration), &state)
             } catch {
                 lines.append("export '\(export.name)' cannot be served: \(error)")
@@ -170,7 +172,9 @@ private struct Change {
 
     /// Opens what is new or has changed, but for what cannot be opened before it is closed; throws if anything else is
     /// in the way, and has nothing open then.
-    mutating func open(_ file: SettingsFile, _ room: ExportRoom) throws(SettingsErrors) {
+    mutating func open(
+        _ file: SettingsFile, _ room: ExportRoom, _ control: ServerControl
+    ) throws(SettingsErrors) {
         var errors: [SettingsError] = []
         // After one was in use for a whole second, the next ones are not waited for.
         var hasWaited = false
@@ -180,8 +184,12 @@ private struct Change {
         for export in errors.isEmpty ? plan.added + plan.changed : [] {
             do {
                 let isFreed = freed.contains(export.reference)
+                let present = opened.values
                 opened[export.name] = try settings.placed(export).open(
-                    ordinal: ordinals[export.name] ?? 1, waits: !isFreed && !hasWaited)
+                    ordinal: ordinals[export.name] ?? 1, waits: !isFreed && !hasWaited,
+                    holder: { file in
+                        present.first { $0.backend.fileNumber == file }?.name ?? control.exportName(of: file)
+                    })
             } catch ImageError.locked where freed.contains(export.reference) {
                 continue
             } catch {

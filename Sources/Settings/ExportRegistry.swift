@@ -80,7 +80,7 @@ public final class ExportRegistry: Sendable {
             disc.drive = settings.drive
             if disc.reference == .null(sizeBytes: 0) { throw ServerError.noDisc(name) }
             // A disc is raw: it has no other files.
-            let opened = try disc.openImage(waits: true)
+            let opened = try disc.openImage(waits: true, holder: control.exportName(of:))
             let status = try control.insert(opened.backend, image: disc.image, into: name, isForced: isForced)
             let warnings = disc.imageWarnings()
             logger.warn(warnings)
@@ -96,7 +96,7 @@ public final class ExportRegistry: Sendable {
         // Files of directories are tried again later.
         let status = try serve(
             try state.settings.placed(export).open(
-                ordinal: ordinal, waits: origin == .request, expected: origin.file))
+                ordinal: ordinal, waits: origin == .request, expected: origin.file, holder: control.exportName(of:)))
         let record = ExportRecord(settings: export, ordinal: ordinal, origin: origin)
         return AddedExport(status: status, warnings: enter(record, &state))
     }

@@ -16,8 +16,12 @@ extension ExportSettings {
     ///     does it, `QM00001` and so on.
     ///   - waits: an image that somebody has is tried for a second.
     ///   - expected: see ``Backend/init(path:cache:readOnly:locking:expected:)``.
-    public func open(ordinal: Int, waits: Bool = true, expected: FileNumber? = nil) throws -> ServedExport {
-        let opened = try openImage(waits: waits, expected: expected)
+    ///   - holder: the name of the export of the same server that has a file.
+    public func open(
+        ordinal: Int, waits: Bool = true, expected: FileNumber? = nil,
+        holder: (FileNumber) -> String? = { _ in nil }
+    ) throws -> ServedExport {
+        let opened = try openImage(waits: waits, expected: expected, holder: holder)
         var export = ServedExport(
             name: name, properties: properties(ordinal: ordinal), controller: drive.controller, image: opened)
         do {
@@ -37,31 +41,40 @@ extension ExportSettings {
     }
 
     /// Opens and locks the image, and checks that a drive can have it.
-    func openImage(waits: Bool, expected: FileNumber? = nil) throws -> ImageChain {
+    func openImage(
+        waits: Bool, expected: FileNumber? = nil, holder: (FileNumber) -> String?
+    ) throws -> ImageChain {
         try checkFormat()
-        let locking: ImageLocking = !drive.isLocked ? .off : waits ? .waiting : .immediate
-        let blockSize = drive.device.logicalBlockSize
-        let opened =
-            switch (reference, format) {
-            case (.file(let path), .raw):
-                ImageChain(
-                    raw: try Backend(
-                        path: path, cache: drive.cache, readOnly: drive.readOnly, locking: locking, expected: expected))
-            case (.file(let path), .qcow2):
-                try ImageChain(
-                    qcow2: path, cache: drive.cache, locking: locking, expected: expected, blockSize: blockSize)
-            case (.memory(let sizeBytes), _):
-                ImageChain(raw: try Backend(memoryOfSize: sizeBytes, readOnly: drive.readOnly))
-            case (.null(let sizeBytes), _):
-                ImageChain(raw: Backend(nullOfSize: sizeBytes, readOnly: drive.readOnly))
-            }
+        let opened: ImageChain
+        do throws(ImageError) {
+            opened = try openFiles(!drive.isLocked ? .off : waits ? .waiting : .immediate, expected)
+        } catch {
+            throw error.naming(holder)
+        }
         do {
-            _ = try checked(sectors: blockSize.blocks(holdingBytes: opened.sizeBytes))
+            _ = try checked(sectors: drive.device.logicalBlockSize.blocks(holdingBytes: opened.sizeBytes))
         } catch {
             opened.close()
             throw error
         }
         return opened
+    }
+
+    private func openFiles(_ locking: ImageLocking, _ expected: FileNumber?) throws(ImageError) -> ImageChain {
+        switch (reference, format) {
+        case (.file(let path), .raw):
+            ImageChain(
+                raw: try Backend(
+                    path: path, cache: drive.cache, readOnly: drive.readOnly, locking: locking, expected: expected))
+        case (.file(let path), .qcow2):
+            try ImageChain(
+                qcow2: path, cache: drive.cache, locking: locking, expected: expected,
+                blockSize: drive.device.logicalBlockSize)
+        case (.memory(let sizeBytes), _):
+            ImageChain(raw: try Backend(memoryOfSize: sizeBytes, readOnly: drive.readOnly))
+        case (.null(let sizeBytes), _):
+            ImageChain(raw: Backend(nullOfSize: sizeBytes, readOnly: drive.readOnly))
+        }
     }
 
     /// The drive that a look at the image promises: the file is read, but neither locked nor kept open.

@@ -83,7 +83,10 @@ public struct OpenedExports: Sendable {
         _ export: ExportSettings, of settings: ServeSettings, _ origin: ExportRecord.Origin, waits: Bool
     ) throws {
         let ordinal = records.count + 1
-        served.append(try settings.placed(export).open(ordinal: ordinal, waits: waits, expected: origin.file))
+        let opened = try settings.placed(export).open(
+            ordinal: ordinal, waits: waits, expected: origin.file,
+            holder: { file in served.first { $0.backend.fileNumber == file }?.name })
+        served.append(opened)
         records[export.name] = ExportRecord(settings: export, ordinal: ordinal, origin: origin)
         identities.add(export, ordinal: ordinal)
         imageWarnings += export.imageWarnings()

@@ -21,14 +21,14 @@ import Testing
         let path = try folder.file("disk.img", sizeBytes: 4096)
         let writer = try Backend(path: path, cache: .writeback, readOnly: false)
         for readOnly in [false, true] {
-            guard case .locked(path, _) = try error(path, readOnly: readOnly) else {
+            guard case .locked(path, .otherProgram, .some) = try error(path, readOnly: readOnly) else {
                 Issue.record("beside a writer there can be nobody")
                 continue
             }
         }
         writer.close()
         let readers = try (0..<3).map { _ in try Backend(path: path, cache: .writeback, readOnly: true) }
-        guard case .locked(path, _) = try error(path) else {
+        guard case .locked(path, .otherProgram, .some) = try error(path) else {
             Issue.record("beside readers there can be no writer")
             return
         }
@@ -95,7 +95,8 @@ import Testing
         (.cannotOpen(path: "/x", errno: EROFS, readOnly: false), ["Read-only file system", "--read-only"]),
         (.cannotOpen(path: "/x", errno: EACCES, readOnly: true), ["Permission denied"]),
         (.unsuitable(path: "/x", what: "a FIFO"), ["'/x'", "a FIFO", "block device"]),
-        (.locked(path: "/x", holder: "QEMU"), ["'/x'", "QEMU", "two writers"]),
+        (.locked(path: "/x", file: nil), ["'/x'", "QEMU", "two writers"]),
+        (.locked(path: "/x", by: .export("a"), file: nil), ["'/x'", "export 'a' of this server", "two writers"]),
         (.tooLarge(sizeBytes: 7), ["7 bytes", "null:SIZE"]),
         (.noAlignment(path: "/x"), ["'/x'", "O_DIRECT", "--cache writeback"]),
     ])

@@ -94,7 +94,7 @@ import Testing
         ("[[export]]\nimage = \"d\"", "a directory"),
         ("[[export]]\nimage = \"fifo\"", "a FIFO"),
         ("[[export]]\nimage = \"locked.img\"", "in use by another program"),
-        ("[[export]]\nname = \"twice\"\nimage = \"new.img\"", "in use"),
+        ("[[export]]\nname = \"twice\"\nimage = \"new.img\"", "in use by export 'new' of this server"),
         ("[[directory]]\npath = \"none\"", "No such file"),
         ("[[directory]]\npath = \"e\"\nprefix = \"e-\"\n[[directory]]\npath = \"a.img\"", "Not a directory"),
         ("[[directory]]\npath = \"e\"\nprefix = \"e-\"\n[[export]]\nimage = \"none.img\"", "No such file"),

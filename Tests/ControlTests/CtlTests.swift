@@ -59,12 +59,30 @@ import Testing
         #expect(table.count == 3 && table[0].hasPrefix("NUMBER  EXPORT  CLIENT "), "\(table)")
         #expect(try server.refusal("remove", "a").contains("force"))
         #expect(try server.control("remove", "--drain", "a").contains("State:        draining\n"))
+        #expect(try server.refusal("remove", "a").contains("no export named 'a'"))
         #expect(try server.control("remove", "--force", "b").isEmpty)
         #expect(try ended.go().hasPrefix("failed"))
         #expect(try patient.go() == "done")
         try waitUntil("the export is gone") { try server.control("list") == "no exports\n" }
         try waitUntil("the connection is gone") { try server.control("connections") == "no connections\n" }
         #expect(try server.refusal("drop", "999").contains("999"))
+        try server.finish()
+    }
+
+    @Test func anImageThatAnExportHasIsNamedWithIt() throws {
+        let folder = try TemporaryFolder()
+        let image = try folder.file("a.img", sizeBytes: 1 << 20)
+        let server = try ControlledServer([image], in: folder)
+        let client = try SteeredClient(server.uri("a"), then: "h.pread(512, 0)", in: folder)
+        #expect(try server.refusal("add", "b=\(image)").contains("is in use by export 'a' of this server"))
+        // Also while it waits for its last client; that is hurried.
+        _ = try server.control("remove", "--drain", "a")
+        #expect(try server.refusal("add", "b=\(image)").contains("is in use by export 'a' of this server"))
+        #expect(try server.control("remove", "--force", "a").isEmpty)
+        #expect(try client.go().hasPrefix("failed"))
+        #expect(try server.control("list") == "no exports\n")
+        #expect(try server.refusal("remove", "--force", "a").contains("no export named 'a'"))
+        _ = try server.control("add", "b=\(image)")
         try server.finish()
     }
 

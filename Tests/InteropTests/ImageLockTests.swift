@@ -7,16 +7,16 @@ import Testing
 @Suite struct ImageLockTests {
     /// Expects that a server refuses to begin because `image`, one of those in `arguments`, is in use.
     private func expectRefusal(
-        of image: String, _ arguments: [String], in folder: TemporaryFolder,
+        of image: String, _ arguments: [String], in folder: TemporaryFolder, by export: String? = nil,
         sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         let result = try Program.spindle.run(
             ["serve", "--listen", "unix:\(folder.path)/second"] + arguments, in: folder)
         #expect(result.status == 1, "\(result.errors)", sourceLocation: sourceLocation)
         #expect(result.output.isEmpty, sourceLocation: sourceLocation)
-        let message =
-            "Error: image '\(image)' is in use by another program (a second Spindle, or QEMU); "
-            + "two writers would destroy it: stop the other one, or serve a copy\n"
+        let holder = export.map { "export '\($0)' of this server" } ?? "another program (a second Spindle, or QEMU)"
+        let advice = export == nil ? "stop the other one, or serve a copy" : "serve a copy, or both read-only"
+        let message = "Error: image '\(image)' is in use by \(holder); two writers would destroy it: \(advice)\n"
         #expect(result.errors == message, sourceLocation: sourceLocation)
     }
 
@@ -37,7 +37,11 @@ import Testing
     @Test func oneServerDoesNotServeAnImageTwice() throws {
         let folder = try TemporaryFolder(onDisk: true)
         let image = try folder.file("disk.img", sizeBytes: 1 << 20)
-        try expectRefusal(of: image, ["one=\(image)", "two=\(image)"], in: folder)
+        try expectRefusal(of: image, ["one=\(image)", "two=\(image)"], in: folder, by: "one")
+        // The same file has another name.
+        let other = folder.path + "/other.img"
+        try FileManager.default.linkItem(atPath: image, toPath: other)
+        try expectRefusal(of: other, ["memory:1M", "one=\(image)", "two=\(other)"], in: folder, by: "one")
     }
 
     @Test func readersShareAnImage() throws {

@@ -104,6 +104,38 @@ import Testing
         #expect(try loops.stop())
     }
 
+    /// Exports of one name that wait for their last clients are hurried together, once nobody else has the name; and
+    /// more than one operator may hurry.
+    @Test func aDrainingExportIsHurriedByForce() throws {
+        var clients: [Client] = []
+        for name in ["a", "b"] {
+            var export = try file(name)
+            export.name = "a"
+            try control.add(export)
+            clients.append(try open("a"))
+            try control.remove("a", .drain)
+        }
+        try control.add(try file("c"))
+        for mode in [RemovalMode.safe, .drain] {
+            expectError("there is no export named 'a'") { try control.remove("a", mode) }
+        }
+        let server = loops.control
+        DispatchQueue.concurrentPerform(iterations: 4) { _ in
+            do throws(ServerError) {
+                try server.remove("a", .force)
+            } catch .noSuchExport {
+                // Another one was faster.
+            } catch {
+                Issue.record(error)
+            }
+        }
+        for client in clients { #expect(client.connection.isClosedByServer()) }
+        #expect(isClosed("a") && isClosed("b") && !isClosed("c"))
+        #expect(control.exports().map(\.name) == ["disk", "c"])
+        expectError("there is no export named 'a'") { try control.remove("a", .force) }
+        #expect(try loops.stop())
+    }
+
     @Test func anExportGoesByForce() throws {
         try control.add(try file("a"))
         let busy = try open("a")

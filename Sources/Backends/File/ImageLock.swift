@@ -44,7 +44,7 @@ enum ImageLock {
             case .free: return
             case .failed(let code): throw .cannotLock(path: path, errno: code)
             case .taken where locking == .immediate || attempt == attempts:
-                throw .locked(path: path, holder: "another program (a second Spindle, or QEMU)")
+                throw .locked(path: path, file: FileNumber(descriptor))
             case .taken: usleep(pauseMicroseconds)
             }
         }
