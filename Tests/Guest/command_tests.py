@@ -48,6 +48,8 @@ stop() {
 }
 serve() {
     stop
+    # What an earlier server said is not this one's.
+    : > said
     bash -c "exec $1" > said 2>&1 &
     server=$!
     for try in $(seq 600); do
