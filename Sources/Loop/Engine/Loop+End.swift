@@ -127,7 +127,8 @@ extension Loop {
         case .handshake where isStopping && now > stoppedAt + 1:
             end(slot, .stopped, "the server stops")
         case .handshake where now - (connections[slot].startedAt) >= shared.limits.handshakeSeconds:
-            end(slot, .handshakeTimeout, "no export was opened within \(shared.limits.handshakeSeconds) s")
+            let aim = connections[slot].frontEnd == .iscsi ? "target" : "export"
+            end(slot, .handshakeTimeout, "no \(aim) was opened within \(shared.limits.handshakeSeconds) s")
         case .draining where connections[slot].busyRequests == 0 && idle >= shared.limits.handshakeSeconds:
             end(slot, .stalled, "it does not take its last replies")
         default:
