@@ -199,18 +199,24 @@ final class HandMadeSession {
     }
 
     /// Waits for the end of a command.
-    func end() throws -> Ending {
+    func end() throws -> Ending { try endOfAny().ending }
+
+    /// Waits for the end of one of several commands, which may end in any order (SAM-5 5.1).
+    ///
+    /// - Returns: its task tag, and how it has ended.
+    func endOfAny() throws -> (tag: [UInt8], ending: Ending) {
         var read: [UInt8] = []
         while true {
             let (header, data) = try receive()
+            let tag = Array(header[16..<20])
             if header[0] == 0x25 {
                 read += data
-                if header[1] & 1 != 0 { return Ending(status: header[3], data: read) }
+                if header[1] & 1 != 0 { return (tag, Ending(status: header[3], data: read)) }
                 continue
             }
             try #require(header[0] == 0x21, "no response: \(header)")
-            guard data.count > 9 else { return Ending(status: header[3], data: read) }
-            return Ending(status: header[3], senseData: Array(data.dropFirst(2)), data: read)
+            guard data.count > 9 else { return (tag, Ending(status: header[3], data: read)) }
+            return (tag, Ending(status: header[3], senseData: Array(data.dropFirst(2)), data: read))
         }
     }
 }
