@@ -72,40 +72,71 @@ final class HandMadeSession {
         return (text, [UInt8](repeating: 0, count: (4 - text.count % 4) % 4))
     }
 
+    /// A Login Request (RFC 7143, 11.12).
+    ///
+    /// - Parameter flags: 87h asks for the end of the login, 00h stays in the security stage.
+    static func login(flags: UInt8 = 0x87, isid: UInt8 = 1, _ pairs: [String]) -> [UInt8] {
+        let (text, padding) = segment(pairs)
+        var login = [UInt8](repeating: 0, count: 48)
+        login.replaceSubrange(0..<8, with: [0x43, flags, 0, 0, 0, 0, UInt8(text.count >> 8), UInt8(text.count & 0xFF)])
+        login.replaceSubrange(8..<14, with: [0x40, 0, 0, 0, 0, isid])
+        login[27] = 1
+        return login + text + padding
+    }
+
     /// Logs in with these keys.
     private init(port: UInt16, isid: UInt8, _ pairs: [String]) throws {
         connection = try RawConnection(port: port)
-        let (text, padding) = Self.segment(pairs)
-        var login = [UInt8](repeating: 0, count: 48)
-        login.replaceSubrange(0..<8, with: [0x43, 0x87, 0, 0, 0, 0, UInt8(text.count >> 8), UInt8(text.count & 0xFF)])
-        login.replaceSubrange(8..<14, with: [0x40, 0, 0, 0, 0, isid])
-        login[27] = 1
-        try connection.send(login + text + padding)
+        try connection.send(Self.login(isid: isid, pairs))
         let header = try receive().header
         try #require(header[0] == 0x23, "no Login Response: \(header)")
         guard header[36] == 0 else { throw LoginRefused(status: UInt16(header[36]) << 8 | UInt16(header[37])) }
     }
 
-    /// Negotiates a text (RFC 7143, 11.10), of which the answer fits one PDU.
-    func negotiate(_ pairs: [String]) throws -> [String] {
+    /// Sends an immediate Text Request (RFC 7143, 11.10).
+    func sendText(flags: UInt8 = 0x80, transferTag: [UInt8] = [0xFF, 0xFF, 0xFF, 0xFF], _ pairs: [String]) throws {
         let (text, padding) = Self.segment(pairs)
         var pdu = [UInt8](repeating: 0, count: 48)
-        pdu.replaceSubrange(0..<8, with: [0x44, 0x80, 0, 0, 0, 0, UInt8(text.count >> 8), UInt8(text.count & 0xFF)])
+        pdu.replaceSubrange(0..<8, with: [0x44, flags, 0, 0, 0, 0, UInt8(text.count >> 8), UInt8(text.count & 0xFF)])
         pdu[19] = 0xF1
-        pdu.replaceSubrange(20..<24, with: [0xFF, 0xFF, 0xFF, 0xFF])
+        pdu.replaceSubrange(20..<24, with: transferTag)
         pdu.replaceSubrange(24..<28, with: Self.bytes(next))
         try connection.send(pdu + text + padding)
-        let (header, data) = try receive()
-        try #require(header[0] == 0x24 && header[1] == 0x80, "no Text Response: \(header)")
-        return data.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
     }
 
-    /// A command whose task tag and CmdSN are the same, with immediate data.
+    /// Negotiates a text, and asks for the rest of the answer as long as there is one (RFC 7143, 11.11.1).
+    ///
+    /// - Returns: the answer, and how many bytes of it each PDU had.
+    func negotiateAll(_ pairs: [String]) throws -> (answer: [String], pieces: [Int]) {
+        try sendText(pairs)
+        var (answer, pieces): ([UInt8], [Int]) = ([], [])
+        while true {
+            let (header, data) = try receive()
+            try #require(header[0] == 0x24, "no Text Response: \(header)")
+            answer += data
+            pieces.append(data.count)
+            if header[1] == 0x80 { break }
+            try #require(header[1] == 0x40, "neither the last piece nor one before it: \(header)")
+            try sendText(transferTag: Array(header[20..<24]), [])
+        }
+        return (answer.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }, pieces)
+    }
+
+    /// Negotiates a text, of which the answer fits one PDU.
+    func negotiate(_ pairs: [String]) throws -> [String] {
+        let (answer, pieces) = try negotiateAll(pairs)
+        try #require(pieces.count == 1)
+        return answer
+    }
+
+    /// A command whose task tag and CmdSN are the same, unless told otherwise, with immediate data.
     func command(
-        number: UInt32, flags: UInt8, expected: Int = 0, _ cdb: [UInt8], unit: UInt8 = 0, out: [UInt8] = []
+        number: UInt32, tag: UInt32? = nil, flags: UInt8, expected: Int = 0, _ cdb: [UInt8], unit: UInt8 = 0,
+        out: [UInt8] = []
     ) throws {
-        try connection.send(
-            Self.command(number: number, flags: flags, expected: expected, cdb, unit: unit, out: out))
+        var pdu = Self.command(number: number, flags: flags, expected: expected, cdb, unit: unit, out: out)
+        if let tag { pdu.replaceSubrange(16..<20, with: Self.bytes(tag)) }
+        try connection.send(pdu)
     }
 
     private static func command(

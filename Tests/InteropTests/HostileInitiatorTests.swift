@@ -5,6 +5,67 @@ import Support
 import Testing
 
 @Suite struct HostileInitiatorTests {
+    /// A login that stays in its middle: of a PDU, or of the login.
+    @Test(arguments: [true, false])
+    func aLoginThatDoesNotEndIsEnded(isInsideAPDU: Bool) throws {
+        let server = try RunningServer(
+            ["--listen", "iscsi:127.0.0.1:0", "--handshake-seconds", "1", "disk=memory:1M"], in: TemporaryFolder())
+        let connection = try RawConnection(port: try HandMadeSession.port(server.announcement))
+        let pairs = ["InitiatorName=iqn.2026-11.org.example:slow", "TargetName=iqn.2026-11.org.spindle:disk"]
+        if isInsideAPDU {
+            try connection.send(Array(HandMadeSession.login(pairs).prefix(70)))
+        } else {
+            try connection.send(HandMadeSession.login(flags: 0, pairs + ["AuthMethod=None"]))
+            let header = try connection.receive(48)
+            #expect(header[0] == 0x23 && header[36] == 0, "\(header)")
+            _ = try connection.receive(((Int(header[6]) << 8 | Int(header[7])) + 3) & ~3)
+        }
+        #expect(connection.isClosedByServer())
+        #expect(server.log.contains("reason=\"no target was opened within 1 s\""), "\(server.log)")
+        #expect(try HandMadeSession(server.announcement).ready(unit: 0) == .good)
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
+    /// What one initiator does wrong is nothing to another of the same drive, on the same thread.
+    @Test func othersGoOn() throws {
+        let server = try RunningServer(
+            ["--listen", "iscsi:127.0.0.1:0", "--threads", "1", "disk=memory:1M"], in: TemporaryFolder())
+        let other = try HandMadeSession(server.announcement, initiator: "iqn.2026-11.org.example:other")
+        func goesOn(_ byte: UInt8) throws {
+            let block = [UInt8](repeating: byte, count: 512)
+            #expect(try other.perform([0x2A, 0, 0, 0, 0, byte, 0, 0, 1, 0], out: block) == .good)
+            #expect(try other.perform([0x28, 0, 0, 0, 0, byte, 0, 0, 1, 0], expecting: 512).data == block)
+        }
+        // A task tag that is in use: the first task waits for its data, the second is rejected (11.3.4, 11.17.1).
+        let hostile = try HandMadeSession(server.announcement)
+        let write: [UInt8] = [0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0]
+        try hostile.command(number: 2, flags: 0xA0, expected: 512, write)
+        #expect(try hostile.receive().header[0] == 0x31)
+        try goesOn(1)
+        try hostile.command(number: 3, tag: 2, flags: 0xA0, expected: 512, write)
+        let reject = try hostile.receive().header
+        #expect(reject[0] == 0x3F && reject[2] == 7, "\(reject)")
+        try goesOn(2)
+        // Texts that go on and never end, up to the limit and beyond.
+        let flood = String(repeating: "x", count: 2000)
+        var tag: [UInt8] = [0xFF, 0xFF, 0xFF, 0xFF]
+        var rejects = 0
+        for number in 0..<100 {
+            try hostile.sendText(flags: 0x40, transferTag: tag, (0..<4).map { "X-a\(number).\($0)=\(flood)" })
+            let (header, _) = try hostile.receive()
+            if header[0] == 0x3F { rejects += 1 }
+            tag = header[0] == 0x24 ? Array(header[20..<24]) : [0xFF, 0xFF, 0xFF, 0xFF]
+            if number % 20 == 0 { try goesOn(UInt8(3 + number / 20)) }
+        }
+        #expect(rejects > 5)
+        // A CmdSN that leaves some out ends the session.
+        try hostile.command(number: 20, flags: 0x80, [0, 0, 0, 0, 0, 0])
+        #expect(hostile.connection.isClosedByServer())
+        #expect(server.log.contains("a CmdSN was left out"), "\(server.log)")
+        try goesOn(9)
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
     /// Responses wait to be sent from the page cache, and their pages go. What was encoded has its number, so it stays,
     /// is sent once, and others follow it: with one PDU for a MiB, with many, and with several responses in a send.
     @Test(arguments: [(8192, 1 << 20), (256 << 10, 1 << 20), (256 << 10, 256 << 10)])

@@ -139,6 +139,32 @@ import Testing
         }
     }
 
+    /// Each login has a challenge of its own (RFC 7143, 12.1.3), as long as MD5's digest.
+    @Test func noChallengeComesTwice() throws {
+        let folder = try TemporaryFolder()
+        let secrets = folder.path + "/secrets"
+        try "alice:correct-horse-1\n".write(toFile: secrets, atomically: true, encoding: .utf8)
+        let target = try Target(["--chap", secrets, "disk=memory:1M"], in: folder)
+        func challenge() throws -> String {
+            let connection = try RawConnection(port: try HandMadeSession.port(target.server.announcement))
+            var text = ""
+            for pairs in [
+                ["InitiatorName=iqn.2026-11.org.example:hand", "SessionType=Discovery", "AuthMethod=CHAP"],
+                ["CHAP_A=5"],
+            ] {
+                try connection.send(HandMadeSession.login(flags: 0, pairs))
+                let header = try connection.receive(48)
+                try #require(header[0] == 0x23 && header[36] == 0, "\(header)")
+                let count = Int(header[6]) << 8 | Int(header[7])
+                text = String(decoding: try connection.receive((count + 3) & ~3), as: UTF8.self)
+            }
+            return String(try #require(text.split(separator: "\0").first { $0.hasPrefix("CHAP_C=") }).dropFirst(7))
+        }
+        let challenges = try (0..<8).map { _ in try challenge() }
+        #expect(Set(challenges).count == 8, "\(challenges)")
+        #expect(challenges.allSatisfy { $0.hasPrefix("0x") && $0.count >= 34 }, "\(challenges)")
+    }
+
     @Test(arguments: [
         ("", "there is no secret in"), ("alice", "line 1 of"),
         ("\nalice:short", "the secret has 5 bytes"),

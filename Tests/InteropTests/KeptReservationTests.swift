@@ -41,6 +41,28 @@ import Testing
         return (io.text + io.errors).contains("Operation not permitted")
     }
 
+    /// Who asks for structured replies is told why, in words.
+    @Test func aClientOfNBDIsToldOfAReservation() throws {
+        let folder = try TemporaryFolder()
+        let server = try Self.server([], in: folder)
+        let owner = try HandMadeSession(server.announcement)
+        #expect(try Self.reserveOut(owner, 0, newKey: 7) == Self.good)
+        #expect(try Self.reserveOut(owner, 1, type: 1, key: 7) == Self.good)
+        try nbdsh(
+            [server.uri],
+            """
+            said = []
+            h.set_debug(True)
+            h.set_debug_callback(lambda function, message: said.append(message) or 0)
+            h.connect_uri(uri[0])
+            assert h.get_structured_replies_negotiated()
+            refused('EPERM', lambda: h.pwrite(b'x' * 512, 0))
+            words = 'an initiator has reserved or write-protected the drive'
+            assert any(line.endswith(words) for line in said), said
+            """, in: folder)
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
     @Test func aReservationOutlivesAServerThatIsKilled() throws {
         let folder = try TemporaryFolder()
         let arguments = ["--reservations", folder.path]

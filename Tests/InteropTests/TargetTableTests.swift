@@ -37,6 +37,26 @@ import Testing
         #expect(!found.text.contains("spindle:data") && !found.text.contains("spindle:system"), "\(found.text)")
     }
 
+    /// An export says the whole name of its target.
+    @Test func anExportNamesItsTarget() throws {
+        let folder = try TemporaryFolder()
+        let name = "iqn.2001-04.com.example:storage.disk2"
+        let (server, _) = try Self.server(
+            "listen = \"iscsi:127.0.0.1:0\"\n[[export]]\nname = \"data\"\nimage = \"memory:3M\"\n"
+                + "target = \"\(name)\"\n", in: folder)
+        let url = try #require(server.announcement.split(separator: " ").first { $0.hasPrefix("iscsi://") }).dropLast()
+        #expect(url.hasSuffix("/\(name)/0"), "\(server.announcement)")
+        try run("iscsi-inq", [String(url)], in: folder)
+        let portal = url.split(separator: "/").prefix(2).joined(separator: "//")
+        let found = try run("iscsi-ls", [portal], in: folder)
+        #expect(found.hasPrefix("Target:\(name) ") && found.split(separator: "\n").count == 1, "\(found)")
+        #expect(try HandMadeSession(server.announcement, target: name).lastBlock(unit: 0) == 3 * 2048 - 1)
+        #expect(throws: HandMadeSession.LoginRefused(status: 0x0203)) {
+            _ = try HandMadeSession(server.announcement, target: "iqn.2026-11.org.spindle:data")
+        }
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
     /// Each command goes to the unit that it names; one that is not there says so.
     @Test func commandsReachTheirUnits() throws {
         let folder = try TemporaryFolder()
