@@ -1,5 +1,6 @@
 // A drive with a write cache whose every state is known, for tests.
 
+import Seeded
 import Testing
 
 @testable import Blocks
@@ -67,6 +68,14 @@ struct CachedMedium {
         let number = requests.count - 1
         requests[number].task.writer = BlockWriter(client: UInt64(value))
         take(advance(number) { $0.begin(request, &$1, &$2) }, number)
+    }
+
+    /// Begins one of these on some sectors, unless they are being written.
+    mutating func beginAny(of operations: [BackendOperation], _ numbers: inout SeededGenerator) {
+        let operation = operations.randomElement(using: &numbers)!
+        let first = UInt64.random(in: 0..<Self.sectors, using: &numbers)
+        let sectors = first..<first + UInt64.random(in: 1...min(20, Self.sectors - first), using: &numbers)
+        if operation == .read || writing.isDisjoint(with: sectors) { begin(operation, sectors) }
     }
 
     /// What was under way for a request has ended.

@@ -119,12 +119,7 @@ import Testing
         while !isOver(medium) {
             try #require(medium.requests.count < limit, "the moment does not come")
             if medium.requests.count - medium.requests.count(where: \.isOver) < 6, Bool.random(using: &numbers) {
-                let operation = Self.operations.randomElement(using: &numbers)!
-                let first = UInt64.random(in: 0..<CachedMedium.sectors, using: &numbers)
-                let length = UInt64.random(in: 1...min(20, CachedMedium.sectors - first), using: &numbers)
-                let sectors = first..<first + length
-                guard operation == .read || medium.writing.isDisjoint(with: sectors) else { continue }
-                medium.begin(operation, sectors)
+                medium.beginAny(of: Self.operations, &numbers)
             } else if let number = medium.pending.randomElement(using: &numbers) {
                 try medium.end(number, fails: false)
             }

@@ -55,12 +55,7 @@ import Testing
         let end = medium.requests.count + 60
         while medium.requests.count < end || !medium.isIdle {
             if medium.requests.count < end, Int.random(in: 0..<2, using: &numbers) == 0 {
-                let operation = Self.operations.randomElement(using: &numbers)!
-                let first = UInt64.random(in: 0..<CachedMedium.sectors, using: &numbers)
-                let length = UInt64.random(in: 1...min(20, CachedMedium.sectors - first), using: &numbers)
-                let sectors = first..<first + length
-                guard operation == .read || medium.writing.isDisjoint(with: sectors) else { continue }
-                medium.begin(operation, sectors)
+                medium.beginAny(of: Self.operations, &numbers)
             } else if let number = medium.pending.randomElement(using: &numbers) {
                 try medium.end(number, fails: false)
             } else {
