@@ -48,7 +48,7 @@ public struct AccessRule: Equatable, Sendable {
     }
 }
 
-/// What is known of an initiator.
+/// The facts of an initiator.
 enum InitiatorFacts: Equatable, Sendable {
     /// The client is none.
     case none

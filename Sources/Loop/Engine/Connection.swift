@@ -18,7 +18,7 @@ struct ReceivedChunk {
     var end: Int32 = 0
 }
 
-/// What a session says beside replies.
+/// A session's messages beside replies.
 struct Words {
     var bytes: [UInt8]
     /// So many of the replies in the queue leave before it.
@@ -47,11 +47,11 @@ struct Connection: ~Copyable {
     /// It is the only one of the server with this number.
     var number: UInt64 = 0
     var peer = Peer()
-    /// What it speaks.
+    /// The protocol that it speaks.
     private(set) var frontEnd = FrontEnd.nbd
-    /// Who its TLS or its CHAP has proved it to be, for people.
+    /// The identity that its TLS or its CHAP has proved, for people.
     var identityName: String?
-    /// Who an initiator says that it is.
+    /// The name that an initiator says.
     var initiatorName: String?
     /// The export that it has open.
     var entry: ExportEntry?
@@ -85,7 +85,7 @@ struct Connection: ~Copyable {
     var received = InlineArray<8, ReceivedChunk>(repeating: ReceivedChunk())
     var receivedHead = 0
     var receivedCount = 0
-    /// What another loop has received.
+    /// The bytes that another loop has received.
     private var handedOver = HeapBox<HeapBytes>()
     /// The request whose payload is arriving.
     var payloadRequest: RequestPlace?
@@ -149,7 +149,7 @@ struct Connection: ~Copyable {
     // Sending
     /// Requests whose reply is ready, in the order in which they became so.
     private(set) var replies: SlotQueue<RequestPlace>
-    /// What its session says beside replies, in the same order.
+    /// The messages of its session beside replies, in the same order.
     private(set) var words: [Words] = []
     /// Words that are with the kernel.
     private var wordsSent: HeapBytes?
@@ -317,7 +317,7 @@ struct Connection: ~Copyable {
         return link.end == nil && (receivedCount > 0 || link.hasPending)
     }
 
-    /// What is left of the oldest chunk, as it was received.
+    /// The rest of the oldest chunk, as it was received.
     var firstChunk: MemoryRange? {
         guard receivedCount > 0 else { return nil }
         let chunk = received[receivedHead]
@@ -343,7 +343,7 @@ struct Connection: ~Copyable {
         return bytes
     }
 
-    /// What another loop has received of the client comes before all else.
+    /// The bytes that another loop has received of the client come before all else.
     mutating func begin(with bytes: [UInt8]) {
         precondition(receivedCount == 0 && !isReceiving, "bytes would be out of order")
         guard !bytes.isEmpty else { return }
@@ -418,7 +418,7 @@ struct Connection: ~Copyable {
     }
 }
 
-/// What is to be sent, in its order.
+/// The send queue, in its order.
 extension Connection {
     /// Appends a reply.
     mutating func append(reply place: RequestPlace) {

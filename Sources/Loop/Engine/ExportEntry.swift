@@ -20,11 +20,11 @@ public final class ExportEntry: Sendable {
     public let hasWriteCache: Bool
     /// Where initiators find it; nil: nowhere.
     public let target: TargetPlace?
-    /// What is served.
+    /// The export that is served.
     public let definition: ServedExport
     /// Where its writers meet.
     let gate: WriteGate
-    /// What its clients have done.
+    /// The counters of its clients.
     public let counters: ExportCounters
     /// How its image is made stable.
     public let flushes: ImageFlushes
@@ -76,7 +76,7 @@ public final class ExportEntry: Sendable {
         gate = try WriteGate(loopCount: loopCount)
         counters = try ExportCounters(loopCount: loopCount)
         ended = try EventCounter()
-        // What was reserved before the server began keeps clients of NBD out before an initiator comes.
+        // A reservation from before the server began keeps clients of NBD out before an initiator comes.
         var drive = drive
         drive.strangers = definition.deviceServer(targetName: []).strangers
         state = Mutex(
@@ -88,7 +88,7 @@ public final class ExportEntry: Sendable {
         ended.close()
     }
 
-    /// What clients ask for.
+    /// The name that clients ask for.
     public var name: String { definition.name }
 
     /// The drive as its home loop has published it last: every loop begins with it.
@@ -119,7 +119,7 @@ public final class ExportEntry: Sendable {
     /// How many connections have it open.
     public var connectionCount: Int { state.withLock { $0.connectionCount } }
 
-    /// What came of opening an export.
+    /// The outcomes of opening an export.
     enum Opening: Equatable {
         /// It is open; so many other connections have it open, too.
         case opened(others: Int)
@@ -185,7 +185,7 @@ public final class ExportEntry: Sendable {
     /// The power cut that is to come; nil: none.
     public var armedCut: ArmedCut? { state.withLock { $0.armed } }
 
-    /// What came of the last power cut; nil: there was none.
+    /// The outcome of the last power cut; nil: there was none.
     public var lastCut: Result<PowerCutOutcome, CutFailure>? { state.withLock { $0.lastCut } }
 
     /// A power cut is to come.
@@ -209,8 +209,8 @@ public final class ExportEntry: Sendable {
         }
     }
 
-    /// The moment that was ordered has come, while these connections had the export open. Whoever waits for it does
-    /// what is left to do.
+    /// The moment that was ordered has come, while these connections had the export open. A thread that waits for
+    /// it does the rest.
     func powerHasGone(_ connections: [ConnectionStatus]) {
         let armed = state.withLock {
             $0.isOff = true
@@ -265,7 +265,7 @@ public final class ExportEntry: Sendable {
     /// Why the image could not be made stable in the end; nil if it could.
     public var failure: String? { state.withLock { $0.failure } }
 
-    /// Does something with the image for whoever operates the server: one thing at a time, and nothing after its end.
+    /// Does something with the image for the server's operator: one thing at a time, and nothing after its end.
     ///
     /// - Returns: nil after its end.
     public func operate<Result: Sendable, Failure: Error>(
@@ -282,7 +282,7 @@ public final class ExportEntry: Sendable {
         let unflushed = unflushedBytes
         armedCut?.takeBack()
         disarm()
-        // What an operator has begun with the image ends before it is closed.
+        // An operator's work with the image ends before it is closed.
         let code = operation.withLock { _ in
             let flushing = emptyWriteCache()
             let (last, old) = state.withLock { ($0.backend, $0.oldBackends) }
@@ -297,8 +297,8 @@ public final class ExportEntry: Sendable {
         ended.signal()
     }
 
-    /// The layers, as they were when the last connection left them: whoever takes them has them alone, and keeps them
-    /// here afterwards.
+    /// The layers, as they were when the last connection left them: a thread that takes them has them alone, and
+    /// keeps them here afterwards.
     func takeBlocks() -> BlockStack {
         state.withLock {
             let blocks = $0.blocks
@@ -312,7 +312,7 @@ public final class ExportEntry: Sendable {
         state.withLock { $0.blocks = blocks }
     }
 
-    /// What its home loop remembers of initiators; nil: none has come.
+    /// Its home loop's memory of initiators; nil: none has come.
     var server: DeviceServer? { state.withLock { $0.server } }
 
     /// Keeps what is remembered of initiators while nobody has the export open on the home loop.

@@ -28,18 +28,18 @@ public struct Limits: Sendable {
         let others = stages + connections * Self.sharePages / loops
         return max(requestMegabytes * 256 / loops - others, 6 * pagesPerConnection)
     }
-    /// What a connection's requests of at most that size have in any case, however much others have.
+    /// The share of a connection's requests of at most that size in any case, however much others have.
     static let sharePages = 8
     /// Memory for larger requests, two regions of each kind for all connections of a loop: for two of 4 MiB, and for
     /// one of the largest, each with a sector at either end.
     static let largestMiddlePages = 1026
     static let middleRegionPages = 2 * largestMiddlePages
     static let largestPages = 8194
-    /// What one connection's received but unparsed bytes take: buffers and the size of each.
+    /// The memory for one connection's received but unparsed bytes: buffers and the size of each.
     static let receiveBuffers: UInt16 = 4
     static let receiveBufferBytes = 1 << 16
     static let receivePages = Int(receiveBuffers) * receiveBufferBytes / PageArena.pageBytes
-    /// What the kernel may hold of replies to a client of this machine; net.core.wmem_max can make it less.
+    /// The kernel's bound for replies to a client of this machine; net.core.wmem_max can make it less.
     public var localSendBufferBytes: Int32 = 1 << 20
     /// A client that has not finished its handshake by then is disconnected.
     public var handshakeSeconds = 10

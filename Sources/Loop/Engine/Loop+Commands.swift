@@ -71,7 +71,7 @@ extension Loop {
         guard phase == .transmission || phase == .draining,
             connections[slot].busyRequests > 0 || connections[slot].line != nil, !connections[slot].isReceiving
         else { return false }
-        // What was asked for before DISC is handled ("NBD_CMD_DISC"), whether or not the client waits for that.
+        // Requests before DISC are handled ("NBD_CMD_DISC"), whether or not the client waits for that.
         if connections[slot].endReason != .disconnect, LinuxFile.isHungUp(connections[slot].descriptor) {
             abort(slot, .lost)
             finishIfIdle(slot)

@@ -1,4 +1,4 @@
-// What other threads want of the loop, between two turns.
+// Other threads' commands to the loop, between two turns.
 
 import Export
 import Glibc

@@ -102,7 +102,7 @@ extension Loop {
     mutating func tick() {
         now += 1
         if isStopping && now >= stoppedAt + shared.limits.shutdownSeconds {
-            // Whoever is left a second after that waits for a file.
+            // A connection that is left a second after that waits for a file.
             hasGivenUp = now > stoppedAt + shared.limits.shutdownSeconds
             abortAll("the server stops")
         }
@@ -170,7 +170,7 @@ extension Loop {
         }
     }
 
-    /// What a client has asked for is finished, then its connection ends.
+    /// All requests of a client are finished, then its connection ends.
     mutating func finishTransmission(_ slot: ConnectionSlot) {
         refuseFurther(slot)
         pump(slot)

@@ -1,4 +1,4 @@
-// Requests of exports with layers (BlockStack): what stands between the drive and its backend decides what is done.
+// Requests of exports with layers (BlockStack): the layers between the drive and its backend decide what is done.
 
 import Backends
 import Blocks
@@ -6,7 +6,7 @@ import Export
 import IOUring
 import Units
 
-/// What a loop keeps of a request on its way through layers.
+/// A loop's state of a request on its way through layers.
 struct LayeredRequest: ~Copyable {
     /// Where it is.
     enum Stage {
@@ -48,7 +48,7 @@ extension Loop {
         return take(step, place, export)
     }
 
-    /// What a layer has asked of the backend has ended.
+    /// A layer's request to the backend has ended.
     mutating func resumeInLayers(_ outcome: BlockOutcome, _ place: RequestPlace, _ export: ExportNumber)
         -> UnitStep?
     {
@@ -136,7 +136,7 @@ extension Loop {
         case .found(let extent):
             return resumeLBAStatus(extent, limitBytes, place, export)
         case .failed where limitBytes > 0:
-            // Without knowing better, all of it is stored; who reads it meets the failure.
+            // Without knowing better, all of it is stored; a READ meets the failure.
             return resumeLBAStatus(
                 BackendExtent(isMapped: true, lengthBytes: limitBytes), limitBytes, place, export)
         case .failed(let failure, let bytes):

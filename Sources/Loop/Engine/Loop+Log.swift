@@ -1,4 +1,4 @@
-// What the log is told of connections: one line an event, with the same keys everywhere.
+// The log's lines about connections: one line an event, with the same keys everywhere.
 
 import Backends
 import Blocks

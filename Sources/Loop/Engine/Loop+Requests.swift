@@ -147,7 +147,7 @@ extension Loop {
         }
     }
 
-    /// What the export wants after the backend's last step; nil while that is still to come.
+    /// The export's next step after the backend's last one; nil while that is still to come.
     private mutating func step(
         after progress: BackendProgress, _ place: RequestPlace, _ export: ExportNumber
     ) -> UnitStep? {
@@ -207,7 +207,7 @@ extension Loop {
     }
 }
 
-/// What is counted and said of requests.
+/// Counts and messages of requests.
 extension Loop {
     /// A request has arrived completely and begins.
     private mutating func countArrival(_ place: RequestPlace, _ slot: ConnectionSlot) {

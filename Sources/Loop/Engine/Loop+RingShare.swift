@@ -2,7 +2,7 @@
 
 import Backends
 
-/// What one export has of its loop's ring. Each operation may take one of the ring's threads, for ever if the file
+/// One export's share of its loop's ring. Each operation may take one of the ring's threads, for ever if the file
 /// system does not answer, and no other export's operation may be without one.
 struct RingShare {
     /// So many operations at a time, a 64th of the ring's threads, and fewer than a disk usually has places for.
@@ -28,7 +28,7 @@ struct RingShare {
         waiting.append(place, &requests)
     }
 
-    /// Whose turn it is; nil when nobody waits, or there is no room.
+    /// The request whose turn it is; nil when nobody waits, or there is no room.
     mutating func next(_ requests: inout SlotTable<RequestPlace, RequestSlot>) -> RequestPlace? {
         hasRoom ? waiting.popFirst(&requests) : nil
     }

@@ -22,7 +22,7 @@ extension Loop {
     mutating func change(_ entry: ExportEntry, _ change: UnitChange) -> UInt64 {
         precondition(entry.homeLoop == index, "another loop is the unit's home")
         let isOpen = isOpen(entry)
-        // What the drive remembers beside what all loops know is here alone.
+        // The drive's memory beside what all loops know is here alone.
         var drive = isOpen ? exports[entry.number].served : entry.drive
         let before = drive.sectorCount
         switch change {
@@ -49,7 +49,7 @@ extension Loop {
         exports.contains(entry.number) && exports[entry.number].entry === entry
     }
 
-    /// What initiators have reserved holds for clients of NBD, too.
+    /// Reservations of initiators hold for clients of NBD, too.
     mutating func noteReservations(_ export: ExportNumber) {
         let strangers = exports[export].server.strangers
         guard strangers != exports[export].served.strangers else { return }

@@ -12,7 +12,7 @@ extension Loop {
             return
         }
         let start = clock.now()
-        // Whoever works for this loop, or for its clients, may need the processor.
+        // A worker of this loop, or a client, may need the processor.
         let jobs = workers.jobCount
         if polling.expectsSoon, jobs <= 1, requestsUnderWay + sendsUnderWay <= jobs, activeConnections > 0,
             shared.hasIdleProcessor
@@ -30,7 +30,7 @@ extension Loop {
     private mutating func sleep(isBellExpected: Bool) throws(RingError) {
         guard isBellExpected else { return try ring.submitAndWait(1) }
         workers.bell.expect()
-        // What was done before that has rung nothing.
+        // Jobs that were done before that have rung nothing.
         try ring.submitAndWait(workers.hasDone ? 0 : 1)
         workers.bell.ignore()
     }

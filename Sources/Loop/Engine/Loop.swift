@@ -23,7 +23,7 @@ public struct Loop: ~Copyable {
     var clock: RequestClock
     /// A slot is made when it is first needed.
     var connections: SlotTable<ConnectionSlot, Connection>
-    /// What their protocol has come to.
+    /// The sessions of their protocols.
     var sessions: Sessions
     /// So many slots are made, the first ones of the table.
     var connectionSlots = 0
@@ -32,9 +32,9 @@ public struct Loop: ~Copyable {
     var activeConnections = 0
     /// `Limits.requestsPerConnection` for each connection.
     var requests: SlotTable<RequestPlace, RequestSlot>
-    /// What serves them.
+    /// The machines that serve them.
     var served: ServedTables
-    /// What is kept of requests in layers. Only exports with layers use it.
+    /// The state of requests in layers. Only exports with layers use it.
     var layered: SlotTable<RequestPlace, LayeredRequest>
     /// For each request.
     var headers: HeaderArea
@@ -73,11 +73,11 @@ public struct Loop: ~Copyable {
     var touchedPages = 0
     /// A second has passed since memory was given back.
     var isTrimDue = false
-    /// What replies are to be sent from mapped pages.
+    /// The bytes of replies that are to be sent from mapped pages.
     var mappedBytes = 0
     /// Pages of replies that were interrupted.
     var extraPages = 0
-    /// What a test wants payloads to be, where that is possible.
+    /// The kind that a test wants for payloads, where it is possible.
     let forcedPayload: Payload.Kind?
     /// Pages that requests have in the memory of their connections, beside the share of each, and how many all of them
     /// may have.
@@ -237,7 +237,7 @@ public struct Loop: ~Copyable {
         case .room: sendMore(on: token.slot)
         case .accept: accepted(completion, listener: token.listener)
         case .adopt: adopt(completion.result, from: shared.listeners[token.listener].endpoint)
-        // What waits for the gate is looked at in every turn.
+        // Every turn looks at the requests that wait for the gate.
         case .wake, .messageSent, .cancelled: break
         case .tick: tick()
         case .mail: hasMail = true

@@ -9,16 +9,16 @@ import Units
 /// A drive as one loop has it.
 struct LoopExport {
     var served: ExportedDrive
-    /// What the unit remembers of its initiators; of use on its home loop only.
+    /// The unit's memory of its initiators; of use on its home loop only.
     var server: DeviceServer
     private(set) var backend: Backend
     private let backings: [Backend]
-    /// What stands between the drive and the backend.
+    /// The layers between the drive and the backend.
     var blocks: BlockStack
     let hasLayers: Bool
     /// The drive has no power, and its sessions hang.
     var isHanging = false
-    /// What it has and knows is the entry's again. What is here is of no use any more.
+    /// Its state is the entry's again. The copy here is of no use any more.
     private(set) var isHandedBack = false
     /// The backend's; nil with layers, which no request may pass by.
     private(set) var pageCache: PageCache?
@@ -40,7 +40,7 @@ struct LoopExport {
     /// The same for all loops.
     let gate: WriteGate
     let entry: ExportEntry
-    /// What this loop counts of it.
+    /// The counters of this loop for it.
     let cells: ExportCells
     /// When it was last found that the kernel says what is in the page cache, in seconds since the loop began. A
     /// process that becomes another user may no longer be told.

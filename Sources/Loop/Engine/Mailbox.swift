@@ -48,11 +48,11 @@ public struct ConnectionStatus: Equatable, Sendable {
     public var number: UInt64
     /// Where the client is.
     public var client: String
-    /// Who it has proved to be.
+    /// The identity that it has proved.
     public var identity: String?
-    /// Who it says that it is, an initiator of iSCSI's.
+    /// The name that it says, an initiator of iSCSI's.
     public var initiator: String?
-    /// What it has open; nil in the handshake.
+    /// The export that it has open; nil in the handshake.
     public var export: String?
     /// It has begun TLS.
     public var isEncrypted: Bool
@@ -120,7 +120,7 @@ final class Gathered<Value: Sendable>: Sendable {
     }
 }
 
-/// What other threads may ask of the loops. A question waits for the answers; they are nil when the loops have ended
+/// Other threads' questions to the loops. A question waits for the answers; they are nil when the loops have ended
 /// instead.
 extension SharedState {
     /// Asks every loop for something.
@@ -138,7 +138,7 @@ extension SharedState {
         postToAll(.endConnections(entry))
     }
 
-    /// Ends the connections that have an export open, at once: what they have in flight is not answered.
+    /// Ends the connections that have an export open, at once: requests in flight are not answered.
     public func cutOff(_ entry: ExportEntry) {
         postToAll(.cutOff(entry))
     }

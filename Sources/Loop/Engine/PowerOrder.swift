@@ -4,9 +4,9 @@ import Blocks
 import IOUring
 import Synchronization
 
-/// What somebody wants of a drive's power.
+/// Somebody's wish for a drive's power.
 public struct PowerOrder: Equatable, Sendable {
-    /// What is kept and lost.
+    /// The choice of kept and lost data.
     public var cut: PowerCut
     /// When; nil: now.
     public var moment: CutMoment?
@@ -26,14 +26,14 @@ public struct PowerOrder: Equatable, Sendable {
 
 /// A power cut, and what is known of it.
 public struct PowerCutOutcome: Equatable, Sendable {
-    /// What was ordered.
+    /// The order.
     public var order: PowerOrder
-    /// What the drive has kept and lost.
+    /// The account of kept and lost data.
     public var report: PowerCutReport
     /// The connections that had it open.
     public var connections: [ConnectionStatus]
 
-    /// What has come of an order.
+    /// The outcome of an order.
     public init(_ order: PowerOrder, _ report: PowerCutReport, connections: [ConnectionStatus]) {
         self.order = order
         self.report = report
@@ -52,7 +52,7 @@ public struct CutFailure: Error {
 
 /// An order whose moment is to come, and the thread that waits for it.
 public final class ArmedCut: Sendable {
-    /// What was ordered.
+    /// The order.
     public let order: PowerOrder
     private let connections = Mutex<[ConnectionStatus]?>(nil)
     private let isOver: EventCounter

@@ -11,7 +11,7 @@ import Replies
 /// kernel, and goes back to the list when the reply has been sent.
 struct RequestSlot: ~Copyable {
     private let inPlace = InPlace()
-    /// What the request is for.
+    /// The unit that the request is for.
     let unit: ExportNumber
     let facts: RequestFacts
     var task = BackendTask(.flush, offset: 0, length: 0)
@@ -22,11 +22,11 @@ struct RequestSlot: ~Copyable {
     var mediumFailure: BlockFailure?
     /// Where the request's data are. Empty for a request without.
     private(set) var bytes = MemoryRange.empty
-    /// What that place is.
+    /// The kind of that place.
     var payload = Payload.none
     /// Part of its reply has been sent, and the rest is to be read again.
     var isInterrupted = false
-    /// What its front end calls it, if that has a number for it.
+    /// Its front end's number for it, if that has one.
     var taskNumber: UInt16 = 0
     /// Nobody waits for it any more: if it has several commands, it ends at the next one.
     var isAbandoned = false
@@ -82,7 +82,7 @@ struct RequestSlot: ~Copyable {
         return (headers[start..<position], part.dataBytes > 0 ? data(of: part) : .empty)
     }
 
-    /// What the backend is to do next.
+    /// The backend's next step.
     ///
     /// - Parameter layers: their memory, which outlives the request.
     mutating func ask(_ asked: BackendRequest, layers: LayerMemory? = nil) {

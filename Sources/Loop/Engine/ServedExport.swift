@@ -6,7 +6,7 @@ import Units
 
 /// One drive to serve.
 public struct ServedExport: Sendable {
-    /// What clients ask for.
+    /// The name that clients ask for.
     public var name: String
     /// A text for people; nil: the drive's description.
     public var description: String?
@@ -29,7 +29,7 @@ public struct ServedExport: Sendable {
     public private(set) var hasLayers = false
     /// One of them says how large the disk is, not the image's file.
     public private(set) var hasOwnSize = false
-    /// What is said of its target.
+    /// The options of its target.
     public var target = TargetOptions()
     /// The persistent reservations that were kept of it, and where they are kept; nil: nowhere.
     public var reservations: KeptReservations?

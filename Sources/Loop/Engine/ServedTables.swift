@@ -1,4 +1,4 @@
-// What serves the requests of a loop: a machine for each kind of request, in a table of its own, where it changes in
+// The machines that serve a loop's requests: one for each kind of request, in a table of its own, where it changes in
 // place. An enum of them would be moved out and back at each step.
 
 import Blocks
@@ -6,7 +6,7 @@ import Export
 import IOUring
 import Units
 
-/// What happens to a request that is being served.
+/// The events of a request that is being served.
 enum ServingEvent {
     /// It begins.
     case begin
@@ -27,7 +27,7 @@ struct RequestFacts {
     let bufferNeeds: BufferNeeds
     /// It changes what is on the medium.
     let writes: Bool
-    /// What it writes is stable before it ends.
+    /// Its data are stable before it ends.
     let forcesUnitAccess: Bool
     /// It fails rather than store zeroes no faster than they can be written.
     let hasToBeFast: Bool

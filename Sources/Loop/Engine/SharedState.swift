@@ -13,7 +13,7 @@ import TLS
 /// Shared by all loops and the threads around them.
 public final class SharedState: Sendable {
     let exports: any ExportSource
-    /// What the loops count.
+    /// The counters of the loops.
     public let loopCounters: LoopCounters
     /// The bounds that they keep.
     public let limits: Limits
@@ -30,7 +30,7 @@ public final class SharedState: Sendable {
     /// The rings' descriptors by loop, for messages between them.
     private let rings: [RingCell]
     private let processorCount: Int
-    /// Who is at the other end of a socket.
+    /// The peer at the other end of a socket.
     let peer: @Sendable (Int32) -> Peer
     /// Has reservations written to their file, and says how that has ended (errno).
     let keep: ReservationKeeper
@@ -41,13 +41,13 @@ public final class SharedState: Sendable {
     private let currentTLS: Mutex<TLSSettings?>
     private let currentTargets: Mutex<TargetSettings>
     let sessionHandles = SessionHandles()
-    /// Who has failed to prove who it is.
+    /// The failed attempts to prove an identity.
     let loginBrake = LoginBrake()
     /// How many times an export was opened.
     let openings = Atomic<UInt64>(0)
     /// Pages of memory for requests that the loops have taken into use.
     let touchedPages = Atomic<Int>(0)
-    /// What is known of the images' page cache.
+    /// The known state of the images' page cache.
     let residentChunks: ResidentChunks
     /// So many bytes of one loop's replies may wait to be sent from mapped pages: 16 MiB of all loops, but enough for a
     /// few connections' requests however many loops there are.
@@ -116,7 +116,7 @@ public final class SharedState: Sendable {
         }
     }
 
-    /// What all targets have in common, for those who log in now.
+    /// The settings of all targets, for initiators that log in now.
     public var targets: TargetSettings { currentTargets.withLock { $0 } }
 
     /// The secrets by which initiators that log in now prove who they are; nil: nobody is asked, for as long as the

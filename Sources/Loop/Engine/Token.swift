@@ -1,4 +1,4 @@
-// What a completion is about, packed into the 64 bits that io_uring carries along.
+// The subject of a completion, packed into the 64 bits that io_uring carries along.
 
 /// The kinds of operation a loop submits.
 enum Operation: UInt8 {

@@ -30,7 +30,7 @@ final class Fence: Sendable {
     /// When the export was opened, in the order of all openings: connections wait only for older ones, never for each
     /// other.
     let opening: UInt64
-    /// Who waits: a connection of this loop, by slot and number.
+    /// The waiter: a connection of this loop, by slot and number.
     let loop: Int
     let slot: ConnectionSlot
     let connection: UInt64
@@ -69,7 +69,7 @@ final class Fence: Sendable {
     func isFromSamePlace(_ other: Peer) -> Bool { peer.origin == other.origin && peer.origin != .unknown }
 }
 
-/// Who a connection is, for fences: one with the same answer succeeds it.
+/// The identity of a connection, for fences: one with the same answer succeeds it.
 enum FenceClient: Equatable, Sendable {
     /// A client of NBD, by where it comes from.
     case place(Peer.Origin)

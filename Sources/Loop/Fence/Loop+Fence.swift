@@ -15,7 +15,7 @@ extension Loop {
         shared.postToAll(.fence(fence))
     }
 
-    /// What an older connection, or a loop, had to do for a fence is done.
+    /// The work of an older connection, or a loop, for a fence is done.
     func lower(_ fence: Fence) {
         if fence.remove() { shared.mailboxes[fence.loop].post(.fencePassed(fence)) }
     }
@@ -124,7 +124,7 @@ extension Loop {
         return limitRequests(slot, since: limit)
     }
 
-    /// What a client that has come back would not have sent, or heard, on its old connection is not waited for.
+    /// A fence does not wait for data that a returned client would not have sent, or heard, on its old connection.
     private mutating func endSilent(_ slot: ConnectionSlot, since limit: Int) -> Bool {
         guard connections[slot].peer.isRemote && connections[slot].lastProgress <= limit else { return false }
         if isInsideRequest(slot) {

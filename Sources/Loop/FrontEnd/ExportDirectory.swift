@@ -6,7 +6,7 @@ import NBD
 public struct ExportDirectory: Sendable {
     /// In their order, the first of which answers to the empty name.
     public var entries: [ExportEntry]
-    /// What clients are told of each.
+    /// The facts of each export that clients are told.
     public var information: [ExportInformation]
     /// How often it has changed.
     public var version = 0

@@ -87,7 +87,7 @@ extension CommandKind {
 
 extension ErrorKind {
     /// The kind of a command's ending; nil if it has not failed. Only a failure of the storage is one of input and
-    /// output: what an initiator is told of the drive's state, or of its own mistake, is none. The registers of a disk
+    /// output: news for an initiator of the drive's state, or of its own mistake, are none. The registers of a disk
     /// say ABORTED COMMAND of both, so that the medium's own failure decides.
     init?(_ ending: ISCSI.Ending, _ mediumFailure: BlockFailure?) {
         guard ending.status != SCSIStatus.good.rawValue else { return nil }

@@ -3,7 +3,7 @@
 import Listening
 import Synchronization
 
-/// Who answers a challenge.
+/// The initiator that answers a challenge.
 struct LoginAttempt: Sendable {
     /// Where it comes from.
     let origin: Peer.Origin

@@ -142,7 +142,7 @@ extension Loop {
             let drive = connections[slot].choices[unit].drive
             guard drive.hasTray else { return nil }
             if drive.sectorCount == 0 { return "there is no disc in the drive; spindle ctl insert puts one in" }
-            // What it is told is from the beginning of its handshake.
+            // Its directory is from the beginning of its handshake.
             let isPresent = sessions.nbd[slot].directory[unit].sizeBytes == drive.sizeBytes
             return isPresent ? nil : "another disc was put in since the client came; connect again"
         // Its commands say so.
@@ -157,7 +157,7 @@ extension Loop {
         }
     }
 
-    /// The export that the client has chosen is open: what follows are requests to it.
+    /// The export that the client has chosen is open: requests to it follow.
     mutating func beginRequests(_ slot: ConnectionSlot, to export: ExportNumber) {
         switch connections[slot].frontEnd {
         case .nbd: beginNBDRequests(slot, to: export)
@@ -165,7 +165,7 @@ extension Loop {
         }
     }
 
-    /// The client's first export is open. What it has chosen may have others.
+    /// The client's first export is open. Its choice may have others.
     mutating func openFurther(_ slot: ConnectionSlot) {
         switch connections[slot].frontEnd {
         case .nbd: break
@@ -182,7 +182,7 @@ extension Loop {
         }
     }
 
-    /// Who a connection is, for fences.
+    /// The identity of a connection, for fences.
     func fenceClient(_ slot: ConnectionSlot) -> FenceClient {
         switch connections[slot].frontEnd {
         case .nbd: .place(connections[slot].peer.origin)
@@ -280,7 +280,7 @@ extension Loop {
         }
     }
 
-    /// What the failure of a request counts as; nil if it has not failed.
+    /// The error that a request's failure counts as; nil if it has not failed.
     func errorKind(of place: RequestPlace) -> ErrorKind? {
         switch connections[place.slot].frontEnd {
         case .nbd: served.requests[place].error.map(ErrorKind.init)
@@ -298,7 +298,7 @@ extension Loop {
         say(slot)
     }
 
-    /// What the handshake of every connection has to know of TLS.
+    /// The rule of TLS for the handshake of every connection.
     private var tlsPolicy: TLSPolicy {
         guard let tls = shared.tls else { return .unavailable }
         return tls.isRequired ? .required : .optional
@@ -454,7 +454,7 @@ extension Loop {
         let identity = connections[slot].isSecure ? connections[slot].link.session.client : nil
         for number in directory.entries.indices {
             let rules = directory.entries[number].definition.access
-            // What nobody changes all connections share.
+            // All connections share information that nobody changes.
             guard !rules.isEmpty else { continue }
             directory.information[number].isForbidden = !rules.admit(peer, identity)
         }
@@ -462,7 +462,7 @@ extension Loop {
         sessions.nbd[slot].directory = directory.information
     }
 
-    /// The export that the client has chosen is open: what follows are requests to it.
+    /// The export that the client has chosen is open: requests to it follow.
     private mutating func beginNBDRequests(_ slot: ConnectionSlot, to export: ExportNumber) {
         sessions.nbd[slot].opened(as: Int32(export.number))
         say(slot)

@@ -30,7 +30,7 @@ extension Loop {
         // An initiator that asks without reading the answers waits until it has read them.
         guard connections[slot].wordBytes < Limits.receiveBufferBytes else { return false }
         let input = connections[slot].nextBytes() ?? .empty
-        // Who says nothing costs nothing.
+        // A silent client costs nothing.
         if connections[slot].phase == .handshake, !input.isEmpty, !knowsTargets(slot) { lookUpTargets(slot) }
         let (consumed, event) = input.withBytes { sessions.iscsi[slot].session.advance($0) }
         if consumed > 0 { connections[slot].consume(consumed) }
@@ -119,7 +119,7 @@ extension Loop {
             say(slot)
             return true
         }
-        // What has come and gone since the login began counts. The one with the lowest number comes first.
+        // Changes since the login began count. The unit with the lowest number comes first.
         let name = sessions.iscsi[slot].session.directory[target].name
         let entries = shared.exports.directory.entries.filter { $0.target?.name.text == name && mayOpen($0, slot) }
             .sorted { ($0.target?.logicalUnit ?? 0) < ($1.target?.logicalUnit ?? 0) }

@@ -79,7 +79,7 @@ extension Loop {
         for unit in sessions.iscsi[slot].units { exports[unit.export].server.noteInventoryRead(by: unit.nexus) }
     }
 
-    /// A unit goes, and others of the session stay. What it has under way for the session is finished.
+    /// A unit goes, and others of the session stay. Its commands under way for the session are finished.
     ///
     /// - Returns: false if there are no others.
     mutating func withdrawUnit(_ unit: ExportNumber, _ slot: ConnectionSlot) -> Bool {

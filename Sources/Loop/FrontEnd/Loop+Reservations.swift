@@ -11,7 +11,7 @@ import Units
 
 /// Commands of an export that wait for its file. One write is under way at a time.
 struct ReservationKeeping {
-    /// What is being written.
+    /// The reservations that are being written.
     var reservations: PersistentReservations?
     /// These are answered when it is written.
     var written = RequestList()

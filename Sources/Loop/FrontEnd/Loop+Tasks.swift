@@ -68,7 +68,7 @@ extension Loop {
         }
     }
 
-    /// What was encoded last for a task has left.
+    /// The last encoded bytes for a task have left.
     mutating func goOnWithTask(_ place: RequestPlace) {
         let slot = place.slot
         let number = Int(requests[place].taskNumber)
@@ -117,7 +117,7 @@ extension Loop {
         return true
     }
 
-    /// Maps a place for the unsolicited data of each task: what is not used costs nothing.
+    /// Maps a place for the unsolicited data of each task: unused places cost nothing.
     ///
     /// - Returns: false when there is no memory.
     mutating func makeLandingPlaces(_ slot: ConnectionSlot) -> Bool {
@@ -224,7 +224,7 @@ extension Loop {
             transferBytes: served.commands[place].transferBytes)
     }
 
-    /// What the failure of a task counts as; nil if it has not failed.
+    /// The error that a task's failure counts as; nil if it has not failed.
     func errorKind(ofTask place: RequestPlace) -> ErrorKind? {
         ErrorKind(ending(of: place), requests[place].mediumFailure)
     }
@@ -276,7 +276,7 @@ extension Loop {
     }
 
     /// A reset ends the tasks of all sessions, and the unit tells them why (SAM-5 6.3.3). Those of others end without a
-    /// word; who has asked hears of its own when they have.
+    /// word; the initiator that asked hears of its own when they have.
     private mutating func reset(_ unit: ExportNumber, by slot: ConnectionSlot) {
         exports[unit].server.reset()
         unlockTray(unit)

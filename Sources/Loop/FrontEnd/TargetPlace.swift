@@ -2,7 +2,7 @@
 
 import ISCSI
 
-/// What is said of an export's target.
+/// The options of an export's target.
 public struct TargetOptions: Equatable, Sendable {
     /// Its name; nil: one is made of the export's.
     public var name: TargetName?

@@ -6,7 +6,7 @@ import Units
 
 /// A task of a session, as its loop has it.
 struct TargetTask: Sendable {
-    /// What the loop does with it once it has memory, and nothing that was encoded for it waits to be sent.
+    /// The loop's next step with it once it has memory, and no encoded bytes for it wait to be sent.
     enum Next: Sendable {
         /// It waits for data of the initiator.
         case nothing
@@ -40,7 +40,7 @@ struct TargetTask: Sendable {
 struct SessionUnit: Sendable {
     let logicalUnit: UInt8
     let export: ExportNumber
-    /// What the unit calls the session.
+    /// The unit's number for the session.
     let nexus: NexusNumber
     /// It goes, at the latest when the loop is so many seconds old: no command reaches it any more.
     var leavesAt: Int?
@@ -53,7 +53,7 @@ struct TargetSession: ~Copyable, Sendable {
     var tasks: [TargetTask]
     /// Tasks that wait for memory. The stream behind them is read all the same: it has the data of others.
     var waiting = RequestList()
-    /// Who the initiator is, once its login is at its end.
+    /// The facts of the initiator, once its login is at its end.
     var facts = InitiatorFacts.unknown
     /// The address that the initiator is told of all targets (RFC 7143, 13.8).
     let portal: String?
@@ -83,7 +83,7 @@ struct TargetSession: ~Copyable, Sendable {
         self.handle = handle
     }
 
-    /// The unit that a command is for. What the initiator has no access to is answered for by the first one that stays:
+    /// The unit that a command is for. The first unit that stays answers for those that the initiator has no access to:
     /// one that goes knows no more which units there are, and nothing new may keep it.
     func unit(_ number: LogicalUnitNumber) -> (unit: SessionUnit, isPresent: Bool) {
         var first: SessionUnit?

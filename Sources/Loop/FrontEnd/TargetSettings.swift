@@ -1,4 +1,4 @@
-// What all targets of a server have in common.
+// The settings that all targets of a server share.
 
 import ISCSI
 import TLS

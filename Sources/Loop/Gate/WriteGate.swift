@@ -40,7 +40,7 @@ struct WriteGate: Sendable {
     /// Since when writers of a loop have been waiting; 0 when none are.
     private func ticket(of loop: Int) -> Int { loopCount + 2 + loop }
 
-    /// Who has to be woken after a writer left.
+    /// The waiters to wake after a writer left.
     enum Wake: Equatable {
         case nobody
         /// The loop whose writer waits to be alone.
@@ -49,7 +49,7 @@ struct WriteGate: Sendable {
         case all
     }
 
-    /// What came of trying to enter. In any case the wake has to be done.
+    /// The outcome of trying to enter. In any case the wake has to be done.
     enum Entry: Equatable {
         case entered(Wake)
         case refused(Wake)
@@ -62,7 +62,7 @@ struct WriteGate: Sendable {
 
     /// A write of whole sectors begins, unless a writer is or wants to be alone.
     func enterShared(loop: Int) -> Entry {
-        // Who can see that it may not enter does not announce itself: many that try again and again would keep a writer
+        // A writer that sees the gate held does not announce itself: many that try again and again would keep another
         // from ever being alone, and wake it each time. The holder wakes everybody when it leaves.
         guard cells[holder].load(ordering: .sequentiallyConsistent) == 0 else {
             takeTicket(loop)

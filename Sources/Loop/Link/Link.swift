@@ -2,7 +2,7 @@
 
 /// The way that a connection's bytes take.
 struct Link: Equatable, Sendable {
-    /// Who encrypts what is sent.
+    /// The one that encrypts sent data.
     enum Encryption: Equatable, Sendable {
         /// Nobody: there is no TLS.
         case none
@@ -19,7 +19,7 @@ struct Link: Equatable, Sendable {
     var refusesSplice = false
     /// This process looks at what is sent, for its digest.
     var isDigested = false
-    /// What comes of a payload has to go through memory: it is in pieces.
+    /// The next bytes of a payload have to go through memory: they come in pieces.
     var comesInPieces = false
 
     /// Data can be sent from where only the kernel may look.

@@ -67,7 +67,7 @@ extension Loop {
         cancelReceive(slot)
     }
 
-    /// What the ring has begun to receive ends.
+    /// The ring's receive under way ends.
     mutating func cancelReceive(_ slot: ConnectionSlot) {
         ring.cancel(Token(.receive, slot).userData, userData: Token(.cancelled).userData)
     }
@@ -140,7 +140,7 @@ extension Loop {
     private static let othersInARow = 32
     /// Then it is another connection's turn.
     private static let headersInARow = 8
-    /// What is missing of a header is never more.
+    /// The missing part of a header is never more.
     static let largestHeaderBytes = 32
 
     /// A request has come. After one whose payload could go through a pipe, others like it are expected.

@@ -211,7 +211,7 @@ extension Loop {
         goOnAfterSending()
     }
 
-    /// What was encoded for a request has left, or is dropped.
+    /// Bytes that were encoded for a request have left, or are dropped.
     private mutating func noteLeft(_ place: RequestPlace) {
         if requests[place].endsWithReply {
             releaseRequest(place)
@@ -349,7 +349,7 @@ extension Loop {
 }
 
 extension ReplyLayout {
-    /// What it has to send in all.
+    /// The number of all bytes that it has to send.
     fileprivate var byteCount: Int {
         var byteCount = 0
         for number in 0..<count { byteCount += parts[number].headerBytes + parts[number].dataBytes }

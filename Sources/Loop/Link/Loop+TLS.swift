@@ -78,7 +78,7 @@ extension Loop {
         }
         if let failure = connections[slot].link.session.failure {
             if connections[slot].phase != .draining { endTLS(slot, failure) }
-            // What cannot be encrypted any more holds nothing up.
+            // Words that cannot be encrypted any more hold nothing up.
             connections[slot].dropWords()
             dropReplies(slot)
         }

@@ -3,7 +3,7 @@
 import IOUring
 import TLS
 
-/// What a connection has beside its other state once its client has begun TLS.
+/// The additional state of a connection once its client has begun TLS.
 struct SecureLink: ~Copyable {
     /// How the client's records ended.
     enum End: Equatable {

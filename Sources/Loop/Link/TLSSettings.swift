@@ -1,4 +1,4 @@
-// What a server needs to encrypt.
+// The needs of a server that encrypts.
 
 import TLS
 

@@ -14,7 +14,7 @@ extension Loop {
     mutating func placeData(of place: RequestPlace, _ need: PayloadNeed, _ offer: PayloadOffer) -> Bool {
         guard need.byteCount > 0 else { return true }
         let slot = place.slot
-        // Of others than a READ nobody asks for it: what they have in front of their data is no block.
+        // Only a READ needs it: other requests have no block in front of their data.
         let start = need.kind == .read ? requests[place].facts.firstNeededByte : 0
         let unit = requests[place].unit
         let kind = PayloadTable.choose(need, connections[slot].crossing, offer, forced: forcedPayload) {
@@ -142,7 +142,7 @@ extension Loop {
 
     private mutating func allocateOwn(_ pages: Int, _ place: RequestPlace) -> PageRun? {
         let (slot, export) = (place.slot, requests[place].unit)
-        // What others have cannot keep a connection from its share.
+        // The memory of others cannot keep a connection from its share.
         if connections[slot].sharePages + pages <= Limits.sharePages {
             guard let first = takeOwn(pages, slot) else { return nil }
             connections[slot].sharePages += pages
@@ -160,7 +160,7 @@ extension Loop {
         return PageRun(memory: .own, first: first, count: pages)
     }
 
-    /// What is missing here only this connection can give back.
+    /// Only this connection can give back the missing pages.
     private mutating func takeOwn(_ pages: Int, _ slot: ConnectionSlot) -> Int? {
         let touched = connections[slot].arena.touchedEnd
         guard let first = connections[slot].arena.allocate(pages) else { return nil }
@@ -216,14 +216,14 @@ extension Loop {
         return true
     }
 
-    /// What was in the request's pipe is written, or never will be.
+    /// The bytes in the request's pipe are written, or never will be.
     mutating func releasePipe(_ place: RequestPlace) {
         guard case .piped(let pipe, let run) = requests[place].payload else { return }
         pipes.release(pipe)
         requests[place].payload = .pages(run)
     }
 
-    /// What has come of a payload goes to the request's memory after all, if it is in a pipe.
+    /// The received part of a payload goes to the request's memory after all, if it is in a pipe.
     mutating func leavePipe(_ place: RequestPlace) {
         guard case .piped(let pipe, _) = requests[place].payload else { return }
         pipes.empty(pipe, into: requests[place].bytes)

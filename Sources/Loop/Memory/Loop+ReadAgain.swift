@@ -8,7 +8,7 @@ import IOUring
 import Logging
 
 extension Loop {
-    /// What is left of the replies in a send cannot be sent from the page cache.
+    /// The rest of the replies in a send cannot be sent from the page cache.
     ///
     /// Which page is missing nobody says, so all of them are read again. A reply of which nothing has been sent is
     /// encoded anew, and may become an error.

@@ -8,7 +8,7 @@ struct Pace {
 
     /// In the last whole span of time it was slower.
     private(set) var isSlow = false
-    /// What it has moved in that time.
+    /// The bytes that it has moved in that time.
     private(set) var lastBytes = 0
     private var start: Int
     private var bytesAtStart: UInt64 = 0
@@ -53,7 +53,7 @@ extension Loop {
     }
 
     /// Whether others wait for memory that the connection has: with its export, or with one that has less than that.
-    /// Whoever has more waits for itself.
+    /// A connection that has more waits for itself.
     private func isInTheWay(_ slot: ConnectionSlot, of memory: AwaitedMemory) -> Bool {
         let ownPages = connections[slot].arena.pagesInUse - connections[slot].sharePages
         let held = memory == .own ? ownPages : connections[slot].stagePages[memory]
@@ -64,8 +64,8 @@ extension Loop {
         }
     }
 
-    /// Memory of requests that wait for the client: for the rest of a payload, or to be taken as replies. What the
-    /// medium has under way is not its fault.
+    /// Memory of requests that wait for the client: for the rest of a payload, or to be taken as replies. Work of
+    /// the medium is not its fault.
     private func heldBytes(_ slot: ConnectionSlot) -> Int {
         let used = connections[slot].stagePages[.large] + connections[slot].stagePages[.middle]
         guard used > 0 || connections[slot].arena.pagesInUse > 0 else { return 0 }

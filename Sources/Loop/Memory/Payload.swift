@@ -2,7 +2,7 @@
 
 /// Pages of memory that a request has.
 struct PageRun: Equatable {
-    /// Whose they are.
+    /// The owner's memory.
     var memory: RequestMemory
     var first: Int
     var count: Int

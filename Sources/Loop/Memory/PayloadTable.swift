@@ -2,10 +2,10 @@
 
 import Counters
 
-/// What a request needs.
+/// The needs of a request.
 struct PayloadNeed: Equatable {
     var kind: CommandKind
-    /// What the client asks for.
+    /// The length that the client asks for.
     var lengthBytes: UInt64
     /// The memory that this takes: all sectors touched, and more for ends inside sectors.
     var byteCount: Int
@@ -17,7 +17,7 @@ struct PayloadNeed: Equatable {
     var isOneReply = true
 }
 
-/// What a backend offers.
+/// The offer of a backend.
 struct PayloadOffer: Equatable {
     /// Its pages in the page cache can be sent from.
     var isMapped: Bool
@@ -25,7 +25,7 @@ struct PayloadOffer: Equatable {
     var writesToPageCache: Bool
 }
 
-/// What has to be found out, at some cost; each is asked for only where it decides.
+/// Facts that cost something to find out; each is asked for only where it decides.
 enum PayloadFact: CaseIterable {
     /// The kernel says now that all of a range is in the page cache, and this process is told the truth.
     case isResident
@@ -48,14 +48,14 @@ enum PayloadFact: CaseIterable {
 /// | `piped` | whole WRITE to 512 KiB, page cache, no TLS | 128 to 256 KiB over TCP | a pipe? |
 /// | `pages` | all | whatever is left | |
 enum PayloadTable {
-    /// What cannot be sent from the page cache after all has to be read into memory again, so there is a bound.
+    /// Data that cannot be sent from the page cache after all have to be read into memory again, so there is a bound.
     static let largestUnread: UInt64 = 1 << 20
     /// From here on splicing costs less than the copy that it saves.
     static let smallestSpliced: UInt64 = 1 << 15
     /// Of a larger READ that is answered in chunks, zeroes are not sent, and have to be looked for. (But on this
     /// machine sending them costs less than looking, so that only holes of the image count.)
     static let largestUnsearched: UInt64 = 1 << 15
-    /// What a pipe has room for, if the network brings it in whole pages.
+    /// The room of a pipe, if the network brings whole pages.
     static let largestPiped: UInt64 = 1 << 19
     /// Over TCP receiving is what takes the loop most of its time. Over a Unix socket workers that write while the loop
     /// receives are faster, where there is a processor for them.

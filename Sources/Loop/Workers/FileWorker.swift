@@ -23,17 +23,17 @@ struct FileJob: ~Copyable {
     let backend: Backend
     /// The export's number.
     let export: ExportNumber
-    /// Whose it is: the request's, or for what no request waits for the connection's (``Operation/lookUp``).
+    /// The owner's token: the request's, or, if no request waits, the connection's (``Operation/lookUp``).
     let token: Token
     var task: BackendTask
     /// Lent by the request that is written from it.
     var pipe: PagePipe?
-    /// What is to be looked up: so many bytes, and at most so many extents.
+    /// The limits of a look-up: so many bytes, and at most so many extents.
     var limitBytes: UInt64 = 0
     /// In whole logical blocks of the unit.
     var blockSize = BlockSize.smallest
     var maximumExtents = 0
-    /// What had been deallocated of the export when the job began (`ExportEntry.deallocations`).
+    /// The count of the export's deallocations when the job began (`ExportEntry.deallocations`).
     var deallocations = 0
     /// How a write has ended.
     var progress = BackendProgress.pending
@@ -65,7 +65,7 @@ struct FileJobQueue: Sendable {
     private static let longNanoseconds: UInt64 = 30_000
 
     let jobs: JobRing
-    /// What jobs have found: an extent's length, and whether it is stored. A job's are whose the job is.
+    /// The findings of jobs: an extent's length, and whether it is stored. The owner of a job owns its findings.
     private let extents: SharedCells<UInt64>
     private let counts: SharedCells<Int>
     private let flags: SharedCells<Bool>
@@ -134,7 +134,7 @@ struct FileJobQueue: Sendable {
 
     private static func extentsStart(_ position: Int) -> Int { position % JobRing.capacity * maximumExtents }
 
-    /// What the worker does until it is told to end.
+    /// The worker's work until it is told to end.
     func work() {
         var position = 0
         var (unannounced, nanoseconds) = (0, UInt64(0))
@@ -186,7 +186,7 @@ struct FileJobQueue: Sendable {
         while hasNone() {
             guard mayGoOn() else { return false }
             flags[Self.sleeps].store(true, ordering: .sequentiallyConsistent)
-            // Who gives a job in between finds the worker asleep, and the semaphore remembers it.
+            // A loop that gives a job in between finds the worker asleep, and the semaphore remembers it.
             if hasNone() && mayGoOn() { wakeUps.wait() }
             flags[Self.sleeps].store(false, ordering: .sequentiallyConsistent)
         }
@@ -220,7 +220,7 @@ struct FileJobQueue: Sendable {
         job.progress = cache.writeNow(&job.task, from: &job.pipe!)
     }
 
-    /// A long look-up comes back in parts: what was found when it has taken this long is good for a beginning.
+    /// A long look-up comes back in parts: the extents found in this time are good for a beginning.
     private static let lookUpNanoseconds: UInt64 = 2_000_000
 
     private func lookUp(_ job: inout FileJob, _ position: Int, since start: UInt64) {
@@ -240,7 +240,7 @@ struct FileJobQueue: Sendable {
 
 /// A worker as its loop has it. The loop gives it jobs, and takes back what it has done, in the same order.
 struct FileWorker: ~Copyable {
-    /// What a worker is there for.
+    /// The duties of workers.
     enum Duty: CaseIterable {
         case writes, lookUps
     }
@@ -290,7 +290,7 @@ struct FileWorker: ~Copyable {
     /// the process ends.
     deinit {
         queue.end()
-        // Whoever comes back from a call that was stuck does nothing more: there is no loop any more.
+        // A worker that comes back from a call that was stuck does nothing more: there is no loop any more.
         for position in takenCount..<givenCount { _ = queue.jobs.withdraw(position) }
         guard jobCount == 0 else {
             if let thread { pthread_detach(thread) }
@@ -375,7 +375,7 @@ struct FileWorker: ~Copyable {
     /// The job that the worker has taken; nil when it is in none, also where it waits for a processor to begin the
     /// next.
     private var callUnderWay: Int? {
-        // What the loop has taken is over, even where the worker has not come to say so.
+        // A job that the loop has taken is over, even where the worker has not come to say so.
         let position = max(queue.passedCount, takenCount)
         return position < givenCount && queue.jobs.state(position) == .taken ? position : nil
     }

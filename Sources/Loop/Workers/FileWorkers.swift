@@ -6,7 +6,7 @@ import IOUring
 
 /// Workers, each started when it is first needed.
 ///
-/// What concerns one export is done by one worker of each duty at a time: a second one would only wait for the same
+/// One worker of each duty at a time does the work for one export: a second one would only wait for the same
 /// file's lock, and an image with a slow file system takes one of the few, and leaves the others to the rest.
 struct FileWorkers: ~Copyable {
     private static let perDuty = 4
@@ -63,7 +63,7 @@ struct FileWorkers: ~Copyable {
         return nil
     }
 
-    /// What a look-up has found.
+    /// The extent that a look-up has found.
     func extent(_ number: Int, of job: borrowing FileJob) -> BackendExtent {
         workers[job.worker].queue.extent(number, of: job)
     }

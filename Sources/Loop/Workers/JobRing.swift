@@ -7,7 +7,7 @@ import Synchronization
 /// job is done. Each checks the place's state, and touches only its own places.
 @safe
 struct JobRing: Sendable {
-    /// Whose a place is.
+    /// The owner of a place.
     enum State: UInt8, AtomicRepresentable {
         /// The loop's: there is no job.
         case empty

@@ -1,4 +1,4 @@
-// What of an image is stored, as a loop knows it without asking the file: from look-ups that a worker does.
+// The stored extents of an image, as a loop knows them without asking the file: from look-ups that a worker does.
 
 import Backends
 import Blocks
@@ -14,7 +14,7 @@ struct StoredExtent {
 
     private(set) var start: UInt64 = 0
     private(set) var end: UInt64 = 0
-    /// What had been deallocated of the export before it was looked for.
+    /// The count of the export's deallocations before the look-up.
     private var deallocations = 0
     /// READs that have been found inside.
     private var uses = usesPerLookUp
@@ -127,7 +127,7 @@ extension Loop {
         }
     }
 
-    /// A layer's look-up has been done. What it is good for the layer knows: nothing is remembered, and the layer is
+    /// A layer's look-up has been done. Only the layer knows its use: nothing is remembered, and the layer is
     /// told of no more than it has asked about.
     private mutating func foundBelow(_ extent: BackendExtent, _ job: borrowing FileJob) {
         let place = job.token.place

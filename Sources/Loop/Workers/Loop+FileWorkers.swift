@@ -1,4 +1,4 @@
-// What a loop leaves to its workers (FileWorkers), because the call may wait for the file.
+// Work that a loop leaves to its workers (FileWorkers), because the call may wait for the file.
 
 import Backends
 import Export
@@ -21,7 +21,7 @@ extension Loop {
         ring.timeout(patience, userData: Token(.watch).userData)
     }
 
-    /// Time has passed: what waits behind a call that lasts too long is done in other ways.
+    /// Time has passed: jobs behind a call that lasts too long are done in other ways.
     mutating func watched() {
         isWatching = false
         workers.checkProgress()

@@ -29,7 +29,7 @@ struct LoopBell: Sendable {
 
     /// Something is done: wakes the loop if it sleeps.
     func ring() {
-        // What is done is stored before this asks whether the loop sleeps.
+        // Finished jobs are stored before this asks whether the loop sleeps.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
         guard flags[0].load(ordering: .relaxed), flags[0].exchange(false, ordering: .relaxed) else { return }
         arrivals.signal()
