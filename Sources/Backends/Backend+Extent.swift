@@ -1,4 +1,4 @@
-// What of an image is stored and what is a hole: lseek(2) with SEEK_DATA and SEEK_HOLE for files, the map of an image
+// The stored parts and holes of an image: lseek(2) with SEEK_DATA and SEEK_HOLE for files, the map of an image
 // in memory.
 
 import Blocks
@@ -6,7 +6,7 @@ import IOUring
 
 extension Backend {
     /// The extent that begins at `offset`, as far as it is looked for. Both numbers are whole blocks, and so is the
-    /// extent; `limit` is above zero. What a writer does at the same time may show or not.
+    /// extent; `limit` is above zero. Simultaneous writes may show or not.
     public func extent(at offset: UInt64, limit: UInt64, blockSize: BlockSize) -> BackendExtent {
         switch kind {
         case .file(let file): file.extent(at: offset, limit: limit, blockSize: blockSize)
@@ -17,7 +17,7 @@ extension Backend {
 }
 
 extension FileBackend {
-    /// A sector of which one byte is stored is stored; what lies behind the end of the file is not.
+    /// A sector of which one byte is stored is stored; one behind the end of the file is not.
     func extent(at offset: UInt64, limit: UInt64, blockSize: BlockSize) -> BackendExtent {
         guard let data = LinuxFile.nextData(bufferedDescriptor, from: offset) else {
             return BackendExtent(isMapped: false, lengthBytes: limit)

@@ -43,7 +43,7 @@ extension FileBackend {
     }
 
     /// Allocates the last block of the new size: unlike ftruncate(2), that never makes a file smaller which somebody
-    /// else has made larger in the meantime. What lies before it is a hole.
+    /// else has made larger in the meantime. The range before it is a hole.
     private func extend(toBytes sizeBytes: UInt64) throws(ImageError) -> UInt64 {
         guard sizeBytes <= UInt64(off_t.max) else { throw .cannotGrow("\(sizeBytes) bytes: \(errorText(EFBIG))") }
         var code = EINTR

@@ -22,7 +22,7 @@ extension Backend {
     /// Opens and locks a raw image. Neither the file nor its times are changed.
     ///
     /// - Parameters:
-    ///   - locking: how; what a process held that was killed is free a moment later.
+    ///   - locking: how; a killed process's lock is free a moment later.
     ///   - expected: the file that somebody has looked at and wants; another, or a symbolic link to it, is refused.
     public init(
         path: String, cache: CacheMode, readOnly: Bool, locking: ImageLocking = .waiting, expected: FileNumber? = nil

@@ -53,7 +53,7 @@ extension FileBackend {
         let code = LinuxFile.allocate(
             descriptor, mode: mayDeallocate ? LinuxFile.punchHole : LinuxFile.zeroRange, offset: range.lowerBound,
             length: range.upperBound - range.lowerBound)
-        // What the file system, or the device, cannot do so is written.
+        // The backend writes zeroes where the file system, or the device, cannot do so.
         guard code == EOPNOTSUPP || code == EINVAL else { return code }
         var place = range.lowerBound
         while place < range.upperBound {

@@ -7,7 +7,7 @@ import IOUring
 /// A backend as one loop sees it: descriptors and addresses that all loops share, so that a copy costs nothing.
 ///
 /// Every kind of backend answers ``start(_:ring:userData:)``, ``extent(at:limit:)``, ``grow(toBytes:)`` and
-/// ``close()``. What only some of them have is an optional value, ``pageCache`` for instance: users ask for that, never
+/// ``close()``. An ability of some only is an optional value, ``pageCache`` for instance: users ask for that, never
 /// for the kind. ``close()`` ends it once no task is under way.
 public struct Backend: Sendable {
     enum Kind: Sendable {
@@ -60,7 +60,7 @@ public struct Backend: Sendable {
         return bytes
     }
 
-    /// Closes what the backend has open. What was in memory is forgotten.
+    /// Closes all that the backend has open, and forgets all that was in memory.
     ///
     /// - Returns: 0, or the errno of close(2): some file systems write back only then.
     @discardableResult
@@ -74,7 +74,7 @@ public struct Backend: Sendable {
     }
 }
 
-/// What only some backends have.
+/// Abilities of some backends only.
 extension Backend {
     /// The page cache through which all accesses go; nil where there is none, as with O_DIRECT.
     public var pageCache: PageCache? {
@@ -92,7 +92,7 @@ extension Backend {
         }
     }
 
-    /// What fdatasync(2) makes stable; nil where that does nothing, or nobody wants it.
+    /// The descriptor that fdatasync(2) makes stable; nil where that does nothing, or nobody wants it.
     var flushedDescriptor: Int32? {
         switch kind {
         case .file(let file): isReadOnly || file.ignoresFlushes ? nil : file.bufferedDescriptor

@@ -4,10 +4,10 @@ import Blocks
 import Glibc
 import IOUring
 
-/// A ``BackendOperation`` under way: it is kept by whoever started it until it is finished, and so is its buffer.
+/// A ``BackendOperation`` under way: its starter keeps it until it is finished, and so its buffer.
 @safe
 public struct BackendTask {
-    /// What is done.
+    /// The operation that is done.
     public let operation: BackendOperation
     /// Where the part that is still to be done begins.
     public internal(set) var offset: UInt64
@@ -22,7 +22,7 @@ public struct BackendTask {
     /// A file system without the wanted fallocate(2) mode gets plain writes of zeroes. So do the ends of a range that
     /// are no whole pages.
     var writesZeroesByHand = false
-    /// What fallocate(2) has filled with zeroes.
+    /// The range that fallocate(2) has filled with zeroes.
     var allocatedZeroes: Range<UInt64> = 0..<0
     /// Zeroes are to be stored without writing them, or not at all.
     public var hasToBeFast = false

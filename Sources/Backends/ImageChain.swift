@@ -10,7 +10,7 @@ public struct ImageChain: Sendable {
     public let backend: Backend
     /// Its backing file, that one's, and so on.
     public private(set) var backings: [Backend] = []
-    /// What finds the disk in these files; empty if the image is raw.
+    /// The layers that find the disk in these files; empty if the image is raw.
     public private(set) var blocks = BlockStack()
 
     /// How many backing files an image may have, one behind the other.

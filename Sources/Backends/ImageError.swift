@@ -5,7 +5,7 @@ import IOUring
 
 /// An image could not be opened.
 public enum ImageError: Error, Equatable, CustomStringConvertible {
-    /// Who has an image.
+    /// The holder of an image.
     public enum Holder: Equatable, Sendable {
         case otherProgram
         /// An export of this server.
@@ -39,7 +39,7 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
     /// The path led to another file when it was looked at, or leads to a symbolic link.
     case replaced(path: String)
 
-    /// What went wrong and what would be right.
+    /// The mistake, and the right way.
     public var description: String {
         switch self {
         case .cannotOpen(let path, let code, let readOnly):

@@ -1,4 +1,4 @@
-// What a user may name as an image: a path, `memory:SIZE` or `null:SIZE`.
+// The names of images that a user may give: a path, `memory:SIZE` or `null:SIZE`.
 
 /// An image as the command line names it. Nothing is opened here.
 public enum ImageReference: Equatable, Sendable {
@@ -29,7 +29,7 @@ public enum ImageReference: Equatable, Sendable {
         }
     }
 
-    /// What it is called in messages.
+    /// Its name in messages.
     public var name: String {
         switch self {
         case .file(let path): path
@@ -53,18 +53,18 @@ public enum ImageReference: Equatable, Sendable {
     }
 }
 
-/// What is wrong with the name of an image.
+/// Mistakes in the name of an image.
 public enum ImageReferenceError: Error, Equatable, CustomStringConvertible {
     /// There is no name.
     case empty
-    /// What follows `memory:` or `null:` is no size.
+    /// The text behind `memory:` or `null:` is no size.
     case badSize(String, prefix: String)
     /// The size is beyond the last sector that an ATA drive can address.
     case tooLarge(String)
     /// The size is beyond the last block that a DVD-ROM can address.
     case tooLargeForDisc(String)
 
-    /// What is wrong and what would be right.
+    /// The mistake, and the right way.
     public var description: String {
         switch self {
         case .empty:

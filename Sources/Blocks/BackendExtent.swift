@@ -1,4 +1,4 @@
-// What an answer to a look-up says: of a backend, or of a layer that knows better.
+// The answer to a look-up: of a backend, or of a layer that knows better.
 
 /// Sectors in a row of which something is stored, or of which nothing is and which read as zeroes.
 public struct BackendExtent: Equatable, Sendable {

@@ -1,8 +1,8 @@
-// What is asked of a backend in the end: bytes of an image.
+// The request to a backend in the end: bytes of an image.
 
-/// What a backend does with a range of its bytes.
+/// The operations of a backend on a range of its bytes.
 public enum BackendOperation: Equatable, Sendable {
-    /// Fill the buffer from the image; what lies beyond the end of a file reads as zeroes.
+    /// Fill the buffer from the image; beyond the end of a file there are zeroes.
     case read
     /// Store the buffer.
     case write
@@ -30,7 +30,7 @@ public enum DataPlace: Equatable, Sendable {
 /// Work for a backend, or for the next layer above it. Offsets and lengths are in bytes, and multiples of the unit's
 /// logical block.
 public struct BackendRequest: Equatable, Sendable {
-    /// What is done.
+    /// The operation that is done.
     public var operation: BackendOperation
     /// The first byte of the image.
     public var offset: UInt64
@@ -56,7 +56,7 @@ public struct BackendRequest: Equatable, Sendable {
         self.dataOffset = dataOffset
     }
 
-    /// What a unit wants, in bytes of its image.
+    /// A unit's wish, in bytes of its image.
     ///
     /// - Parameters:
     ///   - blockSize: the unit's.

@@ -1,4 +1,4 @@
-// What a drive asks of its blocks once it has checked a command, and how that ended. The drive does not know what its
+// A drive's request to its blocks once it has checked a command, and how that ended. The drive does not know what its
 // blocks are: a file, memory, or layers above one of these.
 
 /// Work that the drive asks of its blocks. Addresses and counts are in the drive's logical blocks and always inside the
@@ -20,7 +20,7 @@ public enum BlockRequest: Equatable, Sendable {
 public enum BlockOutcome: Equatable, Sendable {
     /// All of it was done.
     case done
-    /// It failed, after so many bytes had been read or written. What a failed write left behind them is undefined.
+    /// It failed, after so many bytes had been read or written. A failed write leaves the rest undefined.
     case failed(BlockFailure, afterBytes: UInt64 = 0)
 }
 

@@ -8,7 +8,7 @@ public struct BlockSize: Equatable, Sendable {
     public static let smallest = BlockSize(exponent: 9)
     /// 2048 bytes, the user data of a sector of a CD or DVD (MMC-6).
     public static let disc = BlockSize(exponent: 11)
-    /// A page: what lies behind the end of an image in memory is no more than that.
+    /// A page: an image in memory has no more than that behind its end.
     private static let largestExponent = 12
 
     private init(exponent: UInt8) {

@@ -1,7 +1,7 @@
-// What stands between a unit and its backend: layers, each a state machine that takes requests from above and makes
+// The layers between a unit and its backend, each a state machine that takes requests from above and makes
 // requests for what is below it. Sans-I/O: a value out for every event in.
 
-/// What a stack, or one of its layers, wants for a request now.
+/// The next wish of a stack, or one of its layers, for a request.
 public enum BlockStep: Equatable, Sendable {
     /// Do this below, then resume with how it ended.
     case io(BackendRequest)
@@ -23,7 +23,7 @@ public enum BlockStep: Equatable, Sendable {
 enum BlockLayer: UInt8 {
     /// Failures of the medium, as the unit meets them.
     case faults
-    /// What has been answered, and has not reached the image.
+    /// Answered data that have not reached the image.
     case writeCache
     /// Where the disk is in a qcow2 image.
     case qcow2
@@ -31,11 +31,11 @@ enum BlockLayer: UInt8 {
     case imageFaults
 }
 
-/// What has to be kept of a request while a stack works on it. The caller keeps it, and only one step is under way.
+/// The state of a request while a stack works on it. The caller keeps it, and only one step is under way.
 public struct BlockTask: Sendable {
-    /// Who is resumed: whose request is under way below, or who waits.
+    /// The layer to resume: the one whose request is under way below, or that waits.
     fileprivate var layer = BlockLayer.faults
-    /// Whose request it is.
+    /// The writer of the request.
     public var writer = BlockWriter()
     fileprivate var faults = Faults.Task()
     fileprivate var writeCache = WriteCache.Task()
@@ -50,17 +50,17 @@ public struct BlockTask: Sendable {
 ///
 /// A stack that remembers something belongs to one loop, its unit's home.
 public struct BlockStack: Sendable {
-    /// What is wrong with the medium; nil: nothing. Only tests set it.
+    /// The faults of the medium; nil: none. Only tests set it.
     public var faults: Faults?
-    /// The drive's volatile write cache; nil: what is answered is in the image.
+    /// The drive's volatile write cache; nil: an answered write is in the image.
     public var writeCache: WriteCache?
     /// The format of the image; nil: raw. Such a unit is only read, and has no write cache.
     public var qcow2: Qcow2?
     /// The size of the disk in bytes, where that is not the image's own.
     public var diskBytes: UInt64? { qcow2?.sizeBytes }
-    /// What is wrong with the image, below all layers that keep something in it; nil: nothing. Only tests set it.
+    /// The faults of the image, below all layers that keep something in it; nil: none. Only tests set it.
     public var imageFaults: Faults?
-    /// What the layers have for themselves; nil: nothing.
+    /// The memory of the layers; nil: none.
     public var memory: LayerMemory? { writeCache?.memory ?? qcow2?.memory }
 
     /// No layer.
@@ -104,7 +104,7 @@ public struct BlockStack: Sendable {
         return above || here || format || below
     }
 
-    /// What a request has found to be wrong with the image itself, if nobody has asked since the first time.
+    /// The damage of the image that a request has found, if nobody has asked since the first time.
     public mutating func takeDamage() -> Qcow2Damage? { qcow2?.takeDamage() }
 }
 

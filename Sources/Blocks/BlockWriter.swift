@@ -1,6 +1,6 @@
-// Whose a request is, for layers that tell of it later.
+// The writer of a request, for layers that tell of it later.
 
-/// Whose request it is, and when it came.
+/// The writer of a request, and when it came.
 public struct BlockWriter: Equatable, Sendable {
     /// A number that the loop has for the connection.
     public var client: UInt64

@@ -24,7 +24,7 @@ public final class LayerMemory: Sendable {
         unsafe giveBack(start, byteCount)
     }
 
-    /// A part of it. Who asks promises that nobody uses it for longer than this value is there.
+    /// A part of it. The caller promises that nobody uses it for longer than this value is there.
     @unsafe public subscript(range: Range<Int>) -> UnsafeMutableRawBufferPointer {
         precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "the memory ends before")
         return unsafe UnsafeMutableRawBufferPointer(start: start + range.lowerBound, count: range.count)

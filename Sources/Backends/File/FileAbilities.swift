@@ -1,4 +1,4 @@
-// What fallocate(2) can do on a file: learnt from the first request that wants it, never by trying on somebody's file.
+// The abilities of fallocate(2) on a file: learnt from the first request that wants them, never by a trial on the file.
 
 import Glibc
 import IOUring
@@ -49,7 +49,7 @@ extension LinuxFile {
         case 0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010, 0xCA45_1A4E: (true, true)
         // tmpfs, OCFS2, GFS2, Ceph, ZFS
         case 0x0102_1994, 0x7461_636F, 0x0116_1970, 0x00C3_6400, 0x2FC1_2FC1: (true, false)
-        // overlayfs: what is below it decides, and is one of these as a rule.
+        // overlayfs: the file system below it decides, and is one of these as a rule.
         case 0x794C_7630: (true, true)
         default: (false, false)
         }

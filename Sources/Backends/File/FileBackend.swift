@@ -11,7 +11,7 @@ struct FileBackend: Sendable {
     let bufferedDescriptor: Int32
     let granularityBytes: UInt64
     let ignoresFlushes: Bool
-    /// What fallocate(2) can do here, as far as that is known.
+    /// The abilities of fallocate(2) here, as far as they are known.
     let abilities: FileAbilities
     /// Memory that is zero and stays so, the source of zeroes that have to be written.
     let zeroes: SharedMemory
@@ -22,7 +22,7 @@ struct FileBackend: Sendable {
     /// fallocate(2) is asked for whole pages only (``LinuxFile/zeroesWholePages(_:)``).
     var allocatesWholePages = false
 
-    /// What all accesses go through; nil with O_DIRECT.
+    /// The page cache that all accesses go through; nil with O_DIRECT.
     var pageCache: PageCache? {
         descriptor == bufferedDescriptor ? PageCache(descriptor: descriptor, mapping: mapping) : nil
     }
@@ -224,7 +224,7 @@ struct FileBackend: Sendable {
         return .pending
     }
 
-    /// Reads from the beginning, waiting for it; what is not there stays as it is.
+    /// Reads from the beginning, waiting for it; bytes that are not there stay as they are.
     func readNow(into bytes: inout [UInt8]) {
         _ = unsafe bytes.withUnsafeMutableBytes { unsafe pread(bufferedDescriptor, $0.baseAddress, $0.count, 0) }
     }

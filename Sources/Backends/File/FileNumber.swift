@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// What tells a file from all others as long as somebody has it open, whatever its name.
+/// Tells a file from all others as long as somebody has it open, whatever its name.
 public struct FileNumber: Equatable, Sendable {
     private let device: dev_t
     private let inode: ino_t

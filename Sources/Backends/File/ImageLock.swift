@@ -5,7 +5,7 @@ import IOUring
 
 /// How an image is locked.
 public enum ImageLocking: Sendable {
-    /// One that somebody has is tried for a second: what a process held that was killed is free a moment later.
+    /// One that somebody has is tried for a second: a killed process's lock is free a moment later.
     case waiting
     /// One that somebody has is refused at once.
     case immediate
@@ -24,7 +24,7 @@ enum ImageLock {
     private static let attempts = 50
     private static let pauseMicroseconds: UInt32 = 20_000
 
-    /// What came of an attempt.
+    /// The outcome of an attempt.
     private enum Outcome: Equatable {
         case free
         /// Another process has the file in a way that does not agree with this.

@@ -1,4 +1,4 @@
-// What a process remembers of an image whose flush has failed: fsync(2), NOTES; Linux, lib/errseq.c and
+// A process's memory of an image whose flush has failed: fsync(2), NOTES; Linux, lib/errseq.c and
 // Documentation/filesystems/vfs.rst, "Handling errors during writeback".
 
 import Glibc
@@ -19,7 +19,8 @@ import Synchronization
 ///   be looked at in the wrong order. So each loop has a description of its own (``ImageFlushes``), and at most one
 ///   fdatasync(2) under way on it (``LoopFlush``). Then a success says that nothing was lost since the description's
 ///   last answer, and all answers before it have been looked at: a failure among them is here.
-/// - A description that is opened late sees what nobody has been told of yet; what others were told of is here.
+/// - A description that is opened late sees failures that nobody has been told of yet; those that others were told
+///   of are here.
 /// - A flush fails, too, if anything has changed here between its beginning and its end.
 public final class ImageStability: Sendable {
     /// How often something has changed in bits 63:32, the errno in bits 31:0.
@@ -67,7 +68,7 @@ public final class ImageStability: Sendable {
     /// Somebody knows that data are lost, and has seen to it: from now on, flushes are answered by what the kernel
     /// says.
     ///
-    /// Descriptions that were not told yet of what has failed are told now; what fails after that is news to all of
+    /// Descriptions that were not told yet of a failure are told now; a failure after that is news to all of
     /// them.
     ///
     /// - Returns: nil, or the errno with which making the image stable still fails; then nothing has changed.
@@ -76,7 +77,7 @@ public final class ImageStability: Sendable {
             while true {
                 let present = mark
                 guard present.failure != nil else { return nil }
-                // Not under their lock: who opens the image does not wait for its file system.
+                // Not under their lock: a thread that opens the image does not wait for its file system.
                 let asked = openings.withLock { $0 }
                 // The first may be told of what the last has met, so they are all asked until all of them succeed.
                 var last: Int32?
@@ -145,7 +146,7 @@ private struct ImageIdentity: Hashable {
 
 /// The open file descriptions through which one opening of an image is made stable: one for each loop.
 public final class ImageFlushes: Sendable {
-    /// What is known of the image; nil where flushes do nothing: of what is only read, is no file, or may be lost.
+    /// The stability of the image; nil where flushes do nothing: it is only read, is no file, or may be lost.
     public let stability: ImageStability?
     /// By loop. The first is the medium's own.
     private let descriptors: [Int32]
@@ -221,12 +222,12 @@ public final class ImageFlushes: Sendable {
     }
 }
 
-/// The flushes of one loop: one at a time is under way. Who comes meanwhile waits, and shares the next one, which
-/// covers what was written before it began.
+/// The flushes of one loop: one at a time is under way. A request that comes meanwhile waits, and shares the next
+/// one, which covers all writes before it began.
 @safe
 public struct LoopFlush: Sendable {
     private let descriptor: Int32
-    /// Who has made this keeps it; counting references is nothing for a loop.
+    /// The maker of this keeps it; counting references is nothing for a loop.
     private let stability: Unmanaged<ImageStability>?
     private var begun = ImageStability.Mark()
 

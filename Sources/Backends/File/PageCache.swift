@@ -1,4 +1,4 @@
-// What the page cache of a file lets its users do beside reading and writing through a ring: find out what is there,
+// The uses of a file's page cache beside reading and writing through a ring: find out what is there,
 // send from its mapped pages, splice them, and write by a copy that seldom waits.
 
 import Glibc

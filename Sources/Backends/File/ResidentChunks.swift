@@ -3,10 +3,10 @@
 import IOUring
 import Synchronization
 
-/// What is known of chunks of mappings, by their address: a table of fixed size for all images and loops of a server.
+/// The known state of chunks of mappings, by address: a table of fixed size for all images and loops of a server.
 ///
 /// A chunk of which enough is asked for within an epoch (a second) is looked at: whether all of it is in the page
-/// cache. What is found holds for the rest of the epoch. The kernel may take a page away sooner; it takes those first
+/// cache. A finding holds for the rest of the epoch. The kernel may take a page away sooner; it takes those first
 /// that were not used for longest, and if it does, a send waits for one page. More than one chunk may want the same
 /// place in the table; the first one has it for as long as it is in use, the others are read in the usual way.
 ///
@@ -31,7 +31,7 @@ public struct ResidentChunks: Sendable {
     private let memory: SharedMemory
     private static let cellBytes = 128
 
-    /// What is known of a chunk.
+    /// The knowledge of a chunk.
     enum Knowledge: Equatable {
         case resident
         /// It is not, or it is asked for too seldom.
@@ -94,7 +94,7 @@ public struct ResidentChunks: Sendable {
         return isClaimed || owner == region
     }
 
-    /// What is known of a chunk of which so many pages are asked for; they are counted.
+    /// The knowledge of a chunk of which so many pages are asked for; they are counted.
     func look(up chunk: UInt64, pageCount: UInt64) -> Knowledge {
         let epoch = unsafe epochNumber.pointee.load(ordering: .relaxed) & 0xFFFF
         let index = chunk % UInt64(Self.capacity)
@@ -102,7 +102,7 @@ public struct ResidentChunks: Sendable {
         guard unsafe index < usable.pointee.load(ordering: .relaxed) else { return .unknown }
         if entry == Entry(chunk, epoch: epoch, state: Entry.resident) { return .resident }
         if entry.state == Entry.resident {
-            // Who is known to be resident keeps the place until an epoch has passed without anybody asking.
+            // A chunk known to be resident keeps the place until an epoch has passed without anybody asking.
             return entry.chunk == chunk ? .worthLooking(byReading: true) : .unknown
         }
         let isCounted = entry.chunk == chunk && entry.epoch == epoch

@@ -54,7 +54,7 @@ struct MemoryBackend: Sendable {
     /// The most bytes of the map's pages that one question looks at: a map of terabytes takes its time.
     private static let lookLimit: UInt64 = 1 << 32
 
-    /// What has been written since it was last given back, by whole pages.
+    /// The pages that were written since they were last given back.
     func extent(at offset: UInt64, limit: UInt64) -> BackendExtent {
         let end = offset + min(limit, Self.lookLimit)
         let first = offset / Self.pageBytes

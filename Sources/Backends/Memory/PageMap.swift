@@ -5,8 +5,8 @@ import Synchronization
 
 /// A bit for each page, shared by all loops.
 ///
-/// Who writes a page does so first and sets its bit then; who empties one clears the bit first. So of a writer and one
-/// who empties the same page at the same time, no order leaves data under a clear bit.
+/// A writer of a page writes first and sets its bit then; one that empties it clears the bit first. So of a writer and
+/// one that empties the same page at the same time, no order leaves data under a clear bit.
 struct PageMap: Sendable {
     private static let bitsPerWord: UInt64 = 64
     private let memory: SharedMemory
@@ -45,7 +45,7 @@ struct PageMap: Sendable {
     func set(_ pages: Range<UInt64>) {
         for index in words(pages) {
             let mask = mask(index, pages)
-            // A page is written often and becomes so once: what only looks leaves the cache line to the others.
+            // A page is written often and becomes so once: a mere look leaves the cache line to the others.
             guard unsafe word(index).pointee.load(ordering: .acquiring) & mask != mask else { continue }
             unsafe word(index).pointee.bitwiseOr(mask, ordering: .acquiringAndReleasing)
         }

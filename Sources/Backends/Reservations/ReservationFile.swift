@@ -17,7 +17,7 @@ public final class ReservationFile: Sendable {
     private static let headerBytes = 20
     private static let fileBytes = 2 * placeBytes
 
-    /// What was kept when the file was opened; empty: nothing.
+    /// The bytes that the file had when it was opened; empty: none.
     public let bytes: [UInt8]
     /// One of the two places is torn: the last write was cut off, or the file is damaged.
     public let hasTornPlace: Bool
@@ -156,7 +156,7 @@ public enum ReservationFileError: Error, Equatable, CustomStringConvertible {
     /// The export's name makes no name of a file.
     case longName
 
-    /// What is wrong, and what would be right.
+    /// The mistake, and the right way.
     public var description: String {
         switch self {
         case .system(let what, let code): "\(what): \(unsafe String(cString: strerror(code)))"

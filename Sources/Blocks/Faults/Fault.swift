@@ -1,8 +1,8 @@
-// What a medium does wrong, and to which requests.
+// The faults of a medium, and the requests that they meet.
 
 /// One thing that is wrong with a range of bytes. It concerns requests that touch the range.
 public struct Fault: Equatable, Sendable {
-    /// What happens.
+    /// The kinds of faults.
     public enum Kind: Equatable, Sendable {
         /// A read ends before the first block of the range, and what is stored there nobody can say.
         case unreadable(BlockFailure)
@@ -25,7 +25,7 @@ public struct Fault: Equatable, Sendable {
         case misdirected(toOffset: UInt64)
     }
 
-    /// What happens.
+    /// The kind of this fault.
     public var kind: Kind
     /// The bytes that it happens to.
     public var range: Range<UInt64>

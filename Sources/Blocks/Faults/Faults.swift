@@ -11,7 +11,7 @@ public struct Faults: Sendable {
     private let blockSize: BlockSize
     private let sizeBytes: UInt64
 
-    /// What is kept of a request: its way was decided when it began.
+    /// The state of a request: its way was decided when it began.
     struct Task: Sendable {
         fileprivate var request = BackendRequest(.flush)
         /// Its way is decided; before that it waits for its turn.
@@ -26,7 +26,7 @@ public struct Faults: Sendable {
         fileprivate var pieceBytes = UInt64.max
         fileprivate var offset: UInt64 = 0
         fileprivate var delay: UInt32 = 0
-        /// What a look-up finds here.
+        /// The extent that a look-up finds here.
         fileprivate var extent: BackendExtent?
         /// How much is done, and how much is under way below.
         fileprivate var doneBytes: UInt64 = 0

@@ -113,7 +113,7 @@ struct Inflate: Sendable {
         }
     }
 
-    /// Decompresses until the room for bytes is full. What comes after that does not matter: it may be the beginning of
+    /// Decompresses until the room for bytes is full. The rest does not matter: it may be the beginning of
     /// another cluster's data.
     ///
     /// - Returns: false if the data are no deflate data, or end before the room is full.
@@ -228,7 +228,7 @@ struct Inflate: Sendable {
     private func expand(
         _ bits: inout BitReader, _ output: UnsafeMutableRawBufferPointer, _ place: inout Int
     ) -> Bool {
-        // What changes with each byte is in registers for that long.
+        // Values that change with each byte are in registers for that long.
         var (reader, next) = (bits, place)
         let isGood = unsafe literals.withTable { literalTable in
             unsafe distances.withTable { distanceTable in
@@ -306,7 +306,7 @@ struct BitReader {
             let taken = (63 - count) >> 3
             place += taken
             count += taken << 3
-            // What is above those bits comes again with the next ones.
+            // The bits above those come again with the next ones.
             return
         }
         while unsafe count <= 56 && place < bytes.count {

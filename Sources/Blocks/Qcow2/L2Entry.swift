@@ -85,7 +85,7 @@ struct L2Entry {
         return .compressed(offset, byteCount: sectors * 512 - offset & 511)
     }
 
-    /// A cluster of the file begins there. What of the last one lies behind the end of the file reads as zeroes.
+    /// A cluster of the file begins there. The part of the last one behind the end of the file reads as zeroes.
     private static func check(
         _ offset: UInt64, _ header: Qcow2Header, _ diskOffset: UInt64
     ) throws(Qcow2Damage) {

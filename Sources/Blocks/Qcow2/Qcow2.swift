@@ -3,14 +3,14 @@
 
 /// The layer that finds the disk in a qcow2 image and its backing files.
 ///
-/// Nothing of the images is trusted: what their tables say is checked before it is used, the tables and the compressed
+/// Nothing of the images is trusted: entries of their tables are checked before use, the tables and the compressed
 /// clusters have memory of a fixed size, and each step of a request brings it further.
 public struct Qcow2: Sendable {
     /// The images, each with its backing file behind it.
     private var images: [Qcow2Image]
     /// The size of the raw file behind them; nil: there is none.
     private let rawBytes: UInt64?
-    /// What the images have for themselves.
+    /// The memory of the images.
     public let memory: LayerMemory
     private let blockSize: BlockSize
     private var inflate = Inflate()
@@ -19,7 +19,7 @@ public struct Qcow2: Sendable {
     private var damage: Qcow2Damage?
     private var isDamageTold = false
 
-    /// What is kept of a request.
+    /// The state of a request.
     struct Task: Sendable {
         fileprivate var request = BackendRequest(.flush)
         /// How much of it is done, and how much of it is under way below.
@@ -76,7 +76,7 @@ public struct Qcow2: Sendable {
         return hasWoken
     }
 
-    /// What was found to be wrong with the tables; told once.
+    /// The damage that was found in the tables; told once.
     mutating func takeDamage() -> Qcow2Damage? {
         guard !isDamageTold, let damage else { return nil }
         isDamageTold = true
@@ -293,7 +293,7 @@ extension Qcow2Mapping {
         return next == self
     }
 
-    /// Whether two are the same for a look-up. What is unallocated may be in a backing file.
+    /// Whether two are the same for a look-up. Unallocated clusters may be in a backing file.
     fileprivate func isOne(with next: Qcow2Mapping) -> Bool {
         isMapped == next.isMapped && (self == .unallocated) == (next == .unallocated)
     }

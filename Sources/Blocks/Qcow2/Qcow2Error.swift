@@ -37,7 +37,7 @@ public enum Qcow2Error: Error, Equatable, CustomStringConvertible {
     /// The L1 table is not all in the file.
     case l1Outside(UInt64, fileBytes: UInt64)
 
-    /// What is wrong, and what would be right.
+    /// The mistake, and the right way.
     public var description: String {
         switch self {
         case .noMagic: "it does not begin as a qcow2 image does; a raw image is served with --image-format raw"
@@ -77,9 +77,9 @@ public enum Qcow2Error: Error, Equatable, CustomStringConvertible {
     }
 }
 
-/// What of an image's tables cannot be true.
+/// An impossible entry of an image's tables.
 public struct Qcow2Damage: Error, Equatable, Sendable, CustomStringConvertible {
-    /// What is wrong.
+    /// The kinds of damage.
     public enum Kind: Equatable, Sendable {
         /// A table or a cluster begins at no cluster's beginning.
         case misaligned
@@ -95,16 +95,16 @@ public struct Qcow2Damage: Error, Equatable, Sendable, CustomStringConvertible {
         case compressedData
     }
 
-    /// What is wrong.
+    /// The kind of this damage.
     public var kind: Kind
     /// Which sectors it concerns: those from this byte of the disk on.
     public var diskOffset: UInt64
-    /// What the table says of their place in the file.
+    /// Their place in the file, as the table has it.
     public var fileOffset: UInt64
     /// In which file that is: 0, or so many behind it in its chain of backing files.
     public internal(set) var backingFile = 0
 
-    /// What is wrong, and where.
+    /// The damage and its place.
     public var description: String {
         backingFile == 0 ? words : words + ", in backing file \(backingFile) of the chain"
     }

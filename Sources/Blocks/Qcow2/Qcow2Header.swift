@@ -1,6 +1,6 @@
 // The header of a qcow2 image (QEMU, docs/interop/qcow2.txt, "Header"): where its tables are, if it can be read at all.
 
-/// What a qcow2 image says of itself, checked: every number here is within its bounds.
+/// The header of a qcow2 image, checked: every number here is within its bounds.
 public struct Qcow2Header: Equatable, Sendable {
     /// So much of an image's beginning is enough for its header.
     public static let byteCount = 1 << 16
@@ -23,7 +23,7 @@ public struct Qcow2Header: Equatable, Sendable {
     let l1TableOffset: UInt64
     /// How large the file is.
     let fileBytes: UInt64
-    /// What has the sectors that it has not; nil: nothing.
+    /// The file with the sectors that it has not; nil: none.
     public let backing: Backing?
     /// L2 entries have a bitmap of 32 subclusters (Extended L2 Entries).
     let hasSubclusters: Bool
@@ -80,7 +80,7 @@ public struct Qcow2Header: Equatable, Sendable {
         static let readable = dirty.mask | corrupt.mask | compressionType.mask | extendedL2.mask
     }
 
-    /// What versions differ in.
+    /// The fields in which versions differ.
     private struct Fields {
         var incompatibleFeatures: UInt64 = 0
         var length = Qcow2Header.lengthOfVersion2
@@ -147,7 +147,7 @@ public struct Qcow2Header: Equatable, Sendable {
     }
 }
 
-/// What follows from the header's numbers.
+/// Consequences of the header's numbers.
 extension Qcow2Header {
     /// The size of a cluster.
     var clusterBytes: UInt64 { 1 << clusterBits }
@@ -158,7 +158,7 @@ extension Qcow2Header {
     /// An L2 table has 1 << l2EntryBits entries.
     var l2EntryBits: UInt64 { clusterBits - (hasSubclusters ? 4 : 3) }
 
-    /// What is allocated on its own: a cluster, or one of its 32 subclusters.
+    /// The unit of allocation: a cluster, or one of its 32 subclusters.
     var unitBytes: UInt64 { hasSubclusters ? clusterBytes >> 5 : clusterBytes }
 }
 
@@ -195,7 +195,7 @@ private struct HeaderExtensions {
         }
     }
 
-    /// What an incompatible feature is called; empty if nobody says.
+    /// The name of an incompatible feature; empty if nobody says.
     func name(ofIncompatible bit: Int) -> String {
         for start in stride(from: table.lowerBound, to: table.upperBound, by: Self.entryBytes) {
             guard table.upperBound - start >= Self.entryBytes else { break }

@@ -14,7 +14,7 @@ struct Qcow2Image: Sendable {
         var offset: UInt64
     }
 
-    /// What came of looking something up.
+    /// The outcomes of a look-up.
     enum Finding {
         case found(Run)
         /// The piece of a table that has this byte of the file is not there.
@@ -80,14 +80,14 @@ struct Qcow2Image: Sendable {
         tables.end(slot, isRead: isRead)
     }
 
-    /// What reads the piece of a table that has a byte of the file into a slot.
+    /// The request that reads the piece of a table that has a byte of the file into a slot.
     func reading(_ place: UInt64, into slot: Int) -> BackendRequest {
         BackendRequest(
             .read, offset: place & ~(tables.pieceBytes - 1), length: tables.pieceBytes, dataPlace: .layers,
             dataOffset: UInt64(start) + UInt64(slot) * tables.pieceBytes)
     }
 
-    /// What an L1 entry without a table has, and those behind it that have none either.
+    /// The run of an L1 entry without a table, and of those behind it that have none either.
     private func emptyRun(_ range: Range<UInt64>, _ place: UInt64, _ slot: Int) -> Run {
         let spanBits = header.clusterBits + header.l2EntryBits
         var place = place
@@ -102,7 +102,7 @@ struct Qcow2Image: Sendable {
         return Run(mapping: .unallocated, byteCount: min(end, range.upperBound) - range.lowerBound)
     }
 
-    /// What the L2 entry at a place of the file has, and those behind it that go on with it.
+    /// The run of the L2 entry at a place of the file, and of those behind it that go on with it.
     private func run(
         _ range: Range<UInt64>, _ place: UInt64, _ slot: Int, _ isMore: (Qcow2Mapping, Qcow2Mapping, UInt64) -> Bool
     ) throws(Qcow2Damage) -> Run {
@@ -115,7 +115,7 @@ struct Qcow2Image: Sendable {
                 place += header.l2EntryBytes
                 guard place & (tables.pieceBytes - 1) != 0 else { break }
             }
-            // What is wrong there is met when it is its turn.
+            // A wrong entry there is met when it is its turn.
             guard let mapping = try? mapping(place, slot, at: next), isMore(first, mapping, next - start) else { break }
             next += header.unitBytes
         }
@@ -149,7 +149,7 @@ extension Qcow2Image {
         return first..<first + Int(header.clusterBytes)
     }
 
-    /// What reads compressed data, in whole sectors.
+    /// The request that reads compressed data, in whole sectors.
     func reading(compressed offset: UInt64, _ byteCount: UInt64) -> BackendRequest {
         let inSector = offset & (Self.sectorBytes - 1)
         return BackendRequest(

@@ -9,7 +9,7 @@ struct TableCache: Sendable {
     /// The most that a piece has; a table that has less is one.
     private static let maximumPieceBits: UInt64 = 12
 
-    /// What came of wanting a piece.
+    /// The outcomes of wanting a piece.
     enum Claim: Equatable {
         /// It is in this slot.
         case present(Int)

@@ -1,4 +1,4 @@
-// What a volatile write cache has: versions of sectors, in the order in which they came.
+// The content of a volatile write cache: versions of sectors, in the order in which they came.
 
 /// A write, or a part of one that had to wait for room, in the order of their coming.
 struct CachedWrite: Equatable, Sendable {
@@ -26,7 +26,7 @@ struct CachedVersions: Sendable {
     private struct Slot: Sendable {
         var sector: UInt64 = 0
         var sequence: UInt64 = 0
-        /// Whose it is, in ``writes``.
+        /// The write that it belongs to, in ``writes``.
         var write = CachedVersions.none
         /// Of the newest version of a sector: its neighbours in the chain. Of a free slot: the next free one.
         var next = CachedVersions.none
@@ -146,7 +146,7 @@ struct CachedVersions: Sendable {
         setNext(of: previous, next, slots[Int(slot)].sector)
     }
 
-    /// What comes behind a slot in a chain; behind ``none`` is the first one.
+    /// Sets the next slot of a chain; behind ``none`` is the first one.
     private mutating func setNext(of slot: Int32, _ next: Int32, _ sector: UInt64) {
         if slot == Self.none { chains[chain(of: sector)] = next } else { slots[Int(slot)].next = next }
     }

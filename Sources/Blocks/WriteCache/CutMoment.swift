@@ -13,7 +13,7 @@ public enum CutMoment: Equatable, Sendable {
 
     /// After one of so many writes, which a seed chooses.
     public static func random(writes limit: UInt64, seed: UInt64) -> CutMoment {
-        // What a cut with the same seed keeps has nothing to do with it.
+        // The moment is independent of the data that a cut with the same seed keeps.
         var dice = Dice(state: ~seed)
         return .afterWrites(UInt64.random(in: 1...max(limit, 1), using: &dice))
     }

@@ -1,4 +1,4 @@
-// What is left of a volatile write cache when the power goes, and the account of it.
+// The remains of a volatile write cache when the power goes, and the account of it.
 
 /// Which of the writes that no flush had asked for reach the image all the same. ACS-3 (4.16) promises nothing about
 /// them: a drive writes them in any order, sector by sector.
@@ -17,9 +17,9 @@ public enum PowerCutKeeping: String, CaseIterable, Sendable {
 
 /// A cut of the power.
 public struct PowerCut: Equatable, Sendable {
-    /// What is kept.
+    /// The choice of kept data.
     public var keeping: PowerCutKeeping
-    /// What decides where there is a choice: the same seed and the same writes give the same outcome.
+    /// The seed decides where there is a choice: the same seed and the same writes give the same outcome.
     public var seed: UInt64
     /// Sectors that are lost in any case.
     public var lost: [ClosedRange<UInt64>]
@@ -32,9 +32,9 @@ public struct PowerCut: Equatable, Sendable {
     }
 }
 
-/// What became of a write that had not reached the image for certain.
+/// The account of a write that had not reached the image for certain.
 public struct CutWrite: Equatable, Sendable {
-    /// What became of it.
+    /// The fates of a write.
     public enum Fate: String, Sendable {
         case kept
         case lost
@@ -44,18 +44,18 @@ public struct CutWrite: Equatable, Sendable {
 
     /// Its number in the order of the writes.
     public var sequence: UInt64
-    /// What it was.
+    /// The operation that it was.
     public var operation: BackendOperation
     /// Its sectors; a write that had to wait for room is several.
     public var sectors: Range<UInt64>
     /// Those of them that are in the image, as far as nothing newer is there; in order.
     public var kept: [Range<UInt64>]
-    /// Whose it was.
+    /// Its writer.
     public var writer: BlockWriter
     /// How many flushes had ended before it came.
     public var flush: UInt64
 
-    /// What became of it.
+    /// Its fate.
     public var fate: Fate {
         if kept.isEmpty { return .lost }
         return kept == [sectors] ? .kept : .torn
@@ -64,9 +64,9 @@ public struct CutWrite: Equatable, Sendable {
 
 /// The account of a power cut.
 public struct PowerCutReport: Equatable, Sendable {
-    /// What was asked for.
+    /// The cut that was asked for.
     public var cut: PowerCut
-    /// How many flushes had ended: what came before them is in the image.
+    /// How many flushes had ended: earlier writes are in the image.
     public var flushCount: UInt64
     /// The writes that could have been lost, oldest first.
     public var writes: [CutWrite]
@@ -87,7 +87,7 @@ struct Dice: RandomNumberGenerator {
     }
 }
 
-/// What is to go to the image when nobody uses the unit.
+/// The content that goes to the image when nobody uses the unit.
 public enum LeftInCache: Sendable {
     /// Data from the cache's memory.
     case write(offset: UInt64, bytes: Range<Int>)
@@ -96,9 +96,9 @@ public enum LeftInCache: Sendable {
 }
 
 extension WriteCache {
-    /// Cuts the power: what the cut does not keep is gone. Nobody has the unit open.
+    /// Cuts the power: all that the cut does not keep is gone. Nobody has the unit open.
     ///
-    /// What it keeps is the content of the cache afterwards, and ``empty(_:)`` takes it to the image. The medium has
+    /// The kept data are the content of the cache afterwards, and ``empty(_:)`` takes them to the image. The medium has
     /// `sectors`.
     public mutating func cut(_ cut: PowerCut, sectors: UInt64) -> PowerCutReport {
         var dice = Dice(state: cut.seed)
@@ -141,8 +141,8 @@ extension WriteCache {
         return kept
     }
 
-    /// The power may go while the medium writes a physical sector. It reads that, changes what was written, and writes
-    /// it back: what is there beside is lost if it does not come to that. The dice say which one it was, if any.
+    /// The power may go while the medium writes a physical sector. It reads that, changes the written part, and writes
+    /// it back: the rest is lost if it does not come to that. The dice say which one it was, if any.
     private func neighbours(
         of writes: [LeftWrite], upTo end: UInt64, _ dice: inout Dice
     ) -> [Range<UInt64>] {
@@ -179,7 +179,7 @@ extension WriteCache {
     /// A write of which something is here.
     private struct LeftWrite {
         var write: CachedWrite
-        /// What is here; the rest has gone to the image with older sectors, or by a flush that did not end.
+        /// The sectors here; the rest has gone to the image with older sectors, or by a flush that did not end.
         var sectors: [Range<UInt64>]
 
         var gone: [Range<UInt64>] {
@@ -228,8 +228,8 @@ extension WriteCache {
         }
     }
 
-    /// Takes all that is here to the image, oldest first, when nobody has the unit open. What could not be taken there
-    /// is here still.
+    /// Takes all that is here to the image, oldest first, when nobody has the unit open. Sectors that could not be
+    /// taken there are here still.
     public mutating func empty<Failure: Error>(_ body: (LeftInCache) throws(Failure) -> Void) throws(Failure) {
         while let range = ranges.first {
             let start = blockSize.bytes(ofBlocks: range.sectors.lowerBound)
@@ -247,7 +247,7 @@ extension WriteCache {
 }
 
 extension Range<UInt64> {
-    /// What is left of it.
+    /// The ranges that are left of it.
     fileprivate func without(_ other: ClosedRange<UInt64>) -> [Range<UInt64>] {
         guard overlaps(other) else { return [self] }
         let parts = [

@@ -1,4 +1,4 @@
-// The volatile write cache of a drive (ACS-3 4.16, write cache): what is written is answered at once, and reaches the
+// The volatile write cache of a drive (ACS-3 4.16, write cache): a write is answered at once, and reaches the
 // image by FLUSH CACHE, or when there is no room for more. A power cut loses what has not.
 
 /// The layer that keeps answered writes from the image.
@@ -22,7 +22,7 @@ public struct WriteCache: Sendable {
     private var sequence: UInt64 = 0
     /// How often everything reached the image because somebody asked for that.
     private(set) var flushCount: UInt64 = 0
-    /// What is on its way to the image; one request after the other takes it there.
+    /// The writes on their way to the image; one request after the other takes them there.
     private var destaging = Destage.nothing
     /// The numbers of the versions that are on their way, by sector from the first on.
     private var destaged: [UInt64] = []
@@ -41,14 +41,14 @@ public struct WriteCache: Sendable {
         case range
     }
 
-    /// What is kept of a request.
+    /// The state of a request.
     struct Task: Sendable {
         fileprivate var request = BackendRequest(.flush)
         fileprivate var writer = BlockWriter()
         /// How much of it is done, and how much of it is under way below.
         fileprivate var doneBytes: UInt64 = 0
         fileprivate var partBytes: UInt64 = 0
-        /// What it has to wait for: everything up to this write reaches the image.
+        /// The write that it waits for: everything up to this one reaches the image.
         fileprivate var target: UInt64 = 0
         /// It takes something to the image.
         fileprivate var isDestaging = false
@@ -158,7 +158,7 @@ extension WriteCache {
         guard moment?.isNow(afterBeginning: task.request, blockSize) == true else { return proceed(&task, &data) }
         let step = proceed(&task, &data)
         losePowerByOrder()
-        // What is on its way to the image comes back, and waits then.
+        // A write on its way to the image comes back, and waits then.
         guard case .io = step else { return .waitForOthers }
         return step
     }
@@ -219,7 +219,7 @@ extension WriteCache {
         return .finished
     }
 
-    /// What of a request is not here yet, as the newest write.
+    /// The part of a request that is not here yet, as the newest write.
     private mutating func newWrite(_ task: Task) -> CachedWrite {
         newWrite(
             task.request.operation,
@@ -267,7 +267,7 @@ extension WriteCache {
     }
 }
 
-/// What is where.
+/// The content of each sector.
 extension WriteCache {
     enum Content: Equatable {
         case version(Int32)
@@ -334,7 +334,7 @@ extension WriteCache {
                 dataOffset: UInt64(place)))
     }
 
-    /// What was on its way has reached the image, or not.
+    /// The write on its way has reached the image, or not.
     private mutating func endDestaging(_ outcome: BlockOutcome) {
         hasWoken = true
         defer { destaging = .nothing }
