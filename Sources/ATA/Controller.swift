@@ -1,4 +1,4 @@
-// What a drive hangs on.
+// The controllers that a drive hangs on.
 
 /// The IDE controller that the drive hangs on.
 public enum Controller: String, CaseIterable, Sendable {

@@ -44,7 +44,7 @@ extension Drive {
         return done(command)
     }
 
-    /// STANDBY (IMMEDIATE), SLEEP: what is in the write cache is stable before the medium stops.
+    /// STANDBY (IMMEDIATE), SLEEP: the content of the write cache is stable before the medium stops.
     mutating func spinDown(_ command: inout CommandInProgress) -> Step {
         guard writeCacheEnabled else { return changePowerMode(command) }
         command.phase = .spinningDown

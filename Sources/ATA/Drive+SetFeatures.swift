@@ -9,7 +9,7 @@ extension Drive {
             return done(command)
         case 0x03:  // Set transfer mode.
             return setTransferMode(command)
-        case 0x82:  // Disable volatile write cache: what is in it has to become stable.
+        case 0x82:  // Disable volatile write cache: its content has to become stable.
             identifyData.setWriteCache(false)
             return flush(&command)
         case 0xAA, 0x55,  // Enable and disable read look-ahead.

@@ -30,7 +30,7 @@ public struct Drive: Sendable {
     /// Sectors that READ and WRITE MULTIPLE move in a block; 0: those are aborted.
     var multiple = IdentifyData.maximumMultiple
     var smart = SMART()
-    /// What a device with the PACKET feature set remembers.
+    /// The memory of a device with the PACKET feature set.
     var packetDevice = PacketDevice()
 
     /// How many commands the drive was given, aborted ones included.

@@ -131,7 +131,7 @@ extension DriveProperties {
     }
 
     /// QEMU names a controller's buses by its id, `ahci.0` for `-device ich9-ahci,id=ahci`, and those of a machine's
-    /// own `ide.0`: what stands before the dot is any name, the number behind it is the channel or the port.
+    /// own `ide.0`: the text before the dot is any name, the number behind it is the channel or the port.
     private static func bus(_ option: OptionText) throws(DevicePropertyError) -> (name: String, number: UInt8) {
         let expected = "the controller's name and a number, as in ide.0 or ahci.0: up to 1 (piix3-ide) or 5 (ich9-ahci)"
         guard let dot = option.value.lastIndex(of: "."), dot > option.value.startIndex,

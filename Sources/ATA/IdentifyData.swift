@@ -46,7 +46,7 @@ public struct IdentifyData: Sendable {
         return value
     }
 
-    /// Stores a number in several words, the lowest word first; what does not fit is cut off.
+    /// Stores a number in several words, the lowest word first, and cuts off the rest.
     mutating func store(_ value: UInt64, in numbers: ClosedRange<Int>) {
         var rest = value
         for number in numbers {
@@ -66,7 +66,7 @@ public struct IdentifyData: Sendable {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// Stores an ASCII field, padded with spaces; what does not fit is cut off.
+    /// Stores an ASCII field, padded with spaces, and cuts off the rest.
     mutating func store(_ text: String, in numbers: ClosedRange<Int>) {
         let space = UInt8(ascii: " ")
         var characters = text.utf8.makeIterator()

@@ -24,7 +24,7 @@ public struct ServedRequest: Sendable {
         case edge
     }
 
-    /// What the client asks for.
+    /// The request that the client sent.
     public let request: NBD.Request
     /// The drive's.
     public let blockSize: BlockSize
@@ -50,8 +50,8 @@ public struct ServedRequest: Sendable {
     /// Why it has failed; nil as long as it has not.
     public private(set) var error: NBDError?
 
-    /// A request that has not begun. The sectors are all that it touches, but for TRIM all that it covers: what is not
-    /// covered must keep its content.
+    /// A request that has not begun. The sectors are all that it touches, but for TRIM all that it covers: the
+    /// rest must keep its content.
     @inline(__always)  // into its own entry point: else that is a thunk, which copies the value once more
     public init(_ request: NBD.Request, blockSize: BlockSize) {
         self.request = request
@@ -120,7 +120,7 @@ public struct ServedRequest: Sendable {
         }
     }
 
-    /// What it writes is stable before it ends.
+    /// Its data are stable before it ends.
     @inlinable public var forcesUnitAccess: Bool { flags.contains(.fua) }
 
     /// It fails rather than store zeroes no faster than they can be written.

@@ -40,7 +40,7 @@ extension TranslationLayer {
     ///   - command: the command that gave the step.
     ///   - mapped: whether the sector there is mapped. A medium that cannot tell says yes.
     ///   - count: how many sectors from there on have the same status.
-    ///   - data: the command's data buffer; what does not fit is cut off.
+    ///   - data: the command's data buffer; longer data are cut off.
     public func resumeLBAStatus(
         _ command: inout SCSICommandInProgress, mapped: Bool, count: UInt32, data: inout MutableRawSpan
     ) -> Step {
@@ -55,7 +55,7 @@ extension TranslationLayer {
 
     /// REPORT SUPPORTED OPERATION CODES for one command: SUPPORT is 3 for what the standard describes and the layer
     /// knows, 0 for the rest. Linux answers the other forms with zeroes, and leaves out WRITE SAME (16), which is not
-    /// for programs; what only exports may send is not listed either.
+    /// for programs; commands that only exports may send are not listed either.
     func supportedOperationCode(_ cdb: CommandDescriptorBlock) -> [UInt8] {
         let isForOne = cdb[2] == 0x01
         return [0, isForOne && Self.supportedOperationCodes.contains(cdb[3]) ? 3 : 0]

@@ -16,7 +16,7 @@ enum Translation {
 }
 
 extension TranslationLayer {
-    /// The translate family; what is not in it is simulated.
+    /// The translate family; all other commands are simulated.
     mutating func translate(_ command: inout SCSICommandInProgress, _ data: inout MutableRawSpan) -> Translation {
         let cdb = command.cdb
         switch cdb.operationCode {

@@ -38,8 +38,8 @@ public struct TranslationLayer: Sendable {
         readIdentifyData(from: &drive)
     }
 
-    /// The drive has another size: the layer asks it again, as Linux does when it is told to look. What the initiator
-    /// has set stays.
+    /// The drive has another size: the layer asks it again, as Linux does when it is told to look. The initiator's
+    /// settings stay.
     public mutating func revalidate(_ drive: inout Drive) {
         readIdentifyData(from: &drive)
         if isPacketDevice { fetchMediumChange(&drive) }

@@ -9,7 +9,7 @@ public struct StandardInquiryData: Equatable, Sendable {
     /// PRODUCT REVISION LEVEL, 4 characters.
     public var productRevisionLevel: [UInt8]
 
-    /// Creates the data from ASCII characters; what is too long is cut, what is too short padded with spaces.
+    /// Creates the data from ASCII characters; longer text is cut, shorter text padded with spaces.
     public init(vendorIdentification: [UInt8], productIdentification: [UInt8], productRevisionLevel: [UInt8]) {
         self.vendorIdentification = vendorIdentification
         self.productIdentification = productIdentification

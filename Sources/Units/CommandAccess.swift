@@ -3,7 +3,7 @@
 
 import SCSI
 
-/// What a command does with the unit, in the eyes of reservations.
+/// The access of a command to the unit, in the eyes of reservations.
 enum CommandAccess: Sendable {
     /// It is always allowed.
     case free

@@ -4,7 +4,7 @@
 
 import SCSI
 
-/// What a device server does for a command.
+/// The duty of a device server for a command.
 enum Duty: Equatable, Sendable {
     /// Blocks go to the initiator.
     case read
@@ -16,7 +16,7 @@ enum Duty: Equatable, Sendable {
     case verify
     /// If blocks are those that the initiator expects, they become others.
     case compareAndWrite
-    /// What was written becomes stable.
+    /// Written data become stable.
     case synchronizeCache
     /// Blocks are brought closer.
     case preFetch
@@ -24,7 +24,7 @@ enum Duty: Equatable, Sendable {
     case writeSame
     /// Blocks of a list are given back.
     case unmap
-    /// What is stored.
+    /// The stored extents.
     case lbaStatus
     /// INQUIRY.
     case inquiry

@@ -1,4 +1,4 @@
-// What a logical unit remembers of its initiators (SAM-5: device server, I_T nexus).
+// A logical unit's memory of its initiators (SAM-5: device server, I_T nexus).
 
 import ATA
 import SCSI
@@ -33,11 +33,11 @@ public struct DeviceServer: Sendable {
 
     /// By their numbers; nil where there is none.
     private(set) var nexuses: [Nexus?] = []
-    /// Who is registered, and what is reserved.
+    /// The registrations, and the reservation.
     public private(set) var reservations: PersistentReservations
     /// Registrations can be kept when the unit loses its power: its server keeps them.
     let keepsReservations: Bool
-    /// What would be left if the unit lost its power now.
+    /// The reservations that would be left if the unit lost its power now.
     private var kept: PersistentReservations
     /// The nexus that has reserved the unit with RESERVE (6).
     private(set) var reserver: NexusNumber?
@@ -109,7 +109,7 @@ public struct DeviceServer: Sendable {
     public mutating func operatorActed(on drive: ExportedDrive) {
         let isRequest = drive.drive.mediaEvents.contains(.ejectRequest)
         for index in nexuses.indices {
-            // What was to be told of the old disc is nothing any more.
+            // Events of the old disc count no more.
             if !isRequest { nexuses[index]?.mediaEvents = [] }
             nexuses[index]?.mediaEvents.formUnion(drive.drive.mediaEvents)
         }

@@ -27,7 +27,7 @@ public struct ExportedDrive: Sendable {
         facts = UnitFacts(drive)
     }
 
-    /// The medium has another size; what was set stays.
+    /// The medium has another size; settings stay.
     public mutating func resize(toSectors sectors: UInt64) {
         drive.resize(toSectors: sectors)
         translation.revalidate(&drive)

@@ -4,7 +4,7 @@ import ATA
 import Blocks
 import SCSI
 
-/// What is found.
+/// The findings about a command.
 struct Judgement {
     var duty = Duty.unknown
     var access = CommandAccess.reads

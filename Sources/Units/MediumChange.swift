@@ -12,7 +12,7 @@ enum MediumChange: Sendable {
     /// That: its next command ends with a unit attention.
     case toldAsRemoved
 
-    /// What it has to be told next.
+    /// The next condition that it has to be told.
     var objection: Objection? {
         switch self {
         case .told: nil

@@ -46,7 +46,7 @@ enum PassThrough32 {
 }
 
 extension SenseData {
-    /// The same, about another command: what points at a byte of it points at the byte that has the same field there.
+    /// The same, about another command: a pointer to a byte of it becomes one to the byte of the same field there.
     func pointing(_ place: (UInt16) -> UInt16) -> SenseData {
         guard let field = fieldPointer, field.isInCommand else { return self }
         var other = self

@@ -1,4 +1,4 @@
-// What the device server answers itself, and what it changes in the answers of the translation layer: docs/protocol.md
+// The device server's own answers, and its changes in the answers of the translation layer: docs/protocol.md
 // has the table of those.
 
 import ATA
@@ -92,7 +92,7 @@ extension ServedCommand {
         return answer
     }
 
-    /// What REQUEST SENSE finds.
+    /// The sense data that REQUEST SENSE finds.
     private func takeSense(_ server: inout DeviceServer) -> SenseData {
         let format: SenseData.Format = cdb[1] & 0x01 == 0 ? .fixed : .descriptor
         guard facts.isPresent else { return Objection.noLogicalUnit.sense(format) }

@@ -4,7 +4,7 @@ import Blocks
 import SCSI
 
 extension ServedCommand {
-    /// What is done with the next blocks; nil for commands that have none.
+    /// The work on the next blocks; nil for commands that have none.
     var work: Work? {
         switch duty {
         case .read: .read
@@ -87,7 +87,7 @@ extension ServedCommand {
         return switch work {
         case .compare: scratchOffset
         case .read: inData
-        // What COMPARE AND WRITE writes stands behind what it expects.
+        // The data that COMPARE AND WRITE writes stand behind those that it expects.
         case .write: duty == .compareAndWrite ? inData + dataOutBytes / 2 : inData
         case .verify, .preFetch, .zeroes, .trim, .copies: 0
         }
@@ -120,7 +120,7 @@ extension ServedCommand {
     /// UNMAP block descriptors in the parameter list.
     var descriptorCount: Int { max(0, dataOutBytes - 8) / 16 }
 
-    /// What is wrong with the parameter list: nothing is unmapped then.
+    /// The objection to the parameter list: nothing is unmapped then.
     func judgeDescriptors(_ buffer: RawSpan) -> Objection? {
         guard dataLength != 0 else { return nil }
         guard dataLength >= 8, Int(dataLength) == dataOutBytes else {

@@ -1,4 +1,4 @@
-// What the device server does for a DVD-ROM that speaks only packets of ATAPI.
+// The device server of a DVD-ROM that speaks only packets of ATAPI.
 
 import ATA
 import SAT

@@ -43,7 +43,7 @@ extension ServedCommand {
         return .finished
     }
 
-    /// What the command has changed could not be kept (APTPL), and has not happened.
+    /// The change of the command could not be kept (APTPL), and has not happened.
     public mutating func failKeeping() {
         status = .checkCondition
         sense = Objection.notKept.sense(.fixed)
@@ -96,7 +96,7 @@ struct ReserveOutParameters {
         }
     }
 
-    /// What is not supported: to register others (SIP_C is 0), and to keep what nobody keeps (PTPL_C).
+    /// Unsupported requests: to register others (SIP_C is 0), and to keep what nobody keeps (PTPL_C).
     func objection(_ action: ReserveOutAction, canPersist: Bool) -> Objection? {
         if namesPorts { return .invalidParameter(20, bit: 3) }
         let isMove = action == .registerAndMove

@@ -11,13 +11,13 @@ import SCSI
 /// READ, WRITE and others of many blocks become one command of the translation layer after another; the rest is
 /// answered from what the unit knows, or goes through as it is.
 public struct ServedCommand: Sendable {
-    /// What a command is counted as, and what decides where its data are.
+    /// The kind that a command is counted as, which also decides where its data are.
     public enum Kind: Sendable {
         /// Blocks go to the initiator as they are on the medium.
         case read
         /// Blocks of the initiator go to the medium as they are.
         case write
-        /// What was written becomes stable.
+        /// Written data become stable.
         case flush
         /// Blocks may lose their content.
         case trim
@@ -31,7 +31,7 @@ public struct ServedCommand: Sendable {
         case other
     }
 
-    /// What is done with the next blocks.
+    /// The work on the next blocks.
     enum Work: Equatable, Sendable {
         case read
         case write
@@ -58,14 +58,14 @@ public struct ServedCommand: Sendable {
     public let cdb: CommandDescriptorBlock
     /// It is ATA PASS-THROUGH (32).
     let isPassThrough32: Bool
-    /// Whose it is.
+    /// The nexus that it belongs to.
     public let nexus: NexusNumber
     /// The unit, when the command came.
     let facts: UnitFacts
     /// Bytes that the initiator has for the command.
     let expectedOut: UInt32
 
-    /// What is done for it.
+    /// The server's duty for it.
     let duty: Duty
     let access: CommandAccess
     /// ALLOCATION LENGTH, or PARAMETER LIST LENGTH.
@@ -159,7 +159,7 @@ public struct ServedCommand: Sendable {
         transferBytes = 0
     }
 
-    /// What it is counted as.
+    /// The kind that it is counted as.
     public var kind: Kind {
         switch duty {
         case .read: .read
@@ -208,7 +208,7 @@ public struct ServedCommand: Sendable {
     /// It tells which logical units there are.
     public var readsInventory: Bool { duty == .reportLUNs }
 
-    /// What it writes is stable before it ends: no disk here announces FUA (DPOFUA is 0).
+    /// Its data are stable before it ends: no disk here announces FUA (DPOFUA is 0).
     public var forcesUnitAccess: Bool { false }
 
     /// It fails rather than store zeroes no faster than they can be written.

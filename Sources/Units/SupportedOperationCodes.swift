@@ -67,7 +67,7 @@ struct SupportedOperationCodes {
     }
 
     /// Command descriptors of all commands but ATA PASS-THROUGH (32): libiscsi asks for each command of the list, and
-    /// has no room for usage data of 32 bytes. Whoever asks for that one alone is told.
+    /// has no room for usage data of 32 bytes. A request for that one alone is answered.
     private var all: Answer {
         var list = Answer()
         for code in UInt8.min...UInt8.max {

@@ -2,7 +2,7 @@
 
 import Blocks
 
-/// What has to be done now for a request or a command of a unit.
+/// The next thing to do for a request or a command of a unit.
 public enum UnitStep: Equatable, Sendable {
     /// Perform the operation on the medium, then call `resume` with how it ended. Data come from or go to the request's
     /// buffer, from byte `bufferOffset` on.
@@ -23,7 +23,7 @@ public enum UnitStep: Equatable, Sendable {
 public struct BufferNeeds: Equatable, Sendable {
     /// The size of the buffer in bytes.
     public let byteCount: Int
-    /// Where in it the request's own bytes begin: what the initiator sends is put there, what it reads is found there.
+    /// Where in it the request's own bytes begin: data of the initiator are put there, and data for it are found there.
     public let dataOffset: Int
 
     /// So much memory.

@@ -1,4 +1,4 @@
-// What a host sends to the PACKET command: a command descriptor block of MMC (ACS-3 clause 7, PACKET; MMC-6 clause 6).
+// The packet of the PACKET command: a command descriptor block of MMC (ACS-3 clause 7, PACKET; MMC-6 clause 6).
 
 /// A command packet of 12 bytes.
 public struct CommandPacket: Sendable {

@@ -1,4 +1,4 @@
-// What the full DVD-ROM has, and QEMU's has not: the features, mode pages and events that MMC-6 makes mandatory for
+// Additions of the full DVD-ROM to QEMU's: the features, mode pages and events that MMC-6 makes mandatory for
 // DVD-ROM drives (clauses 5.3, 6 and 7, by these names).
 
 extension Drive {

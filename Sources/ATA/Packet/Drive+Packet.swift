@@ -39,7 +39,7 @@ extension Drive {
     /// - Parameters:
     ///   - command: a command that has not begun, with the taskfile of PACKET.
     ///   - packet: what the host sends when the device asks for it.
-    ///   - reply: what the device itself answers is written to its start. Data of the medium are not, but for those of
+    ///   - reply: the device writes its own answers to its start. Data of the medium are not, but for those of
     ///     READ CD that stand around them. If it is too small, ``Step/packetEnded(byteCount:_:)`` says more bytes than
     ///     it has.
     public mutating func begin(
@@ -107,7 +107,7 @@ extension Drive {
     /// An operator closes the tray over the disc in it.
     public mutating func closeTray() { packetDevice.mediumHasChanged(isThere: true) }
 
-    /// The tray is locked no more: whoever has locked it is gone, or has reset the drive (MMC-6, PREVENT ALLOW MEDIUM
+    /// The tray is locked no more: the host that locked it is gone, or has reset the drive (MMC-6, PREVENT ALLOW MEDIUM
     /// REMOVAL).
     public mutating func unlockTray() { packetDevice.trayIsLocked = false }
 

@@ -192,7 +192,7 @@ extension Drive {
     }
 }
 
-/// What is said of the medium.
+/// Facts of the medium.
 extension Drive {
     /// The profiles of media (MMC-6 5.3.1).
     enum Profile {

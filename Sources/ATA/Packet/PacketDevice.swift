@@ -1,4 +1,4 @@
-// What a DVD-ROM remembers between two commands: its sense data, its tray, and that the medium has changed.
+// A DVD-ROM's memory between two commands: its sense data, its tray, and that the medium has changed.
 
 /// A sense key and an additional sense code, with the qualifier 00h that a QEMU DVD-ROM always reports (SPC-5 annex F).
 struct PacketSense: Equatable, Sendable {
@@ -39,7 +39,7 @@ struct PacketSense: Equatable, Sendable {
     var isUnitAttention: Bool { key == Self.mediumMayHaveChanged.key }
 }
 
-/// What GET EVENT STATUS NOTIFICATION has to tell of the medium (MMC-6, by this name, Media Status class).
+/// Events of the medium for GET EVENT STATUS NOTIFICATION (MMC-6, by this name, Media Status class).
 public struct MediaEvents: OptionSet, Sendable {
     /// A bit for each event.
     public let rawValue: UInt8
@@ -65,7 +65,7 @@ struct PacketDevice: Sendable {
         case toldAsRemoved
     }
 
-    /// What REQUEST SENSE tells: why the last command failed that did.
+    /// The sense data for REQUEST SENSE: why the last command failed that did.
     var sense = PacketSense.none
     var mediumChange = MediumChange.told
     var mediaEvents: MediaEvents = []

@@ -1,4 +1,4 @@
-// What PERSISTENT RESERVE IN answers (SPC-4 6.15).
+// The answers of PERSISTENT RESERVE IN (SPC-4 6.15).
 
 /// SERVICE ACTION of PERSISTENT RESERVE IN (SPC-4 6.15).
 enum ReserveInAction: UInt8, CaseIterable, Sendable {

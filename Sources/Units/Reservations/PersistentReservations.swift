@@ -40,7 +40,7 @@ public struct PersistentReservations: Equatable, Sendable {
         var isHolder = false
     }
 
-    /// What a command did to others.
+    /// The effects of a command on others.
     struct Effects: Equatable, Sendable {
         /// Initiator ports that have to be told.
         var notices: [Notice] = []
