@@ -39,7 +39,7 @@ import Glibc
         for index in 0..<count { recycle(index) }
     }
 
-    /// The bytes of buffer `index`. Who asks promises that nobody uses them for longer than the group is there.
+    /// The bytes of buffer `index`. The caller promises that nobody uses them for longer than the group is there.
     @unsafe public func bytes(of index: UInt16) -> MemoryRange {
         precondition(index < count, "the group has no such buffer")
         return unsafe MemoryRange(base + Int(index) * byteCount, count: byteCount)

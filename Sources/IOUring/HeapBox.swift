@@ -40,7 +40,7 @@ public struct HeapBox<Value: ~Copyable>: ~Copyable {
         self = HeapBox()
     }
 
-    /// What is in the box, which is not empty.
+    /// The content of the box, which is not empty.
     @inlinable public var value: Value {
         @_transparent unsafeAddress { unsafe UnsafePointer(existing) }
         @_transparent unsafeMutableAddress { unsafe existing }

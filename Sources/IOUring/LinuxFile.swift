@@ -45,8 +45,8 @@ public enum LinuxFile {
         promptFileSystems.contains(fileSystemType(descriptor))
     }
 
-    /// Whether fallocate(2) of a part of a page may fill the rest of it with zeroes for a moment. Whoever is sent that
-    /// page just then gets those. XFS does it, and overlayfs may have the file on one.
+    /// Whether fallocate(2) of a part of a page may fill the rest of it with zeroes for a moment. A client that is sent
+    /// that page just then gets those. XFS does it, and overlayfs may have the file on one.
     public static func zeroesWholePages(_ descriptor: Int32) -> Bool {
         [0x5846_5342, 0x794C_7630].contains(fileSystemType(descriptor))
     }

@@ -19,7 +19,7 @@ public struct MappedRegion: ~Copyable {
         unsafe munmap(base, byteCount)
     }
 
-    /// A part of it. Who asks promises that nobody uses it for longer than this value is there.
+    /// A part of it. The caller promises that nobody uses it for longer than this value is there.
     @unsafe @inlinable public subscript(range: Range<Int>) -> MemoryRange {
         precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "the memory ends before")
         return unsafe MemoryRange(base + range.lowerBound, count: range.count)
@@ -119,6 +119,6 @@ public struct HeapBytes: ~Copyable {
         unsafe memory.deallocate()
     }
 
-    /// All of it. Who asks promises that nobody uses it for longer than this value is there.
+    /// All of it. The caller promises that nobody uses it for longer than this value is there.
     @unsafe public var range: MemoryRange { unsafe MemoryRange(memory.baseAddress, count: memory.count) }
 }

@@ -1,4 +1,4 @@
-// What one send gathers: headers and data by turns, from where they are. sendmsg(2).
+// The gathered bytes of one send: headers and data by turns, from where they are. sendmsg(2).
 
 import CLibURing
 import Glibc
@@ -20,7 +20,7 @@ public struct OutgoingMessage: ~Copyable {
     /// How many bytes are left.
     @inlinable public var byteCount: Int { bytesLeft }
 
-    /// Begins a message; what was left of the last one is forgotten.
+    /// Begins a message, and forgets the rest of the last one.
     public mutating func clear() {
         first = 0
         unsafe vectors.removeAll()

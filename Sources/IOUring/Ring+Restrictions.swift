@@ -3,9 +3,9 @@
 import CLibURing
 
 /// Operations of a ring do not pass by a filter for system calls, so a ring knows none that a server has no use for:
-/// with all of them, who has taken over the process could open files and connect to others by them. None of the sends
-/// is among them, because each can carry an address and flags, which no restriction sees: what was connected before is
-/// written to.
+/// with all of them, an attacker in the process could open files and connect to others by them. None of the sends
+/// is among them, because each can carry an address and flags, which no restriction sees: the server writes to
+/// sockets that were connected before.
 enum Restrictions {
     /// Spindle's operations, by the names of io_uring_enter(2).
     static let operations: [(operation: io_uring_op, name: String)] = [

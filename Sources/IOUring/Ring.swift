@@ -63,7 +63,7 @@ import Glibc
         if let script {
             result = script.enter(fileDescriptor, waitingFor: count)
         } else if count == 0 {
-            // With DEFER_TASKRUN, what completes without waiting has to be asked for, too.
+            // With DEFER_TASKRUN, completions without waiting have to be asked for, too.
             result = unsafe io_uring_submit_and_get_events(pointer)
         } else {
             result = unsafe io_uring_submit_and_wait(pointer, count)
@@ -169,7 +169,7 @@ public struct Completion: Equatable, Sendable {
     }
 }
 
-/// Makes a ring; what has been made of it is given back if something fails.
+/// Makes a ring; if something fails, it gives back all that has been made.
 private func setUpRing(entries: UInt32, completions: UInt32) throws(RingError) -> UnsafeMutablePointer<io_uring> {
     let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
     unsafe ring.initialize(to: io_uring())

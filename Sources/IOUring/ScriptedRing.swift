@@ -3,7 +3,7 @@
 import CLibURing
 import Glibc
 
-/// What stands behind scripted rings in place of the kernel. It performs operations, and posts their completions, when
+/// The kernel's stand-in behind scripted rings. It performs operations, and posts their completions, when
 /// its script says so; all in one thread.
 public protocol ScriptedKernel: AnyObject {
     /// The clock that all of its rings have.

@@ -59,7 +59,7 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// What somebody means who has written the URL of a client; nil if the text is none.
+    /// The endpoint that somebody means who has written the URL of a client; nil if the text is none.
     private static func endpoint(ofURL text: String) -> String? {
         for (scheme, kind) in [("iscsi", "iscsi"), ("nbd", "tcp"), ("nbds", "tcp"), ("tcp", "tcp")] {
             guard text.lowercased().hasPrefix(scheme + "://") else { continue }
@@ -192,7 +192,7 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
         if case .iscsi(_, _, let portal) = self { portal } else { nil }
     }
 
-    /// What is spoken there.
+    /// The protocol that is spoken there.
     public var frontEnd: FrontEnd {
         if case .iscsi = self { .iscsi } else { .nbd }
     }

@@ -8,7 +8,7 @@ public enum EndpointError: Error, Equatable, CustomStringConvertible {
     case url(String, right: String)
     /// Two endpoints where only one can be.
     case sharedPlace(Endpoint, Endpoint)
-    /// What stands where a host belongs is none.
+    /// The text in a host's place is no host.
     case badHost(scheme: String, String)
     /// `tcp:` without a port.
     case noPort(scheme: String, String)

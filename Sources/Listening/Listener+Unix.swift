@@ -12,7 +12,7 @@ extension Listener {
         }
         let descriptor = try makeSocket(AF_UNIX, endpoint)
         // bind(2) gives the file the socket's mode. Else somebody could look the path up before the file has its own,
-        // and be connected when the socket listens. Who else may connect, apply says.
+        // and be connected when the socket listens. apply says who else may connect.
         if let mode = permissions.mode { fchmod(descriptor, mode & 0o700) }
         // Between bind(2) and listen(2) the socket looks like a dead server's: nobody else may look for these
         // meanwhile.
@@ -78,7 +78,7 @@ struct SocketFile {
 private struct FolderLock {
     private let descriptor: Int32
 
-    /// Waits for a second at the most: whoever else locks folders is no server, or hangs.
+    /// Waits for a second at the most: another program that locks folders is no server, or hangs.
     init(of path: String) {
         let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         descriptor = LinuxFile.open(folder, O_RDONLY | O_CLOEXEC | O_NONBLOCK)

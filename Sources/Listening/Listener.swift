@@ -19,7 +19,7 @@ public struct Listener: Sendable {
         default: false
         }
     }
-    /// What its clients speak.
+    /// The protocol of its clients.
     public var frontEnd: FrontEnd { endpoint.frontEnd }
     /// Somebody else has opened it, and may go on listening.
     public let isInherited: Bool
@@ -58,7 +58,7 @@ public struct Listener: Sendable {
         Glibc.close(descriptor)
     }
 
-    /// Turns away whoever comes from now on, or waits to be accepted, while the descriptor may still be in use.
+    /// Turns away all clients that come from now on, or waits to be accepted, while the descriptor may still be in use.
     public func refuse() {
         guard !isInherited else { return }
         ownedFile?.remove()

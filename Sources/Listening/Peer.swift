@@ -19,7 +19,7 @@ public struct Peer: Equatable, Sendable, CustomStringConvertible {
     /// Its address for people: `192.0.2.1:40000`, `[2001:db8::1]:40000`,
     /// `[fe80::1%3]:40000`, `unix:pid=17,uid=0`, `vsock:3`.
     public let name: String
-    /// Who it is taken for.
+    /// The origin that it counts as.
     public let origin: Origin
 
     /// Its name.

@@ -6,7 +6,7 @@ import Glibc
 public func portal(of descriptor: Int32) -> String? { SocketAddress(of: descriptor)?.hostAndPort }
 
 /// A socket's address, as the bytes that the system calls take. It begins with the family, two bytes in the processor's
-/// order; what follows is described in ip(7), ipv6(7), unix(7) and vsock(7).
+/// order; the rest is described in ip(7), ipv6(7), unix(7) and vsock(7).
 struct SocketAddress: Equatable {
     private var bytes: [UInt8]
 

@@ -50,7 +50,7 @@ public struct SocketPermissions: Equatable, Sendable {
     /// - Returns: why that was not possible.
     func apply(to path: String) -> String? {
         guard self != SocketPermissions() else { return nil }
-        // By a descriptor, not by its name: who may write to the folder could put another file in its place meanwhile.
+        // By a descriptor, not by its name: a user who may write to the folder could replace the file meanwhile.
         let file = LinuxFile.open(path, LinuxFile.pathOnly | O_NOFOLLOW | O_CLOEXEC)
         guard file >= 0 else { return errorText(errno) }
         defer { close(file) }

@@ -23,7 +23,7 @@ public struct ServiceManager: Sendable {
         tell("READY=1")
     }
 
-    /// Tells it that the server is ending, whoever asked for that.
+    /// Tells it that the server is ending, by anybody's wish.
     public func tellStopping() {
         tell("STOPPING=1")
     }

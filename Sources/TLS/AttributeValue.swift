@@ -35,7 +35,7 @@ func attributeText(_ bytes: [UInt8], tag: UInt) -> String? {
     switch tag {
     case 12:  // UTF8String
         text = String(validating: bytes, as: UTF8.self)
-    case 19, 20, 22:  // PrintableString, TeletexString, IA5String; what is not ASCII means something else to everybody
+    case 19, 20, 22:  // PrintableString, TeletexString, IA5String; another character means something else to everybody
         text = bytes.allSatisfy { $0 < 0x80 } ? String(validating: bytes, as: UTF8.self) : nil
     case 30 where bytes.count % 2 == 0:  // BMPString
         let units = stride(from: 0, to: bytes.count, by: 2).map { UInt16(bytes[$0]) << 8 | UInt16(bytes[$0 + 1]) }

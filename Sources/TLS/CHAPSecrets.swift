@@ -8,7 +8,7 @@ public struct CHAPSecrets: Sendable {
     public struct Entry: Equatable, Sendable {
         /// CHAP_N.
         public let name: String
-        /// What only the two sides know.
+        /// The secret that only the two sides know.
         public let secret: [UInt8]
     }
 
@@ -17,7 +17,7 @@ public struct CHAPSecrets: Sendable {
 
     /// By the name that an initiator says it has.
     public let initiators: [String: [UInt8]]
-    /// What the target proves who it is with, to those who ask; nil: it cannot.
+    /// The target's proof of itself, for initiators that ask; nil: it has none.
     public private(set) var target: Entry?
     /// Files that everybody can read, in words.
     public private(set) var warnings: [String]

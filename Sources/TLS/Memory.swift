@@ -3,7 +3,7 @@
 import CGnuTLS
 import Glibc
 
-/// All bytes of a file. Keys and certificates are small: what is longer than a megabyte is something else.
+/// All bytes of a file. Keys and certificates are small: a file of more than a megabyte is something else.
 /// Another than a regular file is not read: there might be no end to it.
 func readFile(_ path: String) throws(TLSCredentialsError) -> [UInt8] {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)

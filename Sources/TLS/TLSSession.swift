@@ -55,7 +55,7 @@ protocol TLSSessionCredentials: AnyObject {
     /// largest.
     var recordBytes = TLSSession.maximumRecordBytes
 
-    /// Begins a session with a client, who speaks first.
+    /// Begins a session with a client, which speaks first.
     ///
     /// - Parameter outputBytes: the size of the output, at least room for a handshake and one record.
     public init(_ credentials: TLSCredentials, outputBytes: Int = TLSSession.standardOutputBytes) {
@@ -106,7 +106,7 @@ protocol TLSSessionCredentials: AnyObject {
     /// Goes on with the handshake.
     ///
     /// - Parameter ciphertext: what was received and not yet consumed; it may be empty.
-    /// - Returns: how many of these bytes are done with, and what is next. When the handshake is done, what is left
+    /// - Returns: how many of these bytes are done with, and what is next. After the handshake, the rest
     ///   are records.
     public mutating func handshake(_ ciphertext: RawSpan) -> (consumed: Int, step: TLSHandshakeStep) {
         switch phase {

@@ -74,7 +74,7 @@ public struct DataPlace: Equatable, Sendable {
 
 /// A task management function that was judged sound (11.5).
 public struct TaskManagement: Equatable, Sendable {
-    /// What is to be done.
+    /// The task management function that is asked for.
     public let function: TaskManagementFunction
     /// The logical unit, which may not exist.
     public let logicalUnit: LogicalUnitNumber
@@ -205,7 +205,7 @@ public struct Session: ~Copyable, Sendable {
     /// A task was aborted whose data may still come.
     var mayHaveLateData = false
     var managementRequest = TaskManagementRequestPDU()
-    /// What has ended the session, if it was that, until it is answered.
+    /// The logout that has ended the session, if one has, until it is answered.
     var logout: LogoutRequestPDU?
     /// A text that goes on.
     var text: [UInt8] = []

@@ -1,4 +1,4 @@
-// What a session hands over for each request: one to serve, or one to answer with an error.
+// The event of a session for each request: one to serve, or one to answer with an error.
 
 /// A sound request (``RequestHeader/validate(for:)``), and the unit that it is for.
 public struct Request: Equatable, Sendable {
@@ -42,7 +42,7 @@ public struct Request: Equatable, Sendable {
 
 /// A request to answer with an error.
 public struct Refusal: Sendable {
-    /// What its reply needs to know.
+    /// The request, which its reply needs.
     public let request: Request
     /// The request type, which may be no ``Command``.
     public let type: UInt16
@@ -50,7 +50,7 @@ public struct Refusal: Sendable {
     public let lengthBytes: UInt64
     /// The error.
     public let error: NBDError
-    /// What is wrong with the request.
+    /// The mistake in the request.
     public let message: StaticString
 
     init(_ header: RequestHeader, _ refusal: RequestRefusal, unit: Int32) {

@@ -19,7 +19,7 @@ extension Session {
         openingWords = []
         parameters = nil
         let event = event(for: negotiation.refuseOpening(reason))
-        // Who refuses knows it.
+        // A caller that refuses knows it.
         refusedOption = nil
         return event
     }

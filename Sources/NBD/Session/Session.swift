@@ -10,7 +10,7 @@
 /// An event holds no references, so a request costs none. Words for the client and reasons for the log stay here until
 /// the caller takes them.
 public struct Session: ~Copyable, Sendable {
-    /// What the caller is to do.
+    /// The next thing for the caller to do.
     public enum Event: Sendable {
         /// Nothing happens before so many more bytes have come. All that were given are consumed.
         case needMoreBytes(Int)
@@ -34,7 +34,7 @@ public struct Session: ~Copyable, Sendable {
 
     /// The ways in which a session ends.
     public enum End: Equatable, Sendable {
-        /// DISC: what is in flight is finished first.
+        /// DISC: requests in flight are finished first.
         case disconnected
         /// ABORT, and it was acknowledged: the client closes.
         case aborted
@@ -65,7 +65,7 @@ public struct Session: ~Copyable, Sendable {
         case ended
     }
 
-    /// What the last request was judged by.
+    /// The part by which the last request was judged.
     enum Judged {
         case header
         case statusPayload
@@ -98,7 +98,7 @@ public struct Session: ~Copyable, Sendable {
     /// A header, or the payload of a BLOCK_STATUS, that did not arrive at once.
     var piece = InlineArray<32, UInt8>(repeating: 0)
     @usableFromInline var pieceCount = 0
-    /// What is still to come of a payload.
+    /// The rest of a payload that is still to come.
     @usableFromInline var payloadLeft = 0
     var judged = Judged.header
     /// The request whose payload is thrown away.
@@ -134,7 +134,7 @@ public struct Session: ~Copyable, Sendable {
         parameters?.isShuttingDown = true
     }
 
-    /// Ends it; what still comes is nobody's.
+    /// Ends it; later bytes are nobody's.
     mutating func end(_ ending: End) -> Event {
         phase = .ended
         self.ending = ending

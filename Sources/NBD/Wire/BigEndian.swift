@@ -4,7 +4,7 @@ extension RawSpan {
     /// The big-endian integer at a byte offset, which must lie inside the span.
     @inlinable
     func loadBigEndian<T: FixedWidthInteger & BitwiseCopyable>(at byteOffset: Int, as type: T.Type) -> T {
-        // The load checks its bounds; what is unsafe about it is that a type may have invalid bit patterns, and an
+        // The load checks its bounds; it is unsafe since a type may have invalid bit patterns, and an
         // integer has none.
         T(bigEndian: unsafe unsafeLoadUnaligned(fromByteOffset: byteOffset, as: type))
     }
