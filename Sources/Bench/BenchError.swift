@@ -11,7 +11,7 @@ public enum BenchError: Error, Equatable, CustomStringConvertible {
     case cannotConnect(String, reason: String)
     /// A call on the connected socket failed.
     case socket(errno: Int32)
-    /// What listens there is no server of this protocol, as it seems.
+    /// The listener there is no server of this protocol, as it seems.
     case noServer(ServerKind, reason: String)
     /// The server closed the connection.
     case closed(during: String)
@@ -102,7 +102,7 @@ public enum BenchError: Error, Equatable, CustomStringConvertible {
     }
 }
 
-/// What a load is for.
+/// The kinds of server that a load is for.
 public enum ServerKind: String, Sendable {
     /// A server of NBD's.
     case nbd = "NBD server"

@@ -36,7 +36,7 @@ struct Inbox: ~Copyable {
     /// Where the bytes begin, as long as nothing is received or dropped.
     var start: UnsafeRawPointer { unsafe UnsafeRawPointer(buffer.baseAddress!) }
 
-    /// So many bytes were read; what is left moves to the beginning.
+    /// So many bytes were read; the rest moves to the beginning.
     mutating func drop(_ count: Int) {
         let left = byteCount - count
         if count > 0, left > 0 {

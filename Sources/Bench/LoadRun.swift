@@ -28,7 +28,7 @@ public struct LoadProgress: Sendable {
 
 /// Runs a load. The calling thread watches, one thread for each connection works.
 ///
-/// SIGINT and SIGTERM end the load early; what was measured until then is the result.
+/// SIGINT and SIGTERM end the load early; the measurements until then are the result.
 ///
 /// - Parameter progress: is told twice a second how things are.
 public func runLoad(

@@ -5,17 +5,17 @@ import Loop
 import Server
 import Settings
 
-/// What an operator asks of a drive's power, in texts; nil stands for the default.
+/// An operator's wish for a drive's power, in texts; nil stands for the default.
 public struct PowerTexts: Equatable, Sendable {
-    /// What becomes of the power.
+    /// The power's new state.
     public var state: String
-    /// What is kept, and the number that decides where there is a choice.
+    /// The choice of kept data, and the number that decides where there is a choice.
     public var keep, seed: String?
     /// Sectors and ranges of them: `0-7,9`.
     public var lose: String?
     /// The moment of the cut: one of them at most.
     public var afterWrites, atWrite, atFlush, atFlushEnd, random: String?
-    /// What becomes of sessions.
+    /// The fate of sessions.
     public var sessions: String?
 
     /// A state, and nothing else.
@@ -29,9 +29,9 @@ public struct PowerTexts: Equatable, Sendable {
     ]
 }
 
-/// What an operator asks of a drive's power.
+/// An operator's wish for a drive's power.
 public struct PowerWish: Equatable, Sendable {
-    /// What becomes of the power.
+    /// The states of the power.
     public enum Switch: String, CaseIterable, Sendable {
         /// Cut, and gone until it is switched on.
         case off
@@ -44,14 +44,14 @@ public struct PowerWish: Equatable, Sendable {
     /// The values of `keep`.
     public static let waysToKeep = PowerCutKeeping.allCases.map(\.rawValue)
 
-    /// What becomes of it.
+    /// The power's new state.
     public var state: Switch
     /// The cut, unless it is switched on.
     var order: PowerOrder
     /// The cut comes later.
     public var isArmed: Bool { order.moment != nil }
 
-    /// What becomes of sessions.
+    /// The fates of sessions.
     public enum Sessions: String, CaseIterable, Sendable {
         /// They end.
         case drop
@@ -188,7 +188,7 @@ extension ControlAPI {
 }
 
 extension PowerOrder {
-    /// What gives this order again.
+    /// The command that gives this order again.
     fileprivate func command(_ name: String) -> String {
         var words = ["spindle ctl power", name, staysOff ? "off" : "cut"]
         switch moment {
@@ -214,7 +214,7 @@ extension Answer {
     struct Power: Codable {
         let export: String
         let power: String
-        /// What orders the cut that is to come.
+        /// The command that orders the cut that is to come.
         let armed: String?
         /// The last cut.
         let cut: PowerCut?
@@ -222,7 +222,7 @@ extension Answer {
         let failure: String?
     }
 
-    /// What a drive has kept and lost.
+    /// The kept and lost sectors of a drive.
     struct PowerCut: Codable {
         let export: String
         let power: String

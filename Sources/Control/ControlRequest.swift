@@ -2,7 +2,7 @@
 
 /// Contents of requests.
 public enum ControlRequest {
-    /// An export to add; what is nil is left to the server.
+    /// An export to add; the server decides about nil values.
     public struct NewExport: Encodable {
         /// Clients ask for this name.
         public var name: String

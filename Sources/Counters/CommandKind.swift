@@ -1,4 +1,4 @@
-// What requests are counted as: by what they ask for, and by the error that they are answered with.
+// The kinds of requests that are counted: by their commands, and by the errors that answer them.
 
 /// Kinds of requests in the counts.
 public enum CommandKind: Int, CaseIterable, Sendable {
@@ -8,7 +8,7 @@ public enum CommandKind: Int, CaseIterable, Sendable {
     case write
     /// A request with a type that NBD does not have.
     case unknown
-    /// What was written is made stable.
+    /// Written data are made stable.
     case flush
     /// Data are not needed any more.
     case trim

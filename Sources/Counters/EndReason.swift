@@ -14,7 +14,7 @@ public enum EndReason: Int, CaseIterable, Sendable {
     case handshakeTimeout
     /// TLS has failed.
     case tlsFailed
-    /// What should have been a request was none.
+    /// The client sent something else than a request.
     case violation
     /// The client took or sent nothing for too long while others waited, or at its end.
     case stalled

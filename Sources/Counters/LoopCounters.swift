@@ -1,8 +1,8 @@
-// What is counted of a loop itself: connections, TLS, bytes on sockets, its ring.
+// The counters of a loop itself: connections, TLS, bytes on sockets, its ring.
 
 import IOUring
 
-/// What a loop counts, one cell each.
+/// The counts of a loop, one cell each.
 public enum LoopCount: Int, CaseIterable, Sendable {
     /// Connections that it has now.
     case connections

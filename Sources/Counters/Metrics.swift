@@ -4,7 +4,7 @@
 public struct Metrics {
     /// The facts about an export.
     public struct Export: Sendable {
-        /// What clients ask for.
+        /// The name that clients ask for.
         public var name: String
         /// Its size.
         public var sizeBytes: UInt64

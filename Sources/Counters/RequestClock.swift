@@ -2,15 +2,15 @@
 
 import IOUring
 
-/// What is known of a request before it is answered.
+/// The facts of a request before it is answered.
 public struct RequestMeasure {
-    /// What it is counted as.
+    /// The kind that it is counted as.
     public var kind: CommandKind
     /// When it had arrived completely; 0 before that, and for one that is refused.
     public var arrival: UInt64
     /// For a FLUSH: what had been written when it began.
     public var writtenBefore: UInt64 = 0
-    /// What it is answered with.
+    /// The error that it is answered with.
     public var error: ErrorKind?
     /// It has been counted: its first reply could not be sent.
     public var isCounted = false

@@ -13,7 +13,7 @@ struct RateLimit {
     static let informationBurst = 100
     let windowMilliseconds: Int
     let floodWindowMilliseconds: Int
-    /// Kinds that are counted by themselves. With more of them at a time, what is beyond is counted by message alone.
+    /// Kinds that are counted by themselves. With more of them at a time, further ones are counted by message alone.
     static let capacity = 256
 
     fileprivate struct Kind: Hashable {

@@ -1,4 +1,4 @@
-// What Linux 6.1 and lshw 02.19 say of a DVD-ROM, from its identity, INQUIRY data and capabilities mode page.
+// A DVD-ROM's lines of Linux 6.1 and lshw 02.19, from its identity, INQUIRY data and capabilities mode page.
 
 import ATA
 

@@ -17,7 +17,7 @@ struct HdparmText {
         return "\n/dev/\(placement.diskName):\n\n" + sections.joined().map { $0 + "\n" }.joined()
     }
 
-    /// What hdparm says of a DVD-ROM, whatever it is. The capture is what hdparm makes of zeroes, as if a disk had sent
+    /// hdparm's report of any DVD-ROM. The capture is its report of zeroes, as if a disk had sent
     /// them, and not of IDENTIFY PACKET DEVICE data. Why is not known.
     static func ofDVD(_ placement: Placement) -> String {
         """
@@ -171,7 +171,7 @@ struct HdparmText {
         ]
     }
 
-    /// Word 255 has no signature; what hdparm expects is the checksum byte that would make the sum of all bytes 0.
+    /// Word 255 has no signature; hdparm expects the checksum byte that would make the sum of all bytes 0.
     private var integrity: [String] {
         let sum = (0..<256).reduce(0) { $0 + Int(word($1) & 0xFF) + Int(word($1) >> 8) }
         let expected = 0x100 - sum & 0xFF

@@ -6,8 +6,8 @@ import Glibc
 /// For a server whose clients are on the same machine: the kernel writes to the drive in order to get memory, and must
 /// not have to wait for the server to get some.
 public enum MemoryLock {
-    /// Keeps all memory of the process in memory, and what comes later from its first use on. Called early: what is
-    /// mapped by then is read in as a whole, which of an image in memory would be too much.
+    /// Keeps all memory of the process in memory, and what comes later from its first use on. Called early: all that
+    /// is mapped by then is read in as a whole, which of an image in memory would be too much.
     ///
     /// - Parameter identity: who the process is going to be, and has to be able to lock more as; nil for no change.
     public static func lock(for identity: Identity?) throws(SandboxError) {

@@ -10,12 +10,12 @@ import NBD
 import Synchronization
 import Units
 
-/// All exports. What changes here is seen by handshakes that begin later.
+/// All exports. Handshakes that begin later see changes here.
 final class ExportTable: ExportSource {
     /// A withdrawn export has lost its last connection.
     let ended: EventCounter
     private let loopCount: Int
-    /// What stands before the names of exports in those of their targets; nil: there is no endpoint for initiators.
+    /// The text before an export's name in that of its target; nil: there is no endpoint for initiators.
     private let targetPrefix: TargetName?
     /// Where persistent reservations are kept; nil: nowhere.
     private let reservations: ReservationFolder?
@@ -228,7 +228,7 @@ final class ExportTable: ExportSource {
         }
     }
 
-    /// Withdrawn exports that nobody has open: whoever asks closes them, and then calls ``forget(_:)``.
+    /// Withdrawn exports that nobody has open: the caller closes them, and then calls ``forget(_:)``.
     func takeEnded() -> [ExportEntry] {
         state.withLock { state in
             let ended = state.withdrawn.filter { $0.connectionCount == 0 }
@@ -237,7 +237,7 @@ final class ExportTable: ExportSource {
         }
     }
 
-    /// Pages of mapped images no longer count as memory of this process. What is listed here is not closed.
+    /// Pages of mapped images no longer count as memory of this process. Exports that are listed here are not closed.
     func dropMappedPages() {
         state.withLock { state in
             for entry in state.directory.entries + state.withdrawn {

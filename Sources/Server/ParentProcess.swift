@@ -1,4 +1,4 @@
-// A server that does not outlive whoever started it: `--exit-with-parent`, prctl(2).
+// A server that does not outlive its starter: `--exit-with-parent`, prctl(2).
 
 import Glibc
 import IOUring
@@ -10,7 +10,7 @@ public struct ParentProcess: Sendable {
     /// Finds it: the earlier, the less time it has to end unseen.
     public init() throws(ParentError) {
         process = getppid()
-        // Whose parent has ended has another one, in most cases process 1, which outlives all others.
+        // A process whose parent has ended has another one, in most cases process 1, which outlives all others.
         guard process != 1 else { throw .gone }
     }
 

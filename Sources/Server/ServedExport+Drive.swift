@@ -37,7 +37,7 @@ extension ServedExport {
         backend.close()
     }
 
-    /// What clients are told.
+    /// The facts that clients are told.
     func information(_ drive: ExportedDrive) throws(ExportInformationError) -> ExportInformation {
         var information = try ExportInformation(
             name: name, description: description, drive: drive.drive,

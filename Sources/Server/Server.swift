@@ -85,17 +85,17 @@ public struct Server {
         return entry?.target.flatMap { endpoint.uri(target: $0.name.text, logicalUnit: $0.logicalUnit) }
     }
 
-    /// Whoever started the server has passed it sockets, and knows where it listens.
+    /// Its starter has passed it sockets, and knows where it listens.
     public var hasInheritedSockets: Bool {
         shared.loops.connection != nil || shared.loops.listeners.contains(where: \.isInherited)
     }
 
-    /// What clients are told of each export.
+    /// The facts of each export that clients are told.
     public var information: [ExportInformation] {
         shared.exports.directory.information
     }
 
-    /// For whoever operates the server, from any thread.
+    /// For the server's operator, from any thread.
     public var control: ServerControl {
         ServerControl(shared)
     }
@@ -164,7 +164,7 @@ public struct Server {
                 }
             } catch {
                 if started.signal(error) { return }
-                // Its clients would hang for ever; whoever watches over the server starts it again.
+                // Its clients would hang for ever; a supervisor starts the server again.
                 shared.loops.logger.critical("a loop has ended", metadata: ["reason": "\(error)"])
                 exit(1)
             }
@@ -227,7 +227,7 @@ public enum ServerError: Error, CustomStringConvertible {
     case cutTakenBack(String)
     /// Requests that were under way when the power was to be cut have not ended.
     case stillCutting(String)
-    /// What a power cut has kept could not be stored.
+    /// The data that a power cut has kept could not be stored.
     case cutNotStored(String, reason: String)
     /// After a loss was accepted, the image still could not be made stable.
     case stillUnstable(String, reason: String)
@@ -248,7 +248,7 @@ public enum ServerError: Error, CustomStringConvertible {
         public let reason: String
     }
 
-    /// What went wrong and what would be right.
+    /// The mistake, and the right way.
     public var description: String {
         switch self {
         case .ring(let error): error.description

@@ -1,17 +1,17 @@
-// What a running server has counted.
+// The counters of a running server.
 
 import Counters
 import Loop
 
-/// What an export's clients have done since it exists.
+/// The work of an export's clients since it exists.
 public struct ExportTotals: Equatable, Sendable {
     /// Requests that were answered.
     public var requests: UInt64
     /// Those of them that were answered with an error.
     public var errors: UInt64
-    /// What READ requests have read.
+    /// Bytes that READ requests have read.
     public var bytesRead: UInt64
-    /// What WRITE requests have written.
+    /// Bytes that WRITE requests have written.
     public var bytesWritten: UInt64
     /// Requests that have arrived and are not answered.
     public var requestsInFlight: UInt64

@@ -27,8 +27,8 @@ extension ServerControl {
     /// How long requests that are under way may take to end, in seconds.
     private static var patienceSeconds: Int { 30 }
 
-    /// Cuts the power of a drive now: its clients are cut off or hang, what no flush had asked for is lost or kept as
-    /// the order says, and what is kept goes to the image.
+    /// Cuts the power of a drive now: its clients are cut off or hang, all that no flush had asked for is lost or kept
+    /// as the order says, and the kept data go to the image.
     public func cutPower(of name: String, _ order: PowerOrder) throws(ServerError) -> PowerCutOutcome {
         let entry = try cachedEntry(name)
         return try operate(entry) { () throws(ServerError) in

@@ -1,4 +1,4 @@
-// What an operator may want of a running server.
+// The controls of a running server, for its operator.
 
 import Backends
 import IOUring
@@ -7,9 +7,9 @@ import Loop
 
 /// An export as an operator sees it.
 public struct ExportStatus: Equatable, Sendable {
-    /// What clients ask for.
+    /// The name that clients ask for.
     public var name: String
-    /// What it tells people.
+    /// Its description for people.
     public var description: String
     /// The drive's size.
     public var sizeBytes: UInt64
@@ -25,21 +25,21 @@ public struct ExportStatus: Equatable, Sendable {
     public var flushFailure: String?
     /// The tray of a DVD-ROM; nil: the drive is a disk.
     public var tray: TrayStatus?
-    /// What its clients have done.
+    /// The totals of its clients.
     public var totals: ExportTotals
 }
 
-/// What happens to the clients of an export that is removed.
+/// The fate of the clients of an export that is removed.
 public enum RemovalMode: String, CaseIterable, Sendable {
     /// It is removed only if there are none.
     case safe
     /// They may go on; the export ends with the last of them, and nobody new may open it.
     case drain
-    /// What they have in flight is finished, then they are disconnected.
+    /// Requests in flight are finished, then the clients are disconnected.
     case force
 }
 
-/// The handle of a running server for whoever operates it. Its calls may wait, for disks and for loops: they are not
+/// The handle of a running server for its operator. Its calls may wait, for disks and for loops: they are not
 /// for the loops themselves.
 public final class ServerControl: Sendable {
     let shared: ServerState
@@ -115,7 +115,7 @@ public final class ServerControl: Sendable {
         return true
     }
 
-    /// What all targets have in common, for initiators that log in now.
+    /// The settings of all targets, for initiators that log in now.
     public var targets: TargetSettings { loops.targets }
 
     /// Gives a server with CHAP the secrets of other settings: for logins from now on.
@@ -157,7 +157,7 @@ public final class ServerControl: Sendable {
         if let reason = entry.failure { throw .flush([.init(name: entry.name, reason: reason)]) }
     }
 
-    /// Takes an export from those that want to open it. Whoever waits on ``ExportTable/ended`` closes it.
+    /// Takes an export from those that want to open it. The thread that waits on ``ExportTable/ended`` closes it.
     ///
     /// - Returns: the export, and how many connections have it open.
     func withdraw(_ name: String, _ mode: RemovalMode) throws(ServerError) -> (ExportEntry, connections: Int) {
@@ -205,7 +205,7 @@ public final class ServerControl: Sendable {
         }
     }
 
-    /// Whatever was lost when flushes of an export's image failed, its clients' owner knows: flushes may succeed again.
+    /// The owner of the clients knows of the loss when flushes of an export's image failed: they may succeed again.
     /// Does nothing where none has failed.
     public func acceptLoss(of name: String) throws(ServerError) -> ExportStatus {
         let entry = try shared.exports.entry(named: name)

@@ -1,4 +1,4 @@
-// What the threads of a server have in common.
+// The state that the threads of a server share.
 
 import Backends
 import IOUring
@@ -53,7 +53,7 @@ final class ServerState: Sendable {
         }
     }
 
-    /// What ``note(endOf:)`` has gathered.
+    /// The flushes that ``note(endOf:)`` has gathered.
     var flushFailures: [ServerError.FailedFlush] { failedFlushes.withLock { $0 } }
 
     /// A loop has ended.

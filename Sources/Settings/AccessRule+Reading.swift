@@ -7,7 +7,7 @@ import Loop
 import Server
 
 extension AccessRule {
-    /// The name of an iSCSI node (RFC 7143, 4.2.7.2). Whoever writes large letters means small ones.
+    /// The name of an iSCSI node (RFC 7143, 4.2.7.2). Large letters mean small ones.
     private static func initiatorName(_ text: String) throws(SettingsError) -> String {
         let name = text.lowercased()
         do {
@@ -17,7 +17,7 @@ extension AccessRule {
         }
     }
 
-    /// Reads a rule of an export or a directory; what is wrong goes to its reader.
+    /// Reads a rule of an export or a directory; mistakes go to its reader.
     init?(_ value: SettingsValue, _ number: Int, _ parent: inout TableReader) {
         var reader = TableReader(
             value, .access, place: "\(parent.place).access \(number)", folder: nil, users: parent.users)

@@ -2,8 +2,8 @@
 
 import Backends
 
-/// The format of an image. A file is never looked at to find it out: whoever writes to a raw disk could make it look
-/// like anything.
+/// The format of an image. A file is never looked at to find it out: a client that writes to a raw disk could
+/// make it look like anything.
 public enum DiskFormat: String, CaseIterable, Sendable {
     /// One sector after the other.
     case raw
@@ -18,7 +18,7 @@ public enum DiskFormat: String, CaseIterable, Sendable {
         self = format
     }
 
-    /// What an image has of which nobody says it: the ending of its name does.
+    /// The format of an image: if nobody names one, the ending of its name decides.
     public init(of image: ImageReference, said: DiskFormat?) {
         guard case .file(let path) = image else {
             self = .raw

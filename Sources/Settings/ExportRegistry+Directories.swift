@@ -12,7 +12,7 @@ struct WatchedDirectory {
     var sight: DirectoryEyes.Sight
     /// Why it could not be listed the last time; nil if it could.
     var failure: String?
-    /// New files as they were when they were seen first, in a directory that is only listed: whoever writes them may
+    /// New files as they were when they were seen first, in a directory that is only listed: their writer may
     /// not be done.
     var unsettled: [String: FileIdentity] = [:]
 

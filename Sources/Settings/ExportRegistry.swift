@@ -116,7 +116,7 @@ public final class ExportRegistry: Sendable {
         return warnings
     }
 
-    /// Adds what was opened; what the server does not take is closed.
+    /// Adds opened exports; those that the server does not take are closed.
     @discardableResult
     func serve(_ export: ServedExport) throws -> ExportStatus {
         do {

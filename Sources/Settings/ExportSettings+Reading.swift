@@ -41,7 +41,7 @@ extension ExportSettings {
         }
         let (folder, imageLine) = (reader.folder, reader.line(of: "image"))
         var settings = reader.parsed("image") { try ExportSettings(name: name, image: resolved($0, folder)) }
-        // Read in any case: what is wrong there is said, too.
+        // Read in any case: mistakes there are told, too.
         let target = TargetOptions(
             name: reader.parsed("target", TargetName.init(_:)),
             logicalUnit: reader.number("lun", 0...TargetPlace.logicalUnitLimit - 1).map { UInt8($0) })
@@ -68,7 +68,7 @@ extension ExportSettings {
         return text
     }
 
-    /// A path begins at the folder; what is no path stays as it is.
+    /// A path begins at the folder; another image stays as it is.
     private static func resolved(_ image: String, _ folder: String?) -> String {
         image.isEmpty || image.hasPrefix("memory:") || image.hasPrefix("null:") ? image : resolvedPath(image, folder)
     }

@@ -12,7 +12,7 @@ public struct ExportSettings: Equatable, Sendable {
     public let image: String
     /// Its image, understood.
     public let reference: ImageReference
-    /// What is said of its target.
+    /// The options of its target.
     public var target = TargetOptions()
     /// The drive that the image becomes.
     public var drive = DriveSettings()

@@ -6,7 +6,7 @@ import Glibc
 
 /// The facts of an image that make a difference to the drive.
 public struct ImageFacts: Sendable {
-    /// What is left at the end makes a sector of its own, as in QEMU.
+    /// The bytes left at the end make a sector of their own, as in QEMU.
     public let sectors: UInt64
     /// The geometry in a partition table, if there is one.
     public let bootSector: BootSectorGeometry?

@@ -39,8 +39,8 @@ public struct OpenedExports: Sendable {
     public var warnings: [ExportWarning] { identities.warnings + imageWarnings }
     private var imageWarnings: [ExportWarning] = []
 
-    /// Opens all images; throws for those that cannot be opened. Of a directory, what cannot be opened is left out, and
-    /// said by who watches it.
+    /// Opens all images; throws for those that cannot be opened. A directory's file that cannot be opened is left out;
+    /// the directory's watcher tells of it.
     public init(_ settings: ServeSettings, file: SettingsFile?, room: ExportRoom = .standard) throws {
         self.room = room
         guard settings.exports.count <= room.exports else {

@@ -14,7 +14,7 @@ import TLS
 public struct ServeSettings: Equatable, Sendable {
     /// Where to listen.
     public var endpoints: [Endpoint] = []
-    /// What stands before the names of exports in those of their targets.
+    /// The text before the names of exports in those of their targets.
     public var targetPrefix: TargetName?
     /// The file of initiators' CHAP secrets.
     public var chap: String?
@@ -67,7 +67,7 @@ public struct ServeSettings: Equatable, Sendable {
         return both
     }
 
-    /// What all targets have in common; reads the secrets.
+    /// The settings of all targets; reads the secrets.
     public func targets() throws(SettingsError) -> TargetSettings {
         var targets = TargetSettings(prefix: targetPrefix ?? .standardPrefix)
         do throws(TLSCredentialsError) {

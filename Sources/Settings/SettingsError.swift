@@ -6,7 +6,7 @@ import Logs
 public struct SettingsError: Error, Equatable, Sendable, CustomStringConvertible {
     /// Where it was written; nil if nobody knows.
     public var line: Int?
-    /// Whose value it is, `export 'disk'.cache`; empty for the whole.
+    /// The place of the value, `export 'disk'.cache`; empty for the whole.
     public var place: String
     /// The mistake and the right way.
     public var message: String
@@ -38,7 +38,7 @@ public struct SettingsErrors: Error, Equatable, Sendable, CustomStringConvertibl
             .map(\.element)
     }
 
-    /// A line for each error: `FILE:LINE: PLACE: MESSAGE`; what names contain stays on it.
+    /// A line for each error: `FILE:LINE: PLACE: MESSAGE`; line breaks of names do not end it.
     public var lines: [String] {
         errors.map { error in
             let position = [file, error.line.map(String.init)].compactMap(\.self).map { $0 + ":" }.joined()

@@ -44,7 +44,7 @@ public struct SettingsFile: Equatable, Sendable {
         guard mistakes.isEmpty else { throw SettingsErrors(file: path, mistakes) }
     }
 
-    /// Reads a file for whoever wants to know all that is wrong: what is wrong with its keys is among ``mistakes``.
+    /// Reads a file for callers that want to know all that is wrong: mistakes in its keys are among ``mistakes``.
     init(examining path: String) throws(SettingsErrors) {
         let text: String
         do {

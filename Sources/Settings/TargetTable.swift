@@ -33,7 +33,7 @@ public struct TargetTable: Equatable, Sendable {
         if others.contains(where: { $0.name == name }) {
             reader.add(
                 "name", line: nameLine, "a [[target]] before it has this name, too; one has all units of a target")
-            // What its exports could be told would be nothing but a consequence.
+            // Errors of its exports would be nothing but a consequence.
             return nil
         }
         guard units.count <= limit else {
@@ -54,7 +54,7 @@ public struct TargetTable: Equatable, Sendable {
         export.isEmpty ? nil : units.firstIndex(of: export).map { UInt8($0) }
     }
 
-    /// What to say of its access rules where no initiator comes; nil: it has none.
+    /// The error about its access rules where no initiator comes; nil: it has none.
     var unmetAccess: SettingsError? {
         guard !access.isEmpty else { return nil }
         let message =
@@ -128,7 +128,7 @@ extension ServeSettings {
         return collisions
     }
 
-    /// What [[target]] tables wait for, if these are the exports that there are.
+    /// The units that [[target]] tables wait for, if these are the exports that there are.
     public func missingUnits(present: Set<String>) -> [SettingsError] {
         targetTables.flatMap { $0.warnings(present: present) }
     }

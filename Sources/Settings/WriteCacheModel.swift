@@ -4,14 +4,14 @@ import Backends
 
 /// How the write cache of a drive behaves.
 public enum WriteCacheModel: Equatable, Sendable {
-    /// What is answered is in the image: the cache is the page cache of this machine.
+    /// An answered write is in the image: the cache is the page cache of this machine.
     case image
     /// It is in the drive, in so many bytes, until it is flushed; a power cut loses it.
     case volatile(cacheBytes: Int)
 
-    /// What `volatile` alone stands for: as much as disks of a few terabytes have.
+    /// The size of `volatile` alone: as much as disks of a few terabytes have.
     private static let standardBytes = 8 << 20
-    /// What a cache may have.
+    /// The sizes that a cache may have.
     static let sizes = 1 << 16...1 << 28
 
     /// Reads `image`, `volatile` or `volatile:SIZE`.

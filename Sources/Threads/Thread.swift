@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// Runs `body` on a new thread. There has to be one: what begins a server cannot go on without.
+/// Runs `body` on a new thread. There has to be one: a server cannot begin without it.
 ///
 /// - Returns: the thread, which is to be joined or detached.
 public func startThread(_ body: @escaping @Sendable () -> Void) -> pthread_t {

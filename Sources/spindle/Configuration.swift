@@ -68,7 +68,7 @@ struct Reloading: Sendable {
     let users: UserNames
     let commandLine: @Sendable (ServeSettings) -> ServeSettings
     let registry: ExportRegistry
-    /// What the server has begun with.
+    /// The settings that the server has begun with.
     let started: ServeSettings
     let logs: Logs
     let manager: ServiceManager

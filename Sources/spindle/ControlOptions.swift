@@ -25,7 +25,7 @@ struct ControlOptions: ParsableArguments {
     var endpoints: [Endpoint] { [control, metrics].compactMap(\.self) }
 }
 
-/// A value of --control. Who mistypes one is not advised to use what is refused here.
+/// A value of --control. The message about a mistyped one advises nothing that is refused here.
 @Sendable private func controlEndpoint(parsing text: String) throws -> Endpoint {
     do throws(EndpointError) {
         return try Endpoint(parsing: text)

@@ -29,7 +29,7 @@ struct DescriptorNeeds {
     /// So many connections are kept from directories.
     private static let leastConnections = 64
 
-    /// Raises the limit, and compares it with what settings need; what is too little is logged, or an error.
+    /// Raises the limit, and compares it with the needs of the settings; too low a limit is logged, or an error.
     ///
     /// - Returns: how many exports there may be.
     static func room(for settings: ServeSettings, loops: Int, _ logger: Logger) throws(TooFewDescriptors) -> ExportRoom

@@ -167,7 +167,7 @@ struct Serve: ParsableCommand {
             throw ValidationError(
                 "--run and --user do not go together: another user could not end the command; become one before both")
         }
-        // With a file, what is said there may complete what is said here.
+        // With a file, its keys may complete the options here.
         if config == nil { _ = try configuration(UserNames()) }
     }
 

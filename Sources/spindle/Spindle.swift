@@ -96,7 +96,7 @@ struct Spindle: ParsableCommand {
         var parent: any ParsableCommand.Type = Spindle.self
         for word in CommandLine.arguments.dropFirst() {
             try check(word, isCommandOf: parent)
-            // What follows is looked for where 'help' stands.
+            // The words behind it are looked for where 'help' stands.
             if word == "help" { continue }
             guard let named = parent.configuration.subcommands.first(where: { $0._commandName == word }),
                 !named.configuration.subcommands.isEmpty

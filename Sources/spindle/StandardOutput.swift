@@ -1,4 +1,4 @@
-// Standard output and standard error without buffering: what was printed has been printed.
+// Standard output and standard error without buffering: printed text is out at once.
 
 import Glibc
 

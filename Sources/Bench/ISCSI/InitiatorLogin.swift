@@ -3,7 +3,7 @@
 import ISCSI
 import TLS
 
-/// What a login settles; until then, the defaults of section 13.
+/// The results of a login; until then, the defaults of section 13.
 struct InitiatorParameters: Equatable, Sendable {
     /// The target's MaxRecvDataSegmentLength.
     var maxSendDataSegmentLength: UInt32 = 8192
@@ -17,7 +17,7 @@ struct InitiatorParameters: Equatable, Sendable {
     var hasDataDigest = false
 }
 
-/// What an initiator brings to a login. Lengths and booleans are what Linux's initiator asks for.
+/// The wishes of an initiator at a login. Lengths and booleans are those of Linux's initiator.
 struct InitiatorWishes: Sendable {
     static let initiatorName = "iqn.2026-11.org.spindle:bench"
 

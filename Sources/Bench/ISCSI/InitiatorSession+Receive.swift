@@ -1,4 +1,4 @@
-// What a target sends in the full feature phase, as an initiator reads it (RFC 7143, 11.4, 11.7 to 11.9, 11.15, 11.17,
+// A target's PDUs in the full feature phase, as an initiator reads them (RFC 7143, 11.4, 11.7 to 11.9, 11.15, 11.17,
 // 11.19).
 
 import ISCSI

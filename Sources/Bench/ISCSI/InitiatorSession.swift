@@ -68,7 +68,7 @@ struct InitiatorSession: ~Copyable, ClientSession {
     var digest = CRC32C()
     /// The data of the answer to a question.
     var answer: [UInt8] = []
-    /// What UNMAP says, one list for each slot; behind them a block of zeroes for WRITE SAME.
+    /// The parameter lists of UNMAP, one for each slot; behind them a block of zeroes for WRITE SAME.
     private let lists: UnsafeMutableRawBufferPointer
 
     /// A session that has logged in.

@@ -5,7 +5,7 @@ import ISCSI
 import SCSI
 
 extension Load {
-    /// What a connection brings to its login.
+    /// The wishes of a connection at its login.
     func wishes(for address: ServerAddress, connection: Int) -> InitiatorWishes {
         // A random ISID (RFC 7143, 11.12.5): type 2h, 24 bits that other runs do not have, and the connection.
         var random = Xorshift(seed: UInt64(getpid()) &+ now())
