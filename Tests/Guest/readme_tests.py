@@ -1,4 +1,4 @@
-"""The commands of the documents for Linux and for virtual machines, run as they are printed."""
+"""The commands of README for Linux and for virtual machines, run as they are printed."""
 
 import re
 import shlex
@@ -10,13 +10,14 @@ from server import Server, free_port, identify, sparse
 def run(context):
     context.outcomes.run("readme: Mount it on Linux", mount, context)
     context.outcomes.run("readme: Hang a VM on it", hang, context)
-    context.outcomes.run("docs/iscsi.md: The disk of a VM", over_iscsi, context)
+    context.outcomes.run("readme: Hang a VM on iSCSI", over_iscsi, context)
 
 
-def blocks(context, section, document="README.md"):
+def blocks(context, section):
     """The shell commands of a section, a text for each block."""
-    text = re.search(rf"^## {section}\n(.*?)^## ", (context.project / document).read_text(), re.MULTILINE | re.DOTALL)
-    assert text, f"{document} has no section '{section}'"
+    readme = (context.project / "README.md").read_text()
+    text = re.search(rf"^## {section}\n(.*?)^## ", readme, re.MULTILINE | re.DOTALL)
+    assert text, f"README has no section '{section}'"
     return re.findall(r"^```sh\n(.*?)^```", text[1], re.MULTILINE | re.DOTALL)
 
 
@@ -64,7 +65,7 @@ def hang(context):
 
 def over_iscsi(context):
     """The same for iSCSI; only the port differs from what is printed."""
-    serve, qemu = blocks(context, "The disk of a VM", "docs/iscsi.md")
+    serve, qemu = blocks(context, "Hang a VM on iSCSI")
     assert "iscsi:127.0.0.1:3260" in serve and "file.portal=127.0.0.1:3260," in qemu, serve + qemu
     *options, image = serve_arguments(serve)
     path = sparse(context.folder / f"iscsi-{image}", 192 << 20)

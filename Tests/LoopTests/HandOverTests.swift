@@ -41,7 +41,7 @@ import Testing
     func aClientIsHandedOver(link: TestedLink, requests count: Int) throws {
         let loops = try loops([harmless])
         var clients: [PayloadClient] = []
-        // In turn each loop gets one.
+        // Each goes to the loop with the fewest, so each loop gets some.
         for number in 0..<2 * Self.loopCount {
             let payload = [UInt8](repeating: UInt8(number + 1), count: 8192)
             let offset = UInt64(number) * 8192
@@ -73,6 +73,28 @@ import Testing
         let loops = try loops([])
         let clients = try (0..<Self.loopCount).map { _ in try PayloadClient(loops, .unix, chunks: false) }
         #expect(Set(try loops.connections().map(\.loop)).count == Self.loopCount)
+        for client in clients { client.connection.close() }
+        #expect(try loops.stop())
+    }
+
+    /// A client that connects, asks and goes, again and again, stays with the loop that accepts. One that comes while
+    /// others are there gets the loop with the fewest.
+    @Test func aConnectionGoesToTheLoopWithTheFewest() throws {
+        let loops = try loops([])
+        for _ in 0..<4 {
+            let client = try PayloadClient(loops, .unix, chunks: false)
+            #expect(try loops.connections().map(\.loop) == [0])
+            client.connection.close()
+            try waitUntil("the connection has ended") { try loops.connections().isEmpty }
+        }
+        var clients = try (0..<2 * Self.loopCount).map { _ in try PayloadClient(loops, .unix, chunks: false) }
+        #expect(try loops.connections().map(\.loop).sorted() == [0, 0, 1, 1, 2, 2])
+        // Both of the last loop's go, and the next two take their places.
+        let last = Set(try loops.connections().filter { $0.loop == 2 }.map(\.number))
+        for number in last { clients[Int(number) - 5].connection.close() }
+        try waitUntil("two connections have ended") { try loops.connections().count == 4 }
+        clients += try (0..<2).map { _ in try PayloadClient(loops, .unix, chunks: false) }
+        #expect(try loops.connections().map(\.loop).sorted() == [0, 0, 1, 1, 2, 2])
         for client in clients { client.connection.close() }
         #expect(try loops.stop())
     }

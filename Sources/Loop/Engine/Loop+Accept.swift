@@ -1,15 +1,15 @@
-// Connections come: accepted by the first loop, handed to the others in turn, greeted.
+// Connections come: accepted by the first loop, handed to the one with the fewest, greeted.
 
 import Glibc
 import IOUring
 import Listening
 
 extension Loop {
-    /// A listener has a new connection; it goes to the next loop in turn.
+    /// A listener has a new connection; it goes to the loop with the fewest.
     mutating func accepted(_ completion: Completion, listener: Int) {
         if completion.result >= 0, countConnection(completion.result) {
-            let target = nextLoop
-            nextLoop = (nextLoop + 1) % shared.loopCount
+            let target = shared.loopWithFewestConnections
+            shared.addConnections(1, to: target)
             prepare(completion.result, isTCP: shared.listeners[listener].isTCP)
             if target == index {
                 adopt(completion.result, from: shared.listeners[listener].endpoint)
@@ -52,6 +52,7 @@ extension Loop {
     mutating func begin(_ connection: InheritedConnection) {
         prepare(connection.descriptor, isTCP: connection.isTCP)
         shared.connectionCount.add(1, ordering: .relaxed)
+        shared.addConnections(1, to: index)
         adopt(connection.descriptor, from: .standardInput)
     }
 
@@ -92,6 +93,7 @@ extension Loop {
             if !isStopping { counters[.refused].add() }
             close(descriptor)
             shared.connectionCount.subtract(1, ordering: .relaxed)
+            shared.addConnections(-1, to: index)
             return
         }
         activeConnections += 1

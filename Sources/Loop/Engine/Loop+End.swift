@@ -30,7 +30,9 @@ extension Loop {
 
     /// The first reason counts; later ones only follow from it.
     private mutating func noteEnd(_ slot: ConnectionSlot, _ reason: EndReason) {
-        if connections[slot].endReason == nil { connections[slot].endReason = reason }
+        guard connections[slot].endReason == nil else { return }
+        connections[slot].endReason = reason
+        shared.addConnections(-1, to: index)
     }
 
     /// Takes the next steps towards a connection's end, if it is on its way there and nothing holds it up.

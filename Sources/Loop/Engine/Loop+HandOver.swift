@@ -75,6 +75,8 @@ extension Loop {
         precondition(connections[slot].requestsInUse == 0 && connections[slot].awaited.isEmpty, "it has begun")
         let session = sessions.remove(connections[slot].frontEnd, at: slot)
         let passenger = Passenger(&connections[slot], session, now: now)
+        shared.addConnections(1, to: home)
+        shared.addConnections(-1, to: index)
         shared.mailboxes[home].post(.takeOver(MovingConnection(passenger)))
         connections[slot].end()
         counters[.connections].subtract(1)
@@ -89,6 +91,7 @@ extension Loop {
             counters[.refused].add()
             close(passenger.descriptor)
             shared.connectionCount.subtract(1, ordering: .relaxed)
+            shared.addConnections(-1, to: index)
             return
         }
         activeConnections += 1

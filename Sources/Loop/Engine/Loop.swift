@@ -102,8 +102,6 @@ public struct Loop: ~Copyable {
     public internal(set) var hasGivenUp = false
     /// By listener; only the first loop accepts.
     var isAccepting: [Bool]
-    /// Where the next accepted connection goes.
-    var nextLoop = 0
 
     /// Sets up the loop on the calling thread.
     public init(index: Int, shared: SharedState) throws(RingError) {

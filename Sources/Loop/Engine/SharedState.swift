@@ -27,8 +27,8 @@ public final class SharedState: Sendable {
     public let loopCount: Int
     /// By loop.
     let mailboxes: [Mailbox]
-    /// The rings' descriptors by loop, for messages between them.
-    private let rings: [RingCell]
+    /// By loop.
+    private let loops: [LoopCell]
     private let processorCount: Int
     /// The peer at the other end of a socket.
     let peer: @Sendable (Int32) -> Peer
@@ -53,8 +53,11 @@ public final class SharedState: Sendable {
     /// few connections' requests however many loops there are.
     let mappedReplyBytes: Int
 
-    private final class RingCell: Sendable {
-        let descriptor = Atomic<Int32>(-1)
+    private final class LoopCell: Sendable {
+        /// Its ring's descriptor, for messages to it.
+        let ring = Atomic<Int32>(-1)
+        /// Connections that were given to it and have not begun to end.
+        let connections = Atomic<Int>(0)
     }
 
     /// Of loops that serve these exports to those who come through these entrances. Tests say how many processors there
@@ -80,8 +83,25 @@ public final class SharedState: Sendable {
         mappedReplyBytes = max((16 << 20) / loopCount, 4 << 20)
         mailboxes = try (0..<loopCount).map { _ throws(RingError) in try Mailbox() }
         loopCounters = try LoopCounters(loopCount: loopCount)
-        rings = (0..<loopCount).map { _ in RingCell() }
+        loops = (0..<loopCount).map { _ in LoopCell() }
         residentChunks = try ResidentChunks()
+    }
+
+    /// The loop with the fewest connections. Of equals it is the first one, which accepts and so is awake: a client that
+    /// connects, asks and goes wakes no other.
+    var loopWithFewestConnections: Int {
+        var (fewest, best) = (Int.max, 0)
+        for loop in 0..<loopCount {
+            let count = loops[loop].connections.load(ordering: .relaxed)
+            if count < fewest { (fewest, best) = (count, loop) }
+        }
+        return best
+    }
+
+    /// A loop gets a connection, or one of its connections moves away or begins to end.
+    func addConnections(_ change: Int, to loop: Int) {
+        let count = loops[loop].connections.add(change, ordering: .relaxed).newValue
+        assert(count >= 0, "a connection leaves a loop that it was given to")
     }
 
     /// There are fewer connections than processors.
@@ -132,13 +152,13 @@ public final class SharedState: Sendable {
     /// Tells the other loops where to send messages.
     func publish(ring descriptor: Int32, of loop: Int) {
         precondition(descriptor >= 0, "a ring has a descriptor")
-        rings[loop].descriptor.store(descriptor, ordering: .releasing)
+        loops[loop].ring.store(descriptor, ordering: .releasing)
     }
 
     /// The ring of a loop, which is ready before anybody has something for it: the first one, which accepts, begins
     /// last.
     func ring(of loop: Int) -> Int32 {
-        let descriptor = rings[loop].descriptor.load(ordering: .acquiring)
+        let descriptor = loops[loop].ring.load(ordering: .acquiring)
         precondition(descriptor >= 0, "a message for a loop that has not begun")
         return descriptor
     }
