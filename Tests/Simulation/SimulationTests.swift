@@ -27,9 +27,12 @@ import Threads
             return
         }
         let end = Date().addingTimeInterval(Double(Self.seconds))
+        var count = 0
         while Date() < end {
             try run(.random(in: 1...1_000_000_000))
+            count += 1
         }
+        if Self.seconds > 0 { print("lane \(lane): \(count) fresh seeds") }
     }
 
     /// 5013 and 5022 notice a FLUSH that is answered with one that was under way before it came; 28 notices iSCSI's

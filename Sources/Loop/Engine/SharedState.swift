@@ -87,8 +87,8 @@ public final class SharedState: Sendable {
         residentChunks = try ResidentChunks()
     }
 
-    /// The loop with the fewest connections. Of equals it is the first one, which accepts and so is awake: a client that
-    /// connects, asks and goes wakes no other.
+    /// The loop with the fewest connections. Of equals it is the first one, which accepts and so is awake: a client
+    /// that connects, asks and goes wakes no other.
     var loopWithFewestConnections: Int {
         var (fewest, best) = (Int.max, 0)
         for loop in 0..<loopCount {
