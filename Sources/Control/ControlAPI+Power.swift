@@ -175,10 +175,17 @@ extension ControlAPI {
     static let longestWait = 100
 
     func power(_ name: String, wait: String?) throws(HTTPFailure) -> HTTPResponse {
-        guard let seconds = Int(wait ?? "0"), (0...Self.longestWait).contains(seconds) else {
+        let text = wait ?? "0"
+        guard let seconds = UInt8(text), text.first != "+", seconds <= Self.longestWait else {
             throw HTTPFailure(
-                .badRequest, "'\((wait ?? "").visible)' is no time to wait: seconds, from 0 to \(Self.longestWait)")
+                .badRequest, "'\(text.visible)' is no time to wait: seconds, from 0 to \(Self.longestWait)")
         }
+        return try seconds == 0
+            ? power(name, waitingFor: 0)
+            : reports.wait { () throws(HTTPFailure) in try power(name, waitingFor: Int(seconds)) }
+    }
+
+    private func power(_ name: String, waitingFor seconds: Int) throws(HTTPFailure) -> HTTPResponse {
         do {
             return HTTPResponse(.ok, Answer.Power(try program.server.power(of: name, waitingFor: seconds), of: name))
         } catch {

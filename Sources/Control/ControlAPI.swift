@@ -13,6 +13,10 @@ struct ControlAPI: Sendable {
     private let logger: Logger
     /// When the program began, in seconds of CLOCK_MONOTONIC.
     private let startedAt: Int
+    /// Changes may wait for a disk, or for clients to end.
+    private let changes = Patience(limit: 16, for: "disks or clients")
+    /// A report may wait for the moment of a cut.
+    let reports = Patience(limit: 8, for: "power cuts")
 
     init(_ program: ControlledProgram) {
         self.program = program
@@ -25,26 +29,26 @@ struct ControlAPI: Sendable {
         [
             Route("GET", "/v1") { _ throws(HTTPFailure) in try describe() },
             Route("GET", "/v1/exports") { _ throws(HTTPFailure) in listExports() },
-            Route("POST", "/v1/exports") { call throws(HTTPFailure) in try addExport(call.body) },
+            Route("POST", "/v1/exports", changes) { call throws(HTTPFailure) in try addExport(call.body) },
             Route("GET", "/v1/exports/{name}") { call throws(HTTPFailure) in
                 HTTPResponse(.ok, try export(call.arguments[0]))
             },
-            Route("DELETE", "/v1/exports/{name}", parameters: ["mode"]) { call throws(HTTPFailure) in
+            Route("DELETE", "/v1/exports/{name}", parameters: ["mode"], changes) { call throws(HTTPFailure) in
                 try removeExport(call.arguments[0], mode: call.parameter("mode"))
             },
-            Route("POST", "/v1/exports/{name}/grow") { call throws(HTTPFailure) in
+            Route("POST", "/v1/exports/{name}/grow", changes) { call throws(HTTPFailure) in
                 try growExport(call.arguments[0], call.body)
             },
-            Route("POST", "/v1/exports/{name}/accept-loss") { call throws(HTTPFailure) in
+            Route("POST", "/v1/exports/{name}/accept-loss", changes) { call throws(HTTPFailure) in
                 try acceptLoss(of: call.arguments[0])
             },
-            Route("POST", "/v1/exports/{name}/eject", parameters: ["mode"]) { call throws(HTTPFailure) in
+            Route("POST", "/v1/exports/{name}/eject", parameters: ["mode"], changes) { call throws(HTTPFailure) in
                 try eject(call.arguments[0], mode: call.parameter("mode"))
             },
-            Route("POST", "/v1/exports/{name}/insert", parameters: ["mode"]) { call throws(HTTPFailure) in
+            Route("POST", "/v1/exports/{name}/insert", parameters: ["mode"], changes) { call throws(HTTPFailure) in
                 try insert(into: call.arguments[0], call.body, mode: call.parameter("mode"))
             },
-            Route("POST", "/v1/exports/{name}/power") { call throws(HTTPFailure) in
+            Route("POST", "/v1/exports/{name}/power", changes) { call throws(HTTPFailure) in
                 try power(call.arguments[0], call.body)
             },
             Route("GET", "/v1/exports/{name}/power", parameters: ["wait"]) { call throws(HTTPFailure) in
@@ -56,7 +60,7 @@ struct ControlAPI: Sendable {
             },
             Route("GET", "/v1/log-level") { _ throws(HTTPFailure) in logLevel() },
             Route("PUT", "/v1/log-level") { call throws(HTTPFailure) in try setLogLevel(call.body) },
-            Route("POST", "/v1/reload") { _ throws(HTTPFailure) in try reload() },
+            Route("POST", "/v1/reload", changes) { _ throws(HTTPFailure) in try reload() },
             metricsRoute,
         ]
     }

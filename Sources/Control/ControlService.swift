@@ -28,7 +28,7 @@ public enum ControlServiceError: Error, Equatable, CustomStringConvertible {
 
 /// The endpoints for operators: they listen from the beginning, and answer when they are started.
 public final class ControlService: Sendable {
-    /// How many clients are heard at a time.
+    /// How many requests are answered at a time. Fewer may wait (``Patience``), so that some threads are always free.
     private static let controlThreads = 32
     private static let metricsThreads = 8
 

@@ -9,8 +9,8 @@ struct Route: Sendable {
         let query: [HTTPRequest.Parameter]
         let body: [UInt8]
 
-        /// A parameter of the query; the last one counts.
-        func parameter(_ name: String) -> String? { query.last { $0.name == name }?.value }
+        /// A parameter of the query.
+        func parameter(_ name: String) -> String? { query.first { $0.name == name }?.value }
     }
 
     let method: String
@@ -18,15 +18,18 @@ struct Route: Sendable {
     let template: String
     /// The parameters of the query that there are; nil: any, which mean nothing.
     let parameters: [String]?
+    /// Whether a request may wait, and with how many others; nil: it is answered at once.
+    let patience: Patience?
     let handle: @Sendable (Call) throws(HTTPFailure) -> HTTPResponse
 
     init(
-        _ method: String, _ template: String, parameters: [String]? = [],
+        _ method: String, _ template: String, parameters: [String]? = [], _ patience: Patience? = nil,
         _ handle: @escaping @Sendable (Call) throws(HTTPFailure) -> HTTPResponse
     ) {
         self.method = method
         self.template = template
         self.parameters = parameters
+        self.patience = patience
         self.handle = handle
     }
 
@@ -69,8 +72,13 @@ extension [Route] {
                     let hint = known.isEmpty ? "there are none" : "known: " + known.joined(separator: ", ")
                     throw HTTPFailure(.badRequest, "there is no parameter '\(parameter.name)' here; \(hint)")
                 }
+                for name in known where request.query.count(where: { $0.name == name }) > 1 {
+                    throw HTTPFailure(.badRequest, "the parameter '\(name)' is there more than once")
+                }
             }
-            return try route.handle(Route.Call(arguments: arguments, query: request.query, body: request.body))
+            let call = Route.Call(arguments: arguments, query: request.query, body: request.body)
+            guard let patience = route.patience else { return try route.handle(call) }
+            return try patience.wait { () throws(HTTPFailure) in try route.handle(call) }
         } catch {
             return HTTPResponse(error)
         }

@@ -79,6 +79,40 @@ import Testing
         #expect(!log.contains("what clients have not flushed"), "what is lost is not stable: \(log)")
     }
 
+    /// However many wait for a report, others are answered: the cut can be taken back, which ends all waiting.
+    @Test func reportsThatAreWaitedForKeepNobodyElse() throws {
+        _ = try serve(
+            """
+            import select
+            import socket as sockets
+            def ask(wait):
+                s = sockets.socket(sockets.AF_UNIX)
+                s.settimeout(60)
+                s.connect(control)
+                s.sendall(f'GET /v1/exports/disk/power?wait={wait} HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n'.encode())
+                return s
+            def answer(s):
+                text = b''
+                while piece := s.recv(65536):
+                    text += piece
+                return text.decode()
+            arm('--at-flush', '1000')
+            waiting = [ask(90) for _ in range(40)]
+            answered = []
+            while len(answered) < 32:
+                answered += select.select([s for s in waiting if s not in answered], [], [], 60)[0]
+            works('list')
+            for s in answered:
+                text = answer(s)
+                assert ' 503 ' in text and '8 requests wait for power cuts already; try again later' in text, text
+            works('power', 'disk', 'on')
+            for s in waiting:
+                assert s in answered or 'taken back' in answer(s)
+            for wrong in ['+5', '101', '1&wait=2', '-1', '']:
+                assert ' 400 ' in answer(ask(wrong)), wrong
+            """)
+    }
+
     /// What a cut keeps is in the image, sector by sector as the report says, and the same seed does the same.
     @Test func whatIsKeptIsInTheImage() throws {
         _ = try serve(
