@@ -40,6 +40,22 @@ public struct ImageChain: Sendable {
         }
     }
 
+    /// A disk that begins as another image is. Changes are kept in memory, and are gone with the export.
+    ///
+    /// - Parameter base: open for reading; it is closed with this one, or if there is no memory.
+    public init(overlayOf base: ImageChain, blockSize: BlockSize) throws(ImageError) {
+        let sizeBytes = blockSize.bytes(ofBlocks: blockSize.blocks(holdingBytes: base.sizeBytes))
+        do {
+            backend = try Backend(memoryOfSize: sizeBytes, readOnly: false)
+            backings = [base.backend] + base.backings
+            blocks = base.blocks
+            blocks.overlay = try Overlay(sizeBytes: sizeBytes, blockSize: blockSize)
+        } catch {
+            base.close()
+            throw .tooLarge(sizeBytes: sizeBytes)
+        }
+    }
+
     /// The size of the disk in bytes.
     public var sizeBytes: UInt64 { blocks.diskBytes ?? backend.sizeBytes }
 
@@ -145,7 +161,7 @@ extension ImageChain {
             let place =
                 switch request.dataPlace {
                 case .request: unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[part])
-                case .layers: unsafe blocks.memory?[part]
+                case .writeCache, .tables: unsafe blocks.memory(of: request.dataPlace)?[part]
                 }
             let file = request.file == 0 ? backend : backings[Int(request.file) - 1]
             let isRead = unsafe place.map { unsafe file.readNow(into: $0, at: request.offset) } ?? false

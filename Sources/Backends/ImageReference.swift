@@ -1,4 +1,4 @@
-// The names of images that a user may give: a path, `memory:SIZE` or `null:SIZE`.
+// The names of images that a user may give: a path, `overlay:PATH`, `memory:SIZE` or `null:SIZE`.
 
 /// An image as the command line names it. Nothing is opened here.
 public enum ImageReference: Equatable, Sendable {
@@ -8,12 +8,15 @@ public enum ImageReference: Equatable, Sendable {
     case memory(sizeBytes: UInt64)
     /// An image that is nowhere: reads give zeroes, writes are forgotten.
     case null(sizeBytes: UInt64)
+    /// A file that is only read, and what is written above it, in memory.
+    case overlay(path: String)
 
     /// An address in a 48-bit command reaches this many sectors of 512 bytes (ACS-4 4.1.1).
     public static let maximumSectors: UInt64 = 1 << 48
 
     /// The unit `s` of a size, as in truncate(1) and fdisk(8), whatever the size of a drive's blocks.
     private static let sectorBytes: UInt64 = 512
+    private static let overlayPrefix = "overlay:"
 
     /// Takes a name apart. A file whose name begins like one of the other kinds is written with its folder,
     /// `./memory:1`.
@@ -22,6 +25,10 @@ public enum ImageReference: Equatable, Sendable {
             self = .memory(sizeBytes: try Self.sizeBytes(text, prefix: "memory:"))
         } else if text.hasPrefix("null:") {
             self = .null(sizeBytes: try Self.sizeBytes(text, prefix: "null:"))
+        } else if text.hasPrefix(Self.overlayPrefix) {
+            let path = String(text.dropFirst(Self.overlayPrefix.count))
+            guard !path.isEmpty else { throw .noBase }
+            self = .overlay(path: path)
         } else if text.isEmpty {
             throw .empty
         } else {
@@ -35,6 +42,24 @@ public enum ImageReference: Equatable, Sendable {
         case .file(let path): path
         case .memory(let sizeBytes): "memory:\(sizeBytes)"
         case .null(let sizeBytes): "null:\(sizeBytes)"
+        case .overlay(let path): Self.overlayPrefix + path
+        }
+    }
+
+    /// The file that it names; nil: none.
+    public var path: String? {
+        switch self {
+        case .file(let path), .overlay(let path): path
+        case .memory, .null: nil
+        }
+    }
+
+    /// The same with its file elsewhere.
+    public func at(path: String) -> ImageReference {
+        switch self {
+        case .file: .file(path: path)
+        case .overlay: .overlay(path: path)
+        case .memory, .null: self
         }
     }
 
@@ -57,6 +82,8 @@ public enum ImageReference: Equatable, Sendable {
 public enum ImageReferenceError: Error, Equatable, CustomStringConvertible {
     /// There is no name.
     case empty
+    /// An overlay has nothing below it.
+    case noBase
     /// The text behind `memory:` or `null:` is no size.
     case badSize(String, prefix: String)
     /// The size is beyond the last sector that an ATA drive can address.
@@ -68,7 +95,9 @@ public enum ImageReferenceError: Error, Equatable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .empty:
-            "the name of the image is empty: give a path, memory:SIZE or null:SIZE"
+            "the name of the image is empty: give a path, overlay:PATH, memory:SIZE or null:SIZE"
+        case .noBase:
+            "'overlay:' has no image below it: write it as overlay:PATH; a file of that name is ./overlay:"
         case .badSize(let text, let prefix):
             "'\(text)' has no size: write it as \(prefix)64M, \(prefix)3G, \(prefix)6291456s (sectors) or in bytes"
                 + (prefix.isEmpty ? "" : "; a file of that name is ./\(text)")

@@ -4,6 +4,14 @@ import Blocks
 import Glibc
 import IOUring
 
+extension Overlay {
+    /// A disk that is like its image.
+    public init(sizeBytes: UInt64, blockSize: BlockSize) throws(RingError) {
+        let mapBytes = Int(clamping: Self.mapBytes(sizeBytes: sizeBytes, blockSize: blockSize))
+        self.init(sizeBytes: sizeBytes, blockSize: blockSize, map: try LayerMemory(mapping: mapBytes))
+    }
+}
+
 extension LayerMemory {
     /// Maps memory.
     public convenience init(mapping byteCount: Int) throws(RingError) {

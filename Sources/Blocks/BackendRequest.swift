@@ -23,8 +23,10 @@ public enum BackendOperation: Equatable, Sendable {
 public enum DataPlace: Equatable, Sendable {
     /// In the buffer of the drive's request.
     case request
-    /// In the memory of the layers (``BlockStack/memory``).
-    case layers
+    /// In the memory of the write cache (``BlockStack/memory(of:)``).
+    case writeCache
+    /// In the memory of the image's format.
+    case tables
 }
 
 /// Work for a backend, or for the next layer above it. Offsets and lengths are in bytes, and multiples of the unit's
@@ -36,7 +38,8 @@ public struct BackendRequest: Equatable, Sendable {
     public var offset: UInt64
     /// How many there are.
     public var length: UInt64
-    /// Which file of an image: 0, or so many behind it in its chain of backing files.
+    /// Which file of an image: 0, or so many behind it in its chain of backing files. An overlay's own is in front of
+    /// all of them.
     public var file: UInt8 = 0
     /// Where the request's data are.
     public var dataPlace: DataPlace

@@ -25,6 +25,8 @@ enum BlockLayer: UInt8 {
     case faults
     /// Answered data that have not reached the image.
     case writeCache
+    /// Changes that are kept beside the image.
+    case overlay
     /// Where the disk is in a qcow2 image.
     case qcow2
     /// Failures of the image, as the layers above meet them.
@@ -39,6 +41,7 @@ public struct BlockTask: Sendable {
     public var writer = BlockWriter()
     fileprivate var faults = Faults.Task()
     fileprivate var writeCache = WriteCache.Task()
+    fileprivate var overlay = Overlay.Task()
     fileprivate var qcow2 = Qcow2.Task()
     fileprivate var imageFaults = Faults.Task()
 
@@ -54,14 +57,22 @@ public struct BlockStack: Sendable {
     public var faults: Faults?
     /// The drive's volatile write cache; nil: an answered write is in the image.
     public var writeCache: WriteCache?
-    /// The format of the image; nil: raw. Such a unit is only read, and has no write cache.
+    /// The overlay above the image; nil: changes go to the image.
+    public var overlay: Overlay?
+    /// The format of the image; nil: raw. Such an image is only read.
     public var qcow2: Qcow2?
     /// The size of the disk in bytes, where that is not the image's own.
-    public var diskBytes: UInt64? { qcow2?.sizeBytes }
+    public var diskBytes: UInt64? { overlay?.sizeBytes ?? qcow2?.sizeBytes }
     /// The faults of the image, below all layers that keep something in it; nil: none. Only tests set it.
     public var imageFaults: Faults?
-    /// The memory of the layers; nil: none.
-    public var memory: LayerMemory? { writeCache?.memory ?? qcow2?.memory }
+    /// The memory of the layers that a request's data are in; nil: they are in no layer.
+    public func memory(of place: DataPlace) -> LayerMemory? {
+        switch place {
+        case .request: nil
+        case .writeCache: writeCache?.memory
+        case .tables: qcow2?.memory
+        }
+    }
 
     /// No layer.
     public init() {}
@@ -145,11 +156,14 @@ extension BlockStack {
             case .wait, .waitForOthers:
                 task.layer = layer
                 return step
-            case .io(let request):
-                guard let next = self.layer(below: layer) else {
+            case .io(var request):
+                guard let next = self.layer(below: layer), layer != .overlay || request.file != 0 else {
                     task.layer = layer
-                    return step
+                    if overlay != nil, layer.rawValue > BlockLayer.overlay.rawValue { request.file += 1 }
+                    return .io(request)
                 }
+                // Below an overlay the image's files are numbered as without it.
+                if layer == .overlay { request.file -= 1 }
                 event = .begin(request)
                 layer = next
             case .finished:
@@ -179,6 +193,9 @@ extension BlockStack {
             case (.writeCache, .begin(let request)): writeCache?.begin(request, &task.writeCache, task.writer, &data)
             case (.writeCache, .resume(let outcome)): writeCache?.resume(outcome, &task.writeCache, &data)
             case (.writeCache, .found(let extent)): BlockStep.found(extent)
+            case (.overlay, .begin(let request)): overlay?.begin(request, &task.overlay)
+            case (.overlay, .resume(let outcome)): overlay?.resume(outcome, &task.overlay)
+            case (.overlay, .found(let extent)): overlay?.resume(extent, &task.overlay)
             case (.qcow2, .begin(let request)): qcow2?.begin(request, &task.qcow2, &data)
             case (.qcow2, .resume(let outcome)): qcow2?.resume(outcome, &task.qcow2, &data)
             case (.qcow2, .found(let extent)): BlockStep.found(extent)
@@ -194,6 +211,7 @@ extension BlockStack {
         switch layer {
         case .faults: faults != nil
         case .writeCache: writeCache != nil
+        case .overlay: overlay != nil
         case .qcow2: qcow2 != nil
         case .imageFaults: imageFaults != nil
         }

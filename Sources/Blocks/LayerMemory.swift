@@ -44,6 +44,18 @@ public final class LayerMemory: Sendable {
         unsafe UInt64(bigEndian: self[offset..<offset + 8].loadUnaligned(as: UInt64.self))
     }
 
+    /// One of its words of 8 bytes.
+    func word(at index: UInt64) -> UInt64 {
+        let offset = Int(index) * 8
+        return unsafe self[offset..<offset + 8].load(as: UInt64.self)
+    }
+
+    /// Changes one of its words of 8 bytes.
+    func setWord(_ word: UInt64, at index: UInt64) {
+        let offset = Int(index) * 8
+        unsafe self[offset..<offset + 8].storeBytes(of: word, as: UInt64.self)
+    }
+
     /// Copies a request's data into it.
     func store(_ data: borrowing MutableRawSpan, _ range: Range<Int>, at offset: Int) {
         precondition(range.lowerBound >= 0 && range.upperBound <= data.byteCount, "the data end before")

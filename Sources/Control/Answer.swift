@@ -21,6 +21,13 @@ enum Answer {
         let connections: Int
     }
 
+    /// An overlay whose disk is like its image again.
+    struct Reverted: Codable {
+        let export: String
+        /// How much of it had been written.
+        let revertedBytes: UInt64
+    }
+
     /// An export.
     struct Export: Codable {
         let name: String

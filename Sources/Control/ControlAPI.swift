@@ -42,6 +42,9 @@ struct ControlAPI: Sendable {
             Route("POST", "/v1/exports/{name}/accept-loss", changes) { call throws(HTTPFailure) in
                 try acceptLoss(of: call.arguments[0])
             },
+            Route("POST", "/v1/exports/{name}/revert", changes) { call throws(HTTPFailure) in
+                try revert(call.arguments[0])
+            },
             Route("POST", "/v1/exports/{name}/eject", parameters: ["mode"], changes) { call throws(HTTPFailure) in
                 try eject(call.arguments[0], mode: call.parameter("mode"))
             },
@@ -143,6 +146,14 @@ extension ControlAPI {
     private func acceptLoss(of name: String) throws(HTTPFailure) -> HTTPResponse {
         do {
             return HTTPResponse(.ok, Answer.Export(try program.server.acceptLoss(of: name)))
+        } catch {
+            throw HTTPFailure(error)
+        }
+    }
+
+    private func revert(_ name: String) throws(HTTPFailure) -> HTTPResponse {
+        do {
+            return HTTPResponse(.ok, Answer.Reverted(export: name, revertedBytes: try program.server.revert(name)))
         } catch {
             throw HTTPFailure(error)
         }
@@ -260,11 +271,11 @@ extension HTTPFailure {
             case .noSuchExport, .noSuchConnection: .notFound
             case .nameTaken, .targetTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked,
                 .trayIsClosed, .discInUse, .noWriteCache, .noPower, .hasPower, .cutArmed,
-                .cutUnderWay, .momentNotCome, .cutTakenBack:
+                .cutUnderWay, .momentNotCome, .cutTakenBack, .noOverlay:
                 .conflict
             case .export, .cannotGrow, .noDisc: .unprocessableContent
             case .stopping: .serviceUnavailable
-            case .ring, .endpoint, .image, .command, .interrupted, .flush, .stillInUse, .stillCutting,
+            case .ring, .endpoint, .image, .command, .interrupted, .flush, .stillInUse, .stillCutting, .stillReverting,
                 .cutNotStored:
                 .internalServerError
             }

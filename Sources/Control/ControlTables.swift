@@ -31,6 +31,12 @@ public enum ControlTables {
         ).text
     }
 
+    /// `spindle ctl revert`
+    public static func reverted(_ json: [UInt8]) throws -> String {
+        let reverted = try JSON.decode(Answer.Reverted.self, json)
+        return Table(rows: [["Export:", reverted.export], ["Forgotten:", size(reverted.revertedBytes)]]).text
+    }
+
     /// `spindle ctl show`, and what follows a change of an export.
     public static func export(_ json: [UInt8]) throws -> String {
         let export = try JSON.decode(Answer.Export.self, json)

@@ -225,6 +225,10 @@ public enum ServerError: Error, CustomStringConvertible {
     case momentNotCome(String, seconds: Int)
     /// It was taken back while somebody waited for it.
     case cutTakenBack(String)
+    /// There is nothing to go back to.
+    case noOverlay(String)
+    /// Requests that were under way when an overlay was to be reverted have not ended.
+    case stillReverting(String)
     /// Requests that were under way when the power was to be cut have not ended.
     case stillCutting(String)
     /// The data that a power cut has kept could not be stored.
@@ -289,6 +293,10 @@ public enum ServerError: Error, CustomStringConvertible {
             "the moment of the cut of '\(name)' has not come within \(seconds) s; it is to come still"
         case .cutTakenBack(let name):
             "the cut of '\(name)' that was to come was taken back, or '\(name)' was removed: there is no report of it"
+        case .noOverlay(let name):
+            "the export '\(name)' is no overlay, so there is nothing that it could be again; serve overlay:PATH for that"
+        case .stillReverting(let name):
+            "requests of '\(name)' that were under way have not ended, so it is as it was: look at its image, then try again"
         case .stillCutting(let name):
             "requests of '\(name)' that were under way have not ended, so nothing was lost; the power is off: look at its"
                 + " image, then 'spindle ctl power \(name) on' gives it back"

@@ -149,7 +149,8 @@ extension ServerControl {
         return outcome
     }
 
-    private func hasEnded(_ entry: ExportEntry, _ condition: () -> Bool) -> Bool {
+    /// Waits until requests have ended, for so long as they may take.
+    func hasEnded(_ entry: ExportEntry, _ condition: () -> Bool) -> Bool {
         for _ in 0..<Self.patienceSeconds * 1000 where !condition() { usleep(1000) }
         return condition()
     }

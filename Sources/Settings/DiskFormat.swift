@@ -20,7 +20,7 @@ public enum DiskFormat: String, CaseIterable, Sendable {
 
     /// The format of an image: if nobody names one, the ending of its name decides.
     public init(of image: ImageReference, said: DiskFormat?) {
-        guard case .file(let path) = image else {
+        guard let path = image.path else {
             self = .raw
             return
         }
@@ -37,15 +37,21 @@ extension ExportSettings {
         if drive.format == .qcow2, format != .qcow2 {
             throw SettingsError("'\(image)' has no format: leave image-format out; only a file can be a qcow2 image")
         }
+        if case .overlay(let path) = reference, drive.readOnly {
+            throw SettingsError(
+                "'\(image)' is there to be written, and this drive only reads: serve '\(path)' itself, or leave read-only out"
+            )
+        }
         guard format == .qcow2 else { return }
         guard !drive.device.kind.isDisc else {
             throw SettingsError(
                 "'\(image)' is a qcow2 image, and the disc of a DVD-ROM is a raw one: 'qemu-img convert -O raw' makes it that"
             )
         }
-        guard drive.readOnly else {
+        guard drive.readOnly || reference != .file(path: image) else {
             throw SettingsError(
-                "'\(image)' is a qcow2 image, which is only read: serve it with --read-only, or read-only = true")
+                "'\(image)' is a qcow2 image, which is only read: serve it with --read-only, or read-only = true, or "
+                    + "serve overlay:\(image), which keeps changes in memory")
         }
     }
 }

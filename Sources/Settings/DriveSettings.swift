@@ -128,7 +128,9 @@ extension DriveSettings {
 extension ExportSettings {
     /// How many descriptors the export takes.
     public func descriptors(loops: Int) -> Int {
-        guard case .file = reference else { return 1 }
+        guard reference.path != nil else { return 1 }
+        var drive = drive
+        if case .overlay = reference { drive.readOnly = true }
         guard format == .qcow2 else { return drive.descriptors(loops: loops) }
         return drive.descriptors(loops: loops)
             + ImageChain.maximumBackings * (drive.cache.bypassesPageCache ? 2 : 1)

@@ -61,19 +61,31 @@ extension ExportSettings {
     }
 
     private func openFiles(_ locking: ImageLocking, _ expected: FileNumber?) throws(ImageError) -> ImageChain {
-        switch (reference, format) {
-        case (.file(let path), .raw):
+        switch reference {
+        case .file(let path):
+            try openFile(path, readOnly: drive.readOnly, locking, expected)
+        case .overlay(let path):
+            try ImageChain(
+                overlayOf: openFile(path, readOnly: true, locking, expected), blockSize: drive.device.logicalBlockSize)
+        case .memory(let sizeBytes):
+            ImageChain(raw: try Backend(memoryOfSize: sizeBytes, readOnly: drive.readOnly))
+        case .null(let sizeBytes):
+            ImageChain(raw: Backend(nullOfSize: sizeBytes, readOnly: drive.readOnly))
+        }
+    }
+
+    private func openFile(
+        _ path: String, readOnly: Bool, _ locking: ImageLocking, _ expected: FileNumber?
+    ) throws(ImageError) -> ImageChain {
+        switch format {
+        case .raw:
             ImageChain(
                 raw: try Backend(
-                    path: path, cache: drive.cache, readOnly: drive.readOnly, locking: locking, expected: expected))
-        case (.file(let path), .qcow2):
+                    path: path, cache: drive.cache, readOnly: readOnly, locking: locking, expected: expected))
+        case .qcow2:
             try ImageChain(
                 qcow2: path, cache: drive.cache, locking: locking, expected: expected,
                 blockSize: drive.device.logicalBlockSize)
-        case (.memory(let sizeBytes), _):
-            ImageChain(raw: try Backend(memoryOfSize: sizeBytes, readOnly: drive.readOnly))
-        case (.null(let sizeBytes), _):
-            ImageChain(raw: Backend(nullOfSize: sizeBytes, readOnly: drive.readOnly))
         }
     }
 

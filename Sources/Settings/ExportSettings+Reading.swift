@@ -1,6 +1,7 @@
 // The keys of [[export]], in a file or in what the control socket receives.
 
 import ATA
+import Backends
 import ISCSI
 import Logs
 import Loop
@@ -37,7 +38,7 @@ extension ExportSettings {
     private static func read(_ reader: inout TableReader, _ controller: Controller) -> ExportSettings? {
         let name = reader.parsed("name") { try checked($0, "name") }
         if !reader.has("image") {
-            reader.add("the image is missing: image = \"PATH\", \"memory:SIZE\" or \"null:SIZE\"")
+            reader.add("the image is missing: image = \"PATH\", \"overlay:PATH\", \"memory:SIZE\" or \"null:SIZE\"")
         }
         let (folder, imageLine) = (reader.folder, reader.line(of: "image"))
         var settings = reader.parsed("image") { try ExportSettings(name: name, image: resolved($0, folder)) }
@@ -69,7 +70,8 @@ extension ExportSettings {
     }
 
     /// A path begins at the folder; another image stays as it is.
-    private static func resolved(_ image: String, _ folder: String?) -> String {
-        image.isEmpty || image.hasPrefix("memory:") || image.hasPrefix("null:") ? image : resolvedPath(image, folder)
+    private static func resolved(_ image: String, _ folder: String?) throws(ImageReferenceError) -> String {
+        let reference = try ImageReference(parsing: image)
+        return reference.path.map { reference.at(path: resolvedPath($0, folder)).name } ?? image
     }
 }

@@ -6,12 +6,14 @@ import Glibc
 extension ExportSettings {
     /// Probable mistakes with the image. It is only read; an image that cannot be opened gives none.
     func imageWarnings() -> [ExportWarning] {
-        guard case .file(let path) = reference else { return [] }
+        guard let path = reference.path else { return [] }
         var warnings: [ExportWarning] = []
         if format == .raw, let format = ImageFormat(path: path) {
             warnings.append(.otherFormat(export: name, image: path, format))
         }
-        if !drive.readOnly, isDeviceInUse(path) { warnings.append(.deviceInUse(export: name, device: path)) }
+        if !drive.readOnly, reference == .file(path: path), isDeviceInUse(path) {
+            warnings.append(.deviceInUse(export: name, device: path))
+        }
         return warnings
     }
 

@@ -50,7 +50,8 @@ public struct ExportSettings: Equatable, Sendable {
     static func standardName(_ image: String) -> String {
         if image.hasPrefix("memory:") { return "memory" }
         if image.hasPrefix("null:") { return "null" }
-        let file = image.split(separator: "/").last.map(String.init) ?? image
+        let path = (try? ImageReference(parsing: image).path) ?? image
+        let file = path.split(separator: "/").last.map(String.init) ?? path
         guard let dot = file.lastIndex(of: "."), dot != file.startIndex else { return file }
         return String(file[..<dot])
     }

@@ -28,7 +28,7 @@ public struct ImageFacts: Sendable {
             sectors = blockSize.blocks(holdingBytes: sizeBytes)
             bootSector = nil
             diskSignature = nil
-        case .file(let path) where format == .qcow2:
+        case .file(let path) where format == .qcow2, .overlay(let path) where format == .qcow2:
             var chain = try ImageChain(
                 qcow2: path, cache: .writeback, locking: .off, expected: expected, blockSize: blockSize)
             defer { chain.close() }
@@ -37,7 +37,7 @@ public struct ImageFacts: Sendable {
             self.sectors = sectors
             bootSector = unsafe BootSectorGeometry(bootSector: first.span.bytes, sectors: sectors)
             diskSignature = Self.diskSignature(first)
-        case .file(let path):
+        case .file(let path), .overlay(let path):
             let link = expected == nil ? 0 : O_NOFOLLOW
             let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | link)
             guard descriptor >= 0 else { throw ImageError.cannotOpen(path: path, errno: errno, readOnly: true) }

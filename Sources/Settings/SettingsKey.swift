@@ -118,7 +118,7 @@ public struct SettingsKey: Equatable, Sendable {
             .export, "name", "string", "the image's name without its extension",
             "The name that clients ask for. The first export answers to the empty name, too."),
         SettingsKey(
-            .export, "image", "path, memory:SIZE or null:SIZE", "has to be given",
+            .export, "image", "path, overlay:PATH, memory:SIZE or null:SIZE", "has to be given",
             "A file or block device; SIZE as in 64M, 3G, 6291456s (sectors)."),
         SettingsKey(
             .export, "target", "name", "target-prefix, a colon and the export's name",

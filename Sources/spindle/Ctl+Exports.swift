@@ -143,6 +143,22 @@ extension Ctl {
         }
     }
 
+    struct Revert: ControlCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make an overlay like its image again.",
+            discussion: """
+                All that was written to it is gone. Its clients are disconnected, and find its drive as at power-on when they \
+                connect again.
+                """)
+        @ParentCommand var ctl: Ctl
+        @OptionGroup var options: ControlClientOptions
+        @Argument(help: "The export's name.") var name: String
+
+        func run() throws {
+            try show(try client().send("POST", ["v1", "exports", name, "revert"]), ControlTables.reverted)
+        }
+    }
+
     struct AcceptLoss: ControlCommand {
         static let configuration = CommandConfiguration(
             commandName: "accept-loss",
@@ -164,7 +180,7 @@ extension Ctl {
 extension ExportSettings {
     /// The image as the server, which runs in another folder, finds it.
     func seenByServer() throws -> String {
-        guard case .file(let path) = reference, !path.hasPrefix("/") else { return image }
+        guard let path = reference.path, !path.hasPrefix("/") else { return image }
         guard let folder = unsafe getcwd(nil, 0) else {
             throw ValidationError("'\(path)' begins at a folder that is gone; give a path that begins with /")
         }
@@ -173,6 +189,6 @@ extension ExportSettings {
             throw ValidationError(
                 "'\(path)' begins at a folder whose name is no UTF-8, which paths have to be here")
         }
-        return name + "/" + path
+        return reference.at(path: name + "/" + path).name
     }
 }

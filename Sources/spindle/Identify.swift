@@ -47,7 +47,8 @@ struct Identify: ParsableCommand {
     var powerOn = false
 
     @Argument(
-        help: ArgumentHelp("A file or block device, memory:SIZE or null:SIZE; SIZE as in 64M, 3G, 6291456s."),
+        help: ArgumentHelp(
+            "A file or block device, overlay:PATH, memory:SIZE or null:SIZE; SIZE as in 64M, 3G, 6291456s."),
         completion: .file(), transform: ImageReference.init(parsing:))
     var image: ImageReference
 
@@ -62,7 +63,7 @@ struct Identify: ParsableCommand {
     func run() throws {
         let diskFormat = DiskFormat(of: image, said: imageFormat)
         let facts = try ImageFacts(image, format: diskFormat, device: device)
-        if diskFormat == .raw, case .file(let path) = image, let format = ImageFormat(path: path) {
+        if diskFormat == .raw, let path = image.path, let format = ImageFormat(path: path) {
             writeToStandardError("warning: '\(path.visible)' begins like \(format); it is served as the raw file\n")
         }
         var properties = device

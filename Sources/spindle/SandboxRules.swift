@@ -32,8 +32,12 @@ extension Sandbox.Rules {
             readable += withFolder(file)
         }
         for export in settings.exports {
-            guard case .file(let path) = export.reference else { continue }
-            if export.drive.readOnly { readable += withFolder(path) } else { writable += withFolder(path) }
+            guard let path = export.reference.path else { continue }
+            if export.drive.readOnly || export.reference != .file(path: path) {
+                readable += withFolder(path)
+            } else {
+                writable += withFolder(path)
+            }
         }
     }
 }

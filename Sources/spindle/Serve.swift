@@ -23,9 +23,9 @@ struct Serve: ParsableCommand {
             spindle serve [<options>] --config FILE [[NAME=]IMAGE ...]
             """,
         discussion: """
-            Each IMAGE is a file or block device, memory:SIZE or null:SIZE; SIZE as in 64M, 3G, 6291456s (sectors). \
-            NAME is what clients ask for, by default the file's name without its extension; the first export answers \
-            to the empty name too. dir:PATH is a drive for each file in a directory, PREFIX=dir:PATH with something \
+            Each IMAGE is a file or block device, memory:SIZE or null:SIZE, SIZE as in 64M, 3G, 6291456s (sectors), or \
+            overlay:PATH, whose changes stay in memory. NAME is what clients ask for, by default the file's name without \
+            its extension; the first export answers to the empty name too. dir:PATH is a drive for each file in a directory, PREFIX=dir:PATH with something \
             before their names; files may come and go.
 
             ENDPOINT is unix:PATH (with ,mode=0660 and ,owner=USER:GROUP behind it), tcp:HOST:PORT (IPv6 addresses in \

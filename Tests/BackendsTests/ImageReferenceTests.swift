@@ -12,6 +12,7 @@ import Testing
         ("memory:1000001", .memory(sizeBytes: 1_000_001)), ("null:2k", .null(sizeBytes: 2048)),
         ("null:1T", .null(sizeBytes: 1 << 40)), ("null:128P", .null(sizeBytes: 1 << 57)),
         ("null:281474976710656s", .null(sizeBytes: 1 << 57)), ("memory:0", .memory(sizeBytes: 0)),
+        ("overlay:disk.img", .overlay(path: "disk.img")), ("./overlay:x", .file(path: "./overlay:x")),
     ])
     func good(text: String, expected: ImageReference) throws {
         #expect(try ImageReference(parsing: text) == expected)

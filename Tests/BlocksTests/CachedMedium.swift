@@ -93,7 +93,7 @@ struct CachedMedium {
         switch below.operation {
         case .read: requests[number].data.replaceSubrange(data, with: bytes[place])
         case .write:
-            #expect(below.dataPlace == .layers)
+            #expect(below.dataPlace == .writeCache)
             bytes.replaceSubrange(place, with: cache.memory[data])
         case .writeZeroes: bytes.replaceSubrange(place, with: repeatElement(0, count: place.count))
         case .flush, .discard, .prefetch, .lookUp: break
@@ -191,5 +191,6 @@ struct CachedMedium {
 /// Memory for layers.
 func allocated(_ byteCount: Int) -> LayerMemory {
     let start = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 4096)
+    start.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
     return LayerMemory(start, byteCount: byteCount) { start, _ in start.deallocate() }
 }

@@ -10,8 +10,8 @@ import re
 import subprocess
 
 # The documents for users, in their order.
-PAGES = ["README.md", *(f"docs/{name}.md" for name in ("drive", "reference", "configuration", "tls", "iscsi", "one-command",
-                                                       "limits", "operations", "bench", "protocol", "security"))]
+PAGES = ["README.md", *(f"docs/{name}.md" for name in ("drive", "reference", "configuration", "images", "tls", "iscsi",
+                                                       "one-command", "limits", "operations", "bench", "protocol", "security"))]
 # Sections whose commands other tests run.
 ELSEWHERE = {
     "Install": "make fresh-test",

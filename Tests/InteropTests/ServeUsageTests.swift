@@ -77,7 +77,7 @@ import Testing
             "'memory:lots' has no size: write it as memory:64M, memory:3G, memory:6291456s (sectors) or in bytes; "
                 + "a file of that name is ./memory:lots"
         ),
-        (["disk="], "the name of the image is empty: give a path, memory:SIZE or null:SIZE"),
+        (["disk="], "the name of the image is empty: give a path, overlay:PATH, memory:SIZE or null:SIZE"),
         (["memory:0"], "image 'memory:0' is empty; a drive has at least one sector of 512 bytes"),
         (["disk=null:0s"], "image 'null:0s' is empty; a drive has at least one sector of 512 bytes"),
         (

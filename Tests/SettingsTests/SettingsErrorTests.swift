@@ -91,9 +91,12 @@ import Testing
         ),
         (
             "[[export]]\nname = 'a'",
-            "f:1: export 'a': the image is missing: image = \"PATH\", \"memory:SIZE\" or \"null:SIZE\""
+            "f:1: export 'a': the image is missing: image = \"PATH\", \"overlay:PATH\", \"memory:SIZE\" or \"null:SIZE\""
         ),
-        ("\n[[export]]\n", "f:2: export 1: the image is missing: image = \"PATH\", \"memory:SIZE\" or \"null:SIZE\""),
+        (
+            "\n[[export]]\n",
+            "f:2: export 1: the image is missing: image = \"PATH\", \"overlay:PATH\", \"memory:SIZE\" or \"null:SIZE\""
+        ),
         (
             "[[export]]\nname = 'a'\nimage = 'x'\n[[export]]\nimage = 'y'\nname = 'a'",
             "f:6: export 'a'.name: an export before it has this name, too; give one another name"
@@ -104,7 +107,7 @@ import Testing
         ),
         (
             "[[export]]\nname = \"a\\nb\"\nimage = ''",
-            "f:3: export 'a\\nb'.image: the name of the image is empty: give a path, memory:SIZE or null:SIZE"
+            "f:3: export 'a\\nb'.image: the name of the image is empty: give a path, overlay:PATH, memory:SIZE or null:SIZE"
         ),
         // Rules.
         (

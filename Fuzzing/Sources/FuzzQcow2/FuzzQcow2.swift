@@ -58,8 +58,7 @@ private func perform(
             let start = Int(request.dataOffset)
             let part = start..<start + Int(request.length)
             let place =
-                request.dataPlace == .layers
-                ? stack.memory![part] : UnsafeMutableRawBufferPointer(rebasing: buffer[part])
+                stack.memory(of: request.dataPlace)?[part] ?? UnsafeMutableRawBufferPointer(rebasing: buffer[part])
             let first = Int(min(request.offset, UInt64(file.count)))
             let count = min(place.count, file.count - first)
             for index in 0..<place.count { place[index] = index < count ? file[first + index] : 0 }

@@ -83,7 +83,7 @@ struct Qcow2Image: Sendable {
     /// The request that reads the piece of a table that has a byte of the file into a slot.
     func reading(_ place: UInt64, into slot: Int) -> BackendRequest {
         BackendRequest(
-            .read, offset: place & ~(tables.pieceBytes - 1), length: tables.pieceBytes, dataPlace: .layers,
+            .read, offset: place & ~(tables.pieceBytes - 1), length: tables.pieceBytes, dataPlace: .tables,
             dataOffset: UInt64(start) + UInt64(slot) * tables.pieceBytes)
     }
 
@@ -153,7 +153,7 @@ extension Qcow2Image {
     func reading(compressed offset: UInt64, _ byteCount: UInt64) -> BackendRequest {
         let inSector = offset & (Self.sectorBytes - 1)
         return BackendRequest(
-            .read, offset: offset - inSector, length: inSector + byteCount, dataPlace: .layers,
+            .read, offset: offset - inSector, length: inSector + byteCount, dataPlace: .tables,
             dataOffset: UInt64(compressedStart))
     }
 

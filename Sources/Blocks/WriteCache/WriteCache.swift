@@ -330,7 +330,7 @@ extension WriteCache {
         return .io(
             BackendRequest(
                 .write, offset: blockSize.bytes(ofBlocks: first),
-                length: blockSize.bytes(ofBlocks: UInt64(destaged.count)), dataPlace: .layers,
+                length: blockSize.bytes(ofBlocks: UInt64(destaged.count)), dataPlace: .writeCache,
                 dataOffset: UInt64(place)))
     }
 

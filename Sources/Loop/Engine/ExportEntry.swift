@@ -235,14 +235,35 @@ public final class ExportEntry: Sendable {
         return (report, code)
     }
 
+    /// Forgets all that was written to an overlay whose layers are here: its disk is like its image again.
+    ///
+    /// - Returns: how many bytes of the disk were the overlay's own.
+    public func revert() throws(RingError) -> UInt64 {
+        var blocks = takeBlocks()
+        defer { keep(blocks) }
+        guard let overlay = blocks.overlay else { preconditionFailure("the export is no overlay") }
+        let empty = try Overlay(sizeBytes: overlay.sizeBytes, blockSize: drive.blockSize)
+        let code = backend.zeroNow(0..<overlay.sizeBytes, mayDeallocate: true)
+        guard code == 0 else { throw .descriptor(errno: code) }
+        _ = blocks.writeCache?.cut(PowerCut(keeping: .none, seed: 0), sectors: drive.sectorCount)
+        blocks.overlay = empty
+        state.withLock { $0.server?.losePower() }
+        counters.forgetUnflushed()
+        return overlay.ownBytes
+    }
+
     /// Takes to the image what is in the drive's write cache, and makes the image stable. Nobody has the export open.
     ///
     /// - Returns: 0, or the errno of the failure.
     private func emptyWriteCache() -> Int32 {
         var blocks = takeBlocks()
-        defer { keep(blocks) }
+        var overlay = blocks.overlay
+        defer {
+            blocks.overlay = overlay
+            keep(blocks)
+        }
         let backend = self.backend
-        let memory = blocks.memory
+        let memory = blocks.writeCache?.memory
         do throws(StoringFailure) {
             try blocks.writeCache?.empty { left throws(StoringFailure) in
                 let code =
@@ -253,6 +274,7 @@ public final class ExportEntry: Sendable {
                         backend.zeroNow(range, mayDeallocate: mayDeallocate)
                     }
                 guard code == 0 else { throw StoringFailure(code: code) }
+                overlay?.claim(left)
             }
         } catch {
             return error.code

@@ -106,7 +106,7 @@ extension Loop {
                 guard let found else { return nil }
                 next = resume(found, place, export)
             case .io(let request):
-                requests[place].ask(request, layers: exports[export].blocks.memory)
+                requests[place].ask(request, layers: exports[export].blocks.memory(of: request.dataPlace))
                 guard let outcome = outcome(of: startAtBackend(place, export), place) else { return nil }
                 next = resume(outcome, place, export)
             case .wait(let milliseconds):

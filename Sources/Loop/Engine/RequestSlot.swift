@@ -92,7 +92,7 @@ struct RequestSlot: ~Copyable {
             if case .writeZeroes = asked.operation { task.hasToBeFast = facts.hasToBeFast }
             return
         }
-        if asked.dataPlace == .layers, let layers {
+        if asked.dataPlace != .request, let layers {
             let start = Int(asked.dataOffset)
             task = BackendTask(
                 asked.operation, offset: asked.offset, data: layers.range(start..<start + Int(asked.length)))

@@ -1,0 +1,121 @@
+// A disk of its own above an image that is only read: changes are kept beside the image, and go with the export.
+
+/// The layer that keeps all changes in a file of its own, each at its place on the disk.
+///
+/// That file is number 0 of the unit (``BackendRequest/file``); those of the image come behind it.
+public struct Overlay: Sendable {
+    /// The size of the disk in bytes.
+    public let sizeBytes: UInt64
+    private let blockSize: BlockSize
+    private var map: OverlayMap
+
+    /// The state of a request.
+    struct Task: Sendable {
+        fileprivate var request = BackendRequest(.flush)
+        /// How much of it is done, and how much of it is under way below.
+        fileprivate var doneBytes: UInt64 = 0
+        fileprivate var partBytes: UInt64 = 0
+    }
+
+    /// How much memory the map of a disk takes.
+    public static func mapBytes(sizeBytes: UInt64, blockSize: BlockSize) -> UInt64 {
+        OverlayMap.memoryBytes(blocks: blockSize.blocks(holdingBytes: sizeBytes))
+    }
+
+    /// A disk that is like its image.
+    ///
+    /// - Parameter map: of ``mapBytes(sizeBytes:blockSize:)``, all zeroes.
+    public init(sizeBytes: UInt64, blockSize: BlockSize, map: LayerMemory) {
+        precondition(
+            UInt64(map.byteCount) >= Self.mapBytes(sizeBytes: sizeBytes, blockSize: blockSize), "the memory ends before"
+        )
+        self.sizeBytes = sizeBytes
+        self.blockSize = blockSize
+        self.map = OverlayMap(map)
+    }
+
+    /// How much of the disk is the overlay's own, in bytes.
+    public var ownBytes: UInt64 { blockSize.bytes(ofBlocks: map.count) }
+
+    /// These bytes, in whole blocks, are in the overlay's file from now on.
+    private mutating func claim(offset: UInt64, length: UInt64) {
+        map.insert(blocks(offset, length))
+    }
+
+    /// What was left in a write cache is in the overlay's file now.
+    public mutating func claim(_ left: LeftInCache) {
+        switch left {
+        case .write(let offset, let bytes): claim(offset: offset, length: UInt64(bytes.count))
+        case .zeroes(let range, _): claim(offset: range.lowerBound, length: UInt64(range.count))
+        }
+    }
+
+    private func blocks(_ offset: UInt64, _ length: UInt64) -> Range<UInt64> {
+        offset / UInt64(blockSize.bytes)..<(offset + length) / UInt64(blockSize.bytes)
+    }
+}
+
+extension Overlay {
+    mutating func begin(_ request: BackendRequest, _ task: inout Task) -> BlockStep {
+        task = Task()
+        task.request = request
+        switch request.operation {
+        case .read, .lookUp, .prefetch: return next(&task)
+        case .write, .writeZeroes:
+            task.partBytes = request.length
+            return .io(own(request))
+        case .discard:
+            // What the image has there is not to be seen again.
+            task.partBytes = request.length
+            var zeroes = request
+            zeroes.operation = .writeZeroes(mayDeallocate: true)
+            return .io(own(zeroes))
+        case .flush:
+            // The file ends with the process.
+            return .finished
+        }
+    }
+
+    mutating func resume(_ outcome: BlockOutcome, _ task: inout Task) -> BlockStep {
+        if case .failed(let failure, let bytes) = outcome {
+            return .failed(failure, afterBytes: task.doneBytes + bytes)
+        }
+        switch task.request.operation {
+        case .write, .writeZeroes, .discard:
+            claim(offset: task.request.offset, length: task.request.length)
+            return .finished
+        case .read, .lookUp, .prefetch, .flush:
+            task.doneBytes += task.partBytes
+            return next(&task)
+        }
+    }
+
+    mutating func resume(_ extent: BackendExtent, _ task: inout Task) -> BlockStep {
+        .found(BackendExtent(isMapped: extent.isMapped, lengthBytes: min(extent.lengthBytes, task.partBytes)))
+    }
+
+    /// Asks for the next part of a request: as far as all of it is in one of the two places.
+    private func next(_ task: inout Task) -> BlockStep {
+        let left = task.request.length - task.doneBytes
+        guard left > 0 else { return .finished }
+        let run = map.run(in: blocks(task.request.offset + task.doneBytes, left))
+        task.partBytes = blockSize.bytes(ofBlocks: run.count)
+        let part = task.request.part(from: task.doneBytes, count: task.partBytes)
+        return .io(run.isThere ? own(part) : part.ofImage)
+    }
+
+    private func own(_ request: BackendRequest) -> BackendRequest {
+        var request = request
+        request.file = 0
+        return request
+    }
+}
+
+extension BackendRequest {
+    /// The same of the image below an overlay.
+    fileprivate var ofImage: BackendRequest {
+        var request = self
+        request.file = 1
+        return request
+    }
+}
