@@ -95,7 +95,7 @@ public final class ServerControl: Sendable {
 
     /// The name of the export that has a file open, be it one that waits for its last client.
     public func exportName(of file: FileNumber) -> String? {
-        (shared.exports.directory.entries + shared.exports.withdrawn).first { $0.backend.fileNumber == file }?.name
+        (shared.exports.directory.entries + shared.exports.withdrawn).first { $0.uses(file) }?.name
     }
 
     /// How many exports were removed since the server began.

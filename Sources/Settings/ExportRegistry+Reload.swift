@@ -188,7 +188,7 @@ private struct Change {
                 opened[export.name] = try settings.placed(export).open(
                     ordinal: ordinals[export.name] ?? 1, waits: !isFreed && !hasWaited,
                     holder: { file in
-                        present.first { $0.backend.fileNumber == file }?.name ?? control.exportName(of: file)
+                        present.first { $0.uses(file) }?.name ?? control.exportName(of: file)
                     })
             } catch ImageError.locked where freed.contains(export.reference) {
                 continue

@@ -85,7 +85,7 @@ public struct OpenedExports: Sendable {
         let ordinal = records.count + 1
         let opened = try settings.placed(export).open(
             ordinal: ordinal, waits: waits, expected: origin.file,
-            holder: { file in served.first { $0.backend.fileNumber == file }?.name })
+            holder: { file in served.first { $0.uses(file) }?.name })
         served.append(opened)
         records[export.name] = ExportRecord(settings: export, ordinal: ordinal, origin: origin)
         identities.add(export, ordinal: ordinal)

@@ -121,11 +121,13 @@ import Testing
             ["--device", "ide-cd", "overlay:disk.img"],
             "'overlay:disk.img' is there to be written, and this drive only reads"
         ),
+        (["a=overlay:/FOLDER/disk.img", "b=/FOLDER/disk.img"], "disk.img' is in use by export 'a' of this server"),
         (["disk.qcow2"], "or serve overlay:disk.qcow2, which keeps changes in memory"),
     ])
     func mistakes(arguments: [String], expected: String) throws {
         _ = try folder.file("disk.img", sizeBytes: 1 << 20)
-        let result = try Program.spindle.run(["serve", "--listen", "unix:s"] + arguments, in: folder)
+        let named = arguments.map { $0.replacingOccurrences(of: "/FOLDER", with: folder.path) }
+        let result = try Program.spindle.run(["serve", "--listen", "unix:s"] + named, in: folder)
         #expect(result.status != 0 && result.errors.contains(expected), "\(result.errors)")
     }
 }

@@ -284,6 +284,11 @@ public final class ExportEntry: Sendable {
 
     private struct StoringFailure: Error { let code: Int32 }
 
+    /// A file is its image now, or one of those below it.
+    public func uses(_ file: FileNumber) -> Bool {
+        backend.fileNumber == file || definition.backings.contains { $0.fileNumber == file }
+    }
+
     /// Why the image could not be made stable in the end; nil if it could.
     public var failure: String? { state.withLock { $0.failure } }
 

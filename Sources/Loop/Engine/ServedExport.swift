@@ -45,6 +45,11 @@ public struct ServedExport: Sendable {
     /// A client that opens it ends its own connections from earlier: see ``Fence``.
     public var isTakenOver = false
 
+    /// A file is its image, or one of those below it.
+    public func uses(_ file: FileNumber) -> Bool {
+        backend.fileNumber == file || backings.contains { $0.fileNumber == file }
+    }
+
     /// Describes an export.
     public init(name: String, drive: ExportedDrive, backend: Backend) {
         self.name = name
