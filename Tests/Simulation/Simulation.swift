@@ -166,8 +166,11 @@ final class Simulation {
         try run(seconds: 120, "clients wait for answers") {
             self.clients.allSatisfy { $0.phase == .closed || $0.waits.isEmpty && $0.outbox.isEmpty }
         }
+        let lost = loseInitiators()
+        for client in clients where !lost.contains(client.number) { client.close() }
+        // A session that is silent ends after a NOP-In: twice 30 seconds, and a tick or two.
+        try run(seconds: lost.isEmpty ? 60 : 65, "connections do not end") { self.server?.hasConnections == false }
         for client in clients { client.close() }
-        try run(seconds: 60, "connections do not end") { self.server?.hasConnections == false }
         try server?.checkIdle()
         try stop()
         for image in images { try image.checkContent(at: event()) }
@@ -390,6 +393,19 @@ extension Simulation {
         let new = SimulatedInitiator(clientCount, self, old.image, path: server.sessionPath)
         new?.replaces(old)
         add(new)
+    }
+}
+
+extension Simulation {
+    /// Some initiators lose their connections, and nobody begins their sessions anew: the server finds out by itself.
+    ///
+    /// - Returns: their numbers.
+    private func loseInitiators() -> Set<Int> {
+        let lost = clients.compactMap { $0 as? SimulatedInitiator }.filter {
+            $0.mayBeReplaced && Bool.random(using: &sessions)
+        }
+        for initiator in lost { initiator.loseConnection() }
+        return Set(lost.map(\.number))
     }
 }
 
