@@ -162,6 +162,13 @@ public struct DeviceServer: Sendable {
         tellAll(.reset)
     }
 
+    /// Another initiator has ended commands of a nexus (SAM-5, CLEAR TASK SET).
+    public mutating func noteCommandsCleared(of nexus: NexusNumber) {
+        precondition(self[nexus] != nil, "there is no such nexus")
+        nexuses[Int(nexus.index)]?.attentions.establish(.commandsCleared)
+        noteExceptions()
+    }
+
     /// The unit has lost its power: of its reservations there are those that are kept (SPC-4 5.13, APTPL).
     public mutating func losePower() {
         if !kept.persistsThroughPowerLoss { kept = PersistentReservations() }

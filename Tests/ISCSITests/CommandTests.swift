@@ -220,6 +220,31 @@ func unsoundSolicitedData(sequence: UInt32, offset: UInt32, count: Int, final: B
     #expect(happenings.all(RejectPDU.self).isEmpty)
 }
 
+/// What may come without an R2T, by both keys about it (13.10, 13.11, 13.14), and what is asked for then.
+@Test(arguments: [true, false], [true, false])
+func unsolicitedDataThatWereAgreedOn(initialR2T: Bool, immediateData: Bool) {
+    let data = pattern(2048)
+    let (initial, immediately) = (initialR2T ? "Yes" : "No", immediateData ? "Yes" : "No")
+    let keys = "InitialR2T=\(initial)\0ImmediateData=\(immediately)\0FirstBurstLength=1024\0"
+    for (immediate, unsolicited) in [(0, 0), (512, 0), (1024, 0), (0, 1024), (512, 512), (512, 256)] {
+        let first = immediate + unsolicited
+        var stream =
+            login(keys) + command(0, writes: 2048, pattern(immediate)) { $0.isFinal = unsolicited == 0 }
+        if unsolicited > 0 {
+            stream += dataOut(0x20, offset: UInt32(immediate), Array(data[immediate..<first]))
+        }
+        stream += dataOut(0x20, transfer: transferTag(0), offset: UInt32(first), Array(data[first...]))
+        let happenings = course(of: stream)
+        let isAgreed = (immediate == 0 || immediateData) && (unsolicited == 0 || !initialR2T)
+        #expect(happenings.contains(.complete(TaskNumber(0), data)) == isAgreed, "\(immediate), \(unsolicited)")
+        #expect(happenings.contains(.fail(TaskNumber(0), .unexpectedUnsolicitedData)) == !isAgreed)
+        let asked = happenings.all(ReadyToTransferPDU.self).map {
+            [Int($0.bufferOffset), Int($0.desiredDataTransferLength)]
+        }
+        #expect(asked == (isAgreed ? [[first, 2048 - first]] : []), "\(immediate), \(unsolicited)")
+    }
+}
+
 @Test func unsoundUnsolicitedData() {
     func failure(_ keys: String, _ stream: [UInt8]) -> DataOutFailure? {
         let happenings = course(of: login(keys) + stream)

@@ -70,6 +70,8 @@ private let secretNames = "InitiatorName=iqn.2026-11.org.example:i\0TargetName=i
     #expect(name == "iqn.2026-11.org.example:i" && type == .normal)
 }
 
+private let longestKey = "X-" + String(repeating: "k", count: Text.maximumKeyBytes - 2)
+
 /// The answer to each key (13).
 @Test(arguments: [
     ("HeaderDigest=CRC32C,None", "HeaderDigest=CRC32C "), ("HeaderDigest=X-other,None", "HeaderDigest=None "),
@@ -90,6 +92,10 @@ private let secretNames = "InitiatorName=iqn.2026-11.org.example:i\0TargetName=i
     ("OFMarker=Yes", "OFMarker=No "), ("OFMarker=No", "OFMarker=No "), ("IFMarkInt=2048~8192", "IFMarkInt=Reject "),
     ("OFMarkInt=2048", "OFMarkInt=Reject "), ("InitiatorAlias=me", ""), ("X#NodeArchitecture=Linux", ""),
     ("X-com.example.colour=blue", "X-com.example.colour=NotUnderstood "), ("Unknown=1", "Unknown=NotUnderstood "),
+    // The longest name of a key (6.1), keys of RDMA (RFC 7145), and the longest value that somebody may need.
+    (longestKey + "=1", longestKey + "=NotUnderstood "), ("RDMAExtensions=Yes", "RDMAExtensions=NotUnderstood "),
+    ("X-a=" + String(repeating: "v", count: 255), "X-a=NotUnderstood "),
+    ("X-a=" + String(repeating: "v", count: Text.maximumValueBytes), "X-a=NotUnderstood "),
 ])
 func operationalKey(offered: String, answered: String) {
     let happenings = course(of: login(offered + "\0"))
@@ -107,6 +113,10 @@ func operationalKey(offered: String, answered: String) {
     "DefaultTime2Wait=3601", "DefaultTime2Retain=x", "MaxOutstandingR2T=0", "DataPDUInOrder=", "ErrorRecoveryLevel=3",
     "TaskReporting=FastAbort", "iSCSIProtocolLevel=32", "SendTargets=All", "TargetAlias=a", "TargetAddress=b",
     "TargetPortalGroupTag=1", "AuthMethod=None", "CHAP_A=5", "MaxBurstLength=1024\0MaxBurstLength=2048",
+    // Constants that are answers, and no offers (6.2): this target has offered nothing.
+    "HeaderDigest=Reject", "InitialR2T=Irrelevant", "MaxBurstLength=NotUnderstood", "TaskReporting=Reject",
+    "MaxRecvDataSegmentLength=NotUnderstood", "ErrorRecoveryLevel=Reject",
+    longestKey + "k=1", "X-a=" + String(repeating: "v", count: Text.maximumValueBytes + 1),
 ])
 func unsoundKey(offered: String) {
     let happenings = course(of: login(offered + "\0"))
@@ -143,6 +153,38 @@ private func status(_ stream: [UInt8], _ configuration: SessionConfiguration = c
     #expect(status(loginRequest(1, names) + loginRequest(1, to: 3, "") { $0.connectionID = 2 }) == .invalidDuringLogin)
     // An operational key in the security stage.
     #expect(status(loginRequest(0, names + "MaxBurstLength=1024\0")) == .initiatorError)
+}
+
+/// A key is negotiated once in a login, in whichever of its requests (6.3).
+@Test func noKeyComesTwiceInALogin() {
+    let once = loginRequest(1, names + "InitialR2T=No\0")
+    #expect(status(once + loginRequest(1, to: 3, "InitialR2T=No\0")) == .initiatorError)
+    #expect(course(of: once + loginRequest(1, to: 3, "ImmediateData=No\0")).contains(.open(0)))
+}
+
+/// The names of nodes have up to 223 bytes (4.2.7.1).
+@Test func theLongestInitiatorName() {
+    func login(_ count: Int) -> [UInt8] {
+        loginRequest(
+            1, to: 3,
+            "InitiatorName=iqn." + String(repeating: "n", count: count - 4)
+                + "\0TargetName=iqn.2026-11.org.example:disk\0")
+    }
+    #expect(course(of: login(223)).contains(.open(0)))
+    #expect(status(login(224)) == .missingParameter)
+}
+
+/// A discovery session may be asked for what makes no difference to it (13, "Irrelevant when").
+@Test func keysOfADiscoverySession() {
+    let offers = "MaxConnections=2\0InitialR2T=No\0MaxBurstLength=1024\0TaskReporting=RFC3720\0"
+    let happenings = course(
+        of: loginRequest(1, to: 3, "InitiatorName=iqn.2026-11.org.example:i\0SessionType=Discovery\0" + offers))
+    #expect(
+        happenings.texts(.loginResponse) == [
+            "MaxConnections=1 InitialR2T=No MaxBurstLength=1024 TaskReporting=RFC3720 "
+                + "MaxRecvDataSegmentLength=262144 "
+        ])
+    #expect(happenings.contains(.open(nil)))
 }
 
 /// Login PDUs without an end, and texts without one.

@@ -41,7 +41,7 @@ import Testing
         return (io.text + io.errors).contains("Operation not permitted")
     }
 
-    /// Who asks for structured replies is told why, in words.
+    /// Who asks for structured replies is told why, in words, and so is the log.
     @Test func aClientOfNBDIsToldOfAReservation() throws {
         let folder = try TemporaryFolder()
         let server = try Self.server([], in: folder)
@@ -60,6 +60,9 @@ import Testing
             words = 'an initiator has reserved or write-protected the drive'
             assert any(line.endswith(words) for line in said), said
             """, in: folder)
+        let line = server.log.split(separator: "\n").first { $0.contains("message=\"request refused\"") } ?? ""
+        #expect(line.contains(" command=write length=512 offset=0 "), "\(server.log)")
+        #expect(line.hasSuffix("reason=\"an initiator has reserved or write-protected the drive\""), "\(server.log)")
         #expect(try server.stop() == 0, "\(server.log)")
     }
 

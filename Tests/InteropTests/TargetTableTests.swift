@@ -128,10 +128,74 @@ import Testing
         #expect(try session.manage(function: 5, unit: 1) == 0)
         #expect(try session.ready(unit: 0) == .good)
         #expect(try session.ready(unit: 1).sense == [6, 0x29, 0])
-        #expect(try session.manage(function: 7, unit: 0) == 0)
+        #expect(try session.manage(function: 6, unit: 0) == 0)
         for unit: UInt8 in [0, 1] { #expect(try session.ready(unit: unit).sense == [6, 0x29, 0]) }
         // LUN does not exist.
         #expect(try session.manage(function: 5, unit: 9) == 2)
+    }
+
+    /// CLEAR TASK SET ends the commands of all initiators, for a unit has one task set: those that had some are told
+    /// (SAM-5, CLEAR TASK SET; RFC 7143, 11.5.1).
+    @Test func clearTaskSetIsForAllInitiators() throws {
+        let folder = try TemporaryFolder()
+        let (server, _) = try Self.server(Self.text("\"system\", \"data\""), in: folder)
+        func session(_ name: String) throws -> HandMadeSession {
+            try HandMadeSession(
+                server.announcement, initiator: "iqn.2026-11.org.example:\(name)", target: Self.target)
+        }
+        let one = try session("one"), two = try session("two"), idle = try session("idle")
+        #expect(try two.ready(unit: 1).sense == [6, 0x29, 0])
+        // One write for each unit, whose data are still to come.
+        var transfers: [[UInt8]] = []
+        for unit: UInt8 in [0, 1] {
+            try two.command(
+                number: 3 + UInt32(unit), flags: 0xA0, expected: 512, [0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0], unit: unit)
+            let header = try two.receive().header
+            #expect(header[0] == 0x31)
+            transfers.append(Array(header[20..<24]))
+        }
+        #expect(try one.manage(function: 4, unit: 0) == 0)
+        // The data are taken all the same.
+        let cleared: [UInt8] = [6, 0x2F, 0]
+        for unit in [0, 1] {
+            var data = [UInt8](repeating: 0, count: 48 + 512)
+            data.replaceSubrange(0..<2, with: [0x05, 0x80])
+            data.replaceSubrange(5..<10, with: [0, 2, 0, 0, UInt8(unit)])
+            data[19] = UInt8(3 + unit)
+            data.replaceSubrange(20..<24, with: transfers[unit])
+            try two.connection.send(data)
+            let ending = try two.end()
+            #expect(unit == 0 ? ending.sense == cleared : ending == .good, "\(unit): \(ending)")
+        }
+        try two.command(number: 5, flags: 0x80, [0, 0, 0, 0, 0, 0])
+        #expect(try two.end().sense == cleared)
+        try two.command(number: 6, flags: 0x80, [0, 0, 0, 0, 0, 0])
+        #expect(try two.end() == .good)
+        // Nothing of theirs was ended.
+        for other in [one, idle] { #expect(try other.ready(unit: 0) == .good) }
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
+    /// TARGET COLD RESET ends all sessions of its target (RFC 7143, 11.5.1, 11.6.1), and what they have begun. Who has
+    /// asked for it hears of that first. Sessions of other targets go on.
+    @Test func aColdResetEndsAllSessionsOfItsTarget() throws {
+        let folder = try TemporaryFolder()
+        let (server, _) = try Self.server(Self.text("\"system\", \"data\""), in: folder)
+        func session(_ name: String, _ target: String = Self.target) throws -> HandMadeSession {
+            try HandMadeSession(server.announcement, initiator: "iqn.2026-11.org.example:\(name)", target: target)
+        }
+        let one = try session("one"), two = try session("two")
+        let other = try session("one", "iqn.2026-11.org.spindle:more")
+        // RESERVE (6), and a write whose data are still to come.
+        #expect(try two.perform([0x16, 0, 0, 0, 0, 0]) == .good)
+        try two.command(number: 3, flags: 0xA0, expected: 512, [0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0])
+        #expect(try two.receive().header[0] == 0x31)
+        #expect(try one.manage(function: 7, unit: 0) == 0)
+        for ended in [one, two] { #expect(ended.connection.isClosedByServer()) }
+        #expect(server.log.contains("reason=\"an initiator has reset its target\""), "\(server.log)")
+        #expect(try other.ready(unit: 0) == .good)
+        #expect(try session("one").perform([0x16, 0, 0, 0, 0, 0]) == .good)
+        #expect(try server.stop() == 0, "\(server.log)")
     }
 
     @Test(arguments: [

@@ -475,6 +475,13 @@ extension Loop {
 
     /// Answers a request that its drive has served.
     private mutating func replyNBD(_ place: RequestPlace) {
+        if served.requests[place].meetsReservation {
+            // No mistake of the client's, but who runs the server has to find out why a client cannot write.
+            let request = served.requests[place].request
+            noteRefusal(
+                of: requests[place].measure.kind, offset: request.offsetBytes, length: request.lengthBytes,
+                isMistake: true, Self.reserved, place.slot)
+        }
         encode(ending(of: place), place)
         queueReply(place)
     }
@@ -486,10 +493,12 @@ extension Loop {
         }
         if requests[place].task.wasTooSlow { return .failure(.notSupported, Self.tooSlow) }
         if served.requests[place].meetsReservation {
-            return .failure(error, "an initiator has reserved or write-protected the drive")
+            return .failure(error, Self.reserved)
         }
         return .failure(error, error.inWords, offsetBytes: served.requests[place].failedOffsetBytes)
     }
+
+    private static var reserved: StaticString { "an initiator has reserved or write-protected the drive" }
 
     /// Only data that are sent stay until then.
     private mutating func encode(_ ending: NBD.Ending, _ place: RequestPlace) {

@@ -257,7 +257,7 @@ extension Loop {
     ///
     /// - Returns: false while that is so.
     mutating func manage(_ management: TaskManagement, _ slot: ConnectionSlot) -> Bool {
-        guard !sessions.iscsi[slot].isManaging else { return false }
+        guard sessions.iscsi[slot].managed == nil else { return false }
         note(.info, "task management", slot, ["function": "\(management.function)"])
         let (unit, isPresent) = sessions.iscsi[slot].unit(management.logicalUnit)
         guard isPresent || !management.isForUnit else {
@@ -265,14 +265,48 @@ extension Loop {
             say(slot)
             return true
         }
-        sessions.iscsi[slot].isManaging = true
+        sessions.iscsi[slot].managed = management.function
         abortTasks(slot) { session, number, _ in session.affects(management, number) }
         if management.resetsUnit {
             for other in sessions.iscsi[slot].units where !management.isForUnit || other.export == unit.export {
                 reset(other.export, by: slot)
             }
         }
+        switch management.function {
+        case .clearTaskSet: clearTasksOfOthers(unit.export, slot)
+        case .targetColdReset: endOtherSessions(slot)
+        default: break
+        }
         return finishManagement(slot)
+    }
+
+    /// A unit has one task set for all nexuses (TST of its Control mode page is 000b). CLEAR TASK SET ends what others
+    /// have in it without a word, and the unit tells them (SAM-5, CLEAR TASK SET).
+    private mutating func clearTasksOfOthers(_ unit: ExportNumber, _ slot: ConnectionSlot) {
+        for other in usedSlots where other != slot && hasOpen(exports[unit].entry, other) {
+            guard connections[other].frontEnd == .iscsi, connections[other].phase == .transmission,
+                sessions.iscsi[other].tasks.contains(where: { isLive($0, of: unit) })
+            else { continue }
+            abortAllTasks(of: unit, other, as: .cleared)
+            for known in sessions.iscsi[other].units where known.export == unit {
+                exports[unit].server.noteCommandsCleared(of: known.nexus)
+            }
+        }
+    }
+
+    /// It is a unit's task, and nobody has ended it yet.
+    private func isLive(_ task: TargetTask, of unit: ExportNumber) -> Bool {
+        task.place.map { requests[$0].unit == unit && !task.isAborted && task.refusal == nil } ?? false
+    }
+
+    /// A cold reset ends all sessions of a target (11.5.1). Who has asked for it has its answer before that.
+    private mutating func endOtherSessions(_ slot: ConnectionSlot) {
+        let name = connections[slot].entry?.target?.name
+        for other in usedSlots where other != slot && connections[other].frontEnd == .iscsi {
+            guard connections[other].phase == .transmission, connections[other].entry?.target?.name == name
+            else { continue }
+            end(other, .stopped, "an initiator has reset its target")
+        }
     }
 
     /// A reset ends the tasks of all sessions, and the unit tells them why (SAM-5 6.3.3). Those of others end without a
@@ -341,10 +375,11 @@ extension Loop {
     }
 
     private mutating func finishManagement(_ slot: ConnectionSlot) -> Bool {
-        guard sessions.iscsi[slot].isManaging, sessions.iscsi[slot].abortsLeft == 0 else { return false }
-        sessions.iscsi[slot].isManaging = false
+        guard let function = sessions.iscsi[slot].managed, sessions.iscsi[slot].abortsLeft == 0 else { return false }
+        sessions.iscsi[slot].managed = nil
         sessions.iscsi[slot].session.managed(.functionComplete)
         say(slot)
+        if function == .targetColdReset { drain(slot, .stopped) }
         return true
     }
 }

@@ -67,8 +67,8 @@ struct TargetSession: ~Copyable, Sendable {
     var further: [ExportEntry] = []
     /// The logical units that it has open, by their numbers.
     var units: [SessionUnit] = []
-    /// A task management function is being done, and so many tasks have to end for it.
-    var isManaging = false
+    /// The task management function that is being done, and how many tasks have to end for it.
+    var managed: TaskManagementFunction?
     var abortsLeft = 0
     /// The size of a landing place. Each task has one, for its unsolicited data while it waits for memory.
     static let landingBytes = Int(TargetLimits().firstBurstLength)
