@@ -11,8 +11,10 @@ struct DVDText {
     let capabilities: [UInt8]
     /// There is a medium.
     let isReady: Bool
-    /// That of a partition table without partitions on the medium.
+    /// That of a partition table on the medium.
     let diskSignature: UInt32?
+    /// It has partitions.
+    let isPartitioned: Bool
     let placement: Placement
 
     /// The lines that Linux logs about it, without time stamps: libata's, that of the SCSI layer, those of sr.
@@ -49,8 +51,7 @@ struct DVDText {
         return "\(speeds) \(words)\(mechanisms[Int(capabilities[6] >> 5)])"
     }
 
-    /// lshw's `*-cdrom` section, and `*-medium` in it. Partitions of a medium, which lshw would
-    /// list, are left out.
+    /// lshw's `*-cdrom` section, and `*-medium` in it. Sections of partitions are left out: lshw looks into each.
     var lshwText: String {
         let text = { (range: Range<Int>) in String(decoding: inquiry[range], as: UTF8.self).withoutOuterSpaces }
         let attributes = [
@@ -60,8 +61,9 @@ struct DVDText {
             "capabilities: \(inquiry[1] & 0x80 != 0 ? "removable " : "")audio dvd",
             "configuration: ansiversion=\(inquiry[2] & 7) status=\(isReady ? "ready" : "nodisc")",
         ]
+        let partitioned = isPartitioned ? ["capabilities: partitioned partitioned:dos"] : []
         let signature = diskSignature.map { ["configuration: signature=\($0.hex(8))"] } ?? []
-        let medium = ["physical id: 0", "logical name: /dev/\(placement.discName)"] + signature
+        let medium = ["physical id: 0", "logical name: /dev/\(placement.discName)"] + partitioned + signature
         return "  *-cdrom\n" + attributes.map { "       \($0)\n" }.joined()
             + (isReady ? "     *-medium\n" + medium.map { "          \($0)\n" }.joined() : "")
     }

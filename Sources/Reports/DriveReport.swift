@@ -12,6 +12,7 @@ public struct DriveReport: Sendable {
     /// IDENTIFY DEVICE data that the reports show.
     let identifyData: IdentifyData
     private let diskSignature: UInt32?
+    private let isPartitioned: Bool
     private let layer: TranslationLayer
 
     /// Prepares reports on a drive that was just switched on.
@@ -19,14 +20,19 @@ public struct DriveReport: Sendable {
     ///   - drive: the drive; it is not changed, but probed on a copy.
     ///   - placement: where it hangs.
     ///   - atPowerOn: show IDENTIFY DEVICE data as they are before Linux has chosen a transfer mode.
-    ///   - diskSignature: that of a partition table without partitions on a disc, which lshw tells.
-    public init(drive: Drive, placement: Placement, atPowerOn: Bool = false, diskSignature: UInt32? = nil) {
+    ///   - diskSignature: that of the partition table of a disc, which lshw tells.
+    ///   - isPartitioned: that table has partitions.
+    public init(
+        drive: Drive, placement: Placement, atPowerOn: Bool = false, diskSignature: UInt32? = nil,
+        isPartitioned: Bool = false
+    ) {
         var probed = drive
         layer = TranslationLayer(drive: &probed, controller: placement.controller)
         identifyData = atPowerOn ? drive.identifyData : probed.identifyData
         self.drive = probed
         self.placement = placement
         self.diskSignature = diskSignature
+        self.isPartitioned = isPartitioned
     }
 
     /// A report: text that ends in a line feed or, for ``ReportFormat/binary``, 512 bytes.
@@ -68,7 +74,8 @@ public struct DriveReport: Sendable {
         DVDText(
             identify: identifyData, inquiry: try answer(to: .inquiry),
             capabilities: Array(try answer(to: .mode(0x2A, .current)).dropFirst(8)),
-            isReady: (try? answer(to: .readCapacity10)) != nil, diskSignature: diskSignature, placement: placement)
+            isReady: (try? answer(to: .readCapacity10)) != nil, diskSignature: diskSignature,
+            isPartitioned: isPartitioned, placement: placement)
     }
 
     private func kernelLog() throws(PageRefused) -> KernelLog {

@@ -10,8 +10,8 @@ public struct ImageFacts: Sendable {
     public let sectors: UInt64
     /// The geometry in a partition table, if there is one.
     public let bootSector: BootSectorGeometry?
-    /// The disk signature of a partition table without partitions, if there is one.
-    public let diskSignature: UInt32?
+    /// The partition table, if there is one.
+    public let partitionTable: PartitionTable?
 
     /// Looks at an image. A file is only read, and not locked: it may be in use meanwhile.
     ///
@@ -27,7 +27,7 @@ public struct ImageFacts: Sendable {
         case .memory(let sizeBytes), .null(let sizeBytes):
             sectors = blockSize.blocks(holdingBytes: sizeBytes)
             bootSector = nil
-            diskSignature = nil
+            partitionTable = nil
         case .file(let path) where format == .qcow2, .overlay(let path) where format == .qcow2:
             var chain = try ImageChain(
                 qcow2: path, cache: .writeback, locking: .off, expected: expected, blockSize: blockSize)
@@ -36,7 +36,7 @@ public struct ImageFacts: Sendable {
             let first = chain.beginning(byteCount: BootSectorGeometry.byteCount)
             self.sectors = sectors
             bootSector = unsafe BootSectorGeometry(bootSector: first.span.bytes, sectors: sectors)
-            diskSignature = Self.diskSignature(first)
+            partitionTable = PartitionTable(bootSector: first)
         case .file(let path), .overlay(let path):
             let link = expected == nil ? 0 : O_NOFOLLOW
             let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | link)
@@ -56,16 +56,9 @@ public struct ImageFacts: Sendable {
             }
             self.sectors = sectors
             bootSector = unsafe BootSectorGeometry(bootSector: first.span.bytes, sectors: sectors)
-            diskSignature = Self.diskSignature(first)
+            partitionTable = PartitionTable(bootSector: first)
         }
         guard sectors <= device.kind.maximumSectors else { throw device.kind.tooLarge(image.name) }
-    }
-
-    /// The four bytes before a DOS partition table (440 to 443) in the first 512 bytes, which 55h AAh ends.
-    private static func diskSignature(_ first: [UInt8]) -> UInt32? {
-        guard first.count >= 512, first[510] == 0x55, first[511] == 0xAA, first[446..<510].allSatisfy({ $0 == 0 })
-        else { return nil }
-        return first[440..<444].reversed().reduce(0) { $0 << 8 | UInt32($1) }
     }
 
     private static func sizeBytes(_ descriptor: Int32, _ path: String) throws(ImageError) -> UInt64 {

@@ -71,7 +71,8 @@ struct Identify: ParsableCommand {
         let drive = Drive(properties, sectors: facts.sectors, bootSector: facts.bootSector, controller: controller)
         let placement = Placement(controller: controller, bus: properties.bus, unit: properties.unit)
         let report = DriveReport(
-            drive: drive, placement: placement, atPowerOn: powerOn, diskSignature: facts.diskSignature)
+            drive: drive, placement: placement, atPowerOn: powerOn, diskSignature: facts.partitionTable?.signature,
+            isPartitioned: facts.partitionTable?.hasPartitions == true)
         try writeToStandardOutput(try report.bytes(format))
     }
 }

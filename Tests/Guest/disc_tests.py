@@ -3,6 +3,7 @@
 import hashlib
 import random
 import re
+import struct
 import subprocess
 
 from guest import NETWORK, program
@@ -24,10 +25,12 @@ def disc(context, name):
     (source / "payload.bin").write_bytes(content)
     image = context.folder / f"{name}.iso"
     subprocess.run(["genisoimage", "-quiet", "-R", "-J", "-udf", "-V", "SPINDLE", "-o", image, source], check=True)
-    # Where a disc that also boots as a disk has a partition table: lshw tells its signature.
+    # Like Debian's discs, this one boots as a disk, too: lshw tells the signature, and finds the second partition.
     with image.open("r+b") as file:
         file.seek(440)
-        file.write(bytes.fromhex("dec0adde"))
+        file.write(bytes.fromhex("dec0adde") + bytes(2))
+        for flag, kind, first, count in ((0x80, 0, 0, image.stat().st_size // 512), (0, 0xEF, 100, 1000)):
+            file.write(struct.pack("<B3xB3xII", flag, kind, first, count))
         file.seek(510)
         file.write(b"\x55\xaa")
     return image, f"{hashlib.sha256(content).hexdigest()}  -"
@@ -105,6 +108,7 @@ def check(context, outcome, image, checksum):
     drives = [line for line in kernel.splitlines() if "scsi3-mmc drive: 4x/4x cd/rw xa/form2 tray" in line]
     assert len({line.split("[")[1][:3] for line in drives}) == 4, drives
     section = identify(context.program, "--device", device, "--format", "lshw", str(image)).decode()
+    assert "partitioned:dos" in section, section
     assert section in re.split(r"^(?=  \*-)", outcome.text("lshw"), flags=re.MULTILINE), f"no {section}:\n{outcome.text('lshw')}"
     for name in DISCS:
         for system in ("iso9660", "udf"):

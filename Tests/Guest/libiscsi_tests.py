@@ -15,8 +15,9 @@ from server import sparse
 TOOL = ["iscsi-test-cu", "--dataloss", "--allow-sanitize", "-t"]
 SIZE = 256 << 20
 LARGE = "ide-hd,physical_block_size=4096"
-# Name, image, device, controller. Those with a folder's name have a file there.
+# Name, image, device, controller. Without the name of a file the image is in memory.
 DISKS = [("memory", None, "ide-hd", "piix3-ide"), ("file", "file.img", "ide-hd", "piix3-ide"),
+         ("overlay", "base.img", "ide-hd", "piix3-ide"),
          ("ahci", None, "ide-hd", "ich9-ahci"), ("large", None, LARGE, "piix3-ide"),
          ("large-ahci-file", "large.img", LARGE, "ich9-ahci")]
 
@@ -30,6 +31,8 @@ def emulations(context):
     tables = []
     for name, file, device, controller in DISKS:
         image = sparse(context.folder / f"libiscsi-{file}", SIZE) if file else f"memory:{SIZE}"
+        if name == "overlay":
+            image = f"overlay:{image}"
         tables.append(f'[[export]]\nname = "{name}"\nimage = "{image}"\ndevice = "{device}"\ncontroller = "{controller}"\n')
     settings = context.folder / "libiscsi.toml"
     settings.write_text("".join(tables))

@@ -46,13 +46,16 @@ import Testing
         #expect(try text(folder, .lshw) + "[exit 0]\n" == golden(folder, "lshw-disk.txt"))
     }
 
-    /// What a partition table without partitions adds; the guest test of discs has it from Linux.
-    @Test func lshwTellsTheSignatureOfADisc() throws {
+    /// What a partition table adds; the guest test of discs has it from Linux.
+    @Test(arguments: [false, true]) func lshwTellsTheSignatureOfADisc(isPartitioned: Bool) throws {
         let drive = Drive(DriveProperties(.dvdROM), sectors: 1024, bootSector: nil, controller: .piix3IDE)
         let report = DriveReport(
-            drive: drive, placement: Placement(controller: .piix3IDE, bus: 0, unit: 0), diskSignature: 0x0EAD_C0DE)
-        let line = "          configuration: signature=0eadc0de\n"
-        #expect(try String(decoding: report.bytes(.lshw), as: UTF8.self) == text("cd-media", .lshw) + line)
+            drive: drive, placement: Placement(controller: .piix3IDE, bus: 0, unit: 0), diskSignature: 0x0EAD_C0DE,
+            isPartitioned: isPartitioned)
+        let lines =
+            (isPartitioned ? "          capabilities: partitioned partitioned:dos\n" : "")
+            + "          configuration: signature=0eadc0de\n"
+        #expect(try String(decoding: report.bytes(.lshw), as: UTF8.self) == text("cd-media", .lshw) + lines)
     }
 
     @Test func hdparm() throws {
