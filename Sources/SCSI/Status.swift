@@ -8,4 +8,6 @@ public enum SCSIStatus: UInt8, Sendable {
     case checkCondition = 0x02
     /// RESERVATION CONFLICT: another initiator has reserved the unit.
     case reservationConflict = 0x18
+    /// TASK SET FULL: there is no room for another command now.
+    case taskSetFull = 0x28
 }

@@ -44,4 +44,21 @@ import Testing
         #expect(try last.read(0, 512) == .zeroes(512))
         #expect(try image.server.stop() == 0)
     }
+
+    // Clients that ask for 2 MiB each, one after the other, and stay: their memory is used again for others.
+    @Test func memoryOfClientsThatStayHasABound() throws {
+        let image = try ServedImage(sizeBytes: 8 << 20, options: ["--cache", "none", "--threads", "2"])
+        let before = image.server.residentBytes
+        var clients: [Client] = []
+        for _ in 0..<250 {
+            let client = try image.open()
+            let replies = try client.perform([.read(0, 1 << 20), .read(1 << 20, 1 << 20)])
+            try #require(replies.allSatisfy { $0.error == 0 })
+            clients.append(client)
+        }
+        let resident = image.server.residentBytes
+        #expect(resident < before + 192 << 20, "\(resident >> 20) MiB, \(before >> 20) MiB before")
+        for client in clients { #expect(try client.read(0, 512) == .zeroes(512)) }
+        #expect(try image.server.stop() == 0)
+    }
 }

@@ -229,6 +229,12 @@ final class HandMadeSession {
         next += 1
     }
 
+    /// Sends a command that writes, and the first of its data. The target asks for the rest.
+    func beginWrite(_ cdb: [UInt8], of count: Int, first: [UInt8]) throws {
+        try command(number: next, flags: 0xA0, expected: count, cdb, out: first)
+        next += 1
+    }
+
     /// Waits for the end of a command.
     func end() throws -> Ending { try endOfAny().ending }
 

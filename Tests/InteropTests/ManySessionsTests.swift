@@ -56,4 +56,32 @@ import Testing
         for session in sessions { session.connection.close() }
         #expect(try server.stop() == 0)
     }
+
+    /// Initiators that send the first data of many large writes and nothing further: the memory of these data has a
+    /// bound, and others are served.
+    @Test func unsolicitedDataOfManyHaveABound() throws {
+        let folder = try TemporaryFolder()
+        let image = try folder.file("disk.img", sizeBytes: 64 << 20)
+        let server = try RunningServer(
+            ["--threads", "2", "--listen", "iscsi:127.0.0.1:0", "disk=\(image)"], in: folder)
+        var sessions = try sessions(31, server)
+        let other = sessions.removeLast()
+        let before = server.residentBytes
+        // WRITE (16) of 32 MiB.
+        let write: [UInt8] = [0x8A, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]
+        let first = [UInt8](repeating: 7, count: 1 << 16)
+        for session in sessions {
+            for _ in 0..<60 { try session.beginWrite(write, of: 32 << 20, first: first) }
+            try waitUntil("the server has received all") { session.connection.isTaken }
+        }
+        let ending = try other.perform([0x28, 0, 0, 0, 0, 0, 0, 0, 8, 0], expecting: 4096)
+        #expect(ending == .init(status: 0, data: [UInt8](repeating: 0, count: 4096)))
+        let resident = server.residentBytes
+        #expect(resident < before + 64 << 20, "\(resident >> 20) MiB, \(before >> 20) MiB before")
+        for session in sessions { session.connection.close() }
+        // Whose turn comes when they have gone is served.
+        let one = [UInt8](repeating: 9, count: 8192)
+        #expect(try other.perform([0x2A, 0, 0, 0, 0, 0, 0, 0, 16, 0], out: one).status == 0)
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
 }

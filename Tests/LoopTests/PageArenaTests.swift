@@ -72,6 +72,31 @@ import Testing
         return pages.map { $0 & 1 != 0 }
     }
 
+    /// A trim takes the pages that are free, wherever they are, and leaves the others as they are.
+    @Test(arguments: UInt64(1)...8) func aTrimTakesWhatIsFree(seed: UInt64) throws {
+        var numbers = SeededGenerator(seed: seed)
+        var arena = try PageArena(pageCount: 200)
+        var taken: [(start: Int, count: Int)] = []
+        for _ in 0..<40 {
+            let count = Int.random(in: 1...9, using: &numbers)
+            guard let start = arena.allocate(count) else { break }
+            memset(try #require(arena.bytes(start, count).start), 5, count * PageArena.pageBytes)
+            taken.append((start, count))
+        }
+        taken.shuffle(using: &numbers)
+        for _ in 0..<taken.count / 2 {
+            let run = taken.removeLast()
+            arena.release(run.start, run.count)
+        }
+        #expect(arena.touchedPages > arena.pagesInUse)
+        arena.trim()
+        let used = taken.reduce(into: Set<Int>()) { $0.formUnion($1.start..<$1.start + $1.count) }
+        #expect(arena.touchedPages == used.count && arena.pagesInUse == used.count)
+        let resident = try resident(arena)
+        #expect(resident.indices.allSatisfy { resident[$0] == used.contains($0) }, "seed \(seed)")
+        for page in used { #expect(arena.bytes(page, 1).start?.load(as: UInt8.self) == 5) }
+    }
+
     @Test func onlyUsedPagesCostMemoryAndOnlyUntilTheTrim() throws {
         var arena = try PageArena(pageCount: 100)
         try #require(try !resident(arena).contains(true))

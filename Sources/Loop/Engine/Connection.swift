@@ -175,7 +175,9 @@ struct Connection: ~Copyable {
     /// Memory has been taken into use for what is received.
     var hasReceivePages = false
     /// Pages of memory that the slot has taken into use.
-    var touchedPages: Int { (hasReceivePages ? Limits.receivePages : 0) + arena.touchedEnd }
+    var touchedPages: Int { (hasReceivePages ? Limits.receivePages : 0) + arena.touchedPages }
+    /// Those of its arena above its share.
+    var ownTouchedPages: Int { max(arena.touchedPages - Limits.sharePages, 0) }
 
     /// Why it ends, once it does.
     var endReason: EndReason?

@@ -29,6 +29,10 @@ extension Loop {
         expect(mappedBytes, sums.mappedBytes, "mapped bytes")
         expect(pipes.takenCount, sums.pipes, "pipes")
         expect(ownPagesInUse, min(ownPagesInUse, ownPageLimit), "pages of connections, and their bound")
+        expect(landedPages, sums.landedPages, "pages of landing places")
+        expect(landedPages, min(landedPages, landingPageLimit), "pages of landing places, and their bound")
+        let touchedBound = ownPageLimit + connectionSlots * Limits.sharePages
+        expect(ownTouchedPages, min(ownTouchedPages, touchedBound), "touched pages of connections, and their bound")
         for memory in AwaitedMemory.allCases {
             expect(waiting(for: memory), sums.waiting[memory], "connections that wait for \(memory) memory")
         }
@@ -68,6 +72,7 @@ extension Loop {
         var largePages = 0
         var extraPages = 0
         var mappedBytes = 0
+        var landedPages = 0
         var pipes = 0
         var waiting = PerAwaitedMemory { _ in 0 }
         var exportPages: [ExportNumber: PerAwaitedMemory<Int>] = [:]
@@ -89,6 +94,10 @@ extension Loop {
             found.append("\(what) of connection \(connections[slot].number): \(count) and \(other)")
         }
         if connections[slot].phase != .free { sums.connections += 1 }
+        if connections[slot].frontEnd == .iscsi, connections[slot].phase != .free {
+            let landed = sessions.iscsi[slot].tasks.count { $0.landedBytes > 0 }
+            sums.landedPages += landed * TargetSession.landingPages
+        }
         expect(sessions.contains(slot) ? 1 : 0, connections[slot].phase == .free ? 0 : 1, "sessions")
         if connections[slot].isSending { sums.sends += 1 }
         if connections[slot].isQueuedForSend { sums.queuedForSend += 1 }

@@ -82,7 +82,14 @@ public struct Loop: ~Copyable {
     /// Pages that requests have in the memory of their connections, beside the share of each, and how many all of them
     /// may have.
     var ownPagesInUse = 0
+    /// Pages of connections above their shares that cost memory, used or not: never more than the limit.
+    var ownTouchedPages = 0
+    /// The connection that has given some back last.
+    var reclaimedSlot = 0
     let ownPageLimit: Int
+    /// Pages of tasks that wait for memory, and whose data have come all the same (``TargetTask/landedBytes``).
+    var landedPages = 0
+    var landingPageLimit: Int { ownPageLimit / 2 }
     /// Requests that wait until others have less.
     var lines: PerAwaitedMemory<WaitingLine>
     /// Connections with replies that no send covers.

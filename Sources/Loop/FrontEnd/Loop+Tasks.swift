@@ -35,9 +35,9 @@ extension Loop {
     /// Tasks that have waited for memory go on, in their order, as far as there is some.
     mutating func serveWaitingTasks(_ slot: ConnectionSlot) {
         while let place = sessions.iscsi[slot].waiting.first {
-            guard placeTaskData(place) else { return }
-            _ = sessions.iscsi[slot].waiting.popFirst(&requests)
             let number = Int(requests[place].taskNumber)
+            guard sessions.iscsi[slot].tasks[number].isTurnedAway || placeTaskData(place) else { return }
+            _ = sessions.iscsi[slot].waiting.popFirst(&requests)
             let landed = sessions.iscsi[slot].tasks[number].landedBytes
             if landed > 0 {
                 _ = requests[place].payload(from: 0, count: landed).copy(landing(number, slot)[0..<landed])
@@ -58,8 +58,10 @@ extension Loop {
         switch next {
         case .nothing: break
         case .begin:
+            if task.isTurnedAway { return respond(Ending(status: .taskSetFull), to: place) }
             guard let refusal = task.refusal else { return start(place) }
             respond(refusal, to: place)
+        case .solicit where task.isTurnedAway: respond(Ending(status: .taskSetFull), to: place)
         case .solicit: solicit(TaskNumber(number), place)
         case .fail(let failure): respond(Ending(failure), to: place)
         case .respond:
@@ -106,15 +108,29 @@ extension Loop {
         let data = sessions.iscsi[slot].session.place
         let number = data.task.index
         guard let place = sessions.iscsi[slot].tasks[number].place else { preconditionFailure("whose data are these?") }
-        guard sessions.iscsi[slot].tasks[number].isWaiting else {
-            return takePayload(of: place, from: data.offset, data.count)
-        }
+        let task = sessions.iscsi[slot].tasks[number]
+        guard task.isWaiting || task.isTurnedAway else { return takePayload(of: place, from: data.offset, data.count) }
         let target = landing(number, slot)[data.offset..<data.offset + data.count]
         let count = connections[slot].takeBytes(into: target)
         guard count > 0 else { return false }
-        sessions.iscsi[slot].tasks[number].landedBytes = data.offset + count
+        let lands = task.landedBytes > 0 || !task.isTurnedAway && takeLandingPlace()
+        if lands { sessions.iscsi[slot].tasks[number].landedBytes = data.offset + count }
         payloadMoved(target[0..<count], place)
+        if !lands { turnAway(number, slot) }
         return true
+    }
+
+    /// - Returns: false when all are taken.
+    private mutating func takeLandingPlace() -> Bool {
+        guard landedPages + TargetSession.landingPages <= landingPageLimit else { return false }
+        landedPages += TargetSession.landingPages
+        return true
+    }
+
+    /// What has come for a task has no place, and is gone.
+    private mutating func turnAway(_ number: Int, _ slot: ConnectionSlot) {
+        sessions.iscsi[slot].tasks[number].isTurnedAway = true
+        connections[slot].landing.value.trim(landingRange(number))
     }
 
     /// Maps a place for the unsolicited data of each task: unused places cost nothing.
@@ -144,6 +160,7 @@ extension Loop {
         if sessions.iscsi[slot].tasks[number].landedBytes > 0 {
             connections[slot].landing.value.trim(landingRange(number))
             sessions.iscsi[slot].tasks[number].landedBytes = 0
+            landedPages -= TargetSession.landingPages
         }
         sessions.iscsi[slot].tasks[number].isWaiting = false
     }

@@ -27,6 +27,8 @@ struct TargetTask: Sendable {
     /// It waits for memory. So many bytes have come unsolicited all the same: they are at its landing place.
     var isWaiting = false
     var landedBytes = 0
+    /// All landing places are taken: its data are thrown away, and it ends with TASK SET FULL.
+    var isTurnedAway = false
     /// An R2T, or a part of its response, waits to be sent.
     var isInQueue = false
     var next = Next.nothing
@@ -72,6 +74,7 @@ struct TargetSession: ~Copyable, Sendable {
     var abortsLeft = 0
     /// The size of a landing place. Each task has one, for its unsolicited data while it waits for memory.
     static let landingBytes = Int(TargetLimits().firstBurstLength)
+    static let landingPages = landingBytes / PageArena.pageBytes
     private let handle: SessionHandle
 
     init(_ handle: consuming SessionHandle, portal: String?, requiresCHAP: Bool) {

@@ -96,12 +96,7 @@ extension Loop {
 
     private func next(_ memory: AwaitedMemory, _ export: ExportNumber) -> ConnectionSlot {
         let list = exports[export].memory[memory].waiting
-        let found =
-            if memory == .own {
-                list.first
-            } else {
-                Holders(of: memory, export, in: self).next(list, connections)
-            }
+        let found = Holders(of: memory, export, in: self).next(list, connections)
         guard let found else { preconditionFailure("an export is in the line, and nobody waits") }
         return found
     }
@@ -119,34 +114,50 @@ extension Loop {
     }
 }
 
-/// The connections of an export that hold memory for which others wait. The client with the least of it is next, so
-/// many connections that are just quick enough to keep theirs do not stand before everybody else.
+/// The clients of an export that hold memory for which others wait. The client with the least of it is next, so many
+/// connections that are just quick enough to keep theirs, or that take nothing, do not stand before everybody else.
 private struct Holders {
-    /// Requests that share a stage are so large that there are never more of them in one of its regions.
-    private static let capacity = 8
-    private var slots = InlineArray<8, ConnectionSlot>(repeating: ConnectionSlot(0))
-    private var pages = InlineArray<8, Int>(repeating: 0)
+    /// Further clients count as if they held nothing.
+    private static let capacity = 32
+    /// A connection of each.
+    private var slots = InlineArray<32, ConnectionSlot>(repeating: ConnectionSlot(0))
+    private var pages = InlineArray<32, Int>(repeating: 0)
     private var count = 0
 
     init(of memory: AwaitedMemory, _ export: ExportNumber, in loop: borrowing Loop) {
-        for slot in loop.usedSlots where count < Self.capacity {
-            let held = loop.connections[slot].stagePages[memory]
+        for slot in loop.usedSlots {
+            let held = loop.connections[slot].heldPages(memory)
             guard held > 0, loop.hasOpen(loop.exports[export].entry, slot) else { continue }
+            add(held, of: slot, loop.connections)
+        }
+    }
+
+    private mutating func add(_ held: Int, of slot: ConnectionSlot, _ connections: borrowing ConnectionList.Table) {
+        if let number = number(of: slot, connections) {
+            pages[number] += held
+        } else if count < Self.capacity {
             slots[count] = slot
             pages[count] = held
             count += 1
         }
     }
 
+    private func number(of slot: ConnectionSlot, _ connections: borrowing ConnectionList.Table) -> Int? {
+        for number in 0..<count where connections[slots[number]].peer.origin == connections[slot].peer.origin {
+            return number
+        }
+        return nil
+    }
+
     /// The connection whose turn it is.
     func next(_ list: ConnectionList, _ connections: borrowing ConnectionList.Table) -> ConnectionSlot? {
-        list.lowest(connections) { slot in
-            var held = 0
-            for number in 0..<count
-            where connections[slots[number]].peer.origin == connections[slot].peer.origin {
-                held += pages[number]
-            }
-            return held
-        }
+        list.lowest(connections) { slot in number(of: slot, connections).map { pages[$0] } ?? 0 }
+    }
+}
+
+extension Connection {
+    /// The pages that its requests have of memory which others may wait for.
+    func heldPages(_ memory: AwaitedMemory) -> Int {
+        memory == .own ? arena.pagesInUse - sharePages : stagePages[memory]
     }
 }

@@ -153,6 +153,7 @@ extension Loop {
             if pages > Limits.sharePages { wait(slot, for: pages, of: .own, export) }
             return nil
         }
+        if ownTouchedPages + pages > ownPageLimit { reclaimOwn(pages) }
         guard let first = takeOwn(pages, slot) else { return nil }
         lines[.own].hasTaken()
         ownPagesInUse += pages
@@ -162,9 +163,10 @@ extension Loop {
 
     /// Only this connection can give back the missing pages.
     private mutating func takeOwn(_ pages: Int, _ slot: ConnectionSlot) -> Int? {
-        let touched = connections[slot].arena.touchedEnd
+        let (touched, own) = (connections[slot].arena.touchedPages, connections[slot].ownTouchedPages)
         guard let first = connections[slot].arena.allocate(pages) else { return nil }
-        noteTouched(connections[slot].arena.touchedEnd - touched)
+        noteTouched(connections[slot].arena.touchedPages - touched)
+        ownTouchedPages += connections[slot].ownTouchedPages - own
         return first
     }
 }

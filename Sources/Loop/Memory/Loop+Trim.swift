@@ -9,9 +9,9 @@ extension Loop {
     /// How long a connection has been silent by then.
     private static let silentSeconds = 5
 
-    /// More memory is in use: fewer pages of the page cache may count as memory of this process.
+    /// More memory is in use, or less: pages of the page cache may count as memory of this process for the rest.
     mutating func noteTouched(_ pages: Int) {
-        guard pages > 0 else { return }
+        guard pages != 0 else { return }
         touchedPages += pages
         shared.noteTouched(pages)
     }
@@ -31,6 +31,7 @@ extension Loop {
         middle.trim()
         large.trim()
         var pages = middle.touchedPages + large.touchedPages + extraPages
+        var own = 0
         var left = Self.slotsPerTick
         for slot in usedSlots {
             if left > 0, connections[slot].touchedPages > 0, isSilent(slot) {
@@ -38,7 +39,9 @@ extension Loop {
                 left -= 1
             }
             pages += connections[slot].touchedPages
+            own += connections[slot].ownTouchedPages
         }
+        ownTouchedPages = own
         shared.touchedPages.add(pages - touchedPages, ordering: .relaxed)
         touchedPages = pages
     }
@@ -61,6 +64,27 @@ extension Loop {
         requests.trim(slot.firstPlace, count: Limits.requestsPerConnection)
         served.trim(slot.firstPlace, count: Limits.requestsPerConnection)
         headers.trim(slot.firstPlace, count: Limits.requestsPerConnection)
+    }
+
+    /// How much is given back at a time, as a part of all.
+    private static let reclaimedPart = 16
+
+    /// Pages of connections are about to be taken, and together with those that were used before there would be too
+    /// many: connections give back what they do not use, one after the other.
+    mutating func reclaimOwn(_ pages: Int) {
+        var own = 0
+        for slot in usedSlots { own += connections[slot].ownTouchedPages }
+        let aim = ownPageLimit - max(pages, ownPageLimit / Self.reclaimedPart)
+        for _ in usedSlots where own > aim {
+            reclaimedSlot = (reclaimedSlot + 1) % connectionSlots
+            let slot = ConnectionSlot(reclaimedSlot)
+            let before = connections[slot].arena.touchedPages
+            own -= connections[slot].ownTouchedPages
+            connections[slot].arena.trim()
+            own += connections[slot].ownTouchedPages
+            noteTouched(connections[slot].arena.touchedPages - before)
+        }
+        ownTouchedPages = own
     }
 
     /// Once a second, on one loop.

@@ -55,9 +55,7 @@ extension Loop {
     /// Whether others wait for memory that the connection has: with its export, or with one that has less than that.
     /// A connection that has more waits for itself.
     private func isInTheWay(_ slot: ConnectionSlot, of memory: AwaitedMemory) -> Bool {
-        let ownPages = connections[slot].arena.pagesInUse - connections[slot].sharePages
-        let held = memory == .own ? ownPages : connections[slot].stagePages[memory]
-        guard held > 0 else { return false }
+        guard connections[slot].heldPages(memory) > 0 else { return false }
         return openExports(of: slot).contains { export in
             let share = exports[export].memory[memory]
             return !share.waiting.isEmpty || anyWaits(for: memory) { $0.pages < share.pages }

@@ -2,7 +2,7 @@
 
 import IOUring
 
-/// A fixed number of pages. A page costs memory from its first use until ``trim()``.
+/// A fixed number of pages. A page costs memory from its first use until a ``trim()`` that finds it free.
 ///
 /// The lowest free run is handed out first, so that what is touched stays as small as what is needed at one time.
 struct PageArena: ~Copyable {
@@ -11,10 +11,12 @@ struct PageArena: ~Copyable {
     private let memory: MappedRegion
     /// A bit for each page, set while it is free.
     private var free: FixedList<UInt64>
+    /// A bit for each page, set while it costs memory.
+    private var touched: FixedList<UInt64>
     let pageCount: Int
     private(set) var pagesInUse = 0
-    /// Pages below this one have been handed out since the last trim.
-    private(set) var touchedEnd = 0
+    /// How many pages cost memory.
+    private(set) var touchedPages = 0
 
     /// Maps memory for `pageCount` pages.
     init(pageCount: Int) throws(RingError) {
@@ -23,6 +25,7 @@ struct PageArena: ~Copyable {
         self.pageCount = pageCount
         free = FixedList(repeating: ~0, count: wordCount)
         free[wordCount - 1] >>= UInt64(wordCount * 64 - pageCount)
+        touched = FixedList(repeating: 0, count: wordCount)
     }
 
     /// Whether so many contiguous pages are free.
@@ -37,7 +40,6 @@ struct PageArena: ~Copyable {
         guard let start = firstRun(of: count) else { return nil }
         mark(start, count, free: false)
         pagesInUse += count
-        touchedEnd = max(touchedEnd, start + count)
         return start
     }
 
@@ -53,11 +55,21 @@ struct PageArena: ~Copyable {
         return unsafe memory[first * Self.pageBytes..<(first + count) * Self.pageBytes]
     }
 
-    /// Gives the memory of an arena that nobody uses back to the kernel.
+    /// Gives the memory of pages that nobody uses back to the kernel.
     mutating func trim() {
-        guard pagesInUse == 0, touchedEnd > 0 else { return }
-        memory.trim(0..<touchedEnd * Self.pageBytes)
-        touchedEnd = 0
+        guard touchedPages > pagesInUse else { return }
+        for word in 0..<touched.count {
+            var unused = touched[word] & free[word]
+            touchedPages -= unused.nonzeroBitCount
+            touched[word] ^= unused
+            while unused != 0 {
+                let first = unused.trailingZeroBitCount
+                let length = (~(unused &>> UInt64(first))).trailingZeroBitCount
+                let start = (word * 64 + first) * Self.pageBytes
+                memory.trim(start..<start + length * Self.pageBytes)
+                unused &= ~((~0 &>> UInt64(64 - length)) &<< UInt64(first))
+            }
+        }
     }
 
     /// The lowest run of `count` free pages.
@@ -92,6 +104,8 @@ struct PageArena: ~Copyable {
             let word = free[page >> 6]
             precondition(word & bits == (isFree ? 0 : bits), "pages are taken once and given back once")
             free[page >> 6] = word ^ bits
+            touchedPages += (bits & ~touched[page >> 6]).nonzeroBitCount
+            touched[page >> 6] |= bits
             page += length
         }
     }

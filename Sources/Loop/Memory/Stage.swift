@@ -18,7 +18,7 @@ struct Stage: ~Copyable {
     }
 
     var pagesInUse: Int { sum { $0.pagesInUse } }
-    var touchedPages: Int { sum { $0.touchedEnd } }
+    var touchedPages: Int { sum { $0.touchedPages } }
 
     /// Whether there is a run of so many pages for an export.
     func hasRun(of pages: Int, _ share: MemoryShare) -> Bool {
@@ -50,7 +50,7 @@ struct Stage: ~Copyable {
         regions[first / pagesPerRegion].bytes(first % pagesPerRegion, count)
     }
 
-    /// Gives the memory of regions that nobody uses back to the kernel.
+    /// Gives the memory of pages that nobody uses back to the kernel.
     mutating func trim() {
         for region in 0..<Self.regionCount { regions[region].trim() }
     }
