@@ -12,6 +12,8 @@ struct WatchedDirectory {
     var sight: DirectoryEyes.Sight
     /// Why it could not be listed the last time; nil if it could.
     var failure: String?
+    /// The log says that it is gone, or not watched.
+    var isMissed = false
     /// New files as they were when they were seen first, in a directory that is only listed: their writer may
     /// not be done.
     var unsettled: [String: FileIdentity] = [:]
@@ -66,7 +68,7 @@ extension ExportRegistry {
         }
     }
 
-    /// Says how a directory is watched when that has changed.
+    /// Says how a directory is watched when that has become worse.
     private func see(_ sight: DirectoryEyes.Sight, _ directory: DirectorySettings, _ state: inout State) {
         guard let index = state.watches.firstIndex(where: { $0.settings == directory }),
             state.watches[index].sight != sight
@@ -75,7 +77,7 @@ extension ExportRegistry {
         state.watches[index].unsettled = [:]
         let path: Logger.MetadataValue = "\(directory.path)"
         switch sight {
-        case .watched: logger.notice("directory watched again", metadata: ["directory": path])
+        case .watched: return
         case .listed(let reason):
             logger.warning(
                 "directory not watched: it is listed every 5 seconds instead",
@@ -84,6 +86,7 @@ extension ExportRegistry {
             logger.error(
                 "directory gone: it is looked for each second", metadata: ["directory": path, "reason": "\(reason)"])
         }
+        state.watches[index].isMissed = true
     }
 
     /// Makes the exports those of the files, whatever has happened.
@@ -95,6 +98,10 @@ extension ExportRegistry {
         do {
             listing = try directory.listing()
             state.watches[index].failure = nil
+            if state.watches[index].isMissed, state.watches[index].sight == .watched {
+                state.watches[index].isMissed = false
+                logger.notice("directory watched again", metadata: ["directory": "\(directory.path)"])
+            }
         } catch {
             listing = nil
             let reason = explained(error)

@@ -8,8 +8,9 @@ import Settings
 
 extension Sandbox.Rules {
     /// Without a configuration file, nothing but the names of Unix sockets, which are removed at the end, the folder
-    /// that keeps reservations, and directories whose files come and go. With one, what reading it again takes: its
-    /// folder, the keys, the images with the folders that they are in, and the names of users.
+    /// that keeps reservations, and directories whose files come and go, with the folders that they are in. With one,
+    /// what reading it again takes, too: its folder, the keys, the images with the folders that they are in, and the
+    /// names of users.
     init(of settings: ServeSettings, file: String?, endpoints: [Endpoint]) {
         self.init()
         for endpoint in endpoints {
@@ -17,14 +18,11 @@ extension Sandbox.Rules {
         }
         if let folder = settings.reservations { fillable.append(folder) }
         for directory in settings.directories {
-            if directory.drive.readOnly { readable.append(directory.path) } else { writable.append(directory.path) }
+            // The directory itself may be replaced, or mounted again.
+            let paths = [directory.path] + (parentFolder(directory.path).map { [$0] } ?? [])
+            if directory.drive.readOnly { readable += paths } else { writable += paths }
         }
         guard let file else { return }
-        // The directory itself may be replaced, or mounted again.
-        for directory in settings.directories {
-            guard let folder = parentFolder(directory.path) else { continue }
-            if directory.drive.readOnly { readable.append(folder) } else { writable.append(folder) }
-        }
         readable += ["/etc/nsswitch.conf", "/etc/passwd"].filter { unsafe access($0, R_OK) == 0 }
         readable += withFolder(file)
         if let folder = settings.tls.certificates { readable.append(folder) }

@@ -52,6 +52,40 @@ import Testing
         }
     }
 
+    /// The sandbox of a server without a configuration file leaves it the folder that the directory is in.
+    @Test func aDirectoryOfTheCommandLineIsReplaced() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/parent/d"
+        _ = try configuration(path, in: folder)
+        try serving(["dir:" + path], in: folder) { server in
+            try run(
+                "sh", ["-c", "mv \(path) \(path).old; mkdir \(path); truncate -s 2M \(path)/b"], in: folder)
+            try waitUntil("the new directory is served: \(server.log)") { try names(server.uri, in: folder) == ["b"] }
+            #expect(!server.log.contains("cannot be listed: Permission"), "\(server.log)")
+        }
+    }
+
+    /// A directory that the sandbox keeps from the server has its watch, and is not served for that.
+    @Test func aDirectoryThatCannotBeListedIsNotSaidToBeWatched() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/parent/d"
+        _ = try configuration(path, in: folder)
+        let link = folder.path + "/link"
+        try run("sh", ["-c", "mkdir -p \(folder.path)/elsewhere/e; ln -s \(path) \(link)"], in: folder)
+        try serving(["dir:" + link], in: folder) { server in
+            try run("rm", [link], in: folder)
+            try waitUntil("it is gone: \(server.log)") { server.log.contains("directory gone") }
+            try run("ln", ["-s", folder.path + "/elsewhere/e", link], in: folder)
+            try waitUntil("it is not listed: \(server.log)") {
+                server.log.contains("link' cannot be listed: Permission")
+            }
+            #expect(!server.log.contains("directory watched again"), "\(server.log)")
+            try run("ln", ["-sfn", path, link], in: folder)
+            try waitUntil("it is back: \(server.log)") { server.log.contains("directory watched again") }
+            #expect(try names(server.uri, in: folder) == ["a"], "\(server.log)")
+        }
+    }
+
     /// With its parent, of which the kernel says nothing: a reload looks where the path leads.
     @Test func itsParentIsReplaced() throws {
         let folder = try TemporaryFolder()
