@@ -17,8 +17,19 @@ extension AccessRule {
         }
     }
 
-    /// Reads a rule of an export or a directory; mistakes go to its reader.
-    init?(_ value: SettingsValue, _ number: Int, _ parent: inout TableReader) {
+    /// Reads the rules of an export, a directory or a target; mistakes go to its reader.
+    static func read(_ reader: inout TableReader) -> [AccessRule] {
+        let (isSaid, line) = (reader.has("access"), reader.line(of: "access"))
+        let tables = reader.tables("access")
+        if isSaid, tables.isEmpty, reader.errors.isEmpty {
+            let message = "a list without a rule lets everybody in; leave it out, or say whom it lets in"
+            reader.add("access", line: line, message)
+        }
+        return tables.enumerated().compactMap { AccessRule($0.element, $0.offset + 1, &reader) }
+    }
+
+    /// Reads a rule; mistakes go to the reader of the list.
+    private init?(_ value: SettingsValue, _ number: Int, _ parent: inout TableReader) {
         var reader = TableReader(
             value, .access, place: "\(parent.place).access \(number)", folder: nil, users: parent.users)
         let users = parent.users

@@ -68,7 +68,7 @@ public struct DriveSettings: Equatable, Sendable {
         if let isLocked = reader.parsed("locking", parseLocking) { self.isLocked = isLocked }
         description = reader.parsed("description") { try ExportSettings.checked($0, "description") }
         if let requiresTLS = reader.boolean("tls-only") { self.requiresTLS = requiresTLS }
-        access = reader.tables("access").enumerated().compactMap { AccessRule($0.element, $0.offset + 1, &reader) }
+        access = AccessRule.read(&reader)
         maximumConnections = reader.number("connections", Self.connectionRange)
         if let isTakenOver = reader.boolean("takeover") { self.isTakenOver = isTakenOver }
         do {

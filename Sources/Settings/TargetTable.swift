@@ -27,7 +27,7 @@ public struct TargetTable: Equatable, Sendable {
         accessLine = reader.line(of: "access")
         let name = reader.parsed("name", TargetName.init(_:))
         let units = reader.list("luns") { $0 }
-        access = reader.tables("access").enumerated().compactMap { AccessRule($0.element, $0.offset + 1, &reader) }
+        access = AccessRule.read(&reader)
         let limit = TargetPlace.logicalUnitLimit
         guard let name, !units.isEmpty else { return nil }
         if others.contains(where: { $0.name == name }) {

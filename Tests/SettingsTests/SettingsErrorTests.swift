@@ -115,6 +115,14 @@ import Testing
             "f:4: export 'x'.access 1: a rule without a condition lets everybody in; leave it out, or say whom it lets in"
         ),
         (
+            "[[export]]\nimage = 'x'\n\naccess = []",
+            "f:4: export 'x'.access: a list without a rule lets everybody in; leave it out, or say whom it lets in"
+        ),
+        (
+            "[[directory]]\npath = 'x'\naccess = []",
+            "f:3: directory 'x'.access: a list without a rule lets everybody in; leave it out, or say whom it lets in"
+        ),
+        (
             "[[export]]\nimage = 'x'\naccess = [\n{ user = 'root' },\n{ address = '10.0.0.1/8' }]",
             "f:5: export 'x'.access 2.address: '10.0.0.1/8' is no range of addresses: "
                 + "the address has bits behind the prefix, which have to be zero"
