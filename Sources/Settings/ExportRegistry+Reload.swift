@@ -197,11 +197,11 @@ private struct Change {
                 errors.append(file.error(ofExport: export.name, "\(error)"))
             }
         }
-        for directory in newDirectories {
+        for (index, directory) in settings.directories.enumerated() where newDirectories.contains(directory) {
             do {
                 _ = try directory.listing()
             } catch {
-                errors.append(file.error(ofDirectory: directory.path, "\(error)"))
+                errors.append(file.error(of: directory, at: index, "\(error)"))
             }
         }
         guard errors.isEmpty else {

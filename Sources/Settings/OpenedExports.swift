@@ -47,21 +47,22 @@ public struct OpenedExports: Sendable {
             throw NoRoom(description: "there are \(settings.exports.count) exports: \(room.reason)")
         }
         var errors: [SettingsError] = []
-        for export in settings.exports {
+        // The file's exports and directories are the first ones of the settings.
+        for (index, export) in settings.exports.enumerated() {
             do {
                 try add(export, of: settings, .configuration, waits: !hasWaited)
             } catch {
                 if case ImageError.locked = error { hasWaited = true }
-                guard let file, file.hasExport(export.name) else { throw error }
-                errors.append(file.error(ofExport: export.name, "\(error)"))
+                guard let file, index < file.settings.exports.count else { throw error }
+                errors.append(file.error(ofExportAt: index, "\(error)"))
             }
         }
-        for directory in settings.directories {
+        for (index, directory) in settings.directories.enumerated() {
             do {
                 try add(directory, of: settings)
             } catch {
                 guard let file else { throw error }
-                errors.append(file.error(ofDirectory: directory.path, "\(error)"))
+                errors.append(file.error(of: directory, at: index, "\(error)"))
             }
         }
         guard errors.isEmpty else { throw SettingsErrors(file: file?.path, errors) }

@@ -43,15 +43,15 @@ public struct SettingsCheck: Sendable {
                 identities.add(export, ordinal: index + 1)
                 imageWarnings += export.imageWarnings()
             } catch {
-                errors.append(file.error(ofExport: export.name, "\(error)"))
+                errors.append(file.error(ofExportAt: index, "\(error)"))
             }
         }
         var present = Files(names: Set(settings.exports.map(\.name)), count: settings.exports.count)
-        for directory in settings.directories where !directory.path.isEmpty {
+        for (index, directory) in settings.directories.enumerated() where !directory.path.isEmpty {
             do {
                 lines += try present.lines(directory, &identities, &imageWarnings)
             } catch {
-                errors.append(file.error(ofDirectory: directory.path, "\(error)"))
+                errors.append(file.error(of: directory, at: index, "\(error)"))
             }
         }
         errors += file.dilemmas(settings) + file.collisions(settings)

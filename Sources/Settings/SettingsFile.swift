@@ -14,10 +14,12 @@ public struct SettingsFile: Equatable, Sendable {
     public let settings: ServeSettings
     /// The mistakes in its keys.
     let mistakes: [SettingsError]
-    /// All of it; and the values of each export, by its name, and of each directory, by its path: for their lines.
+    /// All of it; and the values of each export and directory of the settings: for their lines. Two may have one name.
     private let document: SettingsValue?
-    private let exportTables: [String: SettingsValue]
-    private let directoryTables: [String: SettingsValue]
+    private let exportTables: [SettingsValue]
+    private let directoryTables: [SettingsValue]
+    /// The first export of each name.
+    private let exportIndices: [String: Int]
 
     /// Reads a file.
     ///
@@ -70,11 +72,12 @@ public struct SettingsFile: Equatable, Sendable {
         mistakes = parser.errors
         settings = parser.settings
         exportTables = parser.exportTables
+        exportIndices = parser.exportIndices
         directoryTables = parser.directoryTables
     }
 
     /// Whether an export of this name stands in the file.
-    public func hasExport(_ name: String) -> Bool { exportTables[name] != nil }
+    public func hasExport(_ name: String) -> Bool { exportIndices[name] != nil }
 
     /// A mistake in a key of the server, with the line of the key if that stands in the file.
     public func located(_ error: SettingsError) -> SettingsError {
@@ -86,13 +89,24 @@ public struct SettingsFile: Equatable, Sendable {
     /// A mistake in an export, in its image for instance, that only opening it showed.
     public func error(ofExport name: String, key: String = "image", _ message: String) -> SettingsError {
         SettingsError(
-            line: exportTables[name]?.line(of: key), place: "\(ExportSettings.place(name)).\(key)", message)
+            line: exportIndices[name].flatMap { exportTables[$0].line(of: key) },
+            place: "\(ExportSettings.place(name)).\(key)", message)
+    }
+
+    /// A mistake in one of the file's exports, by its place among them.
+    func error(ofExportAt index: Int, key: String = "image", _ message: String) -> SettingsError {
+        let place = ExportSettings.place(settings.exports[index].name)
+        return SettingsError(line: exportTables[index].line(of: key), place: "\(place).\(key)", message)
     }
 
     /// A mistake in a directory that only listing it showed.
-    public func error(ofDirectory path: String, key: String = "path", _ message: String) -> SettingsError {
-        SettingsError(
-            line: directoryTables[path]?.line(of: key), place: "directory '\(path)'.\(key)", message)
+    ///
+    /// - Parameter index: its place in settings that begin with the file's.
+    func error(of directory: DirectorySettings, at index: Int, key: String = "path", _ message: String)
+        -> SettingsError
+    {
+        let line = index < directoryTables.count ? directoryTables[index].line(of: key) : nil
+        return SettingsError(line: line, place: "directory '\(directory.path)'.\(key)", message)
     }
 
     /// Exports that initiators could not find (``ServeSettings/targetCollisions``).
@@ -106,16 +120,16 @@ public struct SettingsFile: Equatable, Sendable {
     ///
     /// - Parameter settings: what the file and the command line say together.
     public func dilemmas(_ settings: ServeSettings) -> [SettingsError] {
-        self.settings.exports.flatMap { export in
-            export.drive.dilemmas(settings).map { error(ofExport: export.name, key: $0.key, $0.message) }
+        self.settings.exports.enumerated().flatMap { index, export in
+            export.drive.dilemmas(settings).map { error(ofExportAt: index, key: $0.key, $0.message) }
         }
             + self.settings.targetTables.flatMap { table in
                 table.access.flatMap { $0.dilemmas(settings) }.map {
                     SettingsError(place: "target '\(table.name.text)'.access", $0)
                 }
             }
-            + self.settings.directories.flatMap { directory in
-                directory.drive.dilemmas(settings).map { error(ofDirectory: directory.path, key: $0.key, $0.message) }
+            + self.settings.directories.enumerated().flatMap { index, directory in
+                directory.drive.dilemmas(settings).map { error(of: directory, at: index, key: $0.key, $0.message) }
             }
     }
 }
@@ -128,8 +142,9 @@ private struct FileParser {
     private var standardController = Controller.piix3IDE
     private let givenController: Controller?
     var settings = ServeSettings()
-    var exportTables: [String: SettingsValue] = [:]
-    var directoryTables: [String: SettingsValue] = [:]
+    var exportTables: [SettingsValue] = []
+    var exportIndices: [String: Int] = [:]
+    var directoryTables: [SettingsValue] = []
     var errors: [SettingsError] = []
 
     init(folder: String?, users: UserNames, controller: Controller?) {
@@ -183,13 +198,14 @@ private struct FileParser {
             table, controller: standardController, folder: folder, number: number, users: users)
         errors += mistakes
         guard let export else { return }
-        if exportTables[export.name] != nil {
+        if exportIndices[export.name] != nil {
             let message = "an export before it has this name, too; give one another name"
             let place = ExportSettings.place(export.name) + ".name"
             errors.append(SettingsError(line: table.line(of: "name"), place: place, message))
         } else {
-            exportTables[export.name] = table
+            exportIndices[export.name] = exportTables.count
         }
+        exportTables.append(table)
         settings.exports.append(export)
     }
 
@@ -209,7 +225,7 @@ private struct FileParser {
             let message = "it is there already; with another prefix it could be there twice"
             errors.append(SettingsError(line: table.line(of: "path"), place: place, message))
         }
-        directoryTables[directory.path] = table
+        directoryTables.append(table)
         settings.directories.append(directory)
     }
 

@@ -104,6 +104,39 @@ import Testing
                 """)
     }
 
+    /// Two of one name: each has its own lines. `serve` looks at what is wrong with their images, too.
+    @Test func theLinesAreThoseOfTheExport() throws {
+        let folder = try TemporaryFolder()
+        for name in ["", "name = \"x\""] {
+            let file = try write(
+                """
+                [[export]]
+                image = "null:1M"
+                \(name)
+                [[export]]
+                \(name)
+                image = "null:0"
+                [[directory]]
+                path = "."
+                [[directory]]
+                path = "missing"
+                [[directory]]
+                prefix = "b"
+
+                path = "missing"
+                """, in: folder)
+            let export = name.isEmpty ? "null" : "x"
+            for result in try [check(file, in: folder), Program.spindle.run(["serve", "--config", file], in: folder)] {
+                let mistakes = result.errors.split(separator: "\n").map { $0.dropFirst(file.utf8.count + 1) }
+                #expect(
+                    mistakes.contains { $0.hasPrefix("6: export '\(export)'.image: image 'null:0'") },
+                    "\(result.errors)")
+                #expect(mistakes.contains { $0.hasPrefix("10: directory '") }, "\(result.errors)")
+                #expect(mistakes.contains { $0.hasPrefix("14: directory '") }, "\(result.errors)")
+            }
+        }
+    }
+
     /// Secrets and the folder for reservations, too: `serve` says of them what `check` says.
     @Test(arguments: [
         ("chap = \"none\"", "1: chap: cannot read the secrets in"),
