@@ -157,7 +157,7 @@ extension ControlAPI {
         } catch let error as HTTPFailure {
             throw error
         } catch {
-            throw HTTPFailure(.unprocessableContent, "\(error)")
+            throw HTTPFailure(unprocessable: error)
         }
         do {
             if wish.state == .on { return HTTPResponse(.ok, Answer.Export(try program.server.restorePower(of: name))) }

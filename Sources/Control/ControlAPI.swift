@@ -120,7 +120,7 @@ extension ControlAPI {
         } catch let error as NoRoom {
             throw HTTPFailure(.conflict, "\(error)")
         } catch {
-            throw HTTPFailure(.unprocessableContent, "\(error)")
+            throw HTTPFailure(unprocessable: error)
         }
         // As it was when it was added: by now somebody may have removed it again.
         var response = HTTPResponse(.created, Answer.Export(added.status, warnings: added.warnings))
@@ -167,7 +167,7 @@ extension ControlAPI {
         } catch let error as ServerError {
             throw HTTPFailure(error)
         } catch {
-            throw HTTPFailure(.unprocessableContent, "\(error)")
+            throw HTTPFailure(unprocessable: error)
         }
     }
 }
@@ -192,7 +192,7 @@ extension ControlAPI {
         } catch let error as ServerError {
             throw HTTPFailure(error)
         } catch {
-            throw HTTPFailure(.unprocessableContent, "\(error)")
+            throw HTTPFailure(unprocessable: error)
         }
     }
 
@@ -242,7 +242,7 @@ extension ControlAPI {
         do {
             level = try parseLogLevel(text ?? "")
         } catch {
-            throw HTTPFailure(.unprocessableContent, "\(error)")
+            throw HTTPFailure(unprocessable: error)
         }
         program.logs.level = level
         logger.notice("log level changed", metadata: ["level": "\(level)"])
@@ -258,7 +258,7 @@ extension ControlAPI {
         } catch let error as ServerError {
             throw HTTPFailure(error)
         } catch {
-            throw HTTPFailure(.unprocessableContent, "\(error)")
+            throw HTTPFailure(unprocessable: error)
         }
     }
 }

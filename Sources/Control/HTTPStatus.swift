@@ -1,5 +1,8 @@
 // Status codes of HTTP (RFC 9110, 15), those that are answered here, and the failures that become one.
 
+import Logs
+import Settings
+
 /// A status code.
 enum HTTPStatus: Int {
     case ok = 200
@@ -47,8 +50,15 @@ struct HTTPFailure: Error, Equatable {
     let status: HTTPStatus
     let message: String
 
+    /// One line, whatever names are in it.
     init(_ status: HTTPStatus, _ message: String) {
         self.status = status
-        self.message = message
+        self.message = message.visible
+    }
+
+    /// What is asked for makes no sense: a line for each mistake.
+    init(unprocessable error: any Error) {
+        status = .unprocessableContent
+        message = (error as? SettingsErrors)?.description ?? "\(error)".visible
     }
 }

@@ -2,6 +2,7 @@
 
 import ATA
 import ArgumentParser
+import Control
 import Glibc
 import Logs
 
@@ -48,7 +49,9 @@ struct Spindle: ParsableCommand {
         if status.isSuccess {
             do { try writeToStandardOutput(Array((text.isEmpty ? text : text + "\n").utf8)) } catch {}
         } else if !text.isEmpty {
-            let lines = text.replacing(message, with: inOneLine(message).visible, maxReplacements: 1)
+            let shown =
+                if case ControlClientError.refused = error { inItsLines(message) } else { inOneLine(message).visible }
+            let lines = text.replacing(message, with: shown, maxReplacements: 1)
             writeToStandardError(lines + "\n")
         }
         Glibc.exit(status.rawValue)
@@ -57,6 +60,11 @@ struct Spindle: ParsableCommand {
     /// The parser lists what an option takes line by line, if there is much.
     private static func inOneLine(_ message: String) -> String {
         message.replacing(":\n  - ", with: ": ").replacing("\n  - ", with: ", ")
+    }
+
+    /// A server says each of several mistakes in a line of its own.
+    private static func inItsLines(_ message: String) -> String {
+        message.split(separator: "\n").map { String($0).visible }.joined(separator: "\n")
     }
 
     /// A mistake that the parser has not found itself, and how the command is used.

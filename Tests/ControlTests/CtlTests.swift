@@ -107,6 +107,25 @@ import Testing
         try server.finish()
     }
 
+    /// Each in a line of its own, and no name begins one.
+    @Test func mistakesAreInLines() throws {
+        let folder = try TemporaryFolder()
+        let file = folder.path + "/spindle.toml"
+        let text = "[[export]]\nname = \"a\"\nimage = \"memory:1M\"\n"
+        try text.write(toFile: file, atomically: true, encoding: .utf8)
+        let server = try ControlledServer(["--config", file], in: folder)
+        try (text + "thraeds = 1\ncolour = 2\n[[export]]\nname = \"b\\nc\"\nimage = \"\"\n").write(
+            toFile: file, atomically: true, encoding: .utf8)
+        let lines = try server.refusal("reload").split(separator: "\n")
+        try #require(lines.count == 3, "\(lines)")
+        #expect(lines[0].hasPrefix("Error: \(file):4: export 'a'.thraeds: "), "\(lines)")
+        #expect(lines[1].hasPrefix("\(file):5: export 'a'.colour: "), "\(lines)")
+        #expect(lines[2].hasPrefix("\(file):8: export 'b\\nc'.image: "), "\(lines)")
+        let name = try server.refusal("show", "no\nError: name")
+        #expect(name == "Error: there is no export named 'no\\nError: name'\n", "\(name)")
+        try server.finish()
+    }
+
     @Test func theServerIsFoundByTheEnvironment() throws {
         let folder = try TemporaryFolder()
         let server = try ControlledServer(["a=memory:1M"], in: folder)
