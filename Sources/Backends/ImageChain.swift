@@ -70,11 +70,12 @@ public struct ImageChain: Sendable {
     ) throws(ImageError) {
         var headers = [try Qcow2Header(of: backend, path)]
         var rawBytes: UInt64?
+        let image = path
         var path = path
         var numbers = [backend.fileNumber]
         while rawBytes == nil, let backing = headers[headers.count - 1].backing {
             guard backings.count < Self.maximumBackings else {
-                throw .qcow2(path: path, "it has more than \(Self.maximumBackings) backing files")
+                throw .qcow2(path: image, "it has more than \(Self.maximumBackings) backing files")
             }
             let (next, number) = try Self.find(backing.name, of: path)
             guard !numbers.contains(number) else {
@@ -110,7 +111,10 @@ public struct ImageChain: Sendable {
         }
         var status = stat()
         guard unsafe lstat(path, &status) == 0 else {
-            throw .cannotOpen(path: path, errno: errno, readOnly: true)
+            guard errno == ENOENT else { throw .cannotOpen(path: path, errno: errno, readOnly: true) }
+            throw .qcow2(
+                path: image,
+                "its backing file '\(name)' is missing; bring it back, or name another with 'qemu-img rebase'")
         }
         guard status.st_mode & S_IFMT != S_IFLNK else {
             throw .qcow2(path: image, "its backing file '\(name)' is a link, which is not followed")

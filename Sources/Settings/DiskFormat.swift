@@ -18,13 +18,13 @@ public enum DiskFormat: String, CaseIterable, Sendable {
         self = format
     }
 
-    /// The format of an image: if nobody names one, the ending of its name decides.
+    /// The format of an image: if nobody names one, the ending of its name decides, in small or large letters.
     public init(of image: ImageReference, said: DiskFormat?) {
         guard let path = image.path else {
             self = .raw
             return
         }
-        self = said ?? (path.hasSuffix(".qcow2") ? .qcow2 : .raw)
+        self = said ?? (path.lowercased().hasSuffix(".qcow2") ? .qcow2 : .raw)
     }
 }
 
