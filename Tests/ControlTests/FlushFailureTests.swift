@@ -72,6 +72,24 @@ struct FlushFailureTests {
 
         """
 
+    /// The place of a flush that a WRITE makes is the WRITE's.
+    @Test func theLogHasThePlaceOfTheRequest() throws {
+        let (log, _) = try serve(["--cache", "writethrough"]) { _ in
+            """
+            a = connect()
+            data = os.urandom(MiB)
+            for number in range(10, 40):
+                try: a.pwrite(data, number * MiB)
+                except nbd.Error: break
+            else: raise AssertionError('it has succeeded')
+            """
+        }
+        let line = log.split(separator: "\n").first { $0.contains("the medium failed") } ?? ""
+        let offset = line.firstMatch(of: /offset=([0-9]+)/).flatMap { Int($0.1) } ?? 0
+        #expect(line.contains("command=write") && line.contains("operation=flush"), "\(log)")
+        #expect(offset >= 10 << 20 && offset % (1 << 20) == 0, "\(log)")
+    }
+
     private static let everythingIsStored =
         "assert all(stored(MiB, number * MiB) == data for number in range(10, 40))\n"
 

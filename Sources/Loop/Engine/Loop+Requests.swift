@@ -259,12 +259,14 @@ extension Loop {
 
     /// The medium has failed for a request.
     private func noteBlockFailure(_ code: Int32, _ place: RequestPlace) {
+        let operation = requests[place].task.operation
+        // A flush has no place of its own: it may be that of a write.
+        let offset = operation == .flush ? requests[place].facts.offsetBytes : requests[place].task.offset
         note(
             .error, "the medium failed", place.slot,
             [
-                "command": "\(requests[place].measure.kind.label)",
-                "operation": "\(requests[place].task.operation.inWords)",
-                "offset": .stringConvertible(requests[place].task.offset), "reason": "\(errorText(code))",
+                "command": "\(requests[place].measure.kind.label)", "operation": "\(operation.inWords)",
+                "offset": .stringConvertible(offset), "reason": "\(errorText(code))",
             ])
     }
 }
