@@ -36,10 +36,11 @@ mkdir "$HOME"
 unset TMPDIR
 sudo() { "$@"; }
 export -f sudo
-# Each document begins in a folder of its own, with images.
+# Each document begins in a folder of its own, with images. A reader of README has none yet: it makes its first one.
 page() {
     stop
-    mkdir -p "/tmp/pages/$1" && cd "/tmp/pages/$1" && truncate -s 3G drive.img && truncate -s 64M disk.img backup.img other.img
+    mkdir -p "/tmp/pages/$1" && cd "/tmp/pages/$1" && truncate -s 64M disk.img backup.img other.img
+    [ "$1" = README.md ] || truncate -s 3G drive.img
 }
 server=
 stop() {
