@@ -19,6 +19,8 @@ public enum ControlClientError: Error, CustomStringConvertible {
         case .unreachable(let path, ENOENT):
             "there is no socket \(path); is 'spindle serve --control unix:PATH' running, and was that its PATH? "
                 + "(--control or $SPINDLE_CONTROL say which one to use)"
+        case .unreachable(let path, ENOTSOCK):
+            "'\(path)' is no socket; --control unix:PATH has to be that of 'spindle serve'"
         case .unreachable(let path, ECONNREFUSED):
             "nobody listens on \(path) any more: the server has ended without removing it"
         case .unreachable(let path, let code) where code == EACCES || code == EPERM:
@@ -91,9 +93,15 @@ public struct ControlClient {
         guard result == 0 else {
             let code = errno
             close(descriptor)
-            throw .unreachable(path: path, code: code)
+            throw .unreachable(path: path, code: code == ECONNREFUSED && !isSocket ? ENOTSOCK : code)
         }
         return TimedSocket(descriptor: descriptor)
+    }
+
+    /// connect(2) has one error for what is no socket, and for one where nobody listens.
+    private var isSocket: Bool {
+        var status = stat()
+        return unsafe stat(path, &status) != 0 || status.st_mode & S_IFMT == S_IFSOCK
     }
 
     /// The longest path that fits `sockaddr_un`, its terminating NUL excluded.

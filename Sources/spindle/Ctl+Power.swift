@@ -65,6 +65,11 @@ extension Ctl {
                 }
                 return
             }
+            let states = PowerWish.Switch.allCases.map(\.rawValue)
+            guard states.contains(state) else {
+                throw ValidationError(
+                    "'\(state)' is no state of the power: it is \(states.joined(separator: ", ")) or \(Self.report)")
+            }
             guard wait == nil else { throw ValidationError("--wait is for 'report'") }
             do {
                 _ = try PowerWish(texts)

@@ -147,8 +147,12 @@ import Testing
         #expect(try errors(["list"]).contains("there is no socket /run/spindle/control.sock"))
         let missing = folder.path + "/missing"
         #expect(try errors(["--control", "unix:" + missing, "list"]).contains("there is no socket \(missing)"))
-        let file = try folder.file("file", sizeBytes: 1)
-        #expect(try errors(["--control", "unix:" + file, "list"]).contains("nobody listens"))
+        let regular = try folder.file("regular", sizeBytes: 1)
+        #expect(try errors(["--control", "unix:" + regular, "list"]).contains("'\(regular)' is no socket"))
+        let stale = folder.path + "/stale"
+        let bind = "import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])"
+        #expect(try Program.tool("python3").run(["-c", bind, stale], in: folder).status == 0)
+        #expect(try errors(["--control", "unix:" + stale, "list"]).contains("nobody listens"))
         #expect(try errors(["--control", "tcp:localhost:1", "list"], status: 64).contains("unix:PATH"))
         #expect(try errors(["frobnicate"], status: 64).contains("frobnicate"))
         // Something else listens there.

@@ -168,7 +168,7 @@ import Testing
             h = connect()
             h.pwrite(b'O' * 512, 4096)
             refused("'half' is no way to keep: it is none, all, prefix, subset or torn", 'power', 'disk', 'cut', '--keep', 'half', status=64)
-            refused("'dim' is no state of the power: it is off, on or cut", 'power', 'disk', 'dim', status=64)
+            refused("'dim' is no state of the power: it is off, on, cut or report", 'power', 'disk', 'dim', status=64)
             refused("'9-3' names no sectors: FIRST-LAST", 'power', 'disk', 'cut', '--lose', '9-3', status=64)
             refused("with 'on' nothing is cut", 'power', 'disk', 'on', '--seed', '3', status=64)
             refused("the drive 'disk' has power", 'power', 'disk', 'on')
