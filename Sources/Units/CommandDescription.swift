@@ -70,6 +70,7 @@ enum LengthField: Sendable {
     case bytes3To4
     case bytes5To8
     case bytes7To8
+    case bytes8To9
     case bytes6To9
     case bytes10To13
 }
@@ -245,6 +246,7 @@ extension CommandDescription {
         case .bytes3To4: UInt32(cdb[3]) << 8 | UInt32(cdb[4])
         case .bytes5To8: (5...8).reduce(0) { $0 << 8 | UInt32(cdb[$1]) }
         case .bytes7To8: cdb.transferLength10
+        case .bytes8To9: UInt32(cdb[8]) << 8 | UInt32(cdb[9])
         case .bytes6To9: cdb.transferLength12
         case .bytes10To13: cdb.transferLength16
         }

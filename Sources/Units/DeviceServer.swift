@@ -29,6 +29,8 @@ public struct DeviceServer: Sendable {
         /// Those that it has not been told of.
         var mediaEvents: MediaEvents
         var standing: Standing
+        /// PREVENT ALLOW MEDIUM REMOVAL: it prevents the removal of the medium, as long as it lasts (SPC-4).
+        var preventsRemoval = false
     }
 
     /// By their numbers; nil where there is none.
@@ -130,6 +132,14 @@ public struct DeviceServer: Sendable {
         nexuses[Int(nexus.index)]?.mediaEvents = events
     }
 
+    /// A nexus prevents the removal of the medium, or allows it.
+    mutating func setPrevention(_ prevents: Bool, by nexus: NexusNumber) {
+        nexuses[Int(nexus.index)]?.preventsRemoval = prevents
+    }
+
+    /// Some nexus prevents the removal of the medium.
+    public var preventsRemoval: Bool { nexuses.contains { $0?.preventsRemoval == true } }
+
     /// The next news for a nexus of a disc that is there; nil if there is none.
     mutating func takeMediumChange(of nexus: NexusNumber) -> Objection? {
         let index = Int(nexus.index)
@@ -152,13 +162,11 @@ public struct DeviceServer: Sendable {
         self[nexus].map { !$0.attentions.isEmpty || $0.mediumChange != .told } ?? false
     }
 
-    /// No initiator has a session with the unit.
-    public var hasNoNexus: Bool { nexuses.allSatisfy { $0 == nil } }
-
     /// A LOGICAL UNIT RESET, or a reset of the target (SAM-5): commands were aborted. The drive's own settings stay.
     public mutating func reset() {
         reserver = nil
         isWriteProtected = false
+        for index in nexuses.indices { nexuses[index]?.preventsRemoval = false }
         tellAll(.reset)
     }
 

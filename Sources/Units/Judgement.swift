@@ -20,6 +20,8 @@ struct Judgement {
     var blocks: Range<UInt64> = 0..<0
     var bufferNeeds = BufferNeeds(byteCount: 0, dataOffset: 0)
     var dataOutBytes = 0
+    /// The initiator expects data of a command that takes some, or has some for one that takes none.
+    var isContrary = false
     /// Where blocks are read to that nobody gets.
     var scratchOffset = 0
 
@@ -27,8 +29,10 @@ struct Judgement {
     static let longestPage = 576
     /// The most that INQUIRY answers: libata's page of that size, and three names of the target.
     static let longestInquiryData = longestPage + 3 * 264
-    /// A DVD-ROM answers no more than this, but for READ CD.
-    private static let longestPacketAnswer: UInt32 = 64 << 10
+    /// A DVD-ROM answers no more than this, but for commands that read blocks: READ DISC STRUCTURE has 2052 bytes.
+    private static let longestPacketAnswer: UInt32 = 4 << 10
+    /// Room for blocks that a DVD-ROM reads and of which the initiator expects less.
+    private static let packetBlocksBytes: UInt32 = 64 << 10
     /// Parameters of PERSISTENT RESERVE OUT: 24 bytes, and a TransportID.
     private static let longestReservationParameters = 24 + 4 + PersistentReservations.portNameLimit + 4
     /// Room for the list of ranges of a TRIM, in front of the parameters of UNMAP.
@@ -57,12 +61,29 @@ struct Judgement {
         }
         dataLength = description.dataLength(of: cdb)
         judge()
-        // An initiator that expects data sends none: the residual is all of them.
-        if duty != .read, expectedIn > 0 { commandBytes = 0 }
+        judgeDirection()
         if objection == nil, bufferNeeds.byteCount > Self.largestBuffer { objection = .invalidField(0) }
         if objection != nil {
             bufferNeeds = BufferNeeds(byteCount: 0, dataOffset: 0)
             dataOutBytes = 0
+        }
+    }
+
+    /// Data that go the other way than those of the command are none of it: the residual is all of them. A command
+    /// that needs some of the initiator is not done then.
+    private mutating func judgeDirection() {
+        guard duty != .passThrough else { return }
+        isContrary = takesData ? expectedIn > 0 : expectedOut > 0
+        if isContrary, takesData, commandBytes > 0, objection == nil { objection = .wrongLength }
+    }
+
+    /// The command is for data of the initiator.
+    private var takesData: Bool {
+        switch duty {
+        case .write, .writeAndVerify, .compareAndWrite, .writeSame, .unmap, .modeSelect, .reserveOut: true
+        case .verify: cdb.comparesBytes
+        case .packet: cdb.operationCode == OperationCode.modeSelect10
+        default: false
         }
     }
 
@@ -236,10 +257,24 @@ struct Judgement {
     private mutating func judgePacket() {
         duty = .packet
         objection = nil
-        needs(Int(min(max(expectedIn, Self.longestPacketAnswer), UInt32(ServedCommand.maximumTransferBytes))))
+        needs(Int(packetBytes))
         guard cdb.operationCode == OperationCode.modeSelect10 else { return }
         commandBytes = UInt64(cdb.transferLength10)
         if UInt64(expectedOut) < commandBytes { objection = .wrongLength }
         dataOutBytes = Int(commandBytes)
+    }
+
+    /// How many bytes a command of a DVD-ROM can have. An answer goes by DMA, which moves multiples of 16 (SAT), even
+    /// if nothing is allocated for it.
+    private var packetBytes: UInt32 {
+        switch PacketCommand(rawValue: cdb.operationCode) {
+        case .testUnitReady, .startStopUnit, .preventAllowMediumRemoval, .seek10, .setCDSpeed: return 0
+        case .read10, .read12, .readCD, .readCDMSF:
+            return min(max(expectedIn, Self.packetBlocksBytes), UInt32(ServedCommand.maximumTransferBytes))
+        case .modeSelect10: return max(16, (dataLength + 15) & ~15)
+        // MODE SENSE (6) is asked as MODE SENSE (10).
+        case nil: return cdb.asModeSense10.transferLength10
+        default: return min(max(16, (dataLength + 15) & ~15), Self.longestPacketAnswer)
+        }
     }
 }

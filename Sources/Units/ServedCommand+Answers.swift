@@ -105,7 +105,7 @@ extension ServedCommand {
     /// The answer, as much as was asked for.
     private mutating func finish(_ answer: Answer, _ buffer: inout MutableRawSpan) -> UnitStep {
         answer.copy(to: &buffer)
-        transferBytes = UInt64(min(Int(dataLength), answer.bytes.count))
+        movedBytes = UInt64(min(Int(dataLength), answer.bytes.count))
         return .finished
     }
 

@@ -13,7 +13,7 @@ extension CommandDescriptorBlock {
 
 extension ServedCommand {
     /// Sends a command to a DVD-ROM. The drive knows one host; here each nexus hears of each media event, and of a disc
-    /// over which another one has closed the tray.
+    /// over which another one has closed the tray, and allows no removal that another one prevents.
     mutating func beginPacket(
         on drive: inout ExportedDrive, by server: inout DeviceServer, buffer: inout MutableRawSpan
     ) -> TranslationLayer.Step {
@@ -23,6 +23,10 @@ extension ServedCommand {
         let step = drive.translation.begin(&scsi, drive: &drive.drive, data: &buffer)
         server.setMediaEvents(drive.drive.mediaEvents, of: nexus)
         drive.drive.mediaEvents.formIntersection(toldNobody)
+        if cdb.operationCode == OperationCode.preventAllowMediumRemoval, case .finished(.good, _) = step {
+            server.setPrevention(drive.drive.trayIsLocked, by: nexus)
+            if server.preventsRemoval { drive.drive.lockTray() }
+        }
         // The nexus that has closed the tray knows of the disc.
         if trayWasOpen, drive.drive.hasMedium { server.noteMediumChange(but: nexus) }
         return step

@@ -47,11 +47,11 @@ extension ServedCommand {
     public mutating func failKeeping() {
         status = .checkCondition
         sense = Objection.notKept.sense(.fixed)
-        transferBytes = 0
+        movedBytes = 0
     }
 
     private mutating func succeedReserving() -> UnitStep {
-        transferBytes = commandBytes
+        movedBytes = commandBytes
         return .finished
     }
 }

@@ -74,7 +74,7 @@ extension ServedCommand {
         status = .checkCondition
         sense = objection.sense(format)
         // There the residual says by how much the length is wrong.
-        transferBytes = objection == .wrongLength ? commandBytes : 0
+        movedBytes = objection == .wrongLength ? commandBytes : 0
         return .finished
     }
 
@@ -135,7 +135,7 @@ extension ServedCommand {
                 sense = scsi.sense
                 if isPassThrough32 { sense = sense?.pointing(PassThrough32.place) }
                 // With CK_COND the data of a taskfile are good, and the registers come as sense data.
-                if duty == .passThrough { transferBytes = UInt64(length) }
+                if duty == .passThrough { movedBytes = UInt64(length) }
                 return .finished
             }
         }
@@ -147,11 +147,11 @@ extension ServedCommand {
         switch duty {
         case .page:
             amendModeData(&buffer, Int(min(length, scsi.responseLength)), server)
-            transferBytes = UInt64(min(length, scsi.responseLength))
-        case .inquiry: transferBytes = UInt64(min(dataLength, amendInquiryData(&buffer, server)))
+            movedBytes = UInt64(min(length, scsi.responseLength))
+        case .inquiry: movedBytes = UInt64(min(dataLength, amendInquiryData(&buffer, server)))
         case .packet where cdb.operationCode == OperationCode.modeSense6:
-            transferBytes = UInt64(min(dataLength, shortenModeData(&buffer, length)))
-        case .lbaStatus, .passThrough, .packet: transferBytes = UInt64(length)
+            movedBytes = UInt64(min(dataLength, shortenModeData(&buffer, length)))
+        case .lbaStatus, .passThrough, .packet: movedBytes = UInt64(length)
         default: break
         }
         if work == .compare, let objection = compare(buffer.bytes) {
@@ -162,7 +162,7 @@ extension ServedCommand {
     }
 
     private mutating func succeed(_ server: inout DeviceServer) -> UnitStep {
-        if commandBytes != 0 { transferBytes = commandBytes }
+        if commandBytes != 0 { movedBytes = commandBytes }
         if duty == .modeSelect {
             if let selectsWriteProtection { server.setWriteProtected(selectsWriteProtection) }
             server.tellAll(.modeParametersChanged, but: nexus)

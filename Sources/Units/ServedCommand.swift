@@ -78,6 +78,8 @@ public struct ServedCommand: Sendable {
     public let bufferNeeds: BufferNeeds
     /// So many bytes it wants from the initiator, before it begins.
     public let dataOutBytes: Int
+    /// The initiator's data go the other way than those of the command.
+    let isContrary: Bool
     /// Where blocks are read to that are compared.
     let scratchOffset: Int
     /// The blocks that it is about: of READ and WRITE those that are moved, of others those that its CDB names.
@@ -104,9 +106,11 @@ public struct ServedCommand: Sendable {
     public internal(set) var status = SCSIStatus.good
     /// Why, with CHECK CONDITION.
     public internal(set) var sense: SenseData?
+    /// How many bytes it moves if its data go the way of the initiator's.
+    var movedBytes: UInt64 = 0
     /// How many bytes it moves from or to the initiator, whatever that expected. Data for the initiator begin at
     /// ``BufferNeeds/dataOffset``.
-    public internal(set) var transferBytes: UInt64 = 0
+    public var transferBytes: UInt64 { isContrary ? 0 : movedBytes }
 
     /// A command that has not begun.
     /// - Parameters:
@@ -136,6 +140,7 @@ public struct ServedCommand: Sendable {
         objection = refusal ?? judgement.objection
         bufferNeeds = judgement.bufferNeeds
         dataOutBytes = judgement.dataOutBytes
+        isContrary = judgement.isContrary
         scratchOffset = judgement.scratchOffset
         blocks = judgement.blocks
         nextBlock = blocks.lowerBound
@@ -156,7 +161,7 @@ public struct ServedCommand: Sendable {
         commandOffset = 0
         status = .good
         sense = nil
-        transferBytes = 0
+        movedBytes = 0
     }
 
     /// The kind that it is counted as.

@@ -339,6 +339,14 @@ func unsolicitedDataThatWereAgreedOn(initialR2T: Bool, immediateData: Bool) {
     #expect(reasons(login() + command(0, reads: 4, writes: 4)) == [.commandNotSupported])
     #expect(
         reasons(login() + command(0, writes: 4, pattern(4)) + command(1, tag: 0x20)) == [.taskInProgress])
+    // Data without a direction, and data behind a command that sends none.
+    #expect(reasons(login() + command(0) { $0.expectedDataTransferLength = 1 }) == [.invalidPDUField])
+    #expect(reasons(login() + command(0) { $0.isFinal = false }) == [.invalidPDUField])
+    #expect(reasons(login() + command(0, reads: 4) { $0.isFinal = false }) == [.invalidPDUField])
+    // A direction without data is sound.
+    for change in [{ $0.reads = true }, { $0.writes = true }] as [(inout SCSICommandPDU) -> Void] {
+        #expect(reasons(login() + command(0, [], change)) == [])
+    }
     #expect(reasons(discovery + command(0)) == [.protocolError])
     #expect(reasons(login() + login()) == [.protocolError])
     #expect(reasons(login() + pdu(SNACKRequestPDU())) == [.snackReject])

@@ -60,6 +60,37 @@ struct DiscTests {
         #expect(try bench.send([0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], expecting: 8, as: other).data[3] == 0xFF)
     }
 
+    @Test("a command needs as much memory as it can answer", arguments: [DriveKind.dvdROM, .fullDVDROM])
+    func memory(kind: DriveKind) throws {
+        var bench = Bench(sectors: 1024, kind: kind)
+        func need(_ cdb: CommandDescriptorBlock, expecting expected: UInt32 = 0) -> Int {
+            ServedCommand(
+                cdb, expectedBytes: expected, reads: expected > 0, writes: false, nexus: bench.nexus,
+                unit: bench.drive.facts
+            ).bufferNeeds.byteCount
+        }
+        let all: CommandDescriptorBlock = [0x43, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0]
+        #expect(need(.testUnitReady()) == 0 && need(load) == 0 && need([0x1E, 0, 0, 0, 1, 0]) == 0)
+        #expect(need(inquiry, expecting: 96) == 96 && need(requestSense, expecting: 18) == 32)
+        #expect(need([0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], expecting: 8) == 16)
+        #expect(need(all, expecting: 0xFFFF) == 4096 && need(read, expecting: 4096) == 4096)
+        // Whatever is allocated, answers are whole or cut there.
+        for length: UInt8 in [0, 1, 15, 16, 17, 36, 255] {
+            let count = Int(length)
+            for cdb: CommandDescriptorBlock in [
+                [0x12, 0, 0, 0, length, 0], [0x12, 1, 0x83, 0, length, 0], [0x1A, 0, 0x2A, 0, length, 0],
+                [0x43, 0, 0, 0, 0, 0, 0, 0, length, 0], [0x46, 0, 0, 0, 0, 0, 0, 0, length, 0],
+                [0x4A, 1, 0, 0, 0x10, 0, 0, 0, length, 0], [0x51, 0, 0, 0, 0, 0, 0, 0, length, 0],
+                [0x5A, 0, 0x2A, 0, 0, 0, 0, 0, length, 0], [0xAD, 0, 0, 0, 0, 0, 0, 0xFF, 0, length, 0, 0],
+                [0xBD, 0, 0, 0, 0, 0, 0, 0, 0, length, 0, 0],
+            ] {
+                let answer = try bench.send(cdb, expecting: 512)
+                if cdb[1] & 1 == 0 || cdb[0] == 0x4A { #expect(answer.status == .good, "\(cdb)") }
+                #expect(answer.transferBytes <= UInt64(count), "\(cdb)")
+            }
+        }
+    }
+
     @Test("who closes the tray knows; others are told")
     func tray() throws {
         var bench = Bench(sectors: 1024, kind: .dvdROM)
@@ -74,8 +105,17 @@ struct DiscTests {
         #expect(try bench.send(.testUnitReady(), as: other).codes == Self.mayHaveChanged)
         #expect(try bench.send([0x1E, 0, 0, 0, 1, 0]).status == .good)
         #expect(try bench.send(eject, as: other).codes == [0x2, 0x53, 0x00])
-        bench.drive.drive.unlockTray()
-        #expect(try bench.send(eject, as: other).status == .good)
+        // Both prevent it, and each for itself.
+        #expect(try bench.send([0x1E, 0, 0, 0, 1, 0], as: other).status == .good)
+        #expect(try bench.send([0x1E, 0, 0, 0, 0, 0]).status == .good)
+        #expect(try bench.send(eject).codes == [0x2, 0x53, 0x00])
+        // With its nexus the prevention ends.
+        #expect(bench.server.preventsRemoval)
+        bench.server.disconnect(other)
+        #expect(!bench.server.preventsRemoval)
+        #expect(try bench.send([0x1E, 0, 0, 0, 1, 0]).status == .good && bench.server.preventsRemoval)
+        bench.server.reset()
+        #expect(!bench.server.preventsRemoval)
     }
 
     @Test("each initiator hears of each media event, once", arguments: [DriveKind.dvdROM, .fullDVDROM])

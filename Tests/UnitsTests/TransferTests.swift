@@ -171,6 +171,26 @@ struct TransferTests {
             }
         let answer = try bench.send(cdb, expecting: 4096)
         #expect(answer.transferBytes == 0 && answer.steps.isEmpty && bench.disk == before)
+        // COMPARE AND WRITE and others say what field of theirs does not fit that.
+        #expect(answer.status == .checkCondition)
+        if Self.writes.contains(code) { #expect(answer.codes == Bench.wrongLength) }
+    }
+
+    @Test("data that come with a command that takes none are all left over")
+    func contraryData() throws {
+        let asked: [(DriveKind, CommandDescriptorBlock)] = [
+            (.disk, command(0x28, 0, 1)), (.disk, command(0x88, 0, 1)), (.disk, .testUnitReady()),
+            (.disk, [0x12, 0, 0, 0, 96, 0]), (.disk, [0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (.disk, [0x5A, 0, 0x3F, 0, 0, 0, 0, 0, 255, 0]), (.disk, [0x5E, 0, 0, 0, 0, 0, 0, 0, 255, 0]),
+            (.disk, [0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]), (.disk, [0x03, 0, 0, 0, 18, 0]),
+            (.disk, [0x9E, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 24, 0, 0]),
+            (.dvdROM, [0x12, 0, 0, 0, 96, 0]), (.dvdROM, [0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ]
+        for (kind, cdb) in asked {
+            var bench = Bench(sectors: 300, kind: kind)
+            let answer = try bench.send(cdb, dataOut: [UInt8](repeating: 1, count: 512))
+            #expect(answer.status == .good && answer.transferBytes == 0 && answer.dataOutBytes == 0, "\(cdb)")
+        }
     }
 
     @Test("a taskfile that writes needs data, one that reads may have them")

@@ -111,6 +111,9 @@ extension Drive {
     /// REMOVAL).
     public mutating func unlockTray() { packetDevice.trayIsLocked = false }
 
+    /// The tray is locked still: another host has locked it, too.
+    public mutating func lockTray() { packetDevice.trayIsLocked = true }
+
     /// There is a medium, and the tray is closed.
     public var hasMedium: Bool { !packetDevice.trayIsOpen && sectors != 0 }
 

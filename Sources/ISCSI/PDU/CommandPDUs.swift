@@ -65,6 +65,12 @@ public struct SCSICommandPDU: ProtocolDataUnit {
         cdb = CommandDescriptorBlock(parsing: header.extracting(32..<48))
     }
 
+    /// R, W and F say what they have to: data have a direction, and only data that are sent go on behind the command
+    /// (11.3.1).
+    var hasSoundFlags: Bool {
+        (isFinal || writes) && (reads || writes || expectedDataTransferLength == 0)
+    }
+
     /// Encodes its own fields.
     public func encodeFields(into header: inout MutableRawSpan) {
         header.store(Self.opcode.rawValue | (isImmediate ? 0x40 : 0), 0)

@@ -65,7 +65,7 @@ extension Session {
         guard sessionType == .normal else { return discard(.protocolError) }
         guard request.initiatorTaskTag != reservedTag,
             let additional = additionalSegments,
-            request.writes || request.dataSegmentLength == 0
+            request.writes || request.dataSegmentLength == 0, request.hasSoundFlags
         else { return discard(.invalidPDUField) }
         guard tasks.find(request.initiatorTaskTag) == nil else { return discard(.taskInProgress) }
         guard !(request.reads && request.writes), additional.bidirectionalReadLength == nil else {

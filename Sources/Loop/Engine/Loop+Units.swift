@@ -57,7 +57,7 @@ extension Loop {
         publishUnit(export)
     }
 
-    /// A tray stays locked for as long as an initiator is there that may have locked it.
+    /// A tray stays locked for as long as an initiator is there that has locked it.
     mutating func unlockTray(_ export: ExportNumber) {
         guard exports[export].served.drive.trayIsLocked else { return }
         exports[export].served.drive.unlockTray()

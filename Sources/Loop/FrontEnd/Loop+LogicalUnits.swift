@@ -135,7 +135,7 @@ extension Loop {
 
     private mutating func disconnect(_ unit: SessionUnit) {
         exports[unit.export].server.disconnect(unit.nexus)
-        if exports[unit.export].server.hasNoNexus { unlockTray(unit.export) }
+        if !exports[unit.export].server.preventsRemoval { unlockTray(unit.export) }
         noteReservations(unit.export)
     }
 }
