@@ -139,6 +139,48 @@ import Testing
         }
     }
 
+    /// A session of a user who has proved to be that is begun anew by that user alone, whoever says its name and ISID.
+    @Test func nobodyTakesOverTheSessionOfAnother() throws {
+        let folder = try TemporaryFolder()
+        let secrets = folder.path + "/secrets", hashed = folder.path + "/hashed"
+        try "alice:correct-horse-1\nbob:correct-horse-2\n".write(toFile: secrets, atomically: true, encoding: .utf8)
+        let target = try Target(["--chap", secrets, "disk=memory:1M"], in: folder)
+        func receive(_ connection: RawConnection) throws -> (header: [UInt8], text: String) {
+            let header = try connection.receive(48)
+            let count = Int(header[6]) << 8 | Int(header[7])
+            return (header, String(decoding: try connection.receive((count + 3) & ~3), as: UTF8.self))
+        }
+        /// Status-Class and Status-Detail of a login.
+        func logIn(_ user: String, _ secret: String) throws -> (connection: RawConnection, status: [UInt8]) {
+            let connection = try RawConnection(port: try HandMadeSession.port(target.server.announcement))
+            let names = ["InitiatorName=iqn.2026-11.org.example:hand", "TargetName=iqn.2026-11.org.spindle:disk"]
+            try connection.send(HandMadeSession.login(flags: 0, names + ["AuthMethod=CHAP"]))
+            _ = try receive(connection)
+            try connection.send(HandMadeSession.login(flags: 0, ["CHAP_A=5"]))
+            let question = try receive(connection).text.split(separator: "\0").map { $0.split(separator: "=") }
+            func value(_ key: String) throws -> String { String(try #require(question.first { $0[0] == key })[1]) }
+            let digits = Array(try value("CHAP_C").dropFirst(2))
+            let challenge = stride(from: 0, to: digits.count, by: 2).compactMap {
+                UInt8(String(digits[$0...$0 + 1]), radix: 16)
+            }
+            let identifier = try #require(UInt8(try value("CHAP_I")))
+            try Data([identifier] + Array(secret.utf8) + challenge).write(to: URL(fileURLWithPath: hashed))
+            let hash = try Program.tool("md5sum").run([hashed], in: folder).text.prefix(32)
+            try connection.send(HandMadeSession.login(flags: 0x83, ["CHAP_N=\(user)", "CHAP_R=0x\(hash)"]))
+            let header = try receive(connection).header
+            return (connection, Array(header[36...37]))
+        }
+        let first = try logIn("alice", "correct-horse-1")
+        #expect(first.status == [0, 0])
+        #expect(try logIn("bob", "correct-horse-2").status == [2, 2])
+        let words = "a session of 'alice' has its name and ISID, and it has proved to be 'bob'"
+        #expect(target.server.log.contains(words), "\(target.server.log)")
+        #expect(!target.server.log.contains("session anew"), "\(target.server.log)")
+        // Alice herself begins it anew.
+        #expect(try logIn("alice", "correct-horse-1").status == [0, 0])
+        #expect(target.server.log.contains("its initiator has begun the session anew"), "\(target.server.log)")
+    }
+
     /// Each login has a challenge of its own (RFC 7143, 12.1.3), as long as MD5's digest.
     @Test func noChallengeComesTwice() throws {
         let folder = try TemporaryFolder()

@@ -128,10 +128,18 @@ extension Loop {
             sessions.iscsi[slot].session.refuseOpening(.notFound, "no access rule of the target lets the initiator in")
             return true
         }
-        if entries[0].homeLoop == index, endReplacedSessions(by: slot, entries[0]),
-            entries.contains(where: { hasNoRoom($0) }), holds(entries[0], slot)
-        {
-            return false
+        if entries[0].homeLoop == index {
+            if let user = ownerOfSession(replacedBy: slot, entries[0]) {
+                let claimant = initiator.chapName.map { "it has proved to be '\($0)'" } ?? "it has proved nothing"
+                sessions.iscsi[slot].session.refuseOpening(
+                    .authorizationFailure, "a session of '\(user)' has its name and ISID, and \(claimant)")
+                return true
+            }
+            if endReplacedSessions(by: slot, entries[0]), entries.contains(where: { hasNoRoom($0) }),
+                holds(entries[0], slot)
+            {
+                return false
+            }
         }
         connections[slot].choices = [entries[0]]
         sessions.iscsi[slot].further = Array(entries.dropFirst())
@@ -143,17 +151,32 @@ extension Loop {
         exports.contains(entry.number) && exports[entry.number].server.isFull
     }
 
+    /// A name and an ISID prove nothing: a session of a user who has proved to be that one is begun anew by that user
+    /// alone.
+    ///
+    /// - Returns: the user whose session another one, or nobody in particular, would begin anew.
+    private func ownerOfSession(replacedBy slot: ConnectionSlot, _ entry: ExportEntry) -> String? {
+        let claimant = sessions.iscsi[slot].session.initiator.chapName
+        for other in usedSlots where isReplaced(other, by: slot, entry) {
+            let user = sessions.iscsi[other].session.initiator.chapName
+            if user != nil, user != claimant { return user }
+        }
+        return nil
+    }
+
+    /// A session is one of the same initiator port with the same target.
+    private func isReplaced(_ other: ConnectionSlot, by slot: ConnectionSlot, _ entry: ExportEntry) -> Bool {
+        other != slot && connections[other].frontEnd == .iscsi && connections[other].entry != nil
+            && connections[other].entry?.target?.name == entry.target?.name
+            && sessions.iscsi[other].session.initiator.isSamePort(as: sessions.iscsi[slot].session.initiator)
+    }
+
     /// Ends a session that its initiator begins anew (6.3.5). The new one waits for the old requests (``Fence``).
     ///
     /// - Returns: whether something of it is still there, and has a place that the new one may need.
     private mutating func endReplacedSessions(by slot: ConnectionSlot, _ entry: ExportEntry) -> Bool {
-        let initiator = sessions.iscsi[slot].session.initiator
         var isLeaving = false
-        for other in usedSlots
-        where other != slot && connections[other].frontEnd == .iscsi
-            && connections[other].entry?.target?.name == entry.target?.name && connections[other].entry != nil
-            && sessions.iscsi[other].session.initiator.isSamePort(as: initiator)
-        {
+        for other in usedSlots where isReplaced(other, by: slot, entry) {
             if connections[other].phase != .closing {
                 end(other, .replaced, "its initiator has begun the session anew")
             }
