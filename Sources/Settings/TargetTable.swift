@@ -26,7 +26,11 @@ public struct TargetTable: Equatable, Sendable {
         let nameLine = reader.line(of: "name")
         accessLine = reader.line(of: "access")
         let name = reader.parsed("name", TargetName.init(_:))
+        let mistakes = reader.errors.count
         let units = reader.list("luns") { $0 }
+        if units.isEmpty, line != nil, reader.errors.count == mistakes {
+            reader.add("luns", line: line, "it has no export; an empty list is no target")
+        }
         access = AccessRule.read(&reader)
         let limit = TargetPlace.logicalUnitLimit
         guard let name, !units.isEmpty else { return nil }

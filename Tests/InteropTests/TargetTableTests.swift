@@ -200,7 +200,7 @@ import Testing
 
     @Test(arguments: [
         ("\"system\", \"system\"", "'system' is a logical unit already"),
-        ("\"\"", "it has no export"),
+        ("\"\"", "it has no export"), ("", "it has no export"),
         (Array(repeating: "\"\"", count: 65).joined(separator: ","), "at most 64 logical units, and these are 65"),
     ])
     func mistakesAreTold(units: String, message: String) throws {

@@ -14,7 +14,9 @@ public struct TargetName: Hashable, Sendable {
 
     /// A name as somebody has written it.
     public init(_ text: String) throws(TargetNameError) {
-        guard ["iqn.", "eui.", "naa."].contains(where: { text.hasPrefix($0) }) else { throw .noType(text) }
+        guard ["iqn.", "eui.", "naa."].contains(where: { text.hasPrefix($0) && text != $0 }) else {
+            throw .noType(text)
+        }
         if let character = text.first(where: { !$0.utf8.allSatisfy(Self.isAllowed) }) {
             throw .badCharacter(text, character)
         }
@@ -47,7 +49,7 @@ public struct TargetName: Hashable, Sendable {
 
 /// Why a text is no name of a target.
 public enum TargetNameError: Error, Equatable, CustomStringConvertible {
-    /// It begins like no name.
+    /// It begins like no name, or is nothing but a beginning.
     case noType(String)
     /// No name may have this character.
     case badCharacter(String, Character)
@@ -58,7 +60,7 @@ public enum TargetNameError: Error, Equatable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .noType(let text):
-            "'\(text)' is no name of a target: one begins with iqn., eui. or naa., as in iqn.2026-11.org.example:disk"
+            "'\(text)' is no name of a target: one is iqn., eui. or naa. and more, as in iqn.2026-11.org.example:disk"
         case .badCharacter(let text, let character):
             "'\(text)' is no name of a target: it has '\(character)'; small letters, digits, '-', '.' and ':' are allowed"
         case .tooLong(let text):
