@@ -33,6 +33,7 @@ enum Answer {
         let name: String
         let description: String
         let sizeBytes: UInt64
+        let logicalBlockBytes: UInt64
         let readOnly: Bool
         let tlsOnly: Bool
         let connections: Int
@@ -48,6 +49,7 @@ enum Answer {
             name = status.name
             description = status.description
             sizeBytes = status.sizeBytes
+            logicalBlockBytes = status.logicalBlockBytes
             readOnly = status.isReadOnly
             tlsOnly = status.requiresTLS
             connections = status.connections

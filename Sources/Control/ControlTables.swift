@@ -40,8 +40,8 @@ public enum ControlTables {
     /// `spindle ctl show`, and what follows a change of an export.
     public static func export(_ json: [UInt8]) throws -> String {
         let export = try JSON.decode(Answer.Export.self, json)
-        // As the description counts: blocks of a disc have 2048 bytes.
-        let sectors = sectors(export.sizeBytes / (export.tray == nil ? 512 : 2048))
+        // Whatever a server answers, there is no division by 0.
+        let sectors = sectors(export.sizeBytes / max(export.logicalBlockBytes, 1))
         var rows = [
             ["Name:", export.name],
             ["Description:", export.description],

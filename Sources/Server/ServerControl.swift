@@ -13,6 +13,8 @@ public struct ExportStatus: Equatable, Sendable {
     public var description: String
     /// The drive's size.
     public var sizeBytes: UInt64
+    /// The size of its logical blocks.
+    public var logicalBlockBytes: UInt64
     /// Nothing can be written.
     public var isReadOnly: Bool
     /// Only clients with TLS may open it.
@@ -277,8 +279,9 @@ extension ExportStatus {
     init(_ entry: ExportEntry, _ description: [UInt8]?, sizeBytes: UInt64, isDraining: Bool) {
         self.init(
             name: entry.name, description: description.map { String(decoding: $0, as: UTF8.self) } ?? "",
-            sizeBytes: sizeBytes, isReadOnly: entry.definition.backend.isReadOnly,
-            requiresTLS: entry.definition.requiresTLS, connections: entry.connectionCount, isDraining: isDraining,
+            sizeBytes: sizeBytes, logicalBlockBytes: entry.drive.blockSize.bytes,
+            isReadOnly: entry.definition.backend.isReadOnly, requiresTLS: entry.definition.requiresTLS,
+            connections: entry.connectionCount, isDraining: isDraining,
             flushFailure: entry.flushes.stability?.failure.map(errorText), tray: TrayStatus(entry),
             totals: ExportTotals(entry))
     }

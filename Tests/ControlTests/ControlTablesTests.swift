@@ -22,9 +22,10 @@ import Testing
 
     @Test func aTablesColumnsAreAligned() throws {
         let json = """
-            {"exports":[{"name":"a","description":"x","size-bytes":512,"read-only":true,"tls-only":false,"connections":12,
-            "draining":false},{"name":"long\\u001b[31m","description":"y","size-bytes":1073741824,"read-only":false,
-            "tls-only":true,"connections":0,"draining":true,"of-a-later-version":1}]}
+            {"exports":[{"name":"a","description":"x","size-bytes":512,"logical-block-bytes":512,"read-only":true,
+            "tls-only":false,"connections":12,"draining":false},{"name":"long\\u001b[31m","description":"y",
+            "size-bytes":1073741824,"logical-block-bytes":4096,"read-only":false,"tls-only":true,"connections":0,
+            "draining":true,"of-a-later-version":1}]}
             """
         #expect(
             try ControlTables.exports(Array(json.utf8)) == """
@@ -34,5 +35,16 @@ import Testing
 
                 """)
         #expect(try ControlTables.exports(Array("{\"exports\":[]}".utf8)) == "no exports\n")
+    }
+
+    /// The sectors of a drive are its own, whatever it is.
+    @Test(arguments: [(512, "8 sectors"), (2048, "2 sectors"), (4096, "1 sector")])
+    func sizesAreInBlocksOfTheDrive(blockBytes: Int, text: String) throws {
+        let json = """
+            {"name":"a","description":"x","size-bytes":4096,"logical-block-bytes":\(blockBytes),"read-only":false,
+            "tls-only":false,"connections":0,"draining":false}
+            """
+        let table = try ControlTables.export(Array(json.utf8))
+        #expect(table.contains("4096 bytes (4 KiB, \(text))\n"), "\(table)")
     }
 }

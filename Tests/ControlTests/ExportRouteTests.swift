@@ -14,6 +14,7 @@ import Testing
         let exports = try #require(try list.object()["exports"] as? [[String: Any]])
         #expect(exports.map { $0["name"] as? String } == ["a", "b"])
         #expect(exports.map { $0["size-bytes"] as? Int } == [1 << 20, 3 << 30])
+        #expect(exports.map { $0["logical-block-bytes"] as? Int } == [512, 512])
         #expect(exports.allSatisfy { $0["read-only"] as? Bool == true && $0["connections"] as? Int == 0 })
         let one = try server.curl("GET", "/v1/exports/b").object()
         #expect(one["description"] as? String == "QEMU HARDDISK 2.5+, serial QM00002, 6291456 sectors")

@@ -41,6 +41,7 @@ import Testing
             for h in clients: same(h, first)
             shown = works('show', 'disc')
             assert f'Disc:         {first}\\n' in shown and 'read-only\\n' in shown, shown
+            assert '(3 MiB, 1536 sectors)\\n' in shown, shown
             shown = works('eject', 'disc')
             assert 'no disc, tray open' in shown and 'Disc:         none' in shown, shown
             for h in clients:

@@ -88,9 +88,23 @@ private final class NoExports: ExportSource {
         ("pages of the large stage: 3 and 0", { $0.takeLargePages(3) }),
         ("pipes: 1 and 0", { _ = $0.pipes.take() }),
         ("connections of export 0: 2 and 1", { $0.exports[ExportNumber(0)].users += 1 }),
+        ("operations of export 0 in the ring: 1 and 0", { $0.exports[ExportNumber(0)].ringShare.enter() }),
+        ("operations of export 0 in the ring: 0 and 1", { $0.withRequest { $0.isInRing = true } }),
+        ("the same, and the export's share: 65 and 64", { $0.overfillRingShare() }),
+        ("that wait for a ring with room: 1 and 0", { $0.letRequestWaitForRing() }),
+        ("and their bound: 16777216 and 16777215", { $0.sendFromMappedPages([16 << 20, 16 << 20]) }),
         ("that wait for others in layers: 0 and 1", { $0.letRequestWait() }),
         ("that wait for nobody in layers: 1 and 0", { $0.letRequestWait() }),
     ]
+
+    /// One reply is begun while there is room, however large it is.
+    @Test func aReplyThatGoesBeyondTheBoundOfMappedBytesIsTheLastOne() throws {
+        try withLoop { loop in
+            loop.sendFromMappedPages([(16 << 20) - 1, 16 << 20])
+            let found = loop.violations()
+            #expect(found == [])
+        }
+    }
 
     @Test(arguments: breaks.indices) func whatDoesNotAddUpIsFound(_ number: Int) throws {
         let (expected, damage) = Self.breaks[number]
@@ -115,6 +129,35 @@ private final class NoExports: ExportSource {
 }
 
 extension Loop {
+    fileprivate mutating func withRequest(_ body: (inout RequestSlot) -> Void) {
+        for place in ConnectionSlot(0).places where requests.contains(place) { body(&requests[place]) }
+    }
+
+    /// More operations of the export are with the ring than may be.
+    fileprivate mutating func overfillRingShare() {
+        for _ in 0...RingShare.capacity { exports[ExportNumber(0)].ringShare.enter() }
+    }
+
+    /// The request waits, but nobody has what it waits for.
+    fileprivate mutating func letRequestWaitForRing() {
+        for place in ConnectionSlot(0).places where requests.contains(place) {
+            exports[ExportNumber(0)].ringShare.append(place, &requests)
+        }
+    }
+
+    /// Replies of these sizes are sent from mapped pages.
+    fileprivate mutating func sendFromMappedPages(_ sizes: [Int]) {
+        for byteCount in sizes {
+            guard let place = connections[ConnectionSlot(0)].freeRequests.pop() else { return }
+            let flush = Request(RequestHeader(type: 3), as: .flush, unit: 0)
+            put(flush, .flush, blockSize: .smallest, at: place)
+            requests[place].payload = .mapped(byteCount)
+            connections[ConnectionSlot(0)].busyRequests += 1
+            requestsUnderWay += 1
+            mappedBytes += byteCount
+        }
+    }
+
     /// The request says that it waits for another in layers.
     fileprivate mutating func letRequestWait() {
         for place in ConnectionSlot(0).places where requests.contains(place) {

@@ -108,7 +108,7 @@ extension Backend {
     }
 
     /// The file has shrunk under what is sent from the page cache: it reads as zeroes, as it does into memory.
-    @Test(arguments: kinds, TestedLink.allCases.filter { $0 != .tlsOverUnix })
+    @Test(arguments: kinds, TestedLink.allCases)
     func aFileThatHasShrunk(kind: Payload.Kind?, link: TestedLink) throws {
         let size = 4 << 20
         let content = pattern(size, 3)
@@ -137,9 +137,8 @@ extension Backend {
     /// Sectors that cannot be read: however the data were to be sent, the drive says so, with the place where the
     /// protocol has one, and the connection goes on.
     @Test(
-        .enabled(if: FaultyFile.canBeMade, "only root may mount"), arguments: [Payload.Kind.mapped, .spliced],
-        [TestedLink.unix, .tcp])
-    func aMediumThatFails(kind: Payload.Kind, link: TestedLink) throws {
+        .enabled(if: FaultyFile.canBeMade, "only root may mount"), arguments: kinds, TestedLink.allCases)
+    func aMediumThatFails(kind: Payload.Kind?, link: TestedLink) throws {
         let size = 2 << 20
         let content = pattern(size, 4)
         let broken = 1500
@@ -148,15 +147,16 @@ extension Backend {
         defer { withExtendedLifetime(file) {} }
         let backend = try Backend(path: file.path, cache: .writeback, readOnly: true).mapped()
         defer { backend.close() }
-        let reference = try RunningLoops(backend, limits: limits(.pages), in: folder)
-        let loops = try RunningLoops(backend, limits: limits(kind), in: folder)
+        let key = try TestKey()
+        let reference = try serve(backend, .pages, key)
+        let loops = try serve(backend, kind, key)
         for chunks in [false, true] {
-            let expecting = try PayloadClient(reference, link, chunks: chunks)
-            let client = try PayloadClient(loops, link, chunks: chunks)
+            let expecting = try PayloadClient(reference, link, chunks: chunks, key: key)
+            let client = try PayloadClient(loops, link, chunks: chunks, key: key)
             // Spliced, nothing leaves before all is there, as much as a pipe has room for. Mapped, sockets take pieces.
             let ranges =
                 [(page, 4096), (page - 4096, 8192), (page - 100, 200), (page - 8192, 16_384)]
-                + (kind == .spliced ? [(page - 200_000, 262_144), (page - 500_001, 600_000)] : [])
+                + (kind != .mapped ? [(page - 200_000, 262_144), (page - 500_001, 600_000)] : [])
             for (offset, count) in ranges {
                 let answer = try client.read(at: UInt64(offset), count)
                 #expect(answer.error == Self.inputOutput)
@@ -182,6 +182,58 @@ extension Backend {
             expecting.connection.close()
         }
         #expect(try loops.stop() && reference.stop())
+    }
+
+    /// Sectors that cannot be written: however the data come, the drive says so, what lies beside the write is as it
+    /// was, and the connection goes on.
+    @Test(
+        .enabled(if: FaultyFile.canBeMade, "only root may mount"), arguments: kinds, TestedLink.allCases)
+    func aWriteThatFails(kind: Payload.Kind?, link: TestedLink) throws {
+        let size = 4 << 20
+        var model = pattern(size, 8)
+        let worn = 3000
+        let place = worn * 512
+        let file = try FaultyFile(content: model, wornSectors: [worn])
+        defer { withExtendedLifetime(file) {} }
+        let backend = try Backend(path: file.path, cache: .writeback, readOnly: false)
+        defer { backend.close() }
+        let key = try TestKey()
+        let loops = try serve(backend, kind, key)
+        let client = try PayloadClient(loops, link, chunks: true, key: key)
+        let ranges = [
+            (place, 512), (place - 4096, 8192), (place - 77, 4096), (place - 60_000, 1 << 17),
+            (place - (1 << 17), 1 << 18), (place - 4096, 1 << 19), (place - 500_000 / 512 * 512, 1 << 20),
+        ]
+        for (number, (offset, count)) in ranges.enumerated() {
+            let bytes = pattern(count, UInt64(100 + number))
+            try client.send(Client.header(.write, at: UInt64(offset), UInt32(count)) + bytes)
+            #expect(try client.answer([:]).error == Self.inputOutput, "\(count) bytes at \(offset)")
+            let stored = try client.read(at: 0, size).data
+            // Of the failed write any sector may be there.
+            let sectors = offset / 512..<(offset + count + 511) / 512
+            for sector in sectors {
+                let range = max(sector * 512, offset)..<min(sector * 512 + 512, offset + count)
+                let isNew = stored[range].elementsEqual(bytes[range.lowerBound - offset..<range.upperBound - offset])
+                #expect(isNew || stored[range].elementsEqual(model[range]), "sector \(sector), \(count) at \(offset)")
+                if isNew { model.replaceSubrange(range, with: stored[range]) }
+            }
+            #expect(stored == model, "\(count) bytes at \(offset)")
+        }
+        // Among others that succeed, each has its answer.
+        let bytes = pattern(1 << 17, 9)
+        for cookie in 0..<6 as Range<UInt64> {
+            let offset = cookie % 3 == 1 ? place - 4096 : Int(cookie) << 18
+            try client.send(Client.header(.write, at: UInt64(offset), 1 << 17, cookie: cookie) + bytes)
+        }
+        var failed: Set<UInt64> = []
+        for _ in 0..<6 {
+            let answer = try client.answer([:])
+            if answer.error != 0 { failed.insert(answer.cookie) }
+        }
+        #expect(failed == [1, 4])
+        for number in [0, 2, 3, 5] { #expect(try client.read(at: UInt64(number << 18), 1 << 17).data == bytes) }
+        client.connection.close()
+        #expect(try loops.stop())
     }
 
     /// The data are under way when the medium fails: the connection ends, and others go on.
@@ -250,14 +302,16 @@ extension Backend {
 
     /// Replies wait for a client that does not read, and meanwhile the pages go: what had begun goes on with what the
     /// drive reads, and the connection's memory is no hindrance.
-    @Test(arguments: [Payload.Kind.mapped, .spliced, nil]) func pagesThatGoAway(kind: Payload.Kind?) throws {
+    @Test(arguments: [Payload.Kind.mapped, .spliced, nil], TestedLink.allCases)
+    func pagesThatGoAway(kind: Payload.Kind?, link: TestedLink) throws {
         let size = 4 << 20
         let content = pattern(size, 7)
         let path = try folder.file("disk.img", sizeBytes: UInt64(size), beginning: content)
         let backend = try Backend(path: path, cache: .writeback, readOnly: false)
         defer { backend.close() }
-        let loops = try RunningLoops(backend, limits: limits(kind), in: folder)
-        let client = try PayloadClient(loops, .unix, chunks: false)
+        let key = try TestKey()
+        let loops = try serve(backend, kind, key)
+        let client = try PayloadClient(loops, link, chunks: false, key: key)
         let count = 1 << 20
         for _ in 0..<8 { #expect(try client.read(at: 0, count).data == Array(content[..<count])) }
         for cookie in 0..<60 as Range<UInt64> {

@@ -18,7 +18,8 @@ public final class FaultyFile {
     }
 
     /// Mounts a file of which some sectors of 512 bytes are broken: a read of a range with one of them fails with EIO.
-    public init(content: [UInt8], brokenSectors: [Int] = []) throws {
+    /// So does a write to those that are worn out.
+    public init(content: [UInt8], brokenSectors: [Int] = [], wornSectors: [Int] = []) throws {
         folder = try TemporaryFolder()
         let mountPoint = folder.path + "/mnt"
         path = mountPoint + "/disk.img"
@@ -26,7 +27,8 @@ public final class FaultyFile {
         let image = try folder.file("content", sizeBytes: UInt64(content.count), beginning: content)
         // A process of its own: what a process that ends still has open waits for answers.
         program = try RunningProgram(
-            try Program.tool("python3"), ["-c", fileSystem, mountPoint, image] + brokenSectors.map(String.init),
+            try Program.tool("python3"),
+            ["-c", fileSystem, mountPoint, image] + brokenSectors.map(String.init) + wornSectors.map { "w\($0)" },
             in: folder)
         try program.wait("to mount \(mountPoint)") { FileManager.default.fileExists(atPath: path) }
     }
@@ -49,7 +51,7 @@ public final class FaultyFile {
     }
 }
 
-/// MOUNTPOINT CONTENT SECTOR...: as few of FUSE's operations as a user needs. A file is written in memory only.
+/// MOUNTPOINT CONTENT [w]SECTOR...: as few of FUSE's operations as a user needs. A file is written in memory only.
 private let fileSystem = """
     import ctypes, errno, os, stat, struct, sys
 
@@ -57,7 +59,8 @@ private let fileSystem = """
     FLUSH, INIT, INTERRUPT, FORGET_MANY, LSEEK = 25, 26, 36, 42, 46
     mount_point, image, *numbers = sys.argv[1:]
     content = bytearray(open(image, "rb").read())
-    broken = [int(number) for number in numbers]
+    broken = [int(number) for number in numbers if number[0] != "w"]
+    worn = [int(number[1:]) for number in numbers if number[0] == "w"]
 
     def attributes(node):
         # struct fuse_attr: the root is node 1, the file node 2.
@@ -87,6 +90,8 @@ private let fileSystem = """
             return bytes(content[offset:end])
         if operation == WRITE:
             offset, size = struct.unpack_from("<QI", body, 8)
+            if any(sector * 512 < offset + size and (sector + 1) * 512 > offset for sector in worn):
+                return errno.EIO
             content[offset:offset + size] = body[40:40 + size]
             return struct.pack("<2I", size, 0)
         if operation == LSEEK:

@@ -27,6 +27,13 @@ extension Loop {
         expect(large.pagesInUse, sums.largePages, "pages of the large stage")
         expect(extraPages, sums.extraPages, "pages of interrupted replies")
         expect(mappedBytes, sums.mappedBytes, "mapped bytes")
+        // All but the largest were there already when the last one came, or less has left since. Tests that want this
+        // payload ask for no room.
+        let others = sums.mappedBytes - sums.largestMappedBytes
+        if forcedPayload == nil, sums.mappedBytes > 0 {
+            let bound = min(others, shared.mappedReplyBytes - 1)
+            expect(others, bound, "mapped bytes beside the largest reply, and their bound")
+        }
         expect(pipes.takenCount, sums.pipes, "pipes")
         expect(ownPagesInUse, min(ownPagesInUse, ownPageLimit), "pages of connections, and their bound")
         expect(landedPages, sums.landedPages, "pages of landing places")
@@ -35,6 +42,15 @@ extension Loop {
         expect(ownTouchedPages, min(ownTouchedPages, touchedBound), "touched pages of connections, and their bound")
         for memory in AwaitedMemory.allCases {
             expect(waiting(for: memory), sums.waiting[memory], "connections that wait for \(memory) memory")
+        }
+        addExports(sums, &found)
+        return found
+    }
+
+    /// What is wrong with the counts of exports that somebody has open.
+    private func addExports(_ sums: Sums, _ found: inout [String]) {
+        func expect(_ count: Int, _ other: Int, _ what: @autoclosure () -> String) {
+            if count != other { found.append("\(what()): \(count) and \(other)") }
         }
         for (number, writers) in sums.sharedWriters {
             // Tests stand for other writers of a loop; with its last connection the export has none (`leave`).
@@ -50,6 +66,11 @@ extension Loop {
             }
         }
         for number in sums.users.keys {
+            let inRing = exports[number].ringShare.count
+            expect(inRing, sums.inRing[number, default: 0], "operations of export \(number.number) in the ring")
+            expect(inRing, min(inRing, RingShare.capacity), "the same, and the export's share")
+            let held = exports[number].ringShare.hasRoom ? exports[number].ringShare.waitingCount(requests) : 0
+            expect(held, 0, "requests of export \(number.number) that wait for a ring with room")
             let waiting = sums.waitingForOthers[number, default: 0]
             let listed = exports[number].waitingForOthers.count(requests)
             expect(listed, waiting, "requests of export \(number.number) that wait for others in layers")
@@ -58,7 +79,6 @@ extension Loop {
             let orphans = isOrphaned ? waiting : 0
             expect(orphans, 0, "requests of export \(number.number) that wait for nobody in layers")
         }
-        return found
     }
 
     private struct Sums {
@@ -73,6 +93,8 @@ extension Loop {
         var extraPages = 0
         var mappedBytes = 0
         var landedPages = 0
+        var largestMappedBytes = 0
+        var inRing: [ExportNumber: Int] = [:]
         var pipes = 0
         var waiting = PerAwaitedMemory { _ in 0 }
         var exportPages: [ExportNumber: PerAwaitedMemory<Int>] = [:]
@@ -130,11 +152,14 @@ extension Loop {
             switch requests[place].payload {
             case .none, .spliced: break
             case .pages(let run): add(run, requests[place].unit, to: &sums)
-            case .mapped(let byteCount): sums.mappedBytes += byteCount
+            case .mapped(let byteCount):
+                sums.mappedBytes += byteCount
+                sums.largestMappedBytes = max(sums.largestMappedBytes, byteCount)
             case .piped(_, let run):
                 sums.pipes += 1
                 add(run, requests[place].unit, to: &sums)
             }
+            if requests[place].isInRing { sums.inRing[requests[place].unit, default: 0] += 1 }
             if requests[place].gate == .shared {
                 sums.sharedWriters[requests[place].unit, default: 0] += 1
             }

@@ -8,7 +8,7 @@ struct RingShare {
     /// So many operations at a time, a 64th of the ring's threads, and fewer than a disk usually has places for.
     static let capacity = 64
 
-    private var count = 0
+    private(set) var count = 0
     private var waiting = RequestList()
 
     var hasRoom: Bool { count < Self.capacity }
@@ -23,6 +23,9 @@ struct RingShare {
         precondition(count > 0, "no operation comes back that was not with the ring")
         count -= 1
     }
+
+    /// How many requests wait for their turn, by going through all of them.
+    func waitingCount(_ requests: borrowing SlotTable<RequestPlace, RequestSlot>) -> Int { waiting.count(requests) }
 
     mutating func append(_ place: RequestPlace, _ requests: inout SlotTable<RequestPlace, RequestSlot>) {
         waiting.append(place, &requests)
@@ -45,7 +48,10 @@ extension Loop {
         let backend = exports[export].backend(ofFile: requests[place].file)
         let progress = backend.start(
             &requests[place].task, ring: &ring, userData: Token(.backend, place).userData)
-        if progress == .pending { exports[export].ringShare.enter() }
+        if progress == .pending {
+            exports[export].ringShare.enter()
+            requests[place].isInRing = true
+        }
         return progress
     }
 
@@ -56,7 +62,10 @@ extension Loop {
         let progress = exports[export].backend(ofFile: requests[place].file).resume(
             &requests[place].task, result: result, ring: &ring, userData: userData)
         // Others begin first: with its last answer, the loop may have no use for the export any more.
-        if progress != .pending { leaveRing(export) }
+        if progress != .pending {
+            requests[place].isInRing = false
+            leaveRing(export)
+        }
         resume(place, progress, export)
     }
 

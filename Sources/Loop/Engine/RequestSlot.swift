@@ -17,6 +17,8 @@ struct RequestSlot: ~Copyable {
     var task = BackendTask(.flush, offset: 0, length: 0)
     /// Which file of its image's chain that is about (``BackendRequest/file``).
     private(set) var file: UInt8 = 0
+    /// An operation of it has a part of its export's share of the ring.
+    var isInRing = false
     var measure: RequestMeasure
     /// How the medium has failed for it.
     var mediumFailure: BlockFailure?
