@@ -246,8 +246,9 @@ import Testing
         let loops = try loops(
             place, [Fault(.inTurn, 0..<4096), Fault(.delay(milliseconds: 50), 0..<4096, count: 8)])
         let client = try Client(loops.path)
-        for cookie in UInt64(1)...8 { try client.request(.read, at: 0, 512, cookie: cookie) }
-        try client.request(.read, at: 8192, 512, cookie: 9)
+        // At once, so that the loop has all of them before the first delay is over.
+        let waiting = (UInt64(1)...8).flatMap { Client.header(.read, at: 0, 512, cookie: $0) }
+        try client.connection.send(waiting + Client.header(.read, at: 8192, 512, cookie: 9))
         try #require(client.reply(512) == 9)
         loops.beginToStop()
         for cookie in UInt64(1)...8 { #expect(try client.reply(512) == cookie) }
