@@ -77,6 +77,8 @@ import Testing
             [0b011, 0b0010_0000, 0, 0],  // a distance before the first byte
             [0b1111_1101, 0xFF, 0xFF, 0xFF],  // more literals than there are
             [0b0000_0101, 0xC0, 0xFF, 0xFF, 0xFF, 0xFF],  // more words than there can be
+            // The same, and without that rule 512 ones are 512 bytes.
+            [0x05, 0xC0, 0x01, 0x09, 0, 0, 0, 0, 0x10, 0xFE, 0x9F, 0xD6] + [UInt8](repeating: 0xFF, count: 80),
             [],
         ] as [[UInt8]])
     func badDataAreNoCluster(_ data: [UInt8]) {

@@ -66,6 +66,7 @@ import Testing
             (.l1Offset(66048), { $0.put(UInt64(66048), at: 40) }),
             (.l1Outside(131072, fileBytes: 131072), { $0.put(UInt64(131072), at: 40) }),
             (.l1Outside(1 << 63, fileBytes: 131072), { $0.put(UInt64(1) << 63, at: 40) }),
+            (.l1Outside(65536, fileBytes: 65551), { $0.file = Array($0.file.prefix(65551)) }),
             (
                 .extensionLength(type: 9, 65_425),
                 {

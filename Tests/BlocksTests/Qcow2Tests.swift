@@ -106,6 +106,10 @@ private struct ReadMedium {
     private mutating func note(_ step: BlockStep, _ number: Int) {
         switch step {
         case .io(let below):
+            // What lies behind the end of a raw file is no part of it.
+            if let raw = chain.raw, Int(below.file) == chain.images.count {
+                #expect(below.offset + below.length <= UInt64(raw.count))
+            }
             requests[number].pending = below
             pending.append(number)
         case .waitForOthers: waiting.append(number)
@@ -291,6 +295,56 @@ private struct ReadMedium {
         for request in medium.requests {
             let cluster = Int(request.request.offset) / 512
             #expect(request.end == .finished && request.data.allSatisfy { $0 == UInt8(cluster & 0xFF) })
+        }
+    }
+
+    /// What has no table, or no cluster, ends where the piece of the table does: what the next piece has counts.
+    @Test(arguments: [(9, 4 << 20, 64 * 64), (16, 64 << 20, 512)])
+    func whatIsEmptyEndsWithItsPieceOfATable(clusterBits: Int, sizeBytes: Int, cluster: Int) throws {
+        var image = HandMadeQcow2(.init(clusterBits: clusterBits, sizeBytes: sizeBytes))
+        let clusterBytes = 1 << clusterBits
+        image.addData(cluster, [UInt8](repeating: 7, count: clusterBytes))
+        var medium = try ReadMedium(image)
+        let (start, end) = ((cluster - 1) * clusterBytes, (cluster + 1) * clusterBytes)
+        #expect(try medium.perform(.read, start..<end) == .finished)
+        #expect(medium.requests[0].data == image.disk(start..<end))
+        let empty = BackendExtent(isMapped: false, lengthBytes: UInt64(clusterBytes))
+        #expect(try medium.perform(.lookUp, start..<end) == .found(empty))
+    }
+
+    /// Bits of entries that are reserved are no part of a place, as for QEMU.
+    @Test func reservedBitsOfEntriesMeanNothing() throws {
+        var image = HandMadeQcow2(.init())
+        image.addData(3, [UInt8](repeating: 5, count: 512))
+        for place in [512, image.entryPlace(of: 3)] {
+            let entry = image.file[place..<place + 8].reduce(0) { $0 << 8 | UInt64($1) }
+            image.put(entry | 0x3F << 56 | 0x1FE, at: place)
+        }
+        var medium = try ReadMedium(image)
+        #expect(try medium.perform(.read, 0..<4096) == .finished)
+        #expect(medium.requests[0].data == image.disk(0..<4096))
+        #expect(medium.stack.takeDamage() == nil)
+    }
+
+    /// Bad data have written over the place of another cluster, which is decompressed again.
+    @Test func aClusterThatMadeRoomForBadDataIsReadAgain() throws {
+        let count = ClusterCache.slotCount(clusterBytes: 512)
+        var image = HandMadeQcow2(.init())
+        for cluster in 0...count { image.addCompressed(cluster, [UInt8](repeating: 3, count: 512), inSector: 0) }
+        // The last one: 100 bytes, and then a block of a type that there is not.
+        let bad = [0, 100, 0, ~100, 255] + [UInt8](repeating: 0xBB, count: 100) + [7]
+        let place = image.file.count - HandMadeQcow2.stored([UInt8](repeating: 3, count: 512)).count
+        image.file.replaceSubrange(place..<place + bad.count, with: bad)
+        var medium = try ReadMedium(image)
+        for cluster in 0..<count {
+            #expect(try medium.perform(.read, cluster * 512..<(cluster + 1) * 512) == .finished)
+        }
+        let last = count * 512..<(count + 1) * 512
+        #expect(try medium.perform(.read, last) == .failed(.unrecovered, afterBytes: 0))
+        for cluster in 0..<count {
+            let range = cluster * 512..<(cluster + 1) * 512
+            #expect(try medium.perform(.read, range) == .finished)
+            #expect(medium.requests.last?.data == image.disk(range), "cluster \(cluster)")
         }
     }
 

@@ -168,6 +168,37 @@ import Testing
     }
 
     /// Zeroes and trims are lost as writes are; sectors that are named are lost in any case.
+    /// Whatever the seed, the fates of writes are those that the cut's name says; and there are all of these.
+    @Test(arguments: PowerCutKeeping.allCases) func theNameOfACutSaysWhatItKeeps(keeping: PowerCutKeeping) {
+        var found: Set<[CutWrite.Fate]> = []
+        for seed in 0..<300 as Range<UInt64> {
+            var medium = CachedMedium()
+            medium.begin(.write, 0..<3)
+            medium.begin(.writeZeroes(mayDeallocate: true), 4..<6)
+            medium.begin(.write, 8..<11)
+            medium.begin(.discard, 12..<15)
+            let writes = medium.cut(PowerCut(keeping: keeping, seed: seed)).writes
+            found.insert(writes.map(\.fate))
+            // A range is one entry of the cache.
+            #expect(writes[1].fate != .torn && writes[3].fate != .torn, "seed \(seed)")
+        }
+        func choices(_ fates: [[CutWrite.Fate]]) -> Set<[CutWrite.Fate]> {
+            fates.reduce([[]]) { begun, next in Set(begun.flatMap { fate in next.map { fate + [$0] } }) }
+        }
+        let expected: Set<[CutWrite.Fate]> =
+            switch keeping {
+            case .none: [[.lost, .lost, .lost, .lost]]
+            case .all: [[.kept, .kept, .kept, .kept]]
+            case .prefix:
+                Set((0...4).map { Array(repeating: .kept, count: $0) + Array(repeating: .lost, count: 4 - $0) })
+            case .subset: choices(Array(repeating: [.kept, .lost], count: 4))
+            case .torn: choices([[.kept, .lost, .torn], [.kept, .lost], [.kept, .lost, .torn], [.kept, .lost]])
+            }
+        #expect(found.isSubset(of: expected), "\(found.subtracting(expected))")
+        // With three sectors a write is whole in one of eight cuts only.
+        #expect(keeping == .torn ? found.count > 20 : found == expected, "\(expected.subtracting(found))")
+    }
+
     @Test func rangesAreLostAndNamedSectorsToo() {
         var medium = CachedMedium()
         medium.begin(.write, 0..<4)
