@@ -111,7 +111,7 @@ public final class ExportRegistry: Sendable {
         state.ordinals.take(record.ordinal)
         state.identities.add(record.settings, ordinal: record.ordinal)
         let identities = state.identities.warnings(about: name) { control.hasExport(named: $0) }
-        let warnings = identities + record.settings.imageWarnings()
+        let warnings = identities + record.settings.imageWarnings(expected: record.origin.file)
         logger.warn(warnings)
         return warnings
     }

@@ -5,13 +5,16 @@ import Glibc
 
 extension ExportSettings {
     /// Probable mistakes with the image. It is only read; an image that cannot be opened gives none.
-    func imageWarnings() -> [ExportWarning] {
+    ///
+    /// - Parameter expected: the file that was found in a directory. Whoever may write there may have put a link to
+    ///   another one in its place, which is not looked at.
+    func imageWarnings(expected: FileNumber? = nil) -> [ExportWarning] {
         guard let path = reference.path else { return [] }
         var warnings: [ExportWarning] = []
-        if format == .raw, let format = ImageFormat(path: path) {
+        if format == .raw, let format = ImageFormat(path: path, expected: expected) {
             warnings.append(.otherFormat(export: name, image: path, format))
         }
-        if !drive.readOnly, reference == .file(path: path), isDeviceInUse(path) {
+        if !drive.readOnly, expected == nil, reference == .file(path: path), isDeviceInUse(path) {
             warnings.append(.deviceInUse(export: name, device: path))
         }
         return warnings
@@ -51,10 +54,17 @@ public struct ImageFormat: Equatable, Sendable, CustomStringConvertible {
     ]
 
     /// Looks at a file's beginning; nil for everything else.
-    public init?(path: String) {
-        let descriptor = unsafe Glibc.open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+    ///
+    /// - Parameter expected: see ``Backend/init(path:cache:readOnly:locking:expected:)``.
+    public init?(path: String, expected: FileNumber? = nil) {
+        let link = expected == nil ? 0 : O_NOFOLLOW
+        let descriptor = unsafe Glibc.open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | link)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
+        var status = stat()
+        guard unsafe fstat(descriptor, &status) == 0, expected == nil || expected == FileNumber(status) else {
+            return nil
+        }
         var bytes = [UInt8](repeating: 0, count: 128)
         guard unsafe pread(descriptor, &bytes, bytes.count, 0) > 0,
             let format = Self.beginnings.first(where: { bytes[$0.offset...].starts(with: $0.bytes) })

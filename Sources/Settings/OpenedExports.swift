@@ -90,6 +90,6 @@ public struct OpenedExports: Sendable {
         served.append(opened)
         records[export.name] = ExportRecord(settings: export, ordinal: ordinal, origin: origin)
         identities.add(export, ordinal: ordinal)
-        imageWarnings += export.imageWarnings()
+        imageWarnings += export.imageWarnings(expected: origin.file)
     }
 }

@@ -118,7 +118,7 @@ private struct Files {
                     SettingsCheck.line(export, try export.preview(ordinal: count + 1, expected: identity.number)))
                 count += 1
                 identities.add(export, ordinal: count)
-                imageWarnings += export.imageWarnings()
+                imageWarnings += export.imageWarnings(expected: identity.number)
             } catch {
                 lines.append("left out: \(error)")
             }
