@@ -54,6 +54,11 @@ public enum ImageReference: Equatable, Sendable {
         }
     }
 
+    /// Changes are kept beside its file.
+    public var isOverlay: Bool {
+        if case .overlay = self { true } else { false }
+    }
+
     /// The same with its file elsewhere.
     public func at(path: String) -> ImageReference {
         switch self {

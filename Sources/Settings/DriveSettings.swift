@@ -130,7 +130,7 @@ extension ExportSettings {
     public func descriptors(loops: Int) -> Int {
         guard reference.path != nil else { return 1 }
         var drive = drive
-        if case .overlay = reference { drive.readOnly = true }
+        if reference.isOverlay { drive.readOnly = true }
         guard format == .qcow2 else { return drive.descriptors(loops: loops) }
         return drive.descriptors(loops: loops)
             + ImageChain.maximumBackings * (drive.cache.bypassesPageCache ? 2 : 1)

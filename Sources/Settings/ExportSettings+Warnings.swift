@@ -14,7 +14,7 @@ extension ExportSettings {
         if format == .raw, let format = ImageFormat(path: path, expected: expected) {
             warnings.append(.otherFormat(export: name, image: path, format))
         }
-        if !drive.readOnly, expected == nil, reference == .file(path: path), isDeviceInUse(path) {
+        if !drive.readOnly, expected == nil, !reference.isOverlay, isDeviceInUse(path) {
             warnings.append(.deviceInUse(export: name, device: path))
         }
         return warnings

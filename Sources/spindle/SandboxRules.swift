@@ -31,7 +31,7 @@ extension Sandbox.Rules {
         }
         for export in settings.exports {
             guard let path = export.reference.path else { continue }
-            if export.drive.readOnly || export.reference != .file(path: path) {
+            if export.drive.readOnly || export.reference.isOverlay {
                 readable += withFolder(path)
             } else {
                 writable += withFolder(path)

@@ -76,10 +76,11 @@ final class ControlledServer {
         return result.errors
     }
 
-    /// What a script in Python has: `ctl`, `works` and `refused` run `spindle ctl`; `socket` is the server's, and
-    /// `others` what the script was given.
+    /// The names that a script in Python has: `ctl`, `works` and `refused` run `spindle ctl`; `connect` opens an export
+    /// over NBD; `is_unanswered` and `is_cut_off` tell that it is gone; `socket` is the server's; `others` are the
+    /// script's arguments.
     private static let helpers = """
-        import subprocess, sys
+        import nbd, subprocess, sys
         spindle, control, socket, *others = sys.argv[1:]
         def ctl(*words):
             return subprocess.run([spindle, 'ctl', '--control', 'unix:' + control, *words], capture_output=True, text=True)
@@ -90,6 +91,17 @@ final class ControlledServer {
         def refused(text, *words, status=1):
             done = ctl(*words)
             assert done.returncode == status and text in done.stderr, (words, done)
+        def connect(name='disk'):
+            h = nbd.NBD()
+            h.connect_uri(f'nbd+unix:///{name}?socket={socket}')
+            return h
+        def is_unanswered(body, *arguments):
+            try:
+                body(*arguments)
+            except nbd.Error:
+                return True
+        def is_cut_off(h):
+            return is_unanswered(h.pread, 512, 0)
 
         """
 

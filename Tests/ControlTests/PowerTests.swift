@@ -7,28 +7,14 @@ import Testing
 @Suite struct PowerTests {
     /// Helpers of the scripts.
     private static let prelude = """
-        import json, nbd
+        import json
         [image] = others
         def cut(*words):
             return json.loads(works('--json', 'power', 'disk', 'cut', *words))
-        def connect():
-            h = nbd.NBD()
-            h.connect_uri(f'nbd+unix:///disk?socket={socket}')
-            return h
-        def is_cut_off(h):
-            try:
-                h.pread(512, 0)
-            except nbd.Error:
-                return True
         def arm(*words):
             return json.loads(works('--json', 'power', 'disk', 'cut', *words))['armed']
         def report():
             return json.loads(works('--json', 'power', 'disk', 'report', '--wait', '60'))['cut']
-        def is_unanswered(body, *arguments):
-            try:
-                body(*arguments)
-            except nbd.Error:
-                return True
         def on_disk(offset, count):
             with open(image, 'rb') as file:
                 file.seek(offset)

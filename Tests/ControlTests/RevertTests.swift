@@ -12,16 +12,7 @@ import Testing
     }
 
     private static let prelude = """
-        import json, nbd
-        def connect(name):
-            h = nbd.NBD()
-            h.connect_uri(f'nbd+unix:///{name}?socket={socket}')
-            return h
-        def is_cut_off(h):
-            try:
-                h.pread(512, 0)
-            except nbd.Error:
-                return True
+        import json
         def revert(name):
             return json.loads(works('--json', 'revert', name))['reverted-bytes']
 

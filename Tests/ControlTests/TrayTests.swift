@@ -7,12 +7,8 @@ import Testing
 @Suite struct TrayTests {
     /// Helpers of the scripts.
     private static let prelude = """
-        import nbd, os
+        import os
         first, second = others
-        def connect(name='disc'):
-            h = nbd.NBD()
-            h.connect_uri(f'nbd+unix:///{name}?socket={socket}')
-            return h
         def same(h, path):
             data = open(path, 'rb').read()
             assert h.get_size() == len(data) and h.pread(len(data), 0) == data, path
@@ -37,7 +33,7 @@ import Testing
         let log = try serve(
             ["--device", device, "disc=FIRST"],
             """
-            clients = [connect() for _ in range(4)]
+            clients = [connect('disc') for _ in range(4)]
             for h in clients: same(h, first)
             shown = works('show', 'disc')
             assert f'Disc:         {first}\\n' in shown and 'read-only\\n' in shown, shown
@@ -48,23 +44,23 @@ import Testing
                 try: h.pread(2048, 0)
                 except nbd.Error: pass
                 else: raise AssertionError('a client reads from a disc that is out')
-            try: connect()
+            try: connect('disc')
             except nbd.Error as error: assert 'NBD_OPT_GO' in str(error), error
             else: raise AssertionError('an empty drive was opened')
             assert 'no disc' in works('list')
             works('insert', 'disc', second)
-            same(connect(), second)
+            same(connect('disc'), second)
             # A disc in the place of another one.
             works('insert', 'disc', first)
-            same(connect(), first)
+            same(connect('disc'), first)
             refused('its tray is closed', 'insert', 'disc')
             # A disc that cannot be opened changes nothing.
             refused('missing.iso', 'insert', 'disc', second + '.missing.iso')
-            same(connect(), first)
+            same(connect('disc'), first)
             works('eject', 'disc')
             works('eject', 'disc')
             works('insert', 'disc')
-            same(connect(), first)
+            same(connect('disc'), first)
             """)
         #expect(log.contains("there is no disc in the drive; spindle ctl insert puts one in"), "\(log)")
         #expect(log.contains("disc ejected") && log.contains("disc inserted"), "\(log)")
@@ -77,7 +73,7 @@ import Testing
             assert 'no disc' in works('list') and '0 sectors' in works('show', 'disc')
             refused('has no disc of its own', 'insert', 'disc')
             works('insert', 'disc', first)
-            same(connect(), first)
+            same(connect('disc'), first)
             works('remove', '--force', 'disc')
             refused("there is no export named 'disc'", 'eject', 'disc')
             """)
@@ -99,7 +95,7 @@ import Testing
         _ = try serve(
             ["--device", "ide-cd", "disc=FIRST"],
             """
-            h = connect()
+            h = connect('disc')
             same(h, first)
             writer = [spindle, 'serve', '--listen', 'unix:' + socket + '.2', first]
             busy = subprocess.run(writer, capture_output=True, text=True)
@@ -122,7 +118,7 @@ import Testing
                 count = 0
                 while not over.is_set():
                     try:
-                        h = connect()
+                        h = connect('disc')
                         disc = next(data for data in discs if len(data) == h.get_size())
                         for offset in range(seed * 2048, len(disc) - 262144, 262144):
                             if h.pread(262144, offset) != disc[offset:offset + 262144]: wrong.append(offset)

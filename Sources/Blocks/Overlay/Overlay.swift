@@ -2,7 +2,8 @@
 
 /// The layer that keeps all changes in a file of its own, each at its place on the disk.
 ///
-/// That file is number 0 of the unit (``BackendRequest/file``); those of the image come behind it.
+/// That file is number 0 of the unit (``BackendRequest/file``), the one that requests from above are for; those of the
+/// image come behind it.
 public struct Overlay: Sendable {
     /// The size of the disk in bytes.
     public let sizeBytes: UInt64
@@ -63,13 +64,13 @@ extension Overlay {
         case .read, .lookUp, .prefetch: return next(&task)
         case .write, .writeZeroes:
             task.partBytes = request.length
-            return .io(own(request))
+            return .io(request)
         case .discard:
             // What the image has there is not to be seen again.
             task.partBytes = request.length
             var zeroes = request
             zeroes.operation = .writeZeroes(mayDeallocate: true)
-            return .io(own(zeroes))
+            return .io(zeroes)
         case .flush:
             // The file ends with the process.
             return .finished
@@ -101,13 +102,7 @@ extension Overlay {
         let run = map.run(in: blocks(task.request.offset + task.doneBytes, left))
         task.partBytes = blockSize.bytes(ofBlocks: run.count)
         let part = task.request.part(from: task.doneBytes, count: task.partBytes)
-        return .io(run.isThere ? own(part) : part.ofImage)
-    }
-
-    private func own(_ request: BackendRequest) -> BackendRequest {
-        var request = request
-        request.file = 0
-        return request
+        return .io(run.isThere ? part : part.ofImage)
     }
 }
 

@@ -92,8 +92,7 @@ extension Loop {
         guard !isStopping, let slot = takeConnectionSlot() else {
             if !isStopping { counters[.refused].add() }
             close(descriptor)
-            shared.connectionCount.subtract(1, ordering: .relaxed)
-            shared.addConnections(-1, to: index)
+            shared.giveUpConnection(of: index)
             return
         }
         activeConnections += 1

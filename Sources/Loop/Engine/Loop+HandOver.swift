@@ -90,8 +90,7 @@ extension Loop {
         guard let slot = takeConnectionSlot() else {
             counters[.refused].add()
             close(passenger.descriptor)
-            shared.connectionCount.subtract(1, ordering: .relaxed)
-            shared.addConnections(-1, to: index)
+            shared.giveUpConnection(of: index)
             return
         }
         activeConnections += 1

@@ -104,6 +104,12 @@ public final class SharedState: Sendable {
         assert(count >= 0, "a connection leaves a loop that it was given to")
     }
 
+    /// A loop has no place for a connection that it was given.
+    func giveUpConnection(of loop: Int) {
+        connectionCount.subtract(1, ordering: .relaxed)
+        addConnections(-1, to: loop)
+    }
+
     /// There are fewer connections than processors.
     var hasIdleProcessor: Bool {
         connectionCount.load(ordering: .relaxed) < processorCount

@@ -58,11 +58,11 @@ extension Loop {
         switch next {
         case .nothing: break
         case .begin:
-            if task.isTurnedAway { return respond(Ending(status: .taskSetFull), to: place) }
             guard let refusal = task.refusal else { return start(place) }
             respond(refusal, to: place)
-        case .solicit where task.isTurnedAway: respond(Ending(status: .taskSetFull), to: place)
-        case .solicit: solicit(TaskNumber(number), place)
+        case .solicit:
+            guard task.isTurnedAway, let refusal = task.refusal else { return solicit(TaskNumber(number), place) }
+            respond(refusal, to: place)
         case .fail(let failure): respond(Ending(failure), to: place)
         case .respond:
             encode(ending(of: place), place)
@@ -129,6 +129,8 @@ extension Loop {
 
     /// What has come for a task has no place, and is gone.
     private mutating func turnAway(_ number: Int, _ slot: ConnectionSlot) {
+        let refusal = sessions.iscsi[slot].tasks[number].refusal ?? Ending(status: .taskSetFull)
+        sessions.iscsi[slot].tasks[number].refusal = refusal
         sessions.iscsi[slot].tasks[number].isTurnedAway = true
         connections[slot].landing.value.trim(landingRange(number))
     }

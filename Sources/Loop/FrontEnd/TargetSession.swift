@@ -27,7 +27,7 @@ struct TargetTask: Sendable {
     /// It waits for memory. So many bytes have come unsolicited all the same: they are at its landing place.
     var isWaiting = false
     var landedBytes = 0
-    /// All landing places are taken: its data are thrown away, and it ends with TASK SET FULL.
+    /// All landing places are taken: its data are thrown away, no more are asked for, and it is refused.
     var isTurnedAway = false
     /// An R2T, or a part of its response, waits to be sent.
     var isInQueue = false
