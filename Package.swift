@@ -161,7 +161,7 @@ let package = Package(
         // Through the program as it is run.
         .target(name: "Support", dependencies: ["spindle", "CGnuTLS"], path: "Tests/Support", swiftSettings: testing),
         tests("ConformanceTests", ["Support", "Seeded", "CGnuTLS"]),
-        tests("InteropTests", ["Seeded", "Support"]),
+        tests("InteropTests", ["Blocks", "Seeded", "Support"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -5,11 +5,11 @@ public struct Qcow2Header: Equatable, Sendable {
     /// So much of an image's beginning is enough for its header.
     public static let byteCount = 1 << 16
     /// The most that a table of L1 entries has, as in QEMU.
-    private static let maximumL1Bytes: UInt64 = 1 << 25
+    static let maximumL1Bytes: UInt64 = 1 << 25
     private static let clusterBitsRange: ClosedRange<UInt32> = 9...21
     /// 32 subclusters of at least 512 bytes.
     private static let leastClusterBitsWithSubclusters: UInt32 = 14
-    private static let magic: UInt32 = 0x5146_49FB
+    static let magic: UInt32 = 0x5146_49FB
     private static let lengthOfVersion2 = 72
     private static let leastLengthOfVersion3 = 104
 
@@ -34,6 +34,12 @@ public struct Qcow2Header: Equatable, Sendable {
         public var name: String
         /// It is a qcow2 image itself, or raw.
         public var isQcow2: Bool
+
+        /// A backing file.
+        public init(name: String, isQcow2: Bool) {
+            self.name = name
+            self.isQcow2 = isQcow2
+        }
     }
 
     /// Reads and checks a header.
@@ -68,7 +74,7 @@ public struct Qcow2Header: Equatable, Sendable {
     }
 
     /// A bit of the incompatible features.
-    private enum Feature: UInt64 {
+    enum Feature: UInt64 {
         case dirty = 0
         case corrupt = 1
         case externalDataFile = 2
