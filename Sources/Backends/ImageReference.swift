@@ -29,6 +29,8 @@ public enum ImageReference: Equatable, Sendable {
             let path = String(text.dropFirst(Self.overlayPrefix.count))
             guard !path.isEmpty else { throw .noBase }
             self = .overlay(path: path)
+        } else if text.hasPrefix("dir:") {
+            throw .directory(text)
         } else if text.isEmpty {
             throw .empty
         } else {
@@ -87,6 +89,8 @@ public enum ImageReference: Equatable, Sendable {
 public enum ImageReferenceError: Error, Equatable, CustomStringConvertible {
     /// There is no name.
     case empty
+    /// All files of a directory are no image.
+    case directory(String)
     /// An overlay has nothing below it.
     case noBase
     /// The text behind `memory:` or `null:` is no size.
@@ -101,6 +105,9 @@ public enum ImageReferenceError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .empty:
             "the name of the image is empty: give a path, overlay:PATH, memory:SIZE or null:SIZE"
+        case .directory(let text):
+            "'\(text)' is no image: dir: is for 'spindle serve', and a [[directory]] does the same in a file; "
+                + "a file of that name is ./\(text)"
         case .noBase:
             "'overlay:' has no image below it: write it as overlay:PATH; a file of that name is ./overlay:"
         case .badSize(let text, let prefix):

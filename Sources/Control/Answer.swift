@@ -38,6 +38,10 @@ enum Answer {
         let tlsOnly: Bool
         let connections: Int
         let draining: Bool
+        /// Only of a drive with a volatile write cache.
+        let power: String?
+        /// The command that orders the power cut that is to come.
+        let armed: String?
         /// Only of a DVD-ROM.
         let tray: Tray?
         /// Why flushes fail.
@@ -54,6 +58,8 @@ enum Answer {
             tlsOnly = status.requiresTLS
             connections = status.connections
             draining = status.isDraining
+            power = status.hasPower.map { $0 ? "on" : "off" }
+            armed = status.armedCut?.command(status.name)
             tray = status.tray.map { Tray(open: $0.isOpen, locked: $0.isLocked, image: $0.image) }
             flushFailure = status.flushFailure
             self.warnings = warnings.isEmpty ? nil : warnings.map(\.description)

@@ -196,7 +196,7 @@ extension ControlAPI {
 
 extension PowerOrder {
     /// The command that gives this order again.
-    fileprivate func command(_ name: String) -> String {
+    func command(_ name: String) -> String {
         var words = ["spindle ctl power", name, staysOff ? "off" : "cut"]
         switch moment {
         case nil: break

@@ -273,7 +273,7 @@ extension HTTPFailure {
                 .trayIsClosed, .discInUse, .noWriteCache, .noPower, .hasPower, .cutArmed,
                 .cutUnderWay, .momentNotCome, .cutTakenBack, .noOverlay:
                 .conflict
-            case .export, .cannotGrow, .noDisc: .unprocessableContent
+            case .export, .cannotGrow, .noDisc, .beyondDrive: .unprocessableContent
             case .stopping: .serviceUnavailable
             case .ring, .endpoint, .image, .command, .interrupted, .flush, .stillInUse, .stillCutting, .stillReverting,
                 .cutNotStored:

@@ -126,7 +126,10 @@ public enum ControlTables {
     }
 
     private static func state(_ export: Answer.Export) -> String {
-        var words = [export.draining ? "draining" : export.connections > 0 ? "in use" : "idle"]
+        let isOff = export.power == "off"
+        var words = [export.draining ? "draining" : export.connections > 0 ? "in use" : isOff ? "no power" : "idle"]
+        if isOff, words != ["no power"] { words.append("no power") }
+        if export.armed != nil { words.append("cut armed") }
         if export.readOnly { words.append("read-only") }
         if export.tlsOnly { words.append("TLS only") }
         if let tray = export.tray {

@@ -16,6 +16,11 @@ public enum LinuxProcess {
         return max(1, mask.reduce(0) { $0 + $1.nonzeroBitCount })
     }
 
+    /// The memory of the machine (sysinfo(2)).
+    public static var machineBytes: UInt64 {
+        UInt64(max(0, sysconf(Int32(_SC_PHYS_PAGES)))) * UInt64(max(0, sysconf(Int32(_SC_PAGESIZE))))
+    }
+
     /// `PR_SET_PDEATHSIG`: sends this process a signal when the thread that started it ends. It says nothing of a
     /// parent that has ended before.
     ///

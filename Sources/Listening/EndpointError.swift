@@ -11,7 +11,7 @@ public enum EndpointError: Error, Equatable, CustomStringConvertible {
     /// The text in a host's place is no host.
     case badHost(scheme: String, String)
     /// `tcp:` without a port.
-    case noPort(scheme: String, String)
+    case noPort(scheme: String, String, usual: UInt16 = Endpoint.standardPort)
     /// `tcp:` or `iscsi:` without a host.
     case noHost(scheme: String, String)
     /// An IPv6 address without brackets.
@@ -55,8 +55,8 @@ public enum EndpointError: Error, Equatable, CustomStringConvertible {
             "endpoints '\(first)' and '\(second)' are one place; give one of them another"
         case .badHost(let scheme, let host):
             "'\(host)' is no host: a name or an address belongs there, as in \(scheme):HOST:PORT"
-        case .noPort(let scheme, let text):
-            "endpoint '\(scheme):\(text)' has no port; use \(scheme):\(text):\(Endpoint.standardPort)"
+        case .noPort(let scheme, let text, let usual):
+            "endpoint '\(scheme):\(text)' has no port; use \(scheme):\(text):\(usual)"
         case .noHost(let scheme, let text):
             "endpoint '\(scheme):\(text)' has no host; use 127.0.0.1 for this machine only, 0.0.0.0 for every interface"
         case .bareIPv6(let scheme, let text):

@@ -219,6 +219,8 @@ public enum ServerError: Error, CustomStringConvertible {
     case hasPower(String)
     /// A cut of the power of a drive is to come.
     case cutArmed(String)
+    /// A cut names sectors that the drive does not have.
+    case beyondDrive(String, ClosedRange<UInt64>, sectors: UInt64)
     /// Its moment has come.
     case cutUnderWay(String)
     /// Its moment has not come in time.
@@ -287,6 +289,9 @@ public enum ServerError: Error, CustomStringConvertible {
         case .hasPower(let name): "the drive '\(name)' has power"
         case .cutArmed(let name):
             "a cut of the power of '\(name)' is to come; 'spindle ctl power \(name) on' takes it back"
+        case .beyondDrive(let name, let range, let sectors):
+            "the drive '\(name)' has \(sectors) sectors, from 0 to \(sectors - 1), and \(range.lowerBound)-\(range.upperBound)"
+                + " is beyond that"
         case .cutUnderWay(let name):
             "the power of '\(name)' is being cut; 'spindle ctl power \(name) report --wait 60' has the report"
         case .momentNotCome(let name, let seconds):

@@ -32,7 +32,7 @@ extension ServerControl {
     public func cutPower(of name: String, _ order: PowerOrder) throws(ServerError) -> PowerCutOutcome {
         let entry = try cachedEntry(name)
         return try operate(entry) { () throws(ServerError) in
-            try checkPower(entry)
+            try checkPower(entry, order)
             let connections = try self.connections().filter { $0.export == name }
             entry.switchPower(isOn: false)
             return try carryOut(order, entry, connections)
@@ -43,7 +43,7 @@ extension ServerControl {
     public func armPowerCut(of name: String, _ order: PowerOrder) throws(ServerError) -> PowerStatus {
         let entry = try cachedEntry(name)
         return try operate(entry) { () throws(ServerError) in
-            try checkPower(entry)
+            try checkPower(entry, order)
             let armed: ArmedCut
             do throws(RingError) { armed = try ArmedCut(order) } catch { throw .ring(error) }
             guard startDetachedThread({ self.carryOut(armed, entry) }) else { throw .ring(.descriptor(errno: EAGAIN)) }
@@ -99,9 +99,15 @@ extension ServerControl {
         return entry
     }
 
-    private func checkPower(_ entry: ExportEntry) throws(ServerError) {
+    private func checkPower(_ entry: ExportEntry, _ order: PowerOrder) throws(ServerError) {
         guard entry.armedCut == nil else { throw .cutArmed(entry.name) }
         guard entry.isOn else { throw .noPower(entry.name) }
+        let sectors = entry.drive.drive.sectors
+        var named = order.cut.lost
+        if case .atWrite(let range) = order.moment { named.append(range) }
+        if let range = named.first(where: { $0.upperBound >= sectors }) {
+            throw .beyondDrive(entry.name, range, sectors: sectors)
+        }
     }
 
     private func disarm(_ entry: ExportEntry) {

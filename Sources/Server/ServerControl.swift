@@ -23,6 +23,10 @@ public struct ExportStatus: Equatable, Sendable {
     public var connections: Int
     /// It is removed, and waits for the last of them to end.
     public var isDraining: Bool
+    /// A drive with a volatile write cache has power; nil: nobody can cut that of this one.
+    public var hasPower: Bool?
+    /// The power cut that is to come.
+    public var armedCut: PowerOrder?
     /// Why a flush of its image has failed, and all since; nil if none has.
     public var flushFailure: String?
     /// The tray of a DVD-ROM; nil: the drive is a disk.
@@ -282,6 +286,7 @@ extension ExportStatus {
             sizeBytes: sizeBytes, logicalBlockBytes: entry.drive.blockSize.bytes,
             isReadOnly: entry.definition.backend.isReadOnly, requiresTLS: entry.definition.requiresTLS,
             connections: entry.connectionCount, isDraining: isDraining,
+            hasPower: entry.hasWriteCache ? entry.isOn : nil, armedCut: entry.armedCut?.order,
             flushFailure: entry.flushes.stability?.failure.map(errorText), tray: TrayStatus(entry),
             totals: ExportTotals(entry))
     }

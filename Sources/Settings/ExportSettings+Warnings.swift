@@ -2,6 +2,7 @@
 
 import Backends
 import Glibc
+import IOUring
 
 extension ExportSettings {
     /// Probable mistakes with the image. It is only read; an image that cannot be opened gives none.
@@ -9,8 +10,12 @@ extension ExportSettings {
     /// - Parameter expected: the file that was found in a directory. Whoever may write there may have put a link to
     ///   another one in its place, which is not looked at.
     func imageWarnings(expected: FileNumber? = nil) -> [ExportWarning] {
-        guard let path = reference.path else { return [] }
         var warnings: [ExportWarning] = []
+        if let sizeBytes = bytesInMemory, sizeBytes > LinuxProcess.machineBytes {
+            warnings.append(
+                .moreThanMemory(export: name, sizeBytes: sizeBytes, machineBytes: LinuxProcess.machineBytes))
+        }
+        guard let path = reference.path else { return warnings }
         if format == .raw, let format = ImageFormat(path: path, expected: expected) {
             warnings.append(.otherFormat(export: name, image: path, format))
         }
@@ -18,6 +23,17 @@ extension ExportSettings {
             warnings.append(.deviceInUse(export: name, device: path))
         }
         return warnings
+    }
+
+    /// The most that clients can have this process keep in memory for the image; nil: nothing.
+    private var bytesInMemory: UInt64? {
+        switch reference {
+        case .memory(let sizeBytes) where !drive.readOnly: return sizeBytes
+        case .overlay:
+            let facts = try? ImageFacts(reference, format: format, device: drive.device)
+            return (facts?.sectors).map(drive.device.logicalBlockSize.bytes(ofBlocks:))
+        case .memory, .file, .null: return nil
+        }
     }
 
     /// Whether this machine has mounted a block device or a partition of it, swaps to it, or has made it a part of

@@ -39,12 +39,15 @@ public struct ExportSettings: Equatable, Sendable {
 
     /// `[NAME=]IMAGE`, as on the command line.
     public init(parsing text: String) throws {
+        let (name, image) = Self.parts(of: text)
+        try self.init(name: name, image: image)
+    }
+
+    /// NAME, if there is one, and IMAGE.
+    static func parts(of text: String) -> (name: String?, image: String) {
         // A path may contain `=`: a name has no slash before it.
-        if let sign = text.firstIndex(of: "="), !text[..<sign].contains("/") {
-            try self.init(name: String(text[..<sign]), image: String(text[text.index(after: sign)...]))
-        } else {
-            try self.init(image: text)
-        }
+        guard let sign = text.firstIndex(of: "="), !text[..<sign].contains("/") else { return (nil, text) }
+        return (String(text[..<sign]), String(text[text.index(after: sign)...]))
     }
 
     static func standardName(_ image: String) -> String {

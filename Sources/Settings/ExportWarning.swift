@@ -15,6 +15,8 @@ public enum ExportWarning: Equatable, Sendable, CustomStringConvertible {
     case otherFormat(export: String, image: String, ImageFormat)
     /// The machine uses the block device itself.
     case deviceInUse(export: String, device: String)
+    /// What clients write is kept in memory, and there is room for more of it than this machine has.
+    case moreThanMemory(export: String, sizeBytes: UInt64, machineBytes: UInt64)
 
     /// The fact, and why it matters.
     public var description: String {
@@ -31,6 +33,9 @@ public enum ExportWarning: Equatable, Sendable, CustomStringConvertible {
         case .deviceInUse(let export, let device):
             "export '\(export)': this machine uses the block device '\(device)' itself (mounted, swap, part of a volume);"
                 + " with a second writer its data are lost: unmount it, or serve it with --read-only"
+        case .moreThanMemory(let export, let sizeBytes, let machineBytes):
+            "export '\(export)' keeps what is written in memory, \(sizeBytes >> 20) MiB at most, and this machine has"
+                + " \(machineBytes >> 20) MiB: clients can fill that"
         }
     }
 
@@ -38,14 +43,16 @@ public enum ExportWarning: Equatable, Sendable, CustomStringConvertible {
     var key: String {
         switch self {
         case .serialNumberCut, .sameSerialNumber, .sameWorldWideName: "device"
-        case .otherFormat, .deviceInUse: "image"
+        case .otherFormat, .deviceInUse, .moreThanMemory: "image"
         }
     }
 
     /// The export that has it; of several the last one, which came to the others.
     var export: String {
         switch self {
-        case .serialNumberCut(let export, _, _), .otherFormat(let export, _, _), .deviceInUse(let export, _): export
+        case .serialNumberCut(let export, _, _), .otherFormat(let export, _, _), .deviceInUse(let export, _),
+            .moreThanMemory(let export, _, _):
+            export
         case .sameSerialNumber(let exports, _), .sameWorldWideName(let exports, _): exports.last ?? ""
         }
     }

@@ -9,14 +9,13 @@ public enum ImageArgument: Equatable, Sendable {
 
     /// Reads an argument. A file whose name begins like a directory is written with its folder, `./dir:x`.
     public init(parsing text: String) throws {
-        let export = try ExportSettings(parsing: text)
-        guard export.image.hasPrefix("dir:") else {
-            self = .export(export)
+        let (name, image) = ExportSettings.parts(of: text)
+        guard image.hasPrefix("dir:") else {
+            self = .export(try ExportSettings(name: name, image: image))
             return
         }
-        let path = String(export.image.dropFirst("dir:".count))
+        let path = String(image.dropFirst("dir:".count))
         guard !path.isEmpty else { throw SettingsError("'\(text)' names no directory: write it as dir:PATH") }
-        let prefix = text.utf8.count > export.image.utf8.count ? export.name : ""
-        self = .directory(DirectorySettings(path: path, prefix: prefix))
+        self = .directory(DirectorySettings(path: path, prefix: name ?? ""))
     }
 }

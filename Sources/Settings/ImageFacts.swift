@@ -58,6 +58,10 @@ public struct ImageFacts: Sendable {
             bootSector = unsafe BootSectorGeometry(bootSector: first.span.bytes, sectors: sectors)
             partitionTable = PartitionTable(bootSector: first)
         }
+        // A DVD-ROM without a disc has none.
+        guard sectors > 0 || device.kind.isDisc && image == .null(sizeBytes: 0) else {
+            throw ImageError.empty(image: image.name)
+        }
         guard sectors <= device.kind.maximumSectors else { throw device.kind.tooLarge(image.name) }
     }
 

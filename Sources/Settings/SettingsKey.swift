@@ -42,6 +42,12 @@ public struct SettingsKey: Equatable, Sendable {
         + driveKeys(.directory)
         + accessKeys
 
+    /// Options of `spindle serve` that are about its process, and no keys.
+    static let optionsWithoutKey = [
+        "config", "control", "exit-with-parent", "group", "lock-memory", "metrics", "pid-file", "run", "sandbox",
+        "sandbox-path", "user",
+    ]
+
     private static let serverKeys = [
         SettingsKey(
             .server, "listen", "list of endpoints", "[\"tcp:127.0.0.1:10809\"]",

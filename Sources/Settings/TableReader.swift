@@ -122,7 +122,8 @@ struct TableReader {
         let known = SettingsKey.names(in: section) + tables
         for (key, value) in entries {
             let hint =
-                Self.otherSection(of: key).map { "it belongs in \($0)" }
+                Self.option(key, in: section)
+                ?? Self.otherSection(of: key).map { "it belongs in \($0)" }
                 ?? nearestName(to: key, among: known).map { "did you mean '\($0)'?" }
                 ?? "known are \(known.joined(separator: ", "))"
             add(SettingsError(line: value.line, place: full(key), "there is no such key; \(hint)"))
@@ -145,6 +146,11 @@ struct TableReader {
 
     /// The line of a key that was not taken yet.
     func line(of key: String) -> Int? { entries[key]?.line ?? line }
+
+    private static func option(_ key: String, in section: SettingsKey.Section) -> String? {
+        guard section == .server, SettingsKey.optionsWithoutKey.contains(key) else { return nil }
+        return "it is an option of the command line only, --\(key)"
+    }
 
     private static func otherSection(of key: String) -> String? {
         let sections = SettingsKey.all.filter { $0.name == key && $0.section != .server }.map(\.section.rawValue)

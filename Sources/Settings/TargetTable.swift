@@ -124,8 +124,15 @@ extension ServeSettings {
             if let other = others.first(where: { $0.place.collides(with: place) }),
                 hasInitiators || export.target.name != nil && other.export.target.name != nil
             {
-                let message = "the target '\(place.name.text)' is that of export '\(other.export.name)' already"
-                collisions.append((export.name, message + "; give one of them another name, with target = \"iqn...\""))
+                let message =
+                    if place.isShared, other.place.isShared {
+                        "LUN \(place.logicalUnit) of '\(place.name.text)' is export '\(other.export.name)' already; "
+                            + "give one of them another lun"
+                    } else {
+                        "the target '\(place.name.text)' is that of export '\(other.export.name)' already; "
+                            + "give one of them another name, with target = \"iqn...\""
+                    }
+                collisions.append((export.name, message))
             }
             seen[place.name, default: []].append((export, place))
         }

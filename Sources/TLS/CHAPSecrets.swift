@@ -73,7 +73,10 @@ public struct CHAPSecrets: Sendable {
             // iSCSI names have colons, so the secret is behind the last one.
             guard let colon = line.lastIndex(of: UInt8(ascii: ":")), colon != line.startIndex,
                 let name = String(validating: line[..<colon], as: UTF8.self)
-            else { throw .secretLine(path: path, line: number, reason: "there is no colon, or no name before it") }
+            else {
+                throw .secretLine(
+                    path: path, line: number, reason: "it is no NAME:SECRET: there is no colon, or no name before it")
+            }
             let secret = Array(line[(colon + 1)...])
             guard secret.count >= minimumBytes else {
                 throw .secretLine(

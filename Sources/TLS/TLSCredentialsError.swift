@@ -50,7 +50,7 @@ public enum TLSCredentialsError: Error, Equatable, CustomStringConvertible {
         case .keyLine(let path, let line, let reason):
             return "line \(line) of '\(path)' is not USER:HEXKEY, as psktool writes it: \(reason)"
         case .secretLine(let path, let line, let reason):
-            return "line \(line) of '\(path)' is no NAME:SECRET: \(reason)"
+            return "line \(line) of '\(path)': \(reason)"
         case .noSecrets(let path):
             return "there is no secret in '\(path)'; its lines are NAME:SECRET"
         case .noKeys(let path):

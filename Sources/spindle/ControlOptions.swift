@@ -18,7 +18,7 @@ struct ControlOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Where Prometheus reads /metrics, and nothing else is: tcp:127.0.0.1:9464, say.", valueName: "endpoint"),
-        completion: .list(["tcp:127.0.0.1:9464", "unix:"]), transform: Endpoint.init(parsing:))
+        completion: .list(["tcp:127.0.0.1:9464", "unix:"]), transform: metricsEndpoint(parsing:))
     var metrics: Endpoint?
 
     /// The given ones of the two.
@@ -32,6 +32,16 @@ struct ControlOptions: ParsableArguments {
     } catch {
         guard text.hasPrefix("unix:") || text.hasPrefix("fd:") else { throw noControlSocket(text) }
         throw error
+    }
+}
+
+/// A value of --metrics, which has a usual port of its own.
+@Sendable private func metricsEndpoint(parsing text: String) throws -> Endpoint {
+    do throws(EndpointError) {
+        return try Endpoint(parsing: text)
+    } catch {
+        guard case .noPort(let scheme, let rest, _) = error else { throw error }
+        throw EndpointError.noPort(scheme: scheme, rest, usual: 9464)
     }
 }
 

@@ -35,6 +35,11 @@ import Testing
         #expect("\(error)".contains("'\(text)'") && "\(error)".contains("2^48"))
     }
 
+    @Test func aDirectory() throws {
+        #expect(throws: ImageReferenceError.directory("dir:x")) { try ImageReference(parsing: "dir:x") }
+        #expect(try ImageReference(parsing: "./dir:x") == .file(path: "./dir:x"))
+    }
+
     @Test func nothing() {
         #expect(throws: ImageReferenceError.empty) { try ImageReference(parsing: "") }
     }

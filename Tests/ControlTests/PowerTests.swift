@@ -160,7 +160,7 @@ import Testing
             refused("the drive 'disk' has power", 'power', 'disk', 'on')
             refused("there is no export named 'other'", 'power', 'other', 'cut')
             refused('more than 64 ranges of sectors are named', 'power', 'disk', 'cut', '--lose', ','.join(map(str, range(65))), status=64)
-            works('power', 'disk', 'off', '--keep', 'all', '--lose', '9', '--lose', '100-18446744073709551614')
+            works('power', 'disk', 'off', '--keep', 'all', '--lose', '9', '--lose', '100-32767')
             assert is_cut_off(h)
             try:
                 connect()
@@ -364,6 +364,42 @@ import Testing
     }
 
     /// A drive whose answered writes are in the image has no power to cut.
+    /// An operator sees it where exports are listed.
+    @Test func theListTellsOfIt() throws {
+        _ = try serve(
+            """
+            def state(): return [line[7:].strip() for line in works('show', 'disk').splitlines() if line.startswith('State: ')]
+            def members(): return {k: v for k, v in json.loads(works('--json', 'show', 'disk')).items() if k in ('power', 'armed')}
+            assert state() == ['idle'] and members() == {'power': 'on'}, (state(), members())
+            works('power', 'disk', 'off')
+            assert state() == ['no power'] and members() == {'power': 'off'}, (state(), members())
+            assert ' no power ' in works('list')
+            works('power', 'disk', 'on')
+            h = connect()
+            armed = arm('--at-flush', '2')
+            assert state() == ['in use, cut armed'] and members() == {'power': 'on', 'armed': armed}, (state(), members())
+            works('power', 'disk', 'on')
+            assert state() == ['in use']
+            works('power', 'disk', 'off', '--sessions', 'hang')
+            assert state() == ['in use, no power'], state()
+            works('add', 'plain=null:1M')
+            assert 'power' not in json.loads(works('--json', 'show', 'plain'))
+            """)
+    }
+
+    /// A cut that could never come, or sectors that could never be lost, are a mistake.
+    @Test func sectorsBeyondTheDrive() throws {
+        _ = try serve(
+            """
+            words = "the drive 'disk' has 32768 sectors, from 0 to 32767, and "
+            refused(words + '32768-32768', 'power', 'disk', 'cut', '--at-write', '32768')
+            refused(words + '32767-32768', 'power', 'disk', 'cut', '--lose', '5', '--lose', '32767-32768')
+            refused(words + '9-99999', 'power', 'disk', 'off', '--at-flush', '1', '--lose', '9-99999')
+            works('power', 'disk', 'cut', '--lose', '32767')
+            arm('--at-write', '0-32767')
+            """)
+    }
+
     @Test func otherDrivesHaveNone() throws {
         _ = try serve(
             """

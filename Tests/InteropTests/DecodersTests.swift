@@ -44,7 +44,7 @@ import Testing
     /// Drives of which there is no text, at the ends of what the properties can say.
     @Test(
         arguments: [
-            ["memory:1s"], ["null:0"], ["null:128P"], ["--power-on", "memory:3G"], ["null:1953124s"],
+            ["memory:1s"], ["null:128P"], ["--power-on", "memory:3G"], ["null:1953124s"],
             ["--device", "ide-hd,wwn=1", "memory:3G"], ["--device", "ide-hd,wwn=0xffffffffffffffff", "memory:3G"],
             ["--device", "ide-hd,rotation_rate=1025", "memory:3G"],
             ["--device", "ide-hd,rotation_rate=1026", "memory:3G"],

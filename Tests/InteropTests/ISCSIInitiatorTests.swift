@@ -208,9 +208,9 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", "there is no secret in"), ("alice", "line 1 of"),
+        ("", "there is no secret in"), ("alice", "secrets': it is no NAME:SECRET: there is no colon"),
         ("\nalice:short", "the secret has 5 bytes"),
-        ("a:correct-horse-1\na:correct-horse-2", "the name has a secret already"),
+        ("a:correct-horse-1\na:correct-horse-2", "secrets': the name has a secret already"),
     ])
     func secretsThatAreNone(text: String, message: String) throws {
         let folder = try TemporaryFolder()

@@ -25,7 +25,23 @@ import Testing
         #expect(try fact("Controller", "memory:3G") == "piix3-ide")
     }
 
-    @Test(arguments: [(0, 0), (1, 1), (512, 1), (1_000_001, 1954), (3_221_225_472, 6_291_456)])
+    /// As `serve` does it: such a drive is none.
+    @Test func nothingIsNoDrive() throws {
+        let folder = try TemporaryFolder()
+        let file = try folder.file("empty", sizeBytes: 0)
+        for (arguments, image) in [
+            ([file], file), (["null:0"], "null:0"), (["memory:0"], "memory:0"), (["--device", "ide-cd", file], file),
+        ] {
+            let result = try Program.spindle.run(["identify"] + arguments, in: folder)
+            #expect(result.status == 1 && result.output.isEmpty, "\(result.text)")
+            #expect(
+                result.errors.contains("image '\(image)' is empty; a drive has at least one sector"), "\(result.errors)"
+            )
+        }
+        #expect(try identify("--device", "ide-cd", "null:0").status == 0)
+    }
+
+    @Test(arguments: [(1, 1), (512, 1), (1_000_001, 1954), (3_221_225_472, 6_291_456)])
     func aFileHasItsSizeRoundedUp(bytes: UInt64, sectors: UInt64) throws {
         let folder = try TemporaryFolder()
         let file = try folder.file("image", sizeBytes: bytes)

@@ -215,6 +215,12 @@ import Testing
             two + "[[target]]\nname = \"\(Self.target)\"\nluns = [\"data\"]\n", "a [[target]] before it has this name",
             in: folder)
         try check(two + "[[export]]\nname = \"Data\"\nimage = \"memory:1M\"\n", "is that of export 'data'", in: folder)
+        let pair = ["x", "y"].map {
+            "[[export]]\nname = \"\($0)\"\nimage = \"memory:1M\"\ntarget = \"iqn.a:pair\"\nlun = 1\n"
+        }
+        try check(
+            two + pair.joined(), "LUN 1 of 'iqn.a:pair' is export 'x' already; give one of them another lun", in: folder
+        )
         try check(
             two + "[[export]]\nname = \"x\"\nimage = \"memory:1M\"\ntarget = \"\(Self.target)\"\n",
             "lun = NUMBER says which this is", in: folder)

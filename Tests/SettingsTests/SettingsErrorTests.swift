@@ -109,6 +109,16 @@ import Testing
             "[[export]]\nname = \"a\\nb\"\nimage = ''",
             "f:3: export 'a\\nb'.image: the name of the image is empty: give a path, overlay:PATH, memory:SIZE or null:SIZE"
         ),
+        (
+            "[[export]]\nname = 'a'\nimage = 'dir:.'",
+            "f:3: export 'a'.image: 'dir:.' is no image: dir: is for 'spindle serve', and a [[directory]] does the same in a "
+                + "file; a file of that name is ./dir:."
+        ),
+        (
+            "control = 'unix:c.sock'",
+            "f:1: control: there is no such key; it is an option of the command line only, --control"
+        ),
+        ("\nuser = 'a'", "f:2: user: there is no such key; it is an option of the command line only, --user"),
         // Rules.
         (
             "[[export]]\nimage = 'x'\n\naccess = [{}]",
