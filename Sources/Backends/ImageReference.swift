@@ -116,7 +116,7 @@ public enum ImageReferenceError: Error, Equatable, CustomStringConvertible {
         case .tooLarge(let text):
             "'\(text)' is too large: an ATA drive has at most 2^48 sectors of 512 bytes, 128P"
         case .tooLargeForDisc(let text):
-            "'\(text)' is too large: an ide-cd has at most 2^32 blocks of 2048 bytes, 8T"
+            "'\(text)' is too large: a DVD-ROM has at most 2^32 blocks of 2048 bytes, 8T"
         }
     }
 }

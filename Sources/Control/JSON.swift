@@ -1,6 +1,7 @@
 // JSON (RFC 8259): responses from values, and the content of requests as values like those of the configuration file.
 
 import FoundationEssentials
+import Logs
 import Settings
 
 /// The two directions.
@@ -12,7 +13,7 @@ enum JSON {
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         encoder.keyEncodingStrategy = .custom { Key(withHyphens($0.last?.stringValue ?? "")) }
         guard let data = try? encoder.encode(value) else { preconditionFailure("nothing here has no JSON") }
-        return Array(data) + [UInt8(ascii: "\n")]
+        return Array(String(decoding: data, as: UTF8.self).visibleJSON.utf8) + [UInt8(ascii: "\n")]
     }
 
     /// A response's content.

@@ -11,6 +11,12 @@ extension String {
 }
 
 extension String {
+    /// JSON that a terminal may show: RFC 8259 has escapes for ASCII's control characters only.
+    public var visibleJSON: String {
+        guard unicodeScalars.contains(where: { !$0.isASCII && !$0.isVisible }) else { return self }
+        return unicodeScalars.map { $0.isASCII || $0.isVisible ? String($0) : $0.escape }.joined()
+    }
+
     /// The visible text between quotes, which no quote in it ends: programs look for what stands behind them.
     public var quoted: String {
         "'" + visible.unicodeScalars.map { $0 == "'" ? "\\u0027" : String($0) }.joined() + "'"

@@ -7,14 +7,11 @@ import Loop
 import Server
 
 extension AccessRule {
-    /// The name of an iSCSI node (RFC 7143, 4.2.7.2). Large letters mean small ones.
     private static func initiatorName(_ text: String) throws(SettingsError) -> String {
-        let name = text.lowercased()
-        do {
-            return try TargetName(name).text
-        } catch {
+        guard let name = Initiator.normalizedName(text) else {
             throw SettingsError("'\(text.visible)' is no name of an initiator, as in iqn.2026-11.org.example:host1")
         }
+        return name
     }
 
     /// Reads the rules of an export, a directory or a target; mistakes go to its reader.

@@ -66,6 +66,15 @@ private func transferTag(_ place: UInt32, _ generation: UInt32 = 2) -> UInt32 { 
     #expect(happenings.all(SCSIResponsePDU.self).isEmpty)
 }
 
+/// The end of an immediate command leaves the window as it is: it had no place in it (4.2.2.1).
+@Test(arguments: [0, 512] as [UInt32])
+func immediateCommandsAndTheWindow(reads: UInt32) {
+    let stream = login() + command(0, reads: reads) { $0.isImmediate = true } + command(0, tag: 0x21, reads: reads)
+    let sent = course(of: stream).sent.suffix(2)
+    // ExpCmdSN and MaxCmdSN of both responses.
+    #expect(sent.map { Array($0.header[28..<36]) } == [hex("00000100 00000103"), hex("00000101 00000104")])
+}
+
 /// More PDUs than one layout has room for, and lengths that need padding.
 @Test func readInParts() {
     let happenings = course(of: login("MaxRecvDataSegmentLength=513\0") + command(0, reads: 20_001))

@@ -92,6 +92,31 @@ private func checked(_ stream: [UInt8]) -> [UInt8] {
     #expect(text.contains { if case .begin = $0 { true } else { false } })
 }
 
+/// Data that an R2T has asked for, damaged in the first or in the last of their PDUs: nobody writes them.
+@Test(arguments: [0, 1])
+func damagedDataOut(broken: Int) {
+    let data = pattern(6)
+    let parts = [
+        dataOut(0x20, transfer: 0x2_0000, final: false, Array(data[..<4])),
+        dataOut(0x20, transfer: 0x2_0000, sequence: 1, offset: 4, Array(data[4...])),
+    ]
+    let requests = [digested(command(0, writes: 6))] + parts.indices.map { part in
+        digested(parts[part], breakingData: part == broken)
+    }
+    let happenings = course(of: login(keys) + requests.flatMap { $0 } + digested(command(1)))
+    #expect(happenings.contains(.fail(TaskNumber(0), .digest)))
+    #expect(!happenings.contains { if case .complete = $0 { true } else { false } })
+    let said = happenings.dropFirst(2).flatMap { happening in
+        switch happening {
+        case .say(let bytes), .respond(let bytes): return divide(checked(bytes))
+        default: return []
+        }
+    }
+    // The Reject, the response to the WRITE with CHECK CONDITION, and that to the next command.
+    #expect(said.map { $0.header[0] } == [0x3F, 0x21, 0x21])
+    #expect(said.dropFirst().map { $0.header[3] } == [2, 0])
+}
+
 /// A target that has none says so.
 @Test func digestsMayBeForbidden() {
     var strict = configuration()

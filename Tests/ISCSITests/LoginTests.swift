@@ -136,9 +136,9 @@ private func status(_ stream: [UInt8], _ configuration: SessionConfiguration = c
 
 @Test func loginsThatFail() {
     #expect(status(loginRequest(1, to: 3, "TargetName=iqn.2026-11.org.example:disk\0")) == .missingParameter)
-    #expect(status(loginRequest(1, to: 3, "InitiatorName=\0")) == .missingParameter)
+    #expect(status(loginRequest(1, to: 3, "InitiatorName=\0")) == .initiatorError)
     #expect(status(loginRequest(1, to: 3, "InitiatorName=iqn.2026-11.org.example:i\0")) == .missingParameter)
-    #expect(status(loginRequest(1, to: 3, "InitiatorName=i\0TargetName=iqn.2026-11.org.example:no\0")) == .notFound)
+    #expect(status(loginRequest(1, to: 3, "InitiatorName=iqn.i\0TargetName=iqn.2026-11.org.example:no\0")) == .notFound)
     #expect(status(loginRequest(1, to: 3, names + "SessionType=Other\0")) == .sessionTypeNotSupported)
     #expect(status(loginRequest(1, to: 3, names) { $0.versionMinimum = 1 }) == .unsupportedVersion)
     #expect(status(loginRequest(1, to: 3, names) { $0.tsih = 5 }) == .sessionDoesNotExist)
@@ -171,7 +171,27 @@ private func status(_ stream: [UInt8], _ configuration: SessionConfiguration = c
                 + "\0TargetName=iqn.2026-11.org.example:disk\0")
     }
     #expect(course(of: login(223)).contains(.open(0)))
-    #expect(status(login(224)) == .missingParameter)
+    #expect(status(login(224)) == .initiatorError)
+}
+
+/// An initiator's name has a type (4.2.7.2) and goes into logs and listings.
+@Test(arguments: ["i", "iqn.", "iqn", "host1", "iqn.a b", "iqn.a\u{7F}", "iqn.a\t", "x.iqn.a"])
+func noNameOfAnInitiator(name: String) {
+    let login = loginRequest(1, to: 3, "InitiatorName=\(name)\0TargetName=iqn.2026-11.org.example:disk\0")
+    #expect(status(login) == .initiatorError)
+}
+
+/// Names are compared with small letters (RFC 3722): large ones are not another initiator, nor another target.
+@Test(arguments: [
+    ("iqn.2026-11.org.example:HOST_1", "iqn.2026-11.org.example:host_1"), ("EUI.02004567A425678D", "eui.02004567a425678d"),
+    ("naa.52004567BA64678D", "naa.52004567ba64678d"),
+])
+func lettersOfNames(name: String, normalized: String) {
+    #expect(Initiator.normalizedName(name) == normalized)
+    let login =
+        loginRequest(1, "InitiatorName=\(name)\0TargetName=IQN.2026-11.org.example:DISK\0")
+        + loginRequest(1, to: 3, "InitiatorName=\(normalized)\0TargetName=iqn.2026-11.org.example:disk\0")
+    #expect(course(of: login).contains(.open(0)))
 }
 
 /// A discovery session may be asked for what makes no difference to it (13, "Irrelevant when").

@@ -176,7 +176,7 @@ import Testing
         for command in ["identify", "serve"] {
             let result = try Program.spindle.run([command, "--device", "ide-cd", "null:9T"], in: folder)
             #expect(result.status == 1)
-            #expect(result.errors.contains("is too large: an ide-cd has at most 2^32 blocks of 2048 bytes, 8T"))
+            #expect(result.errors.contains("is too large: a DVD-ROM has at most 2^32 blocks of 2048 bytes, 8T"))
         }
         #expect(try Program.spindle.run(["identify", "--device", "ide-cd", "null:8T"], in: folder).status == 0)
     }

@@ -49,6 +49,17 @@ import Testing
         #expect(try server.stop() == 0, "\(server.log)")
     }
 
+    /// A name is shown as it was said, and is no command to the terminal of who looks.
+    @Test func namesOfInitiatorsInJSON() throws {
+        let name = "\u{9B}31m\u{202E}x"
+        let session = try session(name)
+        #expect(try session.ready(unit: 0) == .good)
+        let listed = try ctl("connections", "--json")
+        #expect(listed.text.contains("iqn.2026-11.org.example:\\u009b31m\\u202ex"), "\(listed.text)")
+        #expect(!listed.text.unicodeScalars.contains { "\u{9B}\u{202E}".unicodeScalars.contains($0) })
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
     @Test func aDroppedSessionEndsAlone() throws {
         let one = try session("one"), two = try session("two")
         let rows = try ctl("connections").text.split(separator: "\n").map { $0.split(separator: " ") }

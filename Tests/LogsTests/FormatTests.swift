@@ -69,6 +69,21 @@ import Testing
         #expect(found == hostileStrings.map { $0.utf8.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() })
     }
 
+    /// A terminal shows JSON whose strings came from clients; programs read the same strings from it.
+    @Test func aTerminalMayShowJSON() throws {
+        let encoder = JSONEncoder()
+        let lines = try hostileStrings.map { String(decoding: try encoder.encode([$0]), as: UTF8.self).visibleJSON }
+        let scalars = lines.joined().unicodeScalars
+        #expect(!scalars.contains { "\u{85}\u{9B}\u{2028}\u{202E}\u{FEFF}\u{1B}".unicodeScalars.contains($0) })
+        let program = """
+            import json, sys
+            for line in sys.stdin.buffer.read().split(b"\\n")[:-1]:
+                print(json.loads(line)[0].encode().hex())
+            """
+        let found = try python(program, input: lines)
+        #expect(found == hostileStrings.map { $0.utf8.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() })
+    }
+
     // Nobody forges a line, an end of one, or what a terminal obeys.
     @Test(arguments: [LogFormat.text, .json, .journal])
     func anythingIsOneLine(format: LogFormat) {

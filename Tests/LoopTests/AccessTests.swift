@@ -113,7 +113,7 @@ import Testing
     private static let eight = (0..<8).map { ($0 & 1 != 0, $0 & 2 != 0, $0 & 4 != 0) }
 
     @Test(arguments: [
-        ("iqn.2026-11.org.example:HOST", "alice", true), ("iqn.2026-11.org.example:host2", "alice", false),
+        ("iqn.2026-11.org.example:host", "alice", true), ("iqn.2026-11.org.example:host2", "alice", false),
         ("iqn.2026-11.org.example:hos", "alice", false), ("", "alice", false),
         ("iqn.2026-11.org.example:host", "Alice", false), ("iqn.2026-11.org.example:host", "alic", false),
         ("iqn.2026-11.org.example:host", nil, false),

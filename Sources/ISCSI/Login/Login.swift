@@ -27,12 +27,23 @@ public enum SessionType: String, Sendable {
 
 /// The initiator that logs in.
 public struct Initiator: Equatable, Sendable {
-    /// InitiatorName.
+    /// InitiatorName, as ``normalizedName(_:)`` gives it.
     public var name = ""
     /// ISID.
     public var isid = ISID(rawValue: 0)
     /// The name by which it was authenticated; nil if it was not.
     public var chapName: String?
+
+    /// The name of an initiator as names are compared: with small letters (RFC 3722); nil if it is none (RFC 7143,
+    /// 4.2.7). Initiators in use have characters that RFC 3722 does not allow, '_' above all, so Spindle only refuses
+    /// spaces and what cannot be seen.
+    public static func normalizedName(_ text: String) -> String? {
+        let name = text.lowercased()
+        guard TargetName.hasType(name), name.utf8.count <= TargetName.maximumBytes,
+            name.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F })
+        else { return nil }
+        return name
+    }
 }
 
 /// One login. It is given whole texts of one request or of several.
@@ -205,16 +216,20 @@ struct Login: Sendable {
     /// The first text has the names of both sides and the type of the session (6.3).
     private mutating func identify(_ pairs: [TextPair], _ directory: [TargetInformation]) -> Outcome? {
         func value(_ key: Key) -> String? { pairs.first { $0.key == key.rawValue }?.value }
-        guard let name = value(.initiatorName), !name.isEmpty, name.utf8.count <= 223 else {
-            return .fail(.missingParameter, "there is no InitiatorName, or one of more than 223 bytes")
+        guard let name = value(.initiatorName) else {
+            return .fail(.missingParameter, "there is no InitiatorName")
         }
-        initiator.name = name
+        guard let initiatorName = Initiator.normalizedName(name) else {
+            let rule = "one is iqn., eui. or naa. and more, of up to \(TargetName.maximumBytes) bytes without spaces"
+            return .fail(.initiatorError, "InitiatorName \(quoted(name)) is no name of an initiator: \(rule)")
+        }
+        initiator.name = initiatorName
         guard let type = SessionType(rawValue: value(.sessionType) ?? SessionType.normal.rawValue) else {
             return .fail(.sessionTypeNotSupported, "there is no session of type \(quoted(value(.sessionType) ?? ""))")
         }
         sessionType = type
         if type == .normal {
-            guard let targetName = value(.targetName) else {
+            guard let targetName = value(.targetName)?.lowercased() else {
                 return .fail(.missingParameter, "there is no TargetName")
             }
             guard let found = directory.firstIndex(where: { $0.name == targetName }) else {
@@ -266,8 +281,8 @@ struct Login: Sendable {
     /// libiscsi repeats its name in the second stage. The same name changes nothing.
     private func isSaidAgain(_ key: Key, _ value: String) -> Bool {
         switch key {
-        case .initiatorName: value == initiator.name
-        case .targetName: value == targetName
+        case .initiatorName: value.lowercased() == initiator.name
+        case .targetName: value.lowercased() == targetName
         case .sessionType: value == sessionType.rawValue
         default: false
         }

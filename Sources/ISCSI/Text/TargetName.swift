@@ -14,9 +14,7 @@ public struct TargetName: Hashable, Sendable {
 
     /// A name as somebody has written it.
     public init(_ text: String) throws(TargetNameError) {
-        guard ["iqn.", "eui.", "naa."].contains(where: { text.hasPrefix($0) && text != $0 }) else {
-            throw .noType(text)
-        }
+        guard Self.hasType(text) else { throw .noType(text) }
         if let character = text.first(where: { !$0.utf8.allSatisfy(Self.isAllowed) }) {
             throw .badCharacter(text, character)
         }
@@ -24,17 +22,30 @@ public struct TargetName: Hashable, Sendable {
         self.text = text
     }
 
-    /// The name of an export's target: the prefix, a colon, and the export's name with small letters. Each other
-    /// character that no name may have is a dash. The empty name, and one that would be too long, have no target.
+    /// The name of an export's target: the prefix, a colon, and the export's name. If that has characters that no name
+    /// may have, they are small letters or dashes, and the checksum (CRC32C) of the export's name follows: `vm-A` and
+    /// `vm-a` are two targets, whichever of them comes first. The empty name, and one that would be too long, have no
+    /// target.
     public init?(export: String, prefix: TargetName) {
-        let name = export.unicodeScalars.map { scalar -> Character in
-            guard scalar.isASCII else { return "-" }
-            let byte = UInt8(scalar.value)
-            if UInt8(ascii: "A")...UInt8(ascii: "Z") ~= byte { return Character(Unicode.Scalar(byte | 0x20)) }
-            return Self.isAllowed(byte) ? Character(scalar) : "-"
+        var name = export
+        if !export.utf8.allSatisfy(Self.isAllowed) {
+            let checksum = CRC32C.of(Array(export.utf8).span.bytes).value
+            name = String(export.unicodeScalars.map(Self.allowed)) + "-" + String(checksum, radix: 16)
         }
-        guard !name.isEmpty, prefix.text.utf8.count + 1 + name.count <= Self.maximumBytes else { return nil }
-        text = prefix.text + ":" + String(name)
+        guard !name.isEmpty, prefix.text.utf8.count + 1 + name.utf8.count <= Self.maximumBytes else { return nil }
+        text = prefix.text + ":" + name
+    }
+
+    /// It begins with a type (4.2.7.2), and is more than that.
+    static func hasType(_ text: String) -> Bool {
+        ["iqn.", "eui.", "naa."].contains { text.hasPrefix($0) && text != $0 }
+    }
+
+    private static func allowed(_ scalar: Unicode.Scalar) -> Character {
+        guard scalar.isASCII else { return "-" }
+        let byte = UInt8(scalar.value)
+        if UInt8(ascii: "A")...UInt8(ascii: "Z") ~= byte { return Character(Unicode.Scalar(byte | 0x20)) }
+        return isAllowed(byte) ? Character(scalar) : "-"
     }
 
     /// Small letters, digits, dash, dot and colon.

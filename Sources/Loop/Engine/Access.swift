@@ -63,8 +63,7 @@ enum InitiatorFacts: Equatable, Sendable {
         case .none: return wantedName == nil && wantedUser == nil
         case .unknown: return true
         case .known(let name, let chapUser):
-            // iSCSI names are compared with small letters (RFC 3722).
-            if let wantedName, !wantedName.isSameText(as: name.lowercased()) { return false }
+            if let wantedName, !wantedName.isSameText(as: name) { return false }
             if let wantedUser, chapUser?.isSameText(as: wantedUser) != true { return false }
             return true
         }
