@@ -50,13 +50,13 @@ import Testing
 
     /// What clients write to these is in memory.
     @Test func moreThanTheMachineHas() throws {
-        let image = try folder.file("large.img", sizeBytes: 16 << 40)
-        let words = "export 'disk' keeps what is written in memory, 16777216 MiB at most, and this machine has "
-        for name in ["memory:16T", "overlay:" + image] {
+        let image = try folder.file("large.img", sizeBytes: 8 << 40)
+        let words = "export 'disk' keeps what is written in memory, 8388608 MiB at most, and this machine has "
+        for name in ["memory:8T", "overlay:" + image] {
             let remarks = try remarks(name)
             #expect(remarks.serve.contains(words) && remarks.check.contains(words), "\(remarks)")
         }
-        #expect(try !remarks("memory:16T", ["--read-only"]).serve.contains(words))
+        #expect(try !remarks("memory:8T", ["--read-only"]).serve.contains(words))
         #expect(try !remarks("memory:1M").serve.contains("in memory"))
         #expect(try !remarks(image).serve.contains("in memory"))
         #expect(try !remarks("null:16T").serve.contains("in memory"))

@@ -214,7 +214,8 @@ import Testing
         try check(
             two + "[[target]]\nname = \"\(Self.target)\"\nluns = [\"data\"]\n", "a [[target]] before it has this name",
             in: folder)
-        try check(two + "[[export]]\nname = \"Data\"\nimage = \"memory:1M\"\n", "is that of export 'data'", in: folder)
+        let taken = "[[export]]\nname = \"x\"\nimage = \"memory:1M\"\ntarget = \"iqn.2026-11.org.spindle:data\"\n"
+        try check(two + taken, "is that of export 'data'", in: folder)
         let pair = ["x", "y"].map {
             "[[export]]\nname = \"\($0)\"\nimage = \"memory:1M\"\ntarget = \"iqn.a:pair\"\nlun = 1\n"
         }
@@ -228,10 +229,8 @@ import Testing
             two.replacing("name = \"data\"", with: "name = \"data\"\ntarget = \"iqn.a:b\"").replacing(
                 "[\"system\"]", with: "[\"data\"]"), "leave its own key target out", in: folder)
         // Without initiators, nobody needs the names.
-        try (two + "[[export]]\nname = \"Data\"\nimage = \"memory:1M\"\n").replacing(
-            "iscsi:127.0.0.1:0", with: "tcp:127.0.0.1:0"
-        )
-        .write(toFile: folder.path + "/nbd.toml", atomically: true, encoding: .utf8)
+        try (two + taken).replacing("iscsi:127.0.0.1:0", with: "tcp:127.0.0.1:0")
+            .write(toFile: folder.path + "/nbd.toml", atomically: true, encoding: .utf8)
         #expect(try Program.spindle.run(["check", folder.path + "/nbd.toml"], in: folder).status == 0)
     }
 
@@ -254,7 +253,8 @@ import Testing
         let folder = try TemporaryFolder()
         let files = folder.path + "/files"
         try FileManager.default.createDirectory(atPath: files, withIntermediateDirectories: false)
-        for name in ["disk", "Disk", String(repeating: "x", count: 230)] {
+        // A name that is made of another's, on purpose, and one that is too long.
+        for name in ["Disk", "disk-5023b6e2", "disk", String(repeating: "x", count: 230)] {
             try Data(count: 1 << 20).write(to: URL(fileURLWithPath: files + "/" + name))
         }
         let server = try RunningServer(["--listen", endpoint, "dir:" + files], in: folder)

@@ -29,7 +29,8 @@ public struct TargetName: Hashable, Sendable {
     public init?(export: String, prefix: TargetName) {
         var name = export
         if !export.utf8.allSatisfy(Self.isAllowed) {
-            let checksum = CRC32C.of(Array(export.utf8).span.bytes).value
+            // Every bit pattern is a byte.
+            let checksum = unsafe CRC32C.of(Array(export.utf8).span.bytes).value
             name = String(export.unicodeScalars.map(Self.allowed)) + "-" + String(checksum, radix: 16)
         }
         guard !name.isEmpty, prefix.text.utf8.count + 1 + name.utf8.count <= Self.maximumBytes else { return nil }
