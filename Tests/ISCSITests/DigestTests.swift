@@ -100,9 +100,11 @@ func damagedDataOut(broken: Int) {
         dataOut(0x20, transfer: 0x2_0000, final: false, Array(data[..<4])),
         dataOut(0x20, transfer: 0x2_0000, sequence: 1, offset: 4, Array(data[4...])),
     ]
-    let requests = [digested(command(0, writes: 6))] + parts.indices.map { part in
-        digested(parts[part], breakingData: part == broken)
-    }
+    let requests =
+        [digested(command(0, writes: 6))]
+        + parts.indices.map { part in
+            digested(parts[part], breakingData: part == broken)
+        }
     let happenings = course(of: login(keys) + requests.flatMap { $0 } + digested(command(1)))
     #expect(happenings.contains(.fail(TaskNumber(0), .digest)))
     #expect(!happenings.contains { if case .complete = $0 { true } else { false } })

@@ -183,7 +183,8 @@ func noNameOfAnInitiator(name: String) {
 
 /// Names are compared with small letters (RFC 3722): large ones are not another initiator, nor another target.
 @Test(arguments: [
-    ("iqn.2026-11.org.example:HOST_1", "iqn.2026-11.org.example:host_1"), ("EUI.02004567A425678D", "eui.02004567a425678d"),
+    ("iqn.2026-11.org.example:HOST_1", "iqn.2026-11.org.example:host_1"),
+    ("EUI.02004567A425678D", "eui.02004567a425678d"),
     ("naa.52004567BA64678D", "naa.52004567ba64678d"),
 ])
 func lettersOfNames(name: String, normalized: String) {
