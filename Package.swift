@@ -92,12 +92,14 @@ let package = Package(
                 "Server", "Loop", "Listening", "Settings", "Backends", "Blocks", "IOUring", "Logs", "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
+        room("Recordings", ["Blocks"]),
         room("Bench", ["NBD", "ISCSI", "SCSI", "TLS", "Threads"]),
         .executableTarget(
             name: "spindle",
             dependencies: [
-                "Bench", "Control", "Settings", "Sandbox", "Logs", "Server", "Loop", "Listening", "Reports", "Backends",
-                "ISCSI", "TLS", "ATA",
+                "Bench", "Control", "Settings", "Sandbox", "Logs", "Server", "Loop", "Listening", "Recordings",
+                "Reports",
+                "Backends", "Blocks", "ISCSI", "TLS", "ATA",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

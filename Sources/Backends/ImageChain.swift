@@ -165,7 +165,7 @@ extension ImageChain {
             let place =
                 switch request.dataPlace {
                 case .request: unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[part])
-                case .writeCache, .tables: unsafe blocks.memory(of: request.dataPlace)?[part]
+                case .writeCache, .tables, .recording: unsafe blocks.memory(of: request.dataPlace)?[part]
                 }
             let file = request.file == 0 ? backend : backings[Int(request.file) - 1]
             let isRead = unsafe place.map { unsafe file.readNow(into: $0, at: request.offset) } ?? false

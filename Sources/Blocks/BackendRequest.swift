@@ -27,6 +27,8 @@ public enum DataPlace: Equatable, Sendable {
     case writeCache
     /// In the memory of the image's format.
     case tables
+    /// In the buffer of the recording.
+    case recording
 }
 
 /// Work for a backend, or for the next layer above it. Offsets and lengths are in bytes, and multiples of the unit's
@@ -41,6 +43,8 @@ public struct BackendRequest: Equatable, Sendable {
     /// Which file of an image: 0, or so many behind it in its chain of backing files. An overlay's own is in front of
     /// all of them.
     public var file: UInt8 = 0
+    /// The recording's file, which is in no chain.
+    public static let recordingFile = UInt8.max
     /// Where the request's data are.
     public var dataPlace: DataPlace
     /// Where in that place they begin.

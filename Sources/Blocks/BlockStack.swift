@@ -23,6 +23,8 @@ public enum BlockStep: Equatable, Sendable {
 enum BlockLayer: UInt8 {
     /// Failures of the medium, as the unit meets them.
     case faults
+    /// An account of all that was executed.
+    case recorder
     /// Answered data that have not reached the image.
     case writeCache
     /// Changes that are kept beside the image.
@@ -40,6 +42,7 @@ public struct BlockTask: Sendable {
     /// The writer of the request.
     public var writer = BlockWriter()
     fileprivate var faults = Faults.Task()
+    fileprivate var recorder = Recorder.Task()
     fileprivate var writeCache = WriteCache.Task()
     fileprivate var overlay = Overlay.Task()
     fileprivate var qcow2 = Qcow2.Task()
@@ -55,6 +58,8 @@ public struct BlockTask: Sendable {
 public struct BlockStack: Sendable {
     /// The faults of the medium; nil: none. Only tests set it.
     public var faults: Faults?
+    /// The recording of all that is executed; nil: there is none.
+    public var recorder: Recorder?
     /// The drive's volatile write cache; nil: an answered write is in the image.
     public var writeCache: WriteCache?
     /// The overlay above the image; nil: changes go to the image.
@@ -71,6 +76,7 @@ public struct BlockStack: Sendable {
         case .request: nil
         case .writeCache: writeCache?.memory
         case .tables: qcow2?.memory
+        case .recording: recorder?.memory
         }
     }
 
@@ -109,10 +115,11 @@ public struct BlockStack: Sendable {
     public mutating func takeWake() -> Bool {
         // Each is asked.
         let above = faults?.takeWake() ?? false
+        let account = recorder?.takeWake() ?? false
         let here = writeCache?.takeWake() ?? false
         let format = qcow2?.takeWake() ?? false
         let below = imageFaults?.takeWake() ?? false
-        return above || here || format || below
+        return above || account || here || format || below
     }
 
     /// The damage of the image that a request has found, if nobody has asked since the first time.
@@ -157,7 +164,7 @@ extension BlockStack {
                 task.layer = layer
                 return step
             case .io(var request):
-                guard let next = self.layer(below: layer), layer != .overlay || request.file != 0 else {
+                guard let next = self.layer(below: layer), !isOwn(request, of: layer) else {
                     task.layer = layer
                     if overlay != nil, layer.rawValue > BlockLayer.overlay.rawValue { request.file += 1 }
                     return .io(request)
@@ -190,6 +197,9 @@ extension BlockStack {
             case (.faults, .begin(let request)): faults?.begin(request, &task.faults)
             case (.faults, .resume(let outcome)): faults?.resume(outcome, &task.faults)
             case (.faults, .found(let extent)): faults?.resume(extent, &task.faults)
+            case (.recorder, .begin(let request)): recorder?.begin(request, &task.recorder, task.writer)
+            case (.recorder, .resume(let outcome)): recorder?.resume(outcome, &task.recorder, data)
+            case (.recorder, .found(let extent)): BlockStep.found(extent)
             case (.writeCache, .begin(let request)): writeCache?.begin(request, &task.writeCache, task.writer, &data)
             case (.writeCache, .resume(let outcome)): writeCache?.resume(outcome, &task.writeCache, &data)
             case (.writeCache, .found(let extent)): BlockStep.found(extent)
@@ -207,9 +217,19 @@ extension BlockStack {
         return step
     }
 
+    /// It is for a file that the layer has for itself.
+    private func isOwn(_ request: BackendRequest, of layer: BlockLayer) -> Bool {
+        switch layer {
+        case .overlay: request.file == 0
+        case .recorder: request.file == BackendRequest.recordingFile
+        case .faults, .writeCache, .qcow2, .imageFaults: false
+        }
+    }
+
     private func has(_ layer: BlockLayer) -> Bool {
         switch layer {
         case .faults: faults != nil
+        case .recorder: recorder != nil
         case .writeCache: writeCache != nil
         case .overlay: overlay != nil
         case .qcow2: qcow2 != nil

@@ -65,9 +65,9 @@ public final class LayerMemory: Sendable {
         }
     }
 
-    /// Fills some of its bytes with numbers.
-    func fill(_ range: Range<Int>, _ numbers: inout some RandomNumberGenerator) {
-        for index in range { unsafe self[range][index - range.lowerBound] = UInt8.random(in: 0...255, using: &numbers) }
+    /// Changes some of its bytes.
+    public func put(_ bytes: [UInt8], at offset: Int) {
+        unsafe self[offset..<offset + bytes.count].copyBytes(from: bytes)
     }
 
     /// Copies some of its bytes to another place.

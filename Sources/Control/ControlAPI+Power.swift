@@ -294,7 +294,7 @@ extension Answer.PowerCut {
 }
 
 extension Answer.PowerCut.Write {
-    fileprivate init(_ write: CutWrite) {
+    init(_ write: CutWrite) {
         number = write.sequence
         kind =
             switch write.operation {

@@ -270,7 +270,7 @@ extension HTTPFailure {
             switch error {
             case .noSuchExport, .noSuchConnection: .notFound
             case .nameTaken, .targetTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked,
-                .trayIsClosed, .discInUse, .noWriteCache, .noPower, .hasPower, .cutArmed,
+                .trayIsClosed, .discInUse, .noWriteCache, .isRecorded, .noPower, .hasPower, .cutArmed,
                 .cutUnderWay, .momentNotCome, .cutTakenBack, .noOverlay:
                 .conflict
             case .export, .cannotGrow, .noDisc, .beyondDrive: .unprocessableContent

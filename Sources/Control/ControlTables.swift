@@ -91,11 +91,11 @@ public enum ControlTables {
         return Table(rows: head).text + "\n" + list.text
     }
 
-    private static func runs(_ runs: [[UInt64]]) -> String {
+    static func runs(_ runs: [[UInt64]]) -> String {
         runs.map { $0[0] == $0[1] ? "\($0[0])" : "\($0[0])-\($0[1])" }.joined(separator: " ")
     }
 
-    private static func sectors(_ count: UInt64) -> String { count == 1 ? "1 sector" : "\(count) sectors" }
+    static func sectors(_ count: UInt64) -> String { count == 1 ? "1 sector" : "\(count) sectors" }
 
     /// `spindle ctl connections`
     public static func connections(_ json: [UInt8]) throws -> String {
@@ -162,7 +162,7 @@ public enum ControlTables {
 }
 
 /// Columns that stand one below the other.
-private struct Table {
+struct Table {
     var head: [String] = []
     var rows: [[String]]
     /// Columns that end one below the other.

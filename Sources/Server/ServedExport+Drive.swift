@@ -34,6 +34,7 @@ extension ServedExport {
     /// Closes its images. Nobody serves it.
     public func close() {
         for backing in backings { backing.close() }
+        recording?.close()
         backend.close()
     }
 

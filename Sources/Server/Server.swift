@@ -213,6 +213,8 @@ public enum ServerError: Error, CustomStringConvertible {
     case discInUse(String)
     /// Only a drive with a volatile write cache has a power that can be cut.
     case noWriteCache(String)
+    /// The disk would change in a way that the recording of the export does not know.
+    case isRecorded(String)
     /// The power of a drive is cut already.
     case noPower(String)
     /// The drive has its power.
@@ -284,6 +286,8 @@ public enum ServerError: Error, CustomStringConvertible {
             "the disc of '\(name)' is out, but requests that began before have not ended; try again"
         case .noWriteCache(let name):
             "the export '\(name)' has no volatile write cache; --write-cache-model volatile gives it one"
+        case .isRecorded(let name):
+            "the export '\(name)' is recorded, and its recording has commands only; 'spindle cut' makes cuts of it"
         case .noPower(let name):
             "the power of '\(name)' is cut already; 'spindle ctl power \(name) on' gives it back"
         case .hasPower(let name): "the drive '\(name)' has power"

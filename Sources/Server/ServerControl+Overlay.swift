@@ -12,6 +12,7 @@ extension ServerControl {
     public func revert(_ name: String) throws(ServerError) -> UInt64 {
         let entry = try shared.exports.entry(named: name)
         guard entry.definition.isOverlay else { throw .noOverlay(name) }
+        guard entry.definition.recording == nil else { throw .isRecorded(name) }
         return try operate(entry) { () throws(ServerError) in
             guard entry.armedCut == nil else { throw .cutArmed(name) }
             guard entry.isOn else { throw .noPower(name) }

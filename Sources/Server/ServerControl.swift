@@ -191,6 +191,9 @@ public final class ServerControl: Sendable {
             guard !entry.definition.hasOwnSize else {
                 throw .cannotGrow(name, reason: "its image says how large it is, and is only read")
             }
+            guard entry.definition.recording == nil else {
+                throw .cannotGrow(name, reason: "it is recorded, and a recording has one size")
+            }
             if let sizeBytes {
                 try Self.check(entry.drive.blockSize.blocks(holdingBytes: sizeBytes), present, entry, "asked for")
             }

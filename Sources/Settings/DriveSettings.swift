@@ -128,6 +128,10 @@ extension DriveSettings {
 extension ExportSettings {
     /// How many descriptors the export takes.
     public func descriptors(loops: Int) -> Int {
+        (record == nil ? 0 : 1) + descriptorsOfImage(loops: loops)
+    }
+
+    private func descriptorsOfImage(loops: Int) -> Int {
         guard reference.path != nil else { return 1 }
         var drive = drive
         if reference.isOverlay { drive.readOnly = true }

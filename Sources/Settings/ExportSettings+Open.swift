@@ -4,6 +4,7 @@ import ATA
 import Backends
 import Blocks
 import Export
+import Glibc
 import IOUring
 import Loop
 import Server
@@ -26,6 +27,11 @@ extension ExportSettings {
             name: name, properties: properties(ordinal: ordinal), controller: drive.controller, image: opened)
         do {
             export.blocks.writeCache = try drive.writeCacheModel.cache(of: export.drive.drive)
+            try checkRecord()
+            if let record {
+                let file = try RecordingFile(path: record, recordingHeader(export.drive.drive))
+                (export.recording, export.blocks.recorder) = (file.backend, file.recorder)
+            }
         } catch {
             export.close()
             throw error
@@ -38,6 +44,22 @@ extension ExportSettings {
         export.maximumConnections = drive.maximumConnections
         export.isTakenOver = drive.isTakenOver
         return export
+    }
+
+    /// What a recording says of the drive. An image that the drive writes to is none that others can begin with.
+    private func recordingHeader(_ drive: Drive) -> RecordingHeader {
+        let base: RecordingHeader.Base =
+            switch reference {
+            case .file(let path): .changed(path: wholePath(path))
+            case .overlay(let path): .image(path: wholePath(path), isQcow2: format == .qcow2)
+            case .memory, .null: .zeroes
+            }
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_REALTIME, &time)
+        return RecordingHeader(
+            blockSize: drive.blockSize,
+            sectorsPerPhysical: 1 << UInt64(drive.identifyData.logicalSectorsPerPhysicalExponent),
+            sectors: drive.sectors, began: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec), base: base)
     }
 
     /// Opens and locks the image, and checks that a drive can have it.
@@ -141,4 +163,11 @@ public enum SerialNumber {
         while used.contains(ordinal) { ordinal += 1 }
         return ordinal
     }
+}
+
+/// A path that says the same in any folder; one that leads nowhere stays as it is.
+private func wholePath(_ path: String) -> String {
+    guard let real = unsafe realpath(path, nil) else { return path }
+    defer { unsafe free(real) }
+    return unsafe String(validatingCString: real) ?? path
 }

@@ -46,9 +46,17 @@ extension ExportSettings {
         let target = TargetOptions(
             name: reader.parsed("target", TargetName.init(_:)),
             logicalUnit: reader.number("lun", 0...TargetPlace.logicalUnitLimit - 1).map { UInt8($0) })
+        // So is this.
+        let (recordLine, record) = (reader.line(of: "record"), reader.path("record"))
+        settings?.record = record
         let drive = DriveSettings(&reader, controller: controller)
         settings?.target = target
         settings?.drive = drive
+        do {
+            try settings?.checkRecord()
+        } catch {
+            reader.add("record", line: recordLine, "\(error)")
+        }
         do {
             try settings?.checkDisc()
         } catch {

@@ -14,6 +14,8 @@ public struct ExportSettings: Equatable, Sendable {
     public let reference: ImageReference
     /// The options of its target.
     public var target = TargetOptions()
+    /// The file that keeps a recording of it; nil: there is none.
+    public var record: String?
     /// The drive that the image becomes.
     public var drive = DriveSettings()
 
@@ -35,6 +37,13 @@ public struct ExportSettings: Equatable, Sendable {
     /// Nothing is no disk; it is a DVD-ROM without a disc.
     public func checkDisc() throws(ImageError) {
         if reference == .null(sizeBytes: 0), !drive.device.kind.isDisc { throw .empty(image: image) }
+    }
+
+    /// A drive that only reads does nothing that could be recorded.
+    public func checkRecord() throws(SettingsError) {
+        guard record == nil || !drive.readOnly else {
+            throw SettingsError("a drive that only reads has nothing to record: leave record out")
+        }
     }
 
     /// `[NAME=]IMAGE`, as on the command line.

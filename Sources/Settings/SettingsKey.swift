@@ -132,6 +132,9 @@ public struct SettingsKey: Equatable, Sendable {
         SettingsKey(
             .export, "lun", "number, 0 to 63", "none",
             "Its logical unit in that target, which may then have others."),
+        SettingsKey(
+            .export, "record", "path", "none",
+            "A new file for a recording of every write, zero, trim and flush; 'spindle cut' makes power cuts of it."),
     ]
 
     private static let targetKeys = [

@@ -60,6 +60,10 @@ extension Ctl {
                 "Where answered writes are until a flush: image, volatile or volatile:SIZE.", valueName: "model"),
             completion: .list(["image", "volatile"]), transform: checked(WriteCacheModel.init(parsing:)))
         var writeCacheModel: String?
+        @Option(
+            help: ArgumentHelp("A new file for a recording of all that the drive executes.", valueName: "file"),
+            completion: .file())
+        var record: String?
         @Flag(help: "Open the image for reading only.") var readOnly = false
         @Option(
             help: ArgumentHelp("Whether the image is locked against a second writer.", valueName: "on|off"),
@@ -83,8 +87,8 @@ extension Ctl {
         func run() throws {
             let request = ControlRequest.NewExport(
                 name: image.name, image: try image.seenByServer(), device: device, controller: controller, cache: cache,
-                imageFormat: imageFormat, writeCacheModel: writeCacheModel, locking: locking, target: target, lun: lun,
-                readOnly: readOnly)
+                imageFormat: imageFormat, writeCacheModel: writeCacheModel, record: try record.map(pathSeenByServer),
+                locking: locking, target: target, lun: lun, readOnly: readOnly)
             let answer = try client().send("POST", ["v1", "exports"], body: request.body)
             for warning in ControlTables.warnings(answer) { writeToStandardError("warning: \(warning)\n") }
             try show(answer, ControlTables.export)
@@ -180,15 +184,21 @@ extension Ctl {
 extension ExportSettings {
     /// The image as the server, which runs in another folder, finds it.
     func seenByServer() throws -> String {
-        guard let path = reference.path, !path.hasPrefix("/") else { return image }
-        guard let folder = unsafe getcwd(nil, 0) else {
-            throw ValidationError("'\(path)' begins at a folder that is gone; give a path that begins with /")
-        }
-        defer { unsafe free(folder) }
-        guard let name = unsafe String(validatingCString: folder) else {
-            throw ValidationError(
-                "'\(path)' begins at a folder whose name is no UTF-8, which paths have to be here")
-        }
-        return reference.at(path: name + "/" + path).name
+        guard let path = reference.path else { return image }
+        return reference.at(path: try pathSeenByServer(path)).name
     }
+}
+
+/// A path as the server, which runs in another folder, finds it.
+private func pathSeenByServer(_ path: String) throws -> String {
+    guard !path.hasPrefix("/") else { return path }
+    guard let folder = unsafe getcwd(nil, 0) else {
+        throw ValidationError("'\(path)' begins at a folder that is gone; give a path that begins with /")
+    }
+    defer { unsafe free(folder) }
+    guard let name = unsafe String(validatingCString: folder) else {
+        throw ValidationError(
+            "'\(path)' begins at a folder whose name is no UTF-8, which paths have to be here")
+    }
+    return name + "/" + path
 }

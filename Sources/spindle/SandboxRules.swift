@@ -30,6 +30,7 @@ extension Sandbox.Rules {
             readable += withFolder(file)
         }
         for export in settings.exports {
+            if let folder = export.record.flatMap({ withFolder($0).last }) { fillable.append(folder) }
             guard let path = export.reference.path else { continue }
             if export.drive.readOnly || export.reference.isOverlay {
                 readable += withFolder(path)

@@ -102,6 +102,12 @@ struct Serve: ParsableCommand {
         completion: .list(["image", "volatile"]), transform: WriteCacheModel.init(parsing:))
     var writeCacheModel: WriteCacheModel?
 
+    @Option(
+        help: ArgumentHelp(
+            "A new file for a recording of all that the drive executes, of which 'spindle cut' makes power cuts; for one image.",
+            valueName: "file"), completion: .file())
+    var record: String?
+
     @Flag(help: "Open the images for reading only.")
     var readOnly = false
 
@@ -151,6 +157,14 @@ struct Serve: ParsableCommand {
                     "--device, --cache, --image-format, --write-cache-model, --read-only and --locking are for images given here, and "
                         + "there is none"
                 )
+            }
+        }
+        if record != nil {
+            guard images.count == 1, case .export = images[0] else {
+                throw ValidationError("--record is for one image; in a configuration file each may have a recording")
+            }
+            guard !drive.readOnly else {
+                throw ValidationError("a drive that only reads has nothing to record: leave --record out")
             }
         }
         do {
@@ -315,7 +329,7 @@ struct Serve: ParsableCommand {
         settings.logLevel = log.logLevel
         settings.tls = tls.files
         settings.limits = limits.settings
-        return { [settings, drive, images, controller] file in
+        return { [settings, drive, images, controller, record] file in
             var settings = settings
             var drive = drive
             drive.controller = controller ?? file.controller ?? .piix3IDE
@@ -323,6 +337,7 @@ struct Serve: ParsableCommand {
                 switch image {
                 case .export(var export):
                     export.drive = drive
+                    export.record = record
                     settings.exports.append(export)
                 case .directory(var directory):
                     directory.drive = drive

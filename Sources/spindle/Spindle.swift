@@ -17,6 +17,7 @@ struct Spindle: ParsableCommand {
             Check.self,
             Identify.self,
             TLSKeys.self,
+            Cut.self,
             BenchCommand.self,
         ])
 
@@ -131,6 +132,8 @@ struct Spindle: ParsableCommand {
     }
 
     private static func check(_ word: String, isCommandOf parent: any ParsableCommand.Type) throws {
+        // What is no command's name there is the default one's first word.
+        guard parent.configuration.defaultSubcommand == nil else { return }
         let names = parent.configuration.subcommands.map { $0._commandName } + ["help"]
         guard !word.hasPrefix("-"), !names.contains(word) else { return }
         let hint = nearestName(to: word, among: names).map { "did you mean '\($0)'?" }

@@ -73,7 +73,8 @@ private struct ReadMedium {
         let place = Int(below.dataOffset)
         switch below.dataPlace {
         case .request: requests[number].data.replaceSubrange(place..<place + count, with: bytes)
-        case .writeCache, .tables: stack.memory(of: below.dataPlace)?[place..<place + count].copyBytes(from: bytes)
+        case .writeCache, .tables, .recording:
+            stack.memory(of: below.dataPlace)?[place..<place + count].copyBytes(from: bytes)
         }
     }
 

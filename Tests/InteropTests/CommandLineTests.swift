@@ -18,7 +18,7 @@ import Testing
         (["check", "--", "--foo", "--bar"], "Unexpected argument '--bar'"),
         (["ctl", "--control", "tcp:1", "list"], "'tcp:1' is no control socket; use unix:PATH"),
         (["serve", "--control", "tcp:1", "null:1M"], "'tcp:1' is no control socket; use unix:PATH"),
-        (["frob"], "there is no command 'frob'; there are serve, ctl, check, identify, tls-keys, bench, help"),
+        (["frob"], "there is no command 'frob'; there are serve, ctl, check, identify, tls-keys, cut, bench, help"),
         (["tls-keys", "--host", "", "k"], "a name in a certificate has 1 to 64 bytes"),
         (["tls-keys", "--user", "a:b", "k"], "a user of a pre-shared key has no colon"),
         (["tls-keys", "--days", "0", "k"], "a number from 1 to 36500 is needed"),

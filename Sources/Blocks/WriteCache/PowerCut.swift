@@ -87,6 +87,88 @@ struct Dice: RandomNumberGenerator {
     }
 }
 
+/// A write that no flush had asked for.
+struct UnflushedWrite {
+    var write: CachedWrite
+    /// Those of its sectors that may be lost; the rest has gone to the image with older sectors, or by a flush that did
+    /// not end.
+    var sectors: [Range<UInt64>]
+
+    fileprivate var gone: [Range<UInt64>] {
+        sectors.reduce([write.sectors]) { rest, open in
+            rest.flatMap { $0.without(open.lowerBound...(open.upperBound - 1)) }
+        }
+    }
+}
+
+extension PowerCut {
+    /// What it does to writes, oldest first. The medium has `mediumSectors`.
+    func report(
+        on writes: [UnflushedWrite], flushCount: UInt64, sectorsPerPhysical: UInt64, mediumSectors: UInt64
+    ) -> PowerCutReport {
+        var dice = Dice(state: seed)
+        let limit = writes.isEmpty ? 0 : Int.random(in: 0...writes.count, using: &dice)
+        var report = PowerCutReport(cut: self, flushCount: flushCount, writes: [])
+        for (number, left) in writes.enumerated() {
+            let isKept =
+                switch keeping {
+                case .none: false
+                case .all, .torn: true
+                case .prefix: number < limit
+                case .subset: Bool.random(using: &dice)
+                }
+            var kept: [Range<UInt64>] = []
+            if isKept, keeping == .torn {
+                kept = torn(left, &dice)
+            } else if isKept {
+                kept = left.sectors
+            }
+            for lost in lost { kept = kept.flatMap { $0.without(lost) } }
+            let write = left.write
+            report.writes.append(
+                CutWrite(
+                    sequence: write.sequence, operation: write.operation, sectors: write.sectors,
+                    kept: (kept + left.gone).joinedInOrder, writer: write.writer, flush: write.flush))
+        }
+        if keeping == .torn { report.damaged = neighbours(of: writes, sectorsPerPhysical, mediumSectors, &dice) }
+        return report
+    }
+
+    /// Any sectors of a write. A range is one entry of the drive's cache, and goes as a whole.
+    private func torn(_ left: UnflushedWrite, _ dice: inout Dice) -> [Range<UInt64>] {
+        guard left.write.operation == .write else { return Bool.random(using: &dice) ? left.sectors : [] }
+        var kept: [Range<UInt64>] = []
+        for sector in left.sectors.joined() where Bool.random(using: &dice) { kept.append(sector) }
+        return kept
+    }
+
+    /// The power may go while the medium writes a physical sector. It reads that, changes the written part, and writes
+    /// it back: the rest is lost if it does not come to that. The dice say which one it was, if any.
+    private func neighbours(
+        of writes: [UnflushedWrite], _ sectorsPerPhysical: UInt64, _ mediumSectors: UInt64, _ dice: inout Dice
+    ) -> [Range<UInt64>] {
+        guard sectorsPerPhysical > 1 else { return [] }
+        var physical: [UInt64] = []
+        for left in writes where left.write.operation == .write {
+            for edge in left.sectors.flatMap({ [$0.lowerBound, $0.upperBound] }) where edge % sectorsPerPhysical != 0 {
+                physical.append(edge - edge % sectorsPerPhysical)
+            }
+        }
+        let chosen = Int.random(in: 0...physical.count, using: &dice)
+        guard chosen < physical.count else { return [] }
+        var found: [Range<UInt64>] = []
+        for sector in physical[chosen]..<min(physical[chosen] + sectorsPerPhysical, mediumSectors)
+        where !writes.contains(where: { $0.write.sectors.contains(sector) }) { found.append(sector) }
+        return found
+    }
+
+    /// What a damaged sector has become.
+    public func noise(of sector: UInt64, byteCount: Int) -> [UInt8] {
+        var dice = Dice(state: seed ^ sector)
+        return (0..<byteCount).map { _ in UInt8.random(in: 0...255, using: &dice) }
+    }
+}
+
 /// The content that goes to the image when nobody uses the unit.
 public enum LeftInCache: Sendable {
     /// Data from the cache's memory.
@@ -101,101 +183,34 @@ extension WriteCache {
     /// The kept data are the content of the cache afterwards, and ``empty(_:)`` takes them to the image. The medium has
     /// `sectors`.
     public mutating func cut(_ cut: PowerCut, sectors: UInt64) -> PowerCutReport {
-        var dice = Dice(state: cut.seed)
-        let writes = self.writes
-        let limit = writes.isEmpty ? 0 : Int.random(in: 0...writes.count, using: &dice)
-        var report = PowerCutReport(cut: cut, flushCount: flushCount, writes: [])
-        for (number, left) in writes.enumerated() {
-            let isKept =
-                switch cut.keeping {
-                case .none: false
-                case .all, .torn: true
-                case .prefix: number < limit
-                case .subset: Bool.random(using: &dice)
-                }
-            var kept: [Range<UInt64>] = []
-            if isKept, cut.keeping == .torn {
-                kept = torn(left, &dice)
-            } else if isKept {
-                kept = left.sectors
-            }
-            for lost in cut.lost { kept = kept.flatMap { $0.without(lost) } }
-            let write = left.write
-            report.writes.append(
-                CutWrite(
-                    sequence: write.sequence, operation: write.operation, sectors: write.sectors,
-                    kept: (kept + left.gone).joinedInOrder, writer: write.writer, flush: write.flush))
-        }
-        let neighbours = cut.keeping == .torn ? neighbours(of: writes, upTo: sectors, &dice) : []
+        var report = cut.report(
+            on: writes, flushCount: flushCount, sectorsPerPhysical: sectorsPerPhysical, mediumSectors: sectors)
         keep(report.writes)
-        report.damaged = damage(neighbours, cut.seed)
+        report.damaged = damage(report.damaged, cut)
         restorePower()
         return report
     }
 
-    /// Any sectors of a write. A range is one entry of the drive's cache, and goes as a whole.
-    private func torn(_ left: LeftWrite, _ dice: inout Dice) -> [Range<UInt64>] {
-        guard left.write.operation == .write else { return Bool.random(using: &dice) ? left.sectors : [] }
-        var kept: [Range<UInt64>] = []
-        for sector in left.sectors.joined() where Bool.random(using: &dice) { kept.append(sector) }
-        return kept
-    }
-
-    /// The power may go while the medium writes a physical sector. It reads that, changes the written part, and writes
-    /// it back: the rest is lost if it does not come to that. The dice say which one it was, if any.
-    private func neighbours(
-        of writes: [LeftWrite], upTo end: UInt64, _ dice: inout Dice
-    ) -> [Range<UInt64>] {
-        guard sectorsPerPhysical > 1 else { return [] }
-        var physical: [UInt64] = []
-        for left in writes where left.write.operation == .write {
-            for edge in left.sectors.flatMap({ [$0.lowerBound, $0.upperBound] }) where edge % sectorsPerPhysical != 0 {
-                physical.append(edge - edge % sectorsPerPhysical)
-            }
-        }
-        let chosen = Int.random(in: 0...physical.count, using: &dice)
-        guard chosen < physical.count else { return [] }
-        var found: [Range<UInt64>] = []
-        let gone = writes.flatMap(\.gone)
-        for sector in physical[chosen]..<min(physical[chosen] + sectorsPerPhysical, end)
-        where content(of: sector) == .image && !gone.contains(where: { $0.contains(sector) }) { found.append(sector) }
-        return found
-    }
-
     /// Sectors become noise, as many as there is room for.
-    private mutating func damage(_ neighbours: [Range<UInt64>], _ seed: UInt64) -> [Range<UInt64>] {
+    private mutating func damage(_ neighbours: [Range<UInt64>], _ cut: PowerCut) -> [Range<UInt64>] {
         var damaged: [Range<UInt64>] = []
         for range in neighbours where !versions.isFull {
             let write = newWrite(.write, range, BlockWriter())
             let count = versions.add(write) { [memory, sectorBytes = Int(blockSize.bytes)] sector, slot in
-                var noise = Dice(state: seed ^ sector)
-                memory.fill(Int(slot) * sectorBytes..<(Int(slot) + 1) * sectorBytes, &noise)
+                memory.put(cut.noise(of: sector, byteCount: sectorBytes), at: Int(slot) * sectorBytes)
             }
             damaged.append(range.lowerBound..<range.lowerBound + count)
         }
         return damaged
     }
 
-    /// A write of which something is here.
-    private struct LeftWrite {
-        var write: CachedWrite
-        /// The sectors here; the rest has gone to the image with older sectors, or by a flush that did not end.
-        var sectors: [Range<UInt64>]
-
-        var gone: [Range<UInt64>] {
-            sectors.reduce([write.sectors]) { rest, here in
-                rest.flatMap { $0.without(here.lowerBound...(here.upperBound - 1)) }
-            }
-        }
-    }
-
     /// The writes that are here, oldest first.
-    private var writes: [LeftWrite] {
-        var found = ranges.map { LeftWrite(write: $0, sectors: [$0.sectors]) }
+    private var writes: [UnflushedWrite] {
+        var found = ranges.map { UnflushedWrite(write: $0, sectors: [$0.sectors]) }
         var slot = versions.oldest
         while slot != CachedVersions.none {
             if found.last?.write.sequence != versions.sequence(slot) {
-                found.append(LeftWrite(write: versions.write(of: slot), sectors: []))
+                found.append(UnflushedWrite(write: versions.write(of: slot), sectors: []))
             }
             found[found.count - 1].sectors.append(versions.sector(slot))
             slot = versions.newer(than: slot)
@@ -248,7 +263,7 @@ extension WriteCache {
 
 extension Range<UInt64> {
     /// The ranges that are left of it.
-    fileprivate func without(_ other: ClosedRange<UInt64>) -> [Range<UInt64>] {
+    func without(_ other: ClosedRange<UInt64>) -> [Range<UInt64>] {
         guard overlaps(other) else { return [self] }
         let parts = [
             lowerBound..<Swift.max(lowerBound, other.lowerBound),

@@ -314,6 +314,7 @@ public final class ExportEntry: Sendable {
             let flushing = emptyWriteCache()
             let (last, old) = state.withLock { ($0.backend, $0.oldBackends) }
             for backend in old + definition.backings { backend.close() }
+            definition.recording?.close()
             let closing = flushes.close(last)
             return flushing != 0 ? flushing : closing
         }

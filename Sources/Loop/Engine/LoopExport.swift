@@ -13,6 +13,7 @@ struct LoopExport {
     var server: DeviceServer
     private(set) var backend: Backend
     private let backings: [Backend]
+    private let recording: Backend?
     /// The layers between the drive and the backend.
     var blocks: BlockStack
     let hasLayers: Bool
@@ -53,6 +54,7 @@ struct LoopExport {
         server = entry.server ?? entry.definition.deviceServer(targetName: targetName)
         backend = entry.backend
         backings = entry.definition.backings
+        recording = entry.definition.recording
         blocks = entry.takeBlocks()
         hasLayers = !blocks.isEmpty
         pageCache = hasLayers ? nil : backend.pageCache
@@ -72,8 +74,11 @@ struct LoopExport {
         entry.publish(served)
     }
 
-    /// A file of the image's chain: its own, or a backing file.
-    func backend(ofFile file: UInt8) -> Backend { file == 0 ? backend : backings[Int(file) - 1] }
+    /// A file of the image's chain: its own, or a backing file; or that of its recording.
+    func backend(ofFile file: UInt8) -> Backend {
+        if file == BackendRequest.recordingFile, let recording { return recording }
+        return file == 0 ? backend : backings[Int(file) - 1]
+    }
 
     /// The medium is another one, and nothing of the old one is in use.
     mutating func takeMedium() {

@@ -16,6 +16,8 @@ public struct ServedExport: Sendable {
     public var backend: Backend
     /// The backing files of its image, for which ``BackendRequest/file`` stands from 1 on.
     public var backings: [Backend] = []
+    /// The file of its recording; nil: it has none.
+    public var recording: Backend?
     /// The name of that image, for people.
     public var image = ""
     /// The layers between the drive and the backend: as a rule none.
