@@ -245,6 +245,10 @@ public struct DeviceServer: Sendable {
         return outcome
     }
 
+    /// The reservations that PERSISTENT RESERVE IN shows. A change that is to be kept may fail, and then it was never
+    /// there: nobody sees it before the command is answered that has made it.
+    var answeredReservations: PersistentReservations { keepsReservations ? kept : reservations }
+
     /// The bytes to keep before a command that has changed the reservations is answered. Empty bytes say that nothing
     /// is kept any more; nil says that no bytes have to be written.
     public var bytesToKeep: [UInt8]? {

@@ -78,7 +78,7 @@ extension ServedCommand {
                 return end(.invalidField(1), format)
             }
             var answer = Answer()
-            server.reservations.answer(action, canPersist: server.keepsReservations, to: &answer)
+            server.answeredReservations.answer(action, canPersist: server.keepsReservations, to: &answer)
             return finish(answer, &buffer)
         case .reserveOut: return reservePersistently(&server, format, buffer.bytes)
         case .reserve, .release: return reserve(&server)

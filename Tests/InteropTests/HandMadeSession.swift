@@ -222,6 +222,17 @@ final class HandMadeSession {
         return header[2]
     }
 
+    /// Sends zeroes that an R2T has asked for, in one Data-Out PDU (RFC 7143, 11.7).
+    func sendData(of tag: UInt32, transfer: [UInt8], unit: UInt8, count: Int) throws {
+        var pdu = [UInt8](repeating: 0, count: 48 + count)
+        pdu.replaceSubrange(0..<2, with: [0x05, 0x80])
+        pdu.replaceSubrange(5..<8, with: (0..<3).map { UInt8(truncatingIfNeeded: count >> (16 - 8 * $0)) })
+        pdu[9] = unit
+        pdu.replaceSubrange(16..<20, with: Self.bytes(tag))
+        pdu.replaceSubrange(20..<24, with: transfer)
+        try connection.send(pdu)
+    }
+
     /// Sends a command.
     func begin(_ cdb: [UInt8], unit: UInt8 = 0, out: [UInt8] = [], expecting count: Int = 0) throws {
         let flags: UInt8 = 0x80 | (count > 0 ? 0x40 : 0) | (out.isEmpty ? 0 : 0x20)

@@ -30,7 +30,9 @@ import Testing
         let folder = try TemporaryFolder()
         let target = try Target(["--threads", "2", "Disk_1=memory:64M", "b=memory:3G"], in: folder)
         let found = try Program.tool("iscsi-ls").run(["-s", target.portal], in: folder)
-        #expect(found.status == 0 && found.text.contains("Target:iqn.2026-11.org.spindle:disk-1 Portal:127.0.0.1:"))
+        #expect(found.status == 0, "\(found.errors)")
+        #expect(
+            found.text.contains("Target:iqn.2026-11.org.spindle:disk-1-dcecaa0b Portal:127.0.0.1:"), "\(found.text)")
         #expect(found.text.contains("Target:iqn.2026-11.org.spindle:b "))
         #expect(found.text.contains("Lun:0    Type:DIRECT_ACCESS (Size:63M)"))
         #expect(found.text.contains("Lun:0    Type:DIRECT_ACCESS (Size:2G)"))

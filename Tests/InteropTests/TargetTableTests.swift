@@ -158,12 +158,7 @@ import Testing
         // The data are taken all the same.
         let cleared: [UInt8] = [6, 0x2F, 0]
         for unit in [0, 1] {
-            var data = [UInt8](repeating: 0, count: 48 + 512)
-            data.replaceSubrange(0..<2, with: [0x05, 0x80])
-            data.replaceSubrange(5..<10, with: [0, 2, 0, 0, UInt8(unit)])
-            data[19] = UInt8(3 + unit)
-            data.replaceSubrange(20..<24, with: transfers[unit])
-            try two.connection.send(data)
+            try two.sendData(of: UInt32(3 + unit), transfer: transfers[unit], unit: UInt8(unit), count: 512)
             let ending = try two.end()
             #expect(unit == 0 ? ending.sense == cleared : ending == .good, "\(unit): \(ending)")
         }
@@ -173,6 +168,29 @@ import Testing
         #expect(try two.end() == .good)
         // Nothing of theirs was ended.
         for other in [one, idle] { #expect(try other.ready(unit: 0) == .good) }
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
+    /// A reset of another initiator has ended a write whose data still come. Its own reset ends it for good: nothing is
+    /// said of it any more behind the response to that (SAM-5, LOGICAL UNIT RESET; RFC 7143, 11.6).
+    @Test func twoResetsEndAWrite() throws {
+        let folder = try TemporaryFolder()
+        let (server, _) = try Self.server(Self.text("\"system\", \"data\""), in: folder)
+        func session(_ name: String) throws -> HandMadeSession {
+            try HandMadeSession(
+                server.announcement, initiator: "iqn.2026-11.org.example:\(name)", target: Self.target)
+        }
+        let one = try session("one"), two = try session("two")
+        // Two bursts, each with an R2T of its own.
+        try two.command(number: 2, flags: 0xA0, expected: 512 << 10, [0x2A, 0, 0, 0, 0, 0, 0, 4, 0, 0])
+        let asked = try two.receive().header
+        #expect(asked[0] == 0x31)
+        #expect(try one.manage(function: 5, unit: 0) == 0)
+        #expect(try two.manage(function: 5, unit: 0) == 0)
+        try two.sendData(of: 2, transfer: Array(asked[20..<24]), unit: 0, count: 256 << 10)
+        try two.command(number: 3, flags: 0x80, [0, 0, 0, 0, 0, 0])
+        let next = try two.receive()
+        #expect(next.header[0] == 0x21 && next.header[19] == 3, "\(next.header)")
         #expect(try server.stop() == 0, "\(server.log)")
     }
 

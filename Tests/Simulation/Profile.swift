@@ -69,6 +69,10 @@ struct Profile {
     var faults: [Fault] = []
     /// The same, below all layers that keep something.
     var imageFaults: [Fault] = []
+    /// How much of what it has answered a drive keeps from its image; 0: nothing.
+    var cacheBytes = 0
+    /// Images are only read, and drives are overlays above them.
+    var areOverlays = false
 
     enum Ending {
         /// Clients finish, then the server stops.
@@ -208,6 +212,21 @@ struct Profile {
                 endings.insert(contentsOf: [.kill, .kill], at: 0)
             }
         }
+    }
+
+    /// Layers that keep what is written.
+    ///
+    /// - Parameter numbers: none of those that the rest of a run comes from.
+    mutating func chooseKeepers(_ numbers: inout SeededGenerator) {
+        func number(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &numbers) }
+        // Of a large image every look at all of it would take long.
+        guard imageBytes <= 256 << 10, number(1...4) == 1 else { return }
+        let kind = number(1...5)
+        if kind != 1 { cacheBytes = [4096, 32 << 10, 1 << 20][number(0...2)] }
+        areOverlays = kind <= 2
+        // A FLUSH takes a cache to the image in many pieces, one after the other.
+        behaviour.slowFileOperations = 0
+        behaviour.fileDelay = 0...20_000
     }
 
     /// Requests that wait for each other in layers, and layers that say what is stored.

@@ -35,6 +35,13 @@ final class SimulatedImage {
     var mayBeReset = false
     /// It takes only so many connections.
     var isLimited = false
+    /// The file is only read, and changes are gone with the server's export.
+    var isOverlaid = false { didSet { base = isOverlaid ? SimulatedDisk.content(of: descriptor) : [] } }
+    private var base: [UInt8] = []
+    /// Answered writes are in the drive's cache until a FLUSH, and are lost if the server is killed.
+    var isCached = false
+    /// They may fail to reach the file even in the end.
+    var mayKeepLess = false
 
     init(_ name: String, sizeBytes: Int, cellBytes: Int, writesThrough: Bool) throws {
         self.name = name
@@ -66,22 +73,34 @@ final class SimulatedImage {
     /// The image as a server opens it.
     ///
     /// - Parameter place: where it is mapped. Which of its pages are looked at together depends on that.
-    func backend(needsThread: Bool, mappedAt place: UnsafeMutableRawPointer?) throws -> Backend {
+    func chain(needsThread: Bool, mappedAt place: UnsafeMutableRawPointer?) throws -> ImageChain {
+        let file = ImageChain(raw: try backend(needsThread: needsThread, mappedAt: place))
+        return isOverlaid ? try ImageChain(overlayOf: file, blockSize: .smallest) : file
+    }
+
+    private func backend(needsThread: Bool, mappedAt place: UnsafeMutableRawPointer?) throws -> Backend {
         let backend = try Backend(
-            path: "/proc/self/fd/\(descriptor)", cache: .writeback, readOnly: false, locking: .immediate)
+            path: "/proc/self/fd/\(descriptor)", cache: .writeback, readOnly: isOverlaid, locking: .immediate)
         guard case .file(var file) = backend.kind else { return backend }
         file.mapping?.unmap()
         file.mapping = place.flatMap { FileMapping(descriptor, sizeBytes: backend.sizeBytes, at: $0) }
         file.needsThread = needsThread
         return Backend(
-            kind: .file(file), sizeBytes: backend.sizeBytes, isReadOnly: false,
+            kind: .file(file), sizeBytes: backend.sizeBytes, isReadOnly: isOverlaid,
             granularityBytes: backend.granularityBytes, zeroesFastByDeallocating: backend.zeroesFastByDeallocating,
             zeroesFastAllocated: backend.zeroesFastAllocated)
     }
 
     /// Looks at the whole file when nothing is under way.
-    func checkContent(at time: Int) throws {
+    ///
+    /// - Parameter isKilled: the server had no time to take a cache to the file.
+    func checkContent(at time: Int, isKilled: Bool = false) throws {
         let content = SimulatedDisk.content(of: descriptor)
+        if isOverlaid {
+            guard content == base else { throw Violation("the file of \(name), which is only read, has changed") }
+            return
+        }
+        if isCached, isKilled || mayKeepLess { return try check(afterPowerFailure: content) }
         let reason = content.withUnsafeBytes { model.check($0, from: 0, .read(began: time, ended: time)) }
         if let reason { throw Violation("the file of \(name) in the end: \(reason)") }
     }
@@ -94,6 +113,7 @@ final class SimulatedImage {
 
     /// The machine has lost power, and this is what is left.
     func lose(_ content: [UInt8]) throws {
+        guard !isOverlaid else { return try checkContent(at: 0) }
         try check(afterPowerFailure: content)
         guard pwrite(descriptor, content, content.count, 0) == content.count else {
             throw Violation("an image cannot be written: \(errorText(errno))")

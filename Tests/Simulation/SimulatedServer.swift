@@ -91,7 +91,13 @@ final class SimulatedServer {
         properties.writeCache = profile.writesThrough ? .off : .on
         var export = ServedExport(
             name: image.name, properties: properties, controller: .piix3IDE,
-            backend: try image.backend(needsThread: profile.needsThread, mappedAt: place?.next(image.model.byteCount)))
+            image: try image.chain(needsThread: profile.needsThread, mappedAt: place?.next(image.model.byteCount)))
+        if profile.cacheBytes > 0 {
+            export.blocks.writeCache = WriteCache(
+                cacheBytes: profile.cacheBytes,
+                memory: try LayerMemory(mapping: WriteCache.memoryBytes(cacheBytes: profile.cacheBytes)),
+                blockSize: .smallest)
+        }
         export.maximumConnections = profile.maximumConnections
         if let logicalUnit = image.logicalUnit {
             export.target = TargetOptions(
@@ -113,15 +119,25 @@ final class SimulatedServer {
         loops.deallocate()
         for listener in shared.loops.listeners { listener.close() }
         closeEndedExports()
-        for entry in shared.exports.directory.entries { entry.end(shared.loops.logger) }
+        for entry in shared.exports.directory.entries { end(entry) }
     }
 
     /// Exports that were removed and have lost their last client are closed.
     func closeEndedExports() {
         for entry in shared.exports.takeEnded() {
-            entry.end(shared.loops.logger)
+            end(entry)
             shared.exports.forget(entry)
         }
+    }
+
+    private func end(_ entry: ExportEntry) {
+        // Of a process that is dead nothing comes from memory any more.
+        if kernel.filesAreDead {
+            var blocks = entry.takeBlocks()
+            _ = blocks.writeCache?.cut(PowerCut(keeping: .none, seed: 0), sectors: entry.drive.sectorCount)
+            entry.keep(blocks)
+        }
+        entry.end(shared.loops.logger)
     }
 
     // MARK: Turns

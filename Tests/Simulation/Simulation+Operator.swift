@@ -17,7 +17,8 @@ extension Simulation {
 
     /// What `ServerControl.grow` does, but for waiting.
     private func grow(_ image: SimulatedImage, _ server: SimulatedServer) throws {
-        guard !image.isEnding, image.growth == nil, image.model.byteCount < 2 * profile.imageBytes else { return }
+        guard !image.isEnding, !image.isOverlaid, image.growth == nil, image.model.byteCount < 2 * profile.imageBytes
+        else { return }
         let size = image.model.byteCount + 4096 * Int.random(in: 1...8, using: &numbers)
         note("\(image.name) grows to \(size)")
         let entry = try server.shared.exports.entry(named: image.name)
@@ -68,6 +69,7 @@ extension Simulation {
             let isThere = server.shared.exports.withdrawn.contains { $0.name == image.name }
             guard !isThere else { continue }
             try image.checkContent(at: event())
+            if image.isOverlaid { image.beginAgain() }
             note("\(image.name) is served anew")
             image.reservations?.losePower()
             try server.add(image, profile)

@@ -54,6 +54,8 @@ final class Simulation {
         profile.chooseInitiators(&sessions)
         units = SeededGenerator(seed: seed ^ 0x5341_0000)
         profile.chooseUnits(&units)
+        var keepers = SeededGenerator(seed: seed ^ 0x4C41_0000)
+        profile.chooseKeepers(&keepers)
         self.profile = profile
         kernel = try SimulatedKernel(seed: numbers.next())
         kernel.behaviour = profile.behaviour
@@ -70,6 +72,9 @@ final class Simulation {
             images[number].isLimited = profile.maximumConnections != nil
             if !profile.logicalUnits.isEmpty { images[number].logicalUnit = profile.logicalUnits[number] }
             if profile.reservations > 0 { images[number].reservations = ReservationModel() }
+            images[number].isOverlaid = profile.areOverlays
+            images[number].isCached = profile.cacheBytes > 0
+            images[number].mayKeepLess = profile.cacheBytes > 0 && profile.mayFail
         }
     }
 
@@ -195,7 +200,7 @@ final class Simulation {
         for client in clients { client.close() }
         try stop()
         for (number, image) in images.enumerated() {
-            if losesPower { try image.lose(left[number]) } else { try image.checkContent(at: event()) }
+            if losesPower { try image.lose(left[number]) } else { try image.checkContent(at: event(), isKilled: true) }
             image.beginAgain()
         }
     }
@@ -226,7 +231,7 @@ final class Simulation {
     /// A FLUSH has succeeded: if the power failed now, what would be left?
     func imaginePowerFailure(of image: SimulatedImage) throws {
         let chance = image.model.byteCount > 1 << 20 ? 20 : 2
-        guard !kernel.filesAreDead, Int.random(in: 1...chance, using: &imagined) == 1,
+        guard !kernel.filesAreDead, !image.isOverlaid, Int.random(in: 1...chance, using: &imagined) == 1,
             let number = images.firstIndex(where: { $0 === image })
         else { return }
         try image.check(afterPowerFailure: kernel.disks[number].afterPowerFailure(&imagined))

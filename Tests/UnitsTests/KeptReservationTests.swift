@@ -128,6 +128,7 @@ struct KeptReservationTests {
         _ = try bench.send(.testUnitReady())
         #expect(try bench.reserveOut(.register, key: 0, newKey: 3, flags: 0x01).status == .good)
         #expect(try bench.reserveOut(.reserve, key: 3, type: 3).status == .good)
+        bench.server.noteKept(bench.server.reservations)
         #expect(try bench.reserveIn(.reportCapabilities) == [0, 8, 0x05, 0x81, 0xEA, 0x01, 0, 0])
         let bytes = try #require(bench.server.reservations.keptBytes)
         let kept = try #require(PersistentReservations(parsing: bytes))
@@ -153,6 +154,9 @@ struct KeptReservationTests {
         #expect(try bench.reserveOut(.reserve, key: 4, type: 3).status == .good)
         #expect(bench.server.bytesToKeep == bench.server.reservations.keptBytes)
         #expect(try bench.send(command(0x28, 0, 1), expecting: 512, as: other).status == .reservationConflict)
+        // Nobody sees what may come to nothing.
+        #expect(try bench.reserveIn(.readKeys).suffix(8) == [0, 0, 0, 0, 0, 0, 0, 3])
+        #expect(try bench.reserveIn(.readReservation).suffix(4) == [0, 0, 0, 0])
         bench.server.returnToKept()
         #expect(bench.server.bytesToKeep == nil && bench.server.strangers == .free)
         #expect(try bench.send(command(0x28, 0, 1), expecting: 512, as: other).status == .good)
@@ -161,6 +165,7 @@ struct KeptReservationTests {
         // The kept bytes have to go, too.
         #expect(try bench.reserveOut(.register, key: 3, newKey: 5, flags: 0x01).status == .good)
         bench.server.noteKept(bench.server.reservations)
+        #expect(try bench.reserveIn(.readKeys).suffix(8) == [0, 0, 0, 0, 0, 0, 0, 5])
         #expect(try bench.reserveOut(.register, key: 5, newKey: 6).status == .good)
         #expect(bench.server.bytesToKeep == [])
     }

@@ -285,7 +285,8 @@ extension Loop {
             return true
         }
         sessions.iscsi[slot].managed = management.function
-        abortTasks(slot) { session, number, _ in session.affects(management, number) }
+        // Those, too, that another initiator has ended, and whose data still come: their own asks for no more of them.
+        abortTasks(slot) { session, number, _, _ in session.affects(management, number) }
         if management.resetsUnit {
             for other in sessions.iscsi[slot].units where !management.isForUnit || other.export == unit.export {
                 reset(other.export, by: slot)
@@ -347,7 +348,7 @@ extension Loop {
             guard let place = sessions.iscsi[slot].tasks[number].place, requests[place].unit == unit else { continue }
             sessions.iscsi[slot].tasks[number].refusal = ending
         }
-        abortTasks(slot) { $2 == unit }
+        abortTasks(slot) { _, _, task, itsUnit in itsUnit == unit && task.refusal == nil }
     }
 
     /// PREEMPT AND ABORT ends the tasks of the nexuses that it names (SPC-4 5.13.11.2.6).
@@ -363,12 +364,12 @@ extension Loop {
 
     /// Ends tasks of a session: at once, or when what is under way for them has come back.
     private mutating func abortTasks(
-        _ slot: ConnectionSlot, _ isMeant: (borrowing Session, TaskNumber, ExportNumber) -> Bool
+        _ slot: ConnectionSlot, _ isMeant: (borrowing Session, TaskNumber, TargetTask, ExportNumber) -> Bool
     ) {
         for number in sessions.iscsi[slot].tasks.indices {
             let task = sessions.iscsi[slot].tasks[number]
-            guard let place = task.place, !task.isAborted, task.refusal == nil,
-                isMeant(sessions.iscsi[slot].session, TaskNumber(number), requests[place].unit)
+            guard let place = task.place, !task.isAborted,
+                isMeant(sessions.iscsi[slot].session, TaskNumber(number), task, requests[place].unit)
             else { continue }
             if task.isWaiting || task.isArriving && !task.isInQueue {
                 sessions.iscsi[slot].session.aborted(TaskNumber(number))
