@@ -126,6 +126,8 @@ struct Profile {
         // After a slow one, the ring does the writes.
         slowWorkers = pick([0, 20_000, 300_000])
         behaviour = Self.behaviour(cellBytes, &numbers)
+        // Where each write waits for the disk, a queue of them would outlast a server that stops.
+        if writesThrough { behaviour.slowFileDelay = 1_000_000...50_000_000 }
     }
 
     private static func behaviour(_ cellBytes: Int, _ numbers: inout SeededGenerator) -> Behaviour {
@@ -227,6 +229,7 @@ struct Profile {
         // A FLUSH takes a cache to the image in many pieces, one after the other.
         behaviour.slowFileOperations = 0
         behaviour.fileDelay = 0...20_000
+        slowWorkers = min(slowWorkers, 20_000)
     }
 
     /// Requests that wait for each other in layers, and layers that say what is stored.

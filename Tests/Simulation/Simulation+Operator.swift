@@ -53,7 +53,8 @@ extension Simulation {
     }
 
     private func remove(_ image: SimulatedImage, _ server: SimulatedServer) throws {
-        guard !image.isEnding else { return }
+        // The sessions of a target with several units would know what an overlay has forgotten.
+        guard !image.isEnding, !image.isOverlaid || image.logicalUnit == nil else { return }
         let isForced = chance(500_000)
         note("\(image.name) is removed")
         image.isEnding = true
@@ -69,7 +70,10 @@ extension Simulation {
             let isThere = server.shared.exports.withdrawn.contains { $0.name == image.name }
             guard !isThere else { continue }
             try image.checkContent(at: event())
-            if image.isOverlaid { image.beginAgain() }
+            if image.isOverlaid {
+                for client in clients where client.image === image { client.close() }
+                image.beginAgain()
+            }
             note("\(image.name) is served anew")
             image.reservations?.losePower()
             try server.add(image, profile)
