@@ -106,10 +106,13 @@ let package = Package(
             swiftSettings: strict),
 
         .target(name: "Seeded", path: "Tests/Seeded", swiftSettings: testing),
+        .target(
+            name: "WrittenQcow2", dependencies: ["Blocks", "Seeded"], path: "Tests/WrittenQcow2", swiftSettings: testing
+        ),
         tests("NBDTests", ["NBD", "Replies", "Seeded"]),
         tests("SCSITests", ["SCSI"]),
         tests("ISCSITests", ["CGnuTLS", "ISCSI", "Replies", "SCSI", "Seeded"]),
-        tests("BlocksTests", ["Blocks", "Seeded"]),
+        tests("BlocksTests", ["Blocks", "Seeded", "WrittenQcow2"]),
         tests("ATATests", ["ATA", "Blocks", "Seeded"], resources: [.copy("Golden")]),
         tests("SATTests", ["SAT", "SCSI", "ATA", "Blocks", "Seeded"], resources: [.copy("Golden")]),
         tests("UnitsTests", ["Units", "SAT", "SCSI", "ATA", "Blocks", "Seeded"]),
@@ -163,7 +166,7 @@ let package = Package(
         // Through the program as it is run.
         .target(name: "Support", dependencies: ["spindle", "CGnuTLS"], path: "Tests/Support", swiftSettings: testing),
         tests("ConformanceTests", ["Support", "Seeded", "CGnuTLS"]),
-        tests("InteropTests", ["Blocks", "Seeded", "Support"]),
+        tests("InteropTests", ["Blocks", "Seeded", "Support", "WrittenQcow2"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -18,6 +18,20 @@ extension Backend {
         }
     }
 
+    /// Performs a request of layers, waiting for that; a flush is not the backend's.
+    ///
+    /// - Returns: 0, or the errno of the failure.
+    @unsafe public func performNow(_ request: BackendRequest, _ bytes: UnsafeMutableRawBufferPointer) -> Int32 {
+        let range = request.offset..<request.offset + request.length
+        switch request.operation {
+        case .read: return unsafe readNow(into: bytes, at: request.offset) ? 0 : EIO
+        case .write: return unsafe storeNow(MemoryRange(bytes.baseAddress, count: bytes.count), at: request.offset)
+        case .writeZeroes(let mayDeallocate): return zeroNow(range, mayDeallocate: mayDeallocate)
+        case .discard: return zeroNow(range, mayDeallocate: true)
+        case .flush, .prefetch, .lookUp: return 0
+        }
+    }
+
     /// Stores zeroes, waiting for that.
     ///
     /// - Returns: 0, or the errno of the failure.

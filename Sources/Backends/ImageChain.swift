@@ -21,17 +21,19 @@ public struct ImageChain: Sendable {
         self.backend = backend
     }
 
-    /// Opens and locks a qcow2 image for reading, and its backing files. They have to be in the folders of the images
+    /// Opens and locks a qcow2 image, and its backing files for reading. They have to be in the folders of the images
     /// that name them, and no links: else an image could name any file of this machine, and show it to clients.
     ///
     /// - Parameters:
+    ///   - readOnly: the image is not written either.
     ///   - blockSize: of the unit that has it.
     ///   - expected: see ``Backend/init(path:cache:readOnly:locking:expected:)``.
     public init(
-        qcow2 path: String, cache: CacheMode, locking: ImageLocking, expected: FileNumber?, blockSize: BlockSize
+        qcow2 path: String, cache: CacheMode, readOnly: Bool = true, locking: ImageLocking, expected: FileNumber?,
+        blockSize: BlockSize
     ) throws(ImageError) {
         self.init(
-            raw: try Backend(path: path, cache: cache, readOnly: true, locking: locking, expected: expected))
+            raw: try Backend(path: path, cache: cache, readOnly: readOnly, locking: locking, expected: expected))
         do {
             try openBackings(path, cache, locking, blockSize)
         } catch {
@@ -69,6 +71,7 @@ public struct ImageChain: Sendable {
         _ path: String, _ cache: CacheMode, _ locking: ImageLocking, _ blockSize: BlockSize
     ) throws(ImageError) {
         var headers = [try Qcow2Header(of: backend, path)]
+        if !backend.isReadOnly { try backend.checkWritable(headers[0], path) }
         var rawBytes: UInt64?
         let image = path
         var path = path
@@ -92,10 +95,11 @@ public struct ImageChain: Sendable {
             }
         }
         do {
-            let memory = try LayerMemory(mapping: Qcow2.memoryBytes(headers))
-            blocks.qcow2 = Qcow2(headers, rawBytes: rawBytes, memory: memory, blockSize: blockSize)
+            let memory = try LayerMemory(mapping: Qcow2.memoryBytes(headers, isWritable: !backend.isReadOnly))
+            blocks.qcow2 = Qcow2(
+                headers, rawBytes: rawBytes, memory: memory, blockSize: blockSize, isWritable: !backend.isReadOnly)
         } catch {
-            throw .tooLarge(sizeBytes: UInt64(Qcow2.memoryBytes(headers)))
+            throw .tooLarge(sizeBytes: UInt64(Qcow2.memoryBytes(headers, isWritable: true)))
         }
     }
 
@@ -156,28 +160,36 @@ extension ImageChain {
     }
 
     private mutating func read(into buffer: UnsafeMutableRawBufferPointer) -> Bool {
-        var task = BlockTask()
-        var data = unsafe MutableRawSpan(_unsafeBytes: buffer)
-        var step = blocks.begin(BackendRequest(.read, length: UInt64(buffer.count)), &task, &data)
-        while case .io(let request) = step {
-            let start = Int(request.dataOffset)
-            let part = start..<start + Int(request.length)
-            let place =
-                switch request.dataPlace {
-                case .request: unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[part])
-                case .writeCache, .tables, .recording: unsafe blocks.memory(of: request.dataPlace)?[part]
-                }
+        let (backend, backings) = (backend, backings)
+        let request = BackendRequest(.read, length: UInt64(buffer.count))
+        return unsafe blocks.performNow(request, buffer) { request, bytes in
             let file = request.file == 0 ? backend : backings[Int(request.file) - 1]
-            let isRead = unsafe place.map { unsafe file.readNow(into: $0, at: request.offset) } ?? false
-            step = blocks.resume(isRead ? .done : .failed(.unrecovered), &task, &data)
+            return unsafe file.readNow(into: bytes, at: request.offset)
         }
-        return step == .finished
     }
 }
 
 extension Backend {
+    /// Refuses to write where a cluster cannot be written alone, or behind all others.
+    fileprivate func checkWritable(_ header: Qcow2Header, _ path: String) throws(ImageError) {
+        do throws(Qcow2Error) {
+            try header.checkWritable()
+        } catch {
+            throw .qcow2(path: path, "\(error)")
+        }
+        guard case .file(let file) = kind, file.canGrow else {
+            throw .qcow2(path: path, "it is on a block device, where no cluster can be added; only files are written")
+        }
+        guard header.clusterBytes >= file.granularityBytes else {
+            throw .qcow2(
+                path: path,
+                "its clusters have \(header.clusterBytes) bytes, and are written without the page cache in pieces of \(file.granularityBytes); another --cache does that"
+            )
+        }
+    }
+
     /// Reads bytes, waiting for them: zeroes behind the end of the file.
-    fileprivate func readNow(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
+    func readNow(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
         guard case .file(let file) = kind else { return false }
         var done = 0
         while done < bytes.count {

@@ -44,6 +44,20 @@ public final class LayerMemory: Sendable {
         unsafe UInt64(bigEndian: self[offset..<offset + 8].loadUnaligned(as: UInt64.self))
     }
 
+    /// Changes a number of 8 bytes.
+    func setBigEndian(_ number: UInt64, at offset: Int) {
+        unsafe self[offset..<offset + 8].storeBytes(of: number.bigEndian, as: UInt64.self)
+    }
+
+    /// One of its bytes.
+    func byte(at offset: Int) -> UInt8 { unsafe self[offset..<offset + 1][0] }
+
+    /// Changes one of its bytes.
+    func setByte(_ byte: UInt8, at offset: Int) { unsafe self[offset..<offset + 1][0] = byte }
+
+    /// Fills some of its bytes with zeroes.
+    func clear(_ range: Range<Int>) { _ = unsafe self[range].initializeMemory(as: UInt8.self, repeating: 0) }
+
     /// One of its words of 8 bytes.
     func word(at index: UInt64) -> UInt64 {
         let offset = Int(index) * 8

@@ -48,10 +48,5 @@ extension ExportSettings {
                 "'\(image)' is a qcow2 image, and the disc of a DVD-ROM is a raw one: 'qemu-img convert -O raw' makes it that"
             )
         }
-        guard drive.readOnly || reference.isOverlay else {
-            throw SettingsError(
-                "'\(image)' is a qcow2 image, which is only read: serve it with --read-only, or read-only = true, or "
-                    + "serve overlay:\(image), which keeps changes in memory")
-        }
     }
 }

@@ -106,7 +106,7 @@ extension ExportSettings {
                     path: path, cache: drive.cache, readOnly: readOnly, locking: locking, expected: expected))
         case .qcow2:
             try ImageChain(
-                qcow2: path, cache: drive.cache, locking: locking, expected: expected,
+                qcow2: path, cache: drive.cache, readOnly: readOnly, locking: locking, expected: expected,
                 blockSize: drive.device.logicalBlockSize)
         }
     }

@@ -185,7 +185,7 @@ public struct SettingsKey: Equatable, Sendable {
                 "QEMU's cache mode: writeback, writethrough, none, directsync or unsafe."),
             SettingsKey(
                 section, "image-format", "\"raw\" or \"qcow2\"", "\"qcow2\" for names that end in .qcow2, else \"raw\"",
-                "The format of the image; qcow2 images are served read-only."),
+                "The format of the image."),
             SettingsKey(
                 section, "write-cache-model", "model", "\"image\"",
                 "Where answered writes are until a flush: image, or volatile or volatile:SIZE, a cache in the drive that a power "

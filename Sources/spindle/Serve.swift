@@ -90,7 +90,7 @@ struct Serve: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "The format of the images, raw or qcow2: without it, names that end in .qcow2 are qcow2 images, which need --read-only.",
+            "The format of the images, raw or qcow2: without it, names that end in .qcow2 are qcow2 images.",
             valueName: "format"),
         completion: .imageFormats, transform: DiskFormat.init(parsing:))
     var imageFormat: DiskFormat?

@@ -39,7 +39,43 @@ import Testing
             $0.put(UInt32(0x1234_5678), at: 128)
             $0.put(UInt32(16), at: 132)
         }
-        #expect(try image.header == Self.plain.header)
+        let (header, plain) = (try image.header, try Self.plain.header)
+        #expect(header.sizeBytes == plain.sizeBytes && header.l1TableOffset == plain.l1TableOffset)
+        #expect(header.clusterBits == plain.clusterBits && !header.hasSubclusters && header.backing == nil)
+    }
+
+    /// What keeps a writer away.
+    @Test func whatMayNotBeWrittenIsNamed() throws {
+        func refusal(_ change: (inout HandMadeQcow2) -> Void) throws -> Qcow2Error? {
+            let image = Self.changed {
+                $0.put(UInt64(65536 * 3), at: 48)
+                $0.put(UInt32(1), at: 56)
+                $0.file += [UInt8](repeating: 0, count: 65536 * 4 - $0.file.count)
+                change(&$0)
+            }
+            let header = try image.header
+            do throws(Qcow2Error) {
+                try header.checkWritable()
+                return nil
+            } catch {
+                return error
+            }
+        }
+        #expect(try refusal { _ in } == nil)
+        #expect(try refusal { $0.put(UInt64(1), at: 72) } == .isDirty)
+        #expect(try refusal { $0.put(UInt64(3), at: 72) } == .isCorrupt)
+        for (offset, clusters) in [
+            (0, 1), (65536, 1), (65536 * 3 + 512, 1), (65536 * 4, 1), (65536 * 3, 0), (65536 * 3, 2),
+            (65536 * 3, UInt32.max),
+            (UInt64.max &- 65535, 1),
+        ] as [(UInt64, UInt32)] {
+            let expected = Qcow2Error.refcountTable(offset, clusters: UInt64(clusters))
+            let found = try refusal {
+                $0.put(offset, at: 48)
+                $0.put(clusters, at: 56)
+            }
+            #expect(found == expected && !expected.description.isEmpty)
+        }
     }
 
     @Test func eachMistakeIsNamed() {

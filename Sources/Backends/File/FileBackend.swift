@@ -27,6 +27,12 @@ struct FileBackend: Sendable {
         descriptor == bufferedDescriptor ? PageCache(descriptor: descriptor, mapping: mapping) : nil
     }
 
+    /// It is no block device, which has the size it has.
+    var canGrow: Bool {
+        var status = stat()
+        return unsafe fstat(bufferedDescriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+    }
+
     static let zeroesByteCount: UInt64 = 1 << 18
     /// One read or write of Linux moves at most 2 GiB less a page.
     private static let transferLimit: UInt64 = 1 << 30

@@ -21,14 +21,30 @@ enum Qcow2Mapping: Equatable {
 }
 
 /// The entry of a cluster.
-struct L2Entry {
+struct L2Entry: Equatable {
     private static let offsetMask: UInt64 = 0x00FF_FFFF_FFFF_FE00
     private static let compressedMask: UInt64 = 1 << 62
+    /// COPIED: the refcount is exactly one.
+    private static let copiedMask: UInt64 = 1 << 63
 
     /// The first 8 bytes.
     var descriptor: UInt64
     /// The subcluster allocation bitmap, if there is one.
     var bitmap: UInt64 = 0
+
+    /// Whether what an entry says may be changed where it is.
+    static func isCopied(_ entry: UInt64) -> Bool { entry & (copiedMask | compressedMask) == copiedMask }
+
+    /// The entry of a table or a cluster that nobody else uses.
+    static func own(_ offset: UInt64) -> UInt64 { offset | copiedMask }
+
+    var isCompressed: Bool { descriptor & Self.compressedMask != 0 }
+
+    /// Where its cluster is; 0: nowhere.
+    var offset: UInt64 { isCompressed ? 0 : descriptor & Self.offsetMask }
+
+    /// It has a cluster that may be written as it is.
+    var isOwn: Bool { Self.isCopied(descriptor) && offset != 0 }
 
     /// Whether an L1 entry has no L2 table.
     static func hasNoTable(_ l1Entry: UInt64) -> Bool { l1Entry & offsetMask == 0 }
@@ -72,7 +88,7 @@ struct L2Entry {
     }
 
     /// Compressed Clusters Descriptor: the more bits a cluster has, the fewer are left for its offset.
-    private func compressed(_ header: Qcow2Header, _ diskOffset: UInt64) throws(Qcow2Damage) -> Qcow2Mapping {
+    func compressed(_ header: Qcow2Header, _ diskOffset: UInt64) throws(Qcow2Damage) -> Qcow2Mapping {
         let offsetBits = 62 - (header.clusterBits - 8)
         let offset = descriptor & (1 << offsetBits - 1)
         let sectors = descriptor >> offsetBits & (1 << (header.clusterBits - 8) - 1) + 1
@@ -86,7 +102,7 @@ struct L2Entry {
     }
 
     /// A cluster of the file begins there. The part of the last one behind the end of the file reads as zeroes.
-    private static func check(
+    static func check(
         _ offset: UInt64, _ header: Qcow2Header, _ diskOffset: UInt64
     ) throws(Qcow2Damage) {
         guard offset & (header.clusterBytes - 1) == 0 else {

@@ -1,5 +1,4 @@
-// A qcow2 image (QEMU, docs/interop/qcow2.txt), read: where the sectors of the disk are in the file, or that they are
-// zeroes.
+// A qcow2 image (QEMU, docs/interop/qcow2.txt): where the sectors of the disk are in the file, or that they are zeroes.
 
 /// The layer that finds the disk in a qcow2 image and its backing files.
 ///
@@ -7,28 +6,36 @@
 /// clusters have memory of a fixed size, and each step of a request brings it further.
 public struct Qcow2: Sendable {
     /// The images, each with its backing file behind it.
-    private var images: [Qcow2Image]
+    var images: [Qcow2Image]
     /// The size of the raw file behind them; nil: there is none.
-    private let rawBytes: UInt64?
+    let rawBytes: UInt64?
+    /// What writers of the first image share.
+    var ledger: Qcow2Ledger
     /// The memory of the images.
     public let memory: LayerMemory
     private let blockSize: BlockSize
     private var inflate = Inflate()
-    private var hasWoken = false
+    var hasWoken = false
     /// The first thing that was wrong with the tables.
     private var damage: Qcow2Damage?
     private var isDamageTold = false
 
     /// The state of a request.
     struct Task: Sendable {
-        fileprivate var request = BackendRequest(.flush)
+        var reading = Reading()
+        var writing = Writing()
+    }
+
+    /// The state of a request that reads, or of a read that another one needs.
+    struct Reading: Sendable {
+        var request = BackendRequest(.flush)
         /// How much of it is done, and how much of it is under way below.
-        fileprivate var doneBytes: UInt64 = 0
+        fileprivate(set) var doneBytes: UInt64 = 0
         fileprivate var partBytes: UInt64 = 0
         fileprivate var underWay = UnderWay.nothing
         /// Which file its next part is looked for in, and where this file ends to be asked: images in front of it have
         /// nothing up to there.
-        fileprivate var file = 0
+        fileprivate(set) var file = 0
         fileprivate var end: UInt64 = 0
         fileprivate var l2Table: Qcow2Image.L2Table?
     }
@@ -44,8 +51,8 @@ public struct Qcow2: Sendable {
     }
 
     /// How much memory the images of a chain need.
-    public static func memoryBytes(_ headers: [Qcow2Header]) -> Int {
-        headers.reduce(0) { $0 + Qcow2Image.memoryBytes($1) }
+    public static func memoryBytes(_ headers: [Qcow2Header], isWritable: Bool = false) -> Int {
+        headers.reduce(isWritable ? Qcow2Ledger.memoryBytes(headers[0]) : 0) { $0 + Qcow2Image.memoryBytes($1) }
     }
 
     /// A layer that has read nothing but headers.
@@ -53,10 +60,15 @@ public struct Qcow2: Sendable {
     /// - Parameters:
     ///   - headers: of the image, and of each backing file behind it that is a qcow2 image.
     ///   - rawBytes: the size of the last backing file, if that is a raw one.
-    ///   - memory: of ``memoryBytes(_:)``.
+    ///   - memory: of ``memoryBytes(_:isWritable:)``.
     ///   - blockSize: the unit's.
-    public init(_ headers: [Qcow2Header], rawBytes: UInt64?, memory: LayerMemory, blockSize: BlockSize) {
-        precondition(memory.byteCount >= Self.memoryBytes(headers), "the memory ends before")
+    ///   - isWritable: the first image is written, too; its header allows it (``Qcow2Header/checkWritable()``).
+    public init(
+        _ headers: [Qcow2Header], rawBytes: UInt64?, memory: LayerMemory, blockSize: BlockSize,
+        isWritable: Bool = false
+    ) {
+        precondition(
+            memory.byteCount >= Self.memoryBytes(headers, isWritable: isWritable), "the memory ends before")
         self.memory = memory
         self.rawBytes = rawBytes
         self.blockSize = blockSize
@@ -66,7 +78,11 @@ public struct Qcow2: Sendable {
             images.append(Qcow2Image(header, memory: memory, from: start))
             start += Qcow2Image.memoryBytes(header)
         }
+        ledger = Qcow2Ledger(headers[0], memoryFrom: start, isWritable: isWritable)
     }
+
+    /// The image is written: what its tables have changed is not in the file before a flush.
+    public var isWritable: Bool { ledger.isWritable }
 
     /// The size of the disk.
     var sizeBytes: UInt64 { images[0].header.sizeBytes }
@@ -88,22 +104,27 @@ public struct Qcow2: Sendable {
 extension Qcow2 {
     mutating func begin(_ request: BackendRequest, _ task: inout Task, _ data: inout MutableRawSpan) -> BlockStep {
         task = Task()
-        task.request = request
         switch request.operation {
-        case .read, .lookUp: return proceed(&task, &data)
-        case .flush: return .io(request)
+        case .read, .lookUp:
+            task.reading.request = request
+            return proceed(&task.reading, &data)
         // The place that it would be brought to is the file's, and not known without reading tables.
         case .prefetch: return .finished
-        // The unit is read-only, and asks for none of these.
-        case .write, .writeZeroes, .discard: return .failed(.writeProtected, afterBytes: 0)
+        case .write, .writeZeroes, .discard, .flush: return beginWriting(request, &task, &data)
         }
     }
 
     mutating func resume(_ outcome: BlockOutcome, _ task: inout Task, _ data: inout MutableRawSpan) -> BlockStep {
+        guard task.writing.isUnderWay else { return resume(outcome, &task.reading, &data) }
+        return resumeWriting(outcome, &task, &data)
+    }
+
+    mutating func resume(
+        _ outcome: BlockOutcome, _ task: inout Reading, _ data: inout MutableRawSpan
+    ) -> BlockStep {
         let underWay = task.underWay
         task.underWay = .nothing
         switch underWay {
-        case .nothing where task.request.operation == .flush: return outcome.step
         case .nothing: return proceed(&task, &data)
         case .data:
             if case .failed(let failure, let bytes) = outcome {
@@ -125,20 +146,21 @@ extension Qcow2 {
         return proceed(&task, &data)
     }
 
-    private mutating func proceed(_ task: inout Task, _ data: inout MutableRawSpan) -> BlockStep {
+    /// Goes on with a request that reads.
+    mutating func proceed(_ task: inout Reading, _ data: inout MutableRawSpan) -> BlockStep {
         do throws(Qcow2Damage) {
             return task.request.operation == .lookUp ? try lookUp(&task) : try read(&task, &data)
         } catch {
-            note(error, task)
+            note(error, inFile: task.file)
             return fail(task)
         }
     }
 
     /// Where the tables make no sense nobody can say what is stored.
-    private func fail(_ task: Task) -> BlockStep { .failed(.unrecovered, afterBytes: task.doneBytes) }
+    private func fail(_ task: Reading) -> BlockStep { .failed(.unrecovered, afterBytes: task.doneBytes) }
 
     private mutating func read(
-        _ task: inout Task, _ data: inout MutableRawSpan
+        _ task: inout Reading, _ data: inout MutableRawSpan
     ) throws(Qcow2Damage) -> BlockStep {
         while task.doneBytes < task.request.length {
             var run: Qcow2Image.Run
@@ -156,7 +178,7 @@ extension Qcow2 {
                 part.file = UInt8(task.file)
                 return .io(part)
             case .zero, .unallocated:
-                data.clear(place..<place + Int(run.byteCount))
+                clear(place..<place + Int(run.byteCount), task, &data)
             case .compressed(let fileOffset, let byteCount):
                 let offset = task.request.offset + task.doneBytes
                 let clusterBytes = images[task.file].header.clusterBytes
@@ -166,16 +188,28 @@ extension Qcow2 {
                 let inCluster = offset & (clusterBytes - 1)
                 run.byteCount = min(run.byteCount, clusterBytes - inCluster)
                 let start = images[task.file].bytes(ofCluster: slot).lowerBound + Int(inCluster)
-                memory.copy(start..<start + Int(run.byteCount), into: &data, at: place)
+                copy(start..<start + Int(run.byteCount), to: place, task, &data)
             }
             advance(&task, run.byteCount)
         }
         return .finished
     }
 
+    private func clear(_ range: Range<Int>, _ task: Reading, _ data: inout MutableRawSpan) {
+        if task.request.dataPlace == .tables { memory.clear(range) } else { data.clear(range) }
+    }
+
+    private func copy(_ range: Range<Int>, to place: Int, _ task: Reading, _ data: inout MutableRawSpan) {
+        if task.request.dataPlace == .tables {
+            memory.move(range, to: place)
+        } else {
+            memory.copy(range, into: &data, at: place)
+        }
+    }
+
     /// The extent that begins where the range does. One that ends inside of a block of the unit counts as stored to the
     /// block's end. Of a raw file, the file knows it.
-    private mutating func lookUp(_ task: inout Task) throws(Qcow2Damage) -> BlockStep {
+    private mutating func lookUp(_ task: inout Reading) throws(Qcow2Damage) -> BlockStep {
         switch try find(&task, { first, next, _ in first.isOne(with: next) }) {
         case .step(let step): return step
         case .found(let run):
@@ -193,31 +227,31 @@ extension Qcow2 {
     }
 
     /// The next part of a request is looked for in the image itself.
-    private func advance(_ task: inout Task, _ byteCount: UInt64) {
+    private func advance(_ task: inout Reading, _ byteCount: UInt64) {
         task.doneBytes += byteCount
         guard task.file > 0 else { return }
         task.file = 0
         task.l2Table = nil
     }
 
-    private mutating func note(_ damage: Qcow2Damage, _ task: Task) {
+    mutating func note(_ damage: Qcow2Damage, inFile file: Int) {
         guard self.damage == nil else { return }
         self.damage = damage
-        self.damage?.backingFile = task.file
+        self.damage?.backingFile = file
     }
 }
 
 /// Where the sectors are.
 extension Qcow2 {
-    private enum Finding {
+    enum Finding {
         case found(Qcow2Image.Run)
         /// A table has to be read first.
         case step(BlockStep)
     }
 
     /// Finds what the next bytes of a request are: in the image, or where it has nothing, in its backing file.
-    private mutating func find(
-        _ task: inout Task, _ isMore: (Qcow2Mapping, Qcow2Mapping, UInt64) -> Bool
+    mutating func find(
+        _ task: inout Reading, _ isMore: (Qcow2Mapping, Qcow2Mapping, UInt64) -> Bool
     ) throws(Qcow2Damage) -> Finding {
         let offset = task.request.offset + task.doneBytes
         if task.file == 0 { task.end = task.request.offset + task.request.length }
@@ -244,13 +278,13 @@ extension Qcow2 {
     }
 
     /// Reads a piece of a table, or waits until another request has done that.
-    private func readTable(_ claim: TableCache.Claim, _ place: UInt64, _ task: inout Task) -> BlockStep {
+    private func readTable(_ claim: TableCache.Claim, _ place: UInt64, _ task: inout Reading) -> BlockStep {
         guard case .missing(let slot) = claim else { return .waitForOthers }
         task.underWay = .table(slot)
         return ask(images[task.file].reading(place, into: slot), task)
     }
 
-    private func ask(_ request: BackendRequest, _ task: Task) -> BlockStep {
+    private func ask(_ request: BackendRequest, _ task: Reading) -> BlockStep {
         var request = request
         request.file = UInt8(task.file)
         return .io(request)
@@ -260,7 +294,7 @@ extension Qcow2 {
 /// Compressed clusters.
 extension Qcow2 {
     /// Reads the data of a compressed cluster, or waits until another cluster is done.
-    private mutating func readCompressed(_ offset: UInt64, _ byteCount: UInt64, _ task: inout Task) -> BlockStep {
+    private mutating func readCompressed(_ offset: UInt64, _ byteCount: UInt64, _ task: inout Reading) -> BlockStep {
         guard let slot = images[task.file].clusters.begin() else { return .waitForOthers }
         task.underWay = .compressed(offset, byteCount: byteCount, slot: slot)
         return ask(images[task.file].reading(compressed: offset, byteCount), task)
@@ -269,7 +303,7 @@ extension Qcow2 {
     /// Makes a cluster of the data that have been read.
     ///
     /// - Returns: false if they are not those of a cluster.
-    private mutating func decompress(_ offset: UInt64, _ byteCount: UInt64, _ slot: Int, _ task: Task) -> Bool {
+    private mutating func decompress(_ offset: UInt64, _ byteCount: UInt64, _ slot: Int, _ task: Reading) -> Bool {
         let (data, cluster) = (
             images[task.file].compressedBytes(offset, byteCount), images[task.file].bytes(ofCluster: slot)
         )
@@ -280,7 +314,7 @@ extension Qcow2 {
             images[task.file].clusters.end(diskOffset / images[task.file].header.clusterBytes)
         } else {
             images[task.file].clusters.giveUp()
-            note(Qcow2Damage(kind: .compressedData, diskOffset: diskOffset, fileOffset: offset), task)
+            note(Qcow2Damage(kind: .compressedData, diskOffset: diskOffset, fileOffset: offset), inFile: task.file)
         }
         return isGood
     }

@@ -36,6 +36,12 @@ public enum Qcow2Error: Error, Equatable, CustomStringConvertible {
     case l1Offset(UInt64)
     /// The L1 table is not all in the file.
     case l1Outside(UInt64, fileBytes: UInt64)
+    /// It is to be written, and its refcounts may be wrong.
+    case isDirty
+    /// It is to be written, and somebody has found it damaged.
+    case isCorrupt
+    /// It is to be written, and its refcount table is where none can be.
+    case refcountTable(UInt64, clusters: UInt64)
 
     /// The mistake, and the right way.
     public var description: String {
@@ -73,6 +79,12 @@ public enum Qcow2Error: Error, Equatable, CustomStringConvertible {
         case .l1Offset(let offset): "its L1 table is at byte \(offset), which is no place for it"
         case .l1Outside(let offset, let fileBytes):
             "its L1 table, at byte \(offset), is not all in the file, which has \(fileBytes) bytes"
+        case .isDirty:
+            "its refcounts may be wrong (it is marked as dirty), so it is not written before 'qemu-img check -r all' has repaired them"
+        case .isCorrupt:
+            "it is marked as corrupt, so it is not written before 'qemu-img check -r all' has repaired it; --read-only serves it as it is"
+        case .refcountTable(let offset, let clusters):
+            "its refcount table, \(clusters) clusters at byte \(offset), is no place for it"
         }
     }
 }
@@ -93,6 +105,10 @@ public struct Qcow2Damage: Error, Equatable, Sendable, CustomStringConvertible {
         case subclusters
         /// The data of a compressed cluster are not those of a cluster.
         case compressedData
+        /// What is to be written is a table, or a table is in two places at once.
+        case overlap
+        /// A cluster that is used is said to be free.
+        case refcount
     }
 
     /// The kind of this damage.
@@ -118,6 +134,8 @@ public struct Qcow2Damage: Error, Equatable, Sendable, CustomStringConvertible {
         case .zeroInVersion2: "byte \(diskOffset) of the disk is in a zero cluster, which version 2 does not have"
         case .subclusters: "the subclusters of byte \(diskOffset) of the disk contradict each other"
         case .compressedData: "\(place) is not what a compressed cluster is"
+        case .overlap: "\(place) is where a table of the image is"
+        case .refcount: "\(place) is said to be used by nobody"
         }
     }
 }

@@ -6,6 +6,8 @@ public struct Qcow2Header: Equatable, Sendable {
     public static let byteCount = 1 << 16
     /// The most that a table of L1 entries has, as in QEMU.
     static let maximumL1Bytes: UInt64 = 1 << 25
+    /// The most that a refcount table has, as in QEMU.
+    static let maximumRefcountTableBytes: UInt64 = 1 << 23
     private static let clusterBitsRange: ClosedRange<UInt32> = 9...21
     /// 32 subclusters of at least 512 bytes.
     private static let leastClusterBitsWithSubclusters: UInt32 = 14
@@ -21,12 +23,22 @@ public struct Qcow2Header: Equatable, Sendable {
     public let sizeBytes: UInt64
     /// Where the active L1 table is.
     let l1TableOffset: UInt64
+    /// So many of its entries are there.
+    let l1EntryCount: UInt64
+    /// Where the refcount table is, and how many clusters it has.
+    var refcountTableOffset: UInt64
+    var refcountTableClusters: UInt64
+    /// Refcounts have 1 << refcountOrder bits.
+    let refcountOrder: UInt64
     /// How large the file is.
-    let fileBytes: UInt64
+    var fileBytes: UInt64
     /// The file with the sectors that it has not; nil: none.
     public let backing: Backing?
     /// L2 entries have a bitmap of 32 subclusters (Extended L2 Entries).
     let hasSubclusters: Bool
+    private let incompatibleFeatures: UInt64
+    /// What a writer has to clear, unless it sees to it.
+    let autoclearFeatures: UInt64
 
     /// A backing file, as an image names it.
     public struct Backing: Equatable, Sendable {
@@ -57,6 +69,12 @@ public struct Qcow2Header: Equatable, Sendable {
         guard fields.length <= 1 << clusterBits, fields.length <= bytes.count else {
             throw .headerLength(UInt64(fields.length))
         }
+        incompatibleFeatures = fields.incompatibleFeatures
+        autoclearFeatures = fields.autoclearFeatures
+        refcountOrder = fields.refcountOrder
+        refcountTableOffset = bytes.number64(at: 48)
+        refcountTableClusters = UInt64(bytes.number32(at: 56))
+        l1EntryCount = UInt64(bytes.number32(at: 36))
         hasSubclusters = fields.incompatibleFeatures & Feature.extendedL2.mask != 0
         guard !hasSubclusters || clusterBits >= Self.leastClusterBitsWithSubclusters else {
             throw .clusterBits(clusterBits)
@@ -70,7 +88,7 @@ public struct Qcow2Header: Equatable, Sendable {
         let cryptMethod = bytes.number32(at: 32)
         guard cryptMethod == 0 else { throw .encrypted(cryptMethod) }
         backing = try Self.backing(bytes, extensions, clusterBytes: 1 << clusterBits)
-        try checkL1Table(entryCount: UInt64(bytes.number32(at: 36)))
+        try checkL1Table()
     }
 
     /// A bit of the incompatible features.
@@ -89,6 +107,8 @@ public struct Qcow2Header: Equatable, Sendable {
     /// The fields in which versions differ.
     private struct Fields {
         var incompatibleFeatures: UInt64 = 0
+        var autoclearFeatures: UInt64 = 0
+        var refcountOrder: UInt64 = 4
         var length = Qcow2Header.lengthOfVersion2
         var compressionType: UInt8 = 0
 
@@ -98,6 +118,8 @@ public struct Qcow2Header: Equatable, Sendable {
             incompatibleFeatures = bytes.number64(at: 72)
             let refcountOrder = bytes.number32(at: 96)
             guard refcountOrder <= 6 else { throw .refcountOrder(refcountOrder) }
+            self.refcountOrder = UInt64(refcountOrder)
+            autoclearFeatures = bytes.number64(at: 88)
             let length = bytes.number32(at: 100)
             guard length >= Qcow2Header.leastLengthOfVersion3, length <= Qcow2Header.byteCount else {
                 throw .headerLength(UInt64(length))
@@ -122,7 +144,8 @@ public struct Qcow2Header: Equatable, Sendable {
     }
 
     /// All of the disk is in the table, and all of the table in the file.
-    private func checkL1Table(entryCount: UInt64) throws(Qcow2Error) {
+    private func checkL1Table() throws(Qcow2Error) {
+        let entryCount = l1EntryCount
         guard entryCount * 8 <= Self.maximumL1Bytes else { throw .l1Size(entryCount) }
         let spanBits = clusterBits + l2EntryBits
         let needed = sizeBytes >> spanBits + (sizeBytes & (1 << spanBits - 1) == 0 ? 0 : 1)
@@ -132,6 +155,17 @@ public struct Qcow2Header: Equatable, Sendable {
         guard l1TableOffset < fileBytes, needed * 8 <= fileBytes - l1TableOffset else {
             throw .l1Outside(l1TableOffset, fileBytes: fileBytes)
         }
+    }
+
+    /// Checks what only a writer needs.
+    public func checkWritable() throws(Qcow2Error) {
+        guard incompatibleFeatures & Feature.corrupt.mask == 0 else { throw .isCorrupt }
+        guard incompatibleFeatures & Feature.dirty.mask == 0 else { throw .isDirty }
+        let tableBytes = refcountTableClusters << clusterBits
+        guard tableBytes > 0, tableBytes <= max(Self.maximumRefcountTableBytes, clusterBytes),
+            refcountTableOffset & (clusterBytes - 1) == 0, refcountTableOffset != 0, refcountTableOffset < fileBytes,
+            tableBytes < fileBytes - refcountTableOffset + clusterBytes, !l1Table.overlaps(refcountTable)
+        else { throw .refcountTable(refcountTableOffset, clusters: refcountTableClusters) }
     }
 
     /// A name with a colon before its first slash would be a protocol's for QEMU, which writes `./` before a file's.
@@ -156,7 +190,28 @@ public struct Qcow2Header: Equatable, Sendable {
 /// Consequences of the header's numbers.
 extension Qcow2Header {
     /// The size of a cluster.
-    var clusterBytes: UInt64 { 1 << clusterBits }
+    public var clusterBytes: UInt64 { 1 << clusterBits }
+
+    /// Where the active L1 table is, in bytes of the file.
+    var l1Table: Range<UInt64> {
+        sizeBytes == 0 ? 0..<0 : l1TableOffset..<l1TableOffset + l1EntryCount * 8
+    }
+
+    /// Where the refcount table is.
+    var refcountTable: Range<UInt64> {
+        refcountTableOffset..<refcountTableOffset + refcountTableClusters << clusterBits
+    }
+
+    /// Whether bytes of the file are the header's, or those of a table whose place it has.
+    func isOwn(_ range: Range<UInt64>) -> Bool {
+        range.lowerBound < clusterBytes || range.overlaps(l1Table) || range.overlaps(refcountTable)
+    }
+
+    /// How many refcounts a refcount block has.
+    var refcountsPerBlock: UInt64 { (clusterBytes * 8) >> refcountOrder }
+
+    /// Where in its refcount block a cluster's refcount is.
+    func refcountByte(of cluster: UInt64) -> UInt64 { ((cluster % refcountsPerBlock) << refcountOrder) / 8 }
 
     /// An L2 entry has so many bytes.
     var l2EntryBytes: UInt64 { hasSubclusters ? 16 : 8 }

@@ -21,12 +21,12 @@ struct Qcow2Image: Sendable {
         case lacks(UInt64, TableCache.Claim)
     }
 
-    let header: Qcow2Header
-    private let memory: LayerMemory
+    var header: Qcow2Header
+    let memory: LayerMemory
     /// Where its part of the memory begins: the pieces of tables by slot, the data of the compressed cluster that is
     /// under way, and decompressed clusters by slot.
-    private let start: Int
-    private(set) var tables: TableCache
+    let start: Int
+    var tables: TableCache
     var clusters: ClusterCache
 
     /// Compressed data have up to so many clusters.
@@ -61,6 +61,7 @@ struct Qcow2Image: Sendable {
         if known?.index != index {
             let place = header.l1TableOffset + index * 8
             let claim = tables.claim(place)
+            try checkOverlap(claim, place, at: offset)
             guard case .present(let slot) = claim else { return .lacks(place, claim) }
             guard let table = try L2Entry.tableOffset(number(at: place, slot), header, at: offset) else {
                 return .found(emptyRun(range, place, slot))
@@ -71,8 +72,15 @@ struct Qcow2Image: Sendable {
         let number = offset >> header.clusterBits & (1 << header.l2EntryBits - 1)
         let place = table + number * header.l2EntryBytes
         let claim = tables.claim(place)
+        try checkOverlap(claim, place, at: offset)
         guard case .present(let slot) = claim else { return .lacks(place, claim) }
         return .found(try run(range, place, slot, isMore))
+    }
+
+    func checkOverlap(_ claim: TableCache.Claim, _ place: UInt64, at diskOffset: UInt64) throws(Qcow2Damage) {
+        guard claim != .overlap else {
+            throw Qcow2Damage(kind: .overlap, diskOffset: diskOffset, fileOffset: place)
+        }
     }
 
     /// A piece of a table has been read, or could not be.
@@ -124,15 +132,18 @@ struct Qcow2Image: Sendable {
         return Run(mapping: .data(fileOffset + range.lowerBound - start), byteCount: byteCount)
     }
 
+    /// The L2 entry at a place of the file.
+    func entry(at place: UInt64, _ slot: Int) -> L2Entry {
+        L2Entry(descriptor: number(at: place, slot), bitmap: header.hasSubclusters ? number(at: place + 8, slot) : 0)
+    }
+
     private func mapping(_ place: UInt64, _ slot: Int, at diskOffset: UInt64) throws(Qcow2Damage) -> Qcow2Mapping {
-        let entry = L2Entry(
-            descriptor: number(at: place, slot), bitmap: header.hasSubclusters ? number(at: place + 8, slot) : 0)
         let unit = diskOffset & (header.clusterBytes - 1) / header.unitBytes
-        return try entry.mapping(ofUnit: unit, header, at: diskOffset)
+        return try entry(at: place, slot).mapping(ofUnit: unit, header, at: diskOffset)
     }
 
     /// A number of a table, a piece of which is in a slot.
-    private func number(at place: UInt64, _ slot: Int) -> UInt64 {
+    func number(at place: UInt64, _ slot: Int) -> UInt64 {
         memory.bigEndian(at: start + slot * Int(tables.pieceBytes) + Int(place & (tables.pieceBytes - 1)))
     }
 }

@@ -3,6 +3,7 @@
 import Backends
 import Blocks
 import Counters
+import Glibc
 import IOUring
 import Logging
 import Synchronization
@@ -262,6 +263,7 @@ public final class ExportEntry: Sendable {
             blocks.overlay = overlay
             keep(blocks)
         }
+        guard overlay != nil || blocks.qcow2?.isWritable != true else { return emptyAboveTables(&blocks) }
         let backend = self.backend
         let memory = blocks.writeCache?.memory
         do throws(StoringFailure) {
@@ -280,6 +282,45 @@ public final class ExportEntry: Sendable {
             return error.code
         }
         return flushes.synchronize()
+    }
+
+    /// The same where an image's tables say where things are.
+    private func emptyAboveTables(_ blocks: inout BlockStack) -> Int32 {
+        var (below, code): (BlockStack, Int32) = (blocks, 0)
+        below.writeCache = nil
+        below.recorder = nil
+        func perform(_ request: BackendRequest, _ bytes: UnsafeMutableRawBufferPointer) -> Bool {
+            unsafe below.performNow(request, bytes) { [backend, definition] request, bytes in
+                let file = request.file == 0 ? backend : definition.backings[Int(request.file) - 1]
+                code =
+                    request.operation == .flush ? flushes.synchronize() : unsafe file.performNow(request, bytes)
+                return code == 0
+            }
+        }
+        let memory = blocks.writeCache?.memory
+        defer { blocks.qcow2 = below.qcow2 }
+        do throws(StoringFailure) {
+            try blocks.writeCache?.empty { left throws(StoringFailure) in
+                let isStored =
+                    switch left {
+                    case .write(let offset, let range):
+                        memory.map {
+                            unsafe perform(
+                                BackendRequest(.write, offset: offset, length: UInt64(range.count)), $0[range])
+                        }
+                    case .zeroes(let range, let mayDeallocate):
+                        unsafe perform(
+                            BackendRequest(
+                                .writeZeroes(mayDeallocate: mayDeallocate), offset: range.lowerBound,
+                                length: UInt64(range.count)), UnsafeMutableRawBufferPointer(start: nil, count: 0))
+                    }
+                guard isStored == true else { throw StoringFailure(code: code == 0 ? EIO : code) }
+            }
+        } catch {
+            return error.code
+        }
+        let isStable = unsafe perform(BackendRequest(.flush), UnsafeMutableRawBufferPointer(start: nil, count: 0))
+        return isStable ? 0 : code == 0 ? EIO : code
     }
 
     private struct StoringFailure: Error { let code: Int32 }
