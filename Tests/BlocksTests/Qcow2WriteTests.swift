@@ -170,7 +170,7 @@ private struct Fresh: Sendable, CustomTestStringConvertible {
             var file = medium.file
             // Tables are in the clusters behind the header, and entries that are used are not zero.
             let clusterBytes = 1 << image.clusterBits
-            let places = stride(from: clusterBytes, to: min(8 * clusterBytes, file.count), by: 8).filter {
+            let places = stride(from: clusterBytes, to: min(5 * clusterBytes, file.count), by: 8).filter {
                 file[$0] != 0 || file[$0 + 1] != 0 || file[$0 + 5] != 0 || file[$0 + 7] != 0
             }
             for _ in 0..<Int.random(in: 1...12, using: &numbers) {
