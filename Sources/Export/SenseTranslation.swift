@@ -17,7 +17,7 @@ extension NBDError {
         case .dataProtect:
             self = .notPermitted
         case .illegalRequest where kind == .dvdROM && sense.additionalSenseCode == .logicalBlockAddressOutOfRange:
-            // A DVD-ROM says so of blocks that cannot be read. No request beyond its end comes this far.
+            // A DVD-ROM says so of blocks that cannot be read, and of those behind the end of another disc.
             self = .inputOutput
         case .illegalRequest:
             self = .invalidArgument

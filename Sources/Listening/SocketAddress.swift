@@ -3,7 +3,11 @@
 import Glibc
 
 /// The address and port of this end of a TCP socket, as a target tells its initiators (RFC 7143, 13.8); nil for others.
-public func portal(of descriptor: Int32) -> String? { SocketAddress(of: descriptor)?.hostAndPort }
+/// An address with a zone means nothing on another machine (RFC 4007, 11.2). Initiators that are told none use the one
+/// that they came to (RFC 7143, Appendix C).
+public func portal(of descriptor: Int32) -> String? {
+    SocketAddress(of: descriptor)?.hostAndPort.flatMap { $0.contains("%") ? nil : $0 }
+}
 
 /// A socket's address, as the bytes that the system calls take. It begins with the family, two bytes in the processor's
 /// order; the rest is described in ip(7), ipv6(7), unix(7) and vsock(7).

@@ -156,9 +156,9 @@ extension ServerControl {
         return outcome
     }
 
-    /// Waits until requests have ended, for so long as they may take.
+    /// Waits until requests have ended, for so long as they may take. A server that stops does not wait for that.
     func hasEnded(_ entry: ExportEntry, _ condition: () -> Bool) -> Bool {
-        for _ in 0..<Self.patienceSeconds * 1000 where !condition() { usleep(1000) }
+        for _ in 0..<Self.patienceSeconds * 1000 where !condition() && !loops.isStopping { usleep(1000) }
         return condition()
     }
 }

@@ -126,6 +126,26 @@ private func management(
     #expect(responses(management(.logicalUnitReset)) == [.logicalUnitDoesNotExist])
 }
 
+/// A command that its initiator has given up: with ABORT TASK its CmdSN counts as received (11.6.1), whether or not it
+/// has come. One that is not before the request, or outside the window, is not there.
+@Test func abortOfACommandThatNeverCame() {
+    func abort(_ referenced: UInt32, _ number: UInt32) -> [UInt8] {
+        management(.abortTask, 0x99) {
+            $0.isImmediate = true
+            $0.referencedCommandSN = referenced
+            $0.commandSN = number
+        }
+    }
+    let happenings = course(of: login() + abort(0x100, 0x101) + command(1))
+    let response = happenings.all(TaskManagementResponsePDU.self)
+    #expect(response.map(\.response) == [.functionComplete] && response.map(\.expectedCommandSN) == [0x101])
+    #expect(happenings.all(SCSIResponsePDU.self).map(\.status) == [0])
+    for (referenced, number) in [(0x100, 0x100), (0x0FF, 0x101), (0x104, 0x105), (0x101, 0x102)] as [(UInt32, UInt32)] {
+        let others = course(of: login() + abort(referenced, number)).all(TaskManagementResponsePDU.self)
+        #expect(others.map(\.response) == [.taskDoesNotExist] && others.map(\.expectedCommandSN) == [0x100])
+    }
+}
+
 /// Data of a write that was aborted are thrown away without a word, and its tag may be used again.
 @Test func dataBehindAnAbort() {
     let stream =

@@ -376,6 +376,17 @@ private func header(
             ])
     }
 
+    /// A disc is gone. What is on its way to it is no mistake of the client's: the drive says that there is none.
+    @Test func resizeToNothing() {
+        var empty = conversation(noZeroes + goDisk)
+        empty.resize(0)
+        empty.feed(compact(0, cookie: 2, offset: 1 << 20, length: 512))
+        #expect(
+            empty.course.happenings.dropFirst(2) == [
+                .begin(request(.read, cookie: 2, offset: 1 << 20, length: 512))
+            ])
+    }
+
     /// A refusal says what the client asked for, and its reply only who is answered.
     @Test func refusals() {
         var session = Session()

@@ -15,8 +15,16 @@ extension Session {
         switch function {
         case .abortTask:
             task = tasks.find(request.referencedTaskTag)
-            // Commands come in order, so one that is not there has ended or never was (11.6.1).
-            guard task != nil else { return respond(.taskDoesNotExist) }
+            // Commands come in order, so one that is not there has ended or never was (11.6.1). The initiator may have
+            // given up the next one: it is received with this.
+            guard task != nil else {
+                let isNext = request.referencedCommandSN == expectedCommandSN && request.commandSN != expectedCommandSN
+                guard isNext, turn(request.referencedCommandSN, isImmediate: false) == .now else {
+                    return respond(.taskDoesNotExist)
+                }
+                received(isImmediate: false)
+                return respond(.functionComplete)
+            }
         case .abortTaskSet, .clearTaskSet, .logicalUnitReset, .targetWarmReset, .targetColdReset: break
         case .taskReassign: return respond(.reassignmentNotSupported)
         case .clearACA, nil: return respond(.functionNotSupported)

@@ -352,6 +352,8 @@ public final class ExportEntry: Sendable {
         disarm()
         // An operator's work with the image ends before it is closed.
         let code = operation.withLock { _ in
+            // Nor does one begin afterwards.
+            state.withLock { $0.isWithdrawn = true }
             let flushing = emptyWriteCache()
             let (last, old) = state.withLock { ($0.backend, $0.oldBackends) }
             for backend in old + definition.backings { backend.close() }

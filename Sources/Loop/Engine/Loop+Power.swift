@@ -5,6 +5,8 @@ import Blocks
 extension Loop {
     /// The drive has no power any more. A session ends with the first of its units that has none.
     mutating func cutOff(_ entry: ExportEntry) {
+        // A loop may read the order after the power is back, and who has opened the drive since then has it.
+        guard !entry.isOn else { return }
         if isOpen(entry) { exports[entry.number].blocks.losePower() }
         for slot in usedSlots where hasOpen(entry, slot) {
             note(.notice, "client cut off", slot, ["reason": "the power of its drive was cut"])
@@ -15,7 +17,7 @@ extension Loop {
 
     /// The drive has no power any more, and its sessions hang: none of their requests begins, and none is answered.
     mutating func hang(_ entry: ExportEntry) {
-        guard isOpen(entry) else { return }
+        guard !entry.isOn, isOpen(entry) else { return }
         for slot in usedSlots where hasOpen(entry, slot) {
             note(.notice, "client hangs", slot, ["reason": "the power of its drive was cut"])
             connections[slot].isHanging = true

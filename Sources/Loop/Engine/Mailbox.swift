@@ -114,8 +114,8 @@ final class Gathered<Value: Sendable>: Sendable {
         if isLast { isComplete.signal() }
     }
 
-    /// Waits for all loops; nil when they have ended instead, or take longer.
-    func wait(seconds: Int = 10) -> [Value]? {
+    /// Waits for all loops; nil when they take longer.
+    func wait(seconds: Int) -> [Value]? {
         isComplete.wait(seconds: seconds) ? state.withLock { $0.values } : nil
     }
 }
@@ -130,7 +130,20 @@ extension SharedState {
 
     /// Has all loops finish what is in flight, and then end.
     public func stopLoops() {
+        areStopping.store(true, ordering: .relaxed)
         postToAll(.stop)
+    }
+
+    /// The loops were told to end.
+    public var isStopping: Bool { areStopping.load(ordering: .relaxed) }
+
+    /// Waits for the answers of loops; nil when they end instead, or take longer than ten seconds.
+    func answers<Value>(to question: Gathered<Value>) -> [Value]? {
+        for _ in 0..<10 {
+            if let values = question.wait(seconds: 1) { return values }
+            guard !isStopping else { return nil }
+        }
+        return nil
     }
 
     /// Ends the connections that have an export open, when what they have in flight is done.
@@ -154,7 +167,7 @@ extension SharedState {
     public func orderPower(of entry: ExportEntry, _ moment: CutMoment?) throws(RingError) -> Bool? {
         let answer = try Gathered<Bool>(loops: 1)
         mailboxes[entry.homeLoop].post(.orderPower(entry, moment, answer))
-        return answer.wait()?.first
+        return answers(to: answer)?.first
     }
 
     /// Tells the sessions of an export's target that it is there.
@@ -169,7 +182,7 @@ extension SharedState {
     public func change(_ entry: ExportEntry, _ change: UnitChange) throws(RingError) -> UInt64? {
         let answer = try Gathered<UInt64>(loops: 1)
         mailboxes[entry.homeLoop].post(.change(entry, change, answer))
-        return answer.wait()?.first
+        return answers(to: answer)?.first
     }
 
     /// Has all loops serve an export from where its medium is now.
@@ -196,6 +209,6 @@ extension SharedState {
     private func gather<Value>(_ command: (Gathered<Value>) -> LoopCommand) throws(RingError) -> [Value]? {
         let gathered = try Gathered<Value>(loops: loopCount)
         postToAll(command(gathered))
-        return gathered.wait()
+        return answers(to: gathered)
     }
 }

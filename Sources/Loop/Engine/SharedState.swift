@@ -45,6 +45,8 @@ public final class SharedState: Sendable {
     let loginBrake = LoginBrake()
     /// How many times an export was opened.
     let openings = Atomic<UInt64>(0)
+    /// The loops were told to end: soon nobody reads what is asked of them.
+    let areStopping = Atomic<Bool>(false)
     /// Pages of memory for requests that the loops have taken into use.
     let touchedPages = Atomic<Int>(0)
     /// The known state of the images' page cache.

@@ -36,9 +36,11 @@ extension Session {
         if payloadLeft == 0 { phase = .header }
     }
 
-    /// The open unit has another size from now on.
+    /// The open unit has another size from now on. What a client could ask for it may go on to ask for: of a disc that
+    /// is gone, the drive says so.
     public mutating func resize(_ sizeBytes: UInt64) {
-        parameters?.sizeBytes = sizeBytes
+        guard let parameters else { return }
+        self.parameters?.sizeBytes = max(parameters.sizeBytes, sizeBytes)
     }
 
     @inline(__always)
