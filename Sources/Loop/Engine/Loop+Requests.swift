@@ -262,8 +262,9 @@ extension Loop {
         let operation = requests[place].task.operation
         // A flush has no place of its own: it may be that of a write.
         let offset = operation == .flush ? requests[place].facts.offsetBytes : requests[place].task.offset
+        let isRecording = requests[place].file == BackendRequest.recordingFile
         note(
-            .error, "the medium failed", place.slot,
+            .error, isRecording ? "the recording's file failed" : "the medium failed", place.slot,
             [
                 "command": "\(requests[place].measure.kind.label)", "operation": "\(operation.inWords)",
                 "offset": .stringConvertible(offset), "reason": "\(errorText(code))",
