@@ -18,7 +18,9 @@ public enum LinuxProcess {
 
     /// The memory of the machine (sysinfo(2)).
     public static var machineBytes: UInt64 {
-        UInt64(max(0, sysconf(Int32(_SC_PHYS_PAGES)))) * UInt64(max(0, sysconf(Int32(_SC_PAGESIZE))))
+        var information = sysinfo()
+        guard unsafe sysinfo(&information) == 0 else { return .max }
+        return UInt64(information.totalram) * UInt64(information.mem_unit)
     }
 
     /// `PR_SET_PDEATHSIG`: sends this process a signal when the thread that started it ends. It says nothing of a
