@@ -16,11 +16,9 @@ public enum LinuxProcess {
         return max(1, mask.reduce(0) { $0 + $1.nonzeroBitCount })
     }
 
-    /// The memory of the machine (sysinfo(2)).
+    /// The memory of the machine (sysconf(3)).
     public static var machineBytes: UInt64 {
-        var information = sysinfo()
-        guard unsafe sysinfo(&information) == 0 else { return .max }
-        return UInt64(information.totalram) * UInt64(information.mem_unit)
+        UInt64(max(0, sysconf(Int32(_SC_PHYS_PAGES)))) * UInt64(max(0, getpagesize()))
     }
 
     /// `PR_SET_PDEATHSIG`: sends this process a signal when the thread that started it ends. It says nothing of a
