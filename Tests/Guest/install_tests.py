@@ -8,7 +8,7 @@ import subprocess
 from command_tests import broken_links
 
 # The program was 62 MB once, for an import of Foundation; the limit is what a router has room for.
-MOST_BYTES = 18 << 20
+MOST_BYTES = 20 << 20
 
 
 def run(context):
