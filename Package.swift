@@ -82,8 +82,8 @@ let package = Package(
         room(
             "Settings",
             [
-                "Server", "Loop", "Listening", "Export", "Backends", "Blocks", "IOUring", "ISCSI", "TLS", "ATA", "Logs",
-                "Threads", "TOML",
+                "Server", "Loop", "Listening", "Export", "Backends", "Blocks", "IOUring", "NBD", "ISCSI", "TLS", "ATA",
+                "Logs", "Threads", "TOML",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         room(

@@ -194,7 +194,7 @@ private struct Change {
                 continue
             } catch {
                 if case ImageError.locked = error { hasWaited = true }
-                errors.append(file.error(ofExport: export.name, "\(error)"))
+                errors.addOnce(file.error(ofExport: export.name, "\(error)"))
             }
         }
         for (index, directory) in settings.directories.enumerated() where newDirectories.contains(directory) {

@@ -78,7 +78,7 @@ extension ExportSettings {
     }
 
     /// A path begins at the folder; another image stays as it is.
-    private static func resolved(_ image: String, _ folder: String?) throws(ImageReferenceError) -> String {
+    static func resolved(_ image: String, _ folder: String?) throws(ImageReferenceError) -> String {
         let reference = try ImageReference(parsing: image)
         return reference.path.map { reference.at(path: resolvedPath($0, folder)).name } ?? image
     }

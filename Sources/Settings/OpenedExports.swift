@@ -54,7 +54,7 @@ public struct OpenedExports: Sendable {
             } catch {
                 if case ImageError.locked = error { hasWaited = true }
                 guard let file, index < file.settings.exports.count else { throw error }
-                errors.append(file.error(ofExportAt: index, "\(error)"))
+                errors.addOnce(file.error(ofExportAt: index, "\(error)"))
             }
         }
         for (index, directory) in settings.directories.enumerated() {

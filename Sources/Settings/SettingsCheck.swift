@@ -43,7 +43,7 @@ public struct SettingsCheck: Sendable {
                 identities.add(export, ordinal: index + 1)
                 imageWarnings += export.imageWarnings()
             } catch {
-                errors.append(file.error(ofExportAt: index, "\(error)"))
+                errors.addOnce(file.error(ofExportAt: index, "\(error)"))
             }
         }
         var present = Files(names: Set(settings.exports.map(\.name)), count: settings.exports.count)
@@ -67,7 +67,7 @@ public struct SettingsCheck: Sendable {
                 : SettingsError("warning: \(warning)")
         }
         let isEmpty = settings.exports.isEmpty && settings.directories.isEmpty
-        let nothing = SettingsError("warning: nothing is served: there is no [[export]] and no [[directory]]")
+        let nothing = SettingsError("warning: nothing is served: there is no [[export]], [[template]] or [[directory]]")
         let units = settings.missingUnits(present: present.names).map { error in
             SettingsError(line: error.line, place: error.place, "warning: \(error.message)")
         }

@@ -22,6 +22,16 @@ public struct SettingsError: Error, Equatable, Sendable, CustomStringConvertible
     public var description: String { place.isEmpty ? message : "\(place): \(message)" }
 }
 
+extension [SettingsError] {
+    /// Adds an error, unless it is about a line that has it already: all exports of a template have one.
+    mutating func addOnce(_ error: SettingsError) {
+        guard !contains(where: { $0.line != nil && $0.line == error.line && $0.message == error.message }) else {
+            return
+        }
+        append(error)
+    }
+}
+
 /// All that is wrong with a file, in the order of its lines.
 public struct SettingsErrors: Error, Equatable, Sendable, CustomStringConvertible {
     /// The file; nil if the settings came another way.

@@ -120,9 +120,13 @@ public struct SettingsFile: Equatable, Sendable {
     ///
     /// - Parameter settings: what the file and the command line say together.
     public func dilemmas(_ settings: ServeSettings) -> [SettingsError] {
-        self.settings.exports.enumerated().flatMap { index, export in
-            export.drive.dilemmas(settings).map { error(ofExportAt: index, key: $0.key, $0.message) }
+        var errors: [SettingsError] = []
+        for (index, export) in self.settings.exports.enumerated() {
+            for dilemma in export.drive.dilemmas(settings) {
+                errors.addOnce(error(ofExportAt: index, key: dilemma.key, dilemma.message))
+            }
         }
+        return errors
             + self.settings.targetTables.flatMap { table in
                 table.access.flatMap { $0.dilemmas(settings) }.map {
                     SettingsError(place: "target '\(table.name.text)'.access", $0)
@@ -179,9 +183,10 @@ private struct FileParser {
             settings.limits = read(table, .limits, "limits") { LimitSettings(&$0) }
         }
         for (index, table) in reader.tables("export").enumerated() { add(export: table, number: index + 1) }
+        for (index, table) in reader.tables("template").enumerated() { add(template: table, number: index + 1) }
         for (index, table) in reader.tables("directory").enumerated() { add(directory: table, number: index + 1) }
         for (index, table) in reader.tables("target").enumerated() { add(target: table, number: index + 1) }
-        errors += reader.finish(tables: ["tls", "limits", "export", "target", "directory"])
+        errors += reader.finish(tables: ["tls", "limits", "export", "template", "target", "directory"])
     }
 
     private mutating func read<Result>(
@@ -197,7 +202,17 @@ private struct FileParser {
         let (export, mistakes) = ExportSettings.read(
             table, controller: standardController, folder: folder, number: number, users: users)
         errors += mistakes
-        guard let export else { return }
+        if let export { add(export, of: table) }
+    }
+
+    private mutating func add(template table: SettingsValue, number: Int) {
+        let place = table.string(of: "name").map { "template '\($0.visible)'" } ?? "template \(number)"
+        let controller = standardController
+        let exports = read(table, .template, place) { ExportSettings.readTemplate(&$0, controller: controller) }
+        for export in exports { add(export, of: table) }
+    }
+
+    private mutating func add(_ export: ExportSettings, of table: SettingsValue) {
         if exportIndices[export.name] != nil {
             let message = "an export before it has this name, too; give one another name"
             let place = ExportSettings.place(export.name) + ".name"

@@ -13,7 +13,8 @@ public struct SettingsKey: Equatable, Sendable {
         case export = "[[export]]"
         case target = "[[target]]"
         case directory = "[[directory]]"
-        /// Each element of the list `access` of an export or a directory.
+        case template = "[[template]]"
+        /// Each element of the list `access` of an export, a directory or a template.
         case access = "access"
     }
 
@@ -39,8 +40,7 @@ public struct SettingsKey: Equatable, Sendable {
     /// All keys, in the order in which documents list them.
     public static let all =
         serverKeys + tlsKeys + limitKeys + exportKeys + driveKeys(.export) + targetKeys + directoryKeys
-        + driveKeys(.directory)
-        + accessKeys
+        + driveKeys(.directory) + templateKeys + driveKeys(.template) + accessKeys
 
     /// Options of `spindle serve` that are about its process, and no keys.
     static let optionsWithoutKey = [
@@ -155,6 +155,18 @@ public struct SettingsKey: Equatable, Sendable {
             .directory, "prefix", "string", "nothing", "The text before the file's name in the export's."),
     ]
 
+    private static let templateKeys = [
+        SettingsKey(
+            .template, "name", "string", "has to be given",
+            "The names of its exports, with one * for what makes them differ: vm-*."),
+        SettingsKey(
+            .template, "image", "overlay:PATH, memory:SIZE or null:SIZE", "has to be given",
+            "The image of each of them: a disk of its own."),
+        SettingsKey(
+            .template, "count", "number, 1 to 4096", "has to be given",
+            "So many exports, with 1, 2 and so on in the place of the *."),
+    ]
+
     private static let accessKeys = [
         SettingsKey(
             .access, "certificate", "string", "not asked for",
@@ -173,7 +185,7 @@ public struct SettingsKey: Equatable, Sendable {
             "The client is an iSCSI initiator that has proved by CHAP to be this user."),
     ]
 
-    /// Keys that exports and directories share.
+    /// Keys that exports, directories and templates share.
     private static func driveKeys(_ section: Section) -> [SettingsKey] {
         [
             SettingsKey(

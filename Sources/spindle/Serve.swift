@@ -261,7 +261,7 @@ struct Serve: ParsableCommand {
         for warning in warnings + settings.unmetProtection.map(\.description) { logger.warning("\(warning)") }
         for error in settings.missingUnits(present: Set(exports.served.map(\.name))) { logger.warning("\(error)") }
         guard settings.exports.isEmpty, settings.directories.isEmpty else { return }
-        logger.warning("nothing to serve: the configuration has no [[export]] and no [[directory]]")
+        logger.warning("nothing to serve: the configuration has no [[export]], [[template]] or [[directory]]")
     }
 
     /// The files that the sandbox leaves to the server.

@@ -18,7 +18,10 @@ import Testing
         // Keys.
         ("threds = 1", "f:1: threds: there is no such key; did you mean 'threads'?"),
         ("\nexports = 1", "f:2: exports: there is no such key; did you mean 'export'?"),
-        ("cache = \"none\"", "f:1: cache: there is no such key; it belongs in [[export]] or [[directory]]"),
+        (
+            "cache = \"none\"",
+            "f:1: cache: there is no such key; it belongs in [[export]] or [[directory]] or [[template]]"
+        ),
         (
             "[limits]\nlisten = []",
             "f:2: limits.listen: there is no such key; it belongs in the top of the file, above the first table"
@@ -157,7 +160,7 @@ import Testing
         ("\n[[directory]]", "f:2: directory 1: the path is missing: path = \"PATH\""),
         (
             "[[directory]]\npath = 'd'\nimage = 'x'",
-            "f:3: directory 'd'.image: there is no such key; it belongs in [[export]]"
+            "f:3: directory 'd'.image: there is no such key; it belongs in [[export]] or [[template]]"
         ),
         (
             "[[directory]]\npath = 'd'\n[[directory]]\nprefix = 'x'\npath = 'd'\n[[directory]]\npath = 'd'",
