@@ -15,13 +15,13 @@ public enum ControlRequest {
         /// As in the configuration file.
         public var lun: Int?
         /// As in the configuration file.
-        public var readOnly: Bool
+        public var perClient, readOnly: Bool
 
         /// Describes an export.
         public init(
             name: String, image: String, device: String?, controller: String?, cache: String?,
             imageFormat: String?, writeCacheModel: String?, record: String?, locking: String?, target: String?,
-            lun: Int?, readOnly: Bool
+            lun: Int?, perClient: Bool, readOnly: Bool
         ) {
             self.name = name
             self.image = image
@@ -34,6 +34,7 @@ public enum ControlRequest {
             self.locking = locking
             self.target = target
             self.lun = lun
+            self.perClient = perClient
             self.readOnly = readOnly
         }
 

@@ -21,6 +21,8 @@ final class ExportTable: ExportSource {
     private let reservations: ReservationFolder?
     private let logger: Logger
     private let images = OpenImages()
+    /// Exports that clients wait for.
+    let makings = Makings()
     private let state = Mutex(State())
 
     private struct State {
@@ -30,6 +32,18 @@ final class ExportTable: ExportSource {
         var unusedNumbers: [Int] = []
         var numberCount = 0
         var removalCount = 0
+
+        /// Takes out of the directory what has gone with its last client.
+        mutating func setAsideEnded() {
+            let ended = directory.entries.indices.filter { directory.entries[$0].hasEnded }
+            guard !ended.isEmpty else { return }
+            for index in ended.reversed() {
+                withdrawn.append(directory.entries.remove(at: index))
+                directory.information.remove(at: index)
+            }
+            directory.version += 1
+            removalCount += ended.count
+        }
     }
 
     init(
@@ -43,6 +57,8 @@ final class ExportTable: ExportSource {
     }
 
     func noteEnd() { ended.signal() }
+
+    func make(_ making: ExportMaking) -> Bool { makings.add(making) }
 
     var directory: ExportDirectory { state.withLock { $0.directory } }
 
@@ -120,6 +136,7 @@ final class ExportTable: ExportSource {
         _ definition: ServedExport, _ drive: ExportedDrive, _ information: ExportInformation, _ flushes: ImageFlushes
     ) throws(ServerError) -> (ExportEntry, ExportInformation) {
         return try state.withLock { state throws(ServerError) in
+            state.setAsideEnded()
             guard state.directory.entry(named: definition.name) == nil else { throw .nameTaken(definition.name) }
             let number: Int
             if let unused = state.unusedNumbers.popLast() {
@@ -148,7 +165,13 @@ final class ExportTable: ExportSource {
     /// Where initiators find an export, and another one of that target. If somebody else is there already, they do not
     /// find it: it may be for clients of NBD.
     private func place(of definition: ServedExport, _ state: State) -> (TargetPlace?, ExportEntry?) {
-        guard let targetPrefix else { return (nil, nil) }
+        guard let targetPrefix, definition.lifetime != .ofOneConnection else { return (nil, nil) }
+        guard definition.copies == nil else {
+            logger.warning(
+                "the export has no iSCSI target: it stands for others, which only clients of NBD can ask for",
+                metadata: ["export": "\(definition.name)"])
+            return (nil, nil)
+        }
         guard let target = TargetPlace(export: definition.name, definition.target, prefix: targetPrefix) else {
             logger.warning(
                 "the export has no iSCSI target: its name is empty, or too long for one",
@@ -181,6 +204,7 @@ final class ExportTable: ExportSource {
     @discardableResult
     func withdraw(_ entry: ExportEntry, onlyIfUnused: Bool) throws(ServerError) -> Int {
         try state.withLock { state throws(ServerError) in
+            state.setAsideEnded()
             guard let index = state.directory.entries.firstIndex(where: { $0 === entry }) else {
                 throw .noSuchExport(entry.name)
             }
@@ -231,6 +255,7 @@ final class ExportTable: ExportSource {
     /// Withdrawn exports that nobody has open: the caller closes them, and then calls ``forget(_:)``.
     func takeEnded() -> [ExportEntry] {
         state.withLock { state in
+            state.setAsideEnded()
             let ended = state.withdrawn.filter { $0.connectionCount == 0 }
             state.withdrawn.removeAll { entry in ended.contains { $0 === entry } }
             return ended

@@ -46,6 +46,9 @@ extension ServedExport {
                 isReadOnly: backend.isReadOnly, zeroesFast: !hasLayers && backend.zeroesFastByDeallocating,
                 hasToBeFlushed: self.drive.hasWriteCache || hasLayers))
         information.requiresTLS = requiresTLS
+        information.pattern = copies?.pattern
+        // What one connection has written, others do not see.
+        if copies?.areOwn == true || lifetime == .ofOneConnection { information.flags.remove(.canMultiConn) }
         return information
     }
 }

@@ -91,13 +91,15 @@ public final class ServerControl: Sendable {
     public var exportCount: Int { shared.exports.directory.entries.count + shared.exports.withdrawn.count }
 
     /// The names of the exports that clients can open.
-    public var exportNames: Set<String> { Set(shared.exports.directory.entries.map(\.name)) }
+    public var exportNames: Set<String> { Set(shared.exports.directory.entries.filter { !$0.isWithdrawn }.map(\.name)) }
 
     /// The names of the exports that wait for their last client.
     public var drainingNames: Set<String> { Set(shared.exports.withdrawn.map(\.name)) }
 
     /// Clients can open an export of this name.
-    public func hasExport(named name: String) -> Bool { shared.exports.directory.entry(named: name) != nil }
+    public func hasExport(named name: String) -> Bool {
+        shared.exports.directory.entry(named: name).map { !$0.isWithdrawn } ?? false
+    }
 
     /// The name of the export that has a file open, be it one that waits for its last client.
     public func exportName(of file: FileNumber) -> String? {

@@ -51,7 +51,9 @@ extension ExportRegistry {
             state.leftOut = state.leftOut.filter { $0.value.directory != gone.settings.path }
         }
         state.watches.removeAll { change.goneDirectories.contains($0.settings) }
-        for name in change.plan.removed + change.plan.changed.map(\.name) {
+        let goingNames = change.plan.removed + change.plan.changed.map(\.name)
+        removeMade(by: Set(goingNames), &state)
+        for name in goingNames {
             replaced[name] = state.records[name]
             remove(name, .force, &state)
         }

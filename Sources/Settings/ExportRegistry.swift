@@ -26,6 +26,10 @@ public final class ExportRegistry: Sendable {
         var watches: [WatchedDirectory] = []
         /// Files of directories that are no exports, by their paths.
         var leftOut: [String: LeftOutFile] = [:]
+        /// Those of templates that go when nobody has used them for a while.
+        var kept: [String: KeptExport] = [:]
+        /// A thread looks at them.
+        var watchesKept = false
         /// Files whose exports were removed while clients may have had them open.
         var drained: [DrainedFile] = []
     }
@@ -141,7 +145,7 @@ public final class ExportRegistry: Sendable {
     }
 
     /// The place of a drive that comes now.
-    private func lowestUnusedOrdinal(_ state: inout State) -> Int {
+    func lowestUnusedOrdinal(_ state: inout State) -> Int {
         let removals = control.removalCount
         if removals != state.ordinals.removals {
             state.ordinals = UsedOrdinals(usedOrdinals(state), removals: removals)

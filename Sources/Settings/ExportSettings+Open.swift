@@ -39,6 +39,8 @@ extension ExportSettings {
         export.image = image
         export.description = drive.description
         export.target = target
+        export.copies = copies
+        export.lifetime = lifetime
         export.requiresTLS = drive.requiresTLS
         export.access = drive.access
         export.maximumConnections = drive.maximumConnections

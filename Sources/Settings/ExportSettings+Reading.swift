@@ -49,6 +49,9 @@ extension ExportSettings {
         // So is this.
         let (recordLine, record) = (reader.line(of: "record"), reader.path("record"))
         settings?.record = record
+        let perClientLine = reader.line(of: "per-client")
+        let isPerClient = reader.boolean("per-client") ?? false
+        settings?.isPerClient = isPerClient
         let drive = DriveSettings(&reader, controller: controller)
         settings?.target = target
         settings?.drive = drive
@@ -56,6 +59,11 @@ extension ExportSettings {
             try settings?.checkRecord()
         } catch {
             reader.add("record", line: recordLine, "\(error)")
+        }
+        do {
+            try settings?.checkPerClient()
+        } catch {
+            reader.add("per-client", line: perClientLine, "\(error)")
         }
         do {
             try settings?.checkDisc()

@@ -16,6 +16,12 @@ public struct ExportSettings: Equatable, Sendable {
     public var target = TargetOptions()
     /// The file that keeps a recording of it; nil: there is none.
     public var record: String?
+    /// It stands for exports that come when clients ask for them.
+    public var template: TemplateSettings?
+    /// Each client that opens it gets a disk of its own, gone with the connection.
+    public var isPerClient = false
+    /// How long it is there.
+    var lifetime = Lifetime.unlimited
     /// The drive that the image becomes.
     public var drive = DriveSettings()
 

@@ -14,6 +14,8 @@ struct ExportRecord {
         case directory(DirectorySettings, FileIdentity)
         /// The control socket.
         case request
+        /// A client that has asked for one of the template of this name, or for a disk of its own of this export.
+        case template(String)
 
         /// The only file that may be opened. A user who may write to a directory could put a link to another in its
         /// place.

@@ -93,6 +93,8 @@ public struct SettingsCheck: Sendable {
             "\(drive.sectors) sector\(drive.sectors == 1 ? "" : "s"), \(export.drive.controller.rawValue), \(export.drive.cache.rawValue)"
         if export.format != .raw { text += ", \(export.format.rawValue)" }
         if export.drive.readOnly { text += ", read-only" }
+        if let template = export.template { text += ", for each name that is asked for, at most \(template.most)" }
+        if export.isPerClient { text += ", one for each client" }
         return text + ": \(export.image)"
     }
 }

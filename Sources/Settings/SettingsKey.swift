@@ -135,6 +135,7 @@ public struct SettingsKey: Equatable, Sendable {
         SettingsKey(
             .export, "record", "path", "none",
             "A new file for a recording of every write, zero, trim and flush; 'spindle cut' makes power cuts of it."),
+        perClientKey(.export),
     ]
 
     private static let targetKeys = [
@@ -163,8 +164,14 @@ public struct SettingsKey: Equatable, Sendable {
             .template, "image", "overlay:PATH, memory:SIZE or null:SIZE", "has to be given",
             "The image of each of them: a disk of its own."),
         SettingsKey(
-            .template, "count", "number, 1 to 4096", "has to be given",
-            "So many exports, with 1, 2 and so on in the place of the *."),
+            .template, "count", "number, 1 to 4096", "those that clients ask for",
+            "So many exports from the beginning, with 1, 2 and so on in the place of the *."),
+        SettingsKey(
+            .template, "most", "number, 1 to 4096", "64", "Without count: so many exports at a time."),
+        SettingsKey(
+            .template, "keep-seconds", "number, 0 to 1000000", "as long as the server runs",
+            "Without count: how long an export stays when its last client has gone."),
+        perClientKey(.template),
     ]
 
     private static let accessKeys = [
@@ -184,6 +191,13 @@ public struct SettingsKey: Equatable, Sendable {
             .access, "chap-user", "string", "not asked for",
             "The client is an iSCSI initiator that has proved by CHAP to be this user."),
     ]
+
+    private static func perClientKey(_ section: Section) -> SettingsKey {
+        SettingsKey(
+            section, "per-client", "true or false", "false",
+            "Each connection gets a disk of its own, which is gone with it: for overlay:PATH and memory:SIZE, over NBD."
+        )
+    }
 
     /// Keys that exports, directories and templates share.
     private static func driveKeys(_ section: Section) -> [SettingsKey] {

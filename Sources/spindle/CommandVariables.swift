@@ -10,7 +10,8 @@ struct CommandVariables {
 
     /// Describes a server that has opened its endpoints. The URI is that of its first export at its first endpoint.
     init(_ server: Server, tls: TLSSettings?) {
-        let export = server.information.first.map { String(decoding: $0.name, as: UTF8.self) } ?? ""
+        let export =
+            server.information.first { $0.pattern == nil }.map { String(decoding: $0.name, as: UTF8.self) } ?? ""
         let isEncrypted = tls?.isRequired ?? false
         let uri =
             server.endpoints.first.flatMap { server.uri(ofExport: export, at: $0, isEncrypted: isEncrypted) } ?? ""

@@ -35,7 +35,10 @@ struct Configuration {
             for drive in settings.exports.map(\.drive) + settings.directories.map(\.drive) {
                 try drive.device.checkPlace(on: drive.controller)
             }
-            for export in settings.exports { try export.checkDisc() }
+            for export in settings.exports {
+                try export.checkDisc()
+                try export.checkPerClient()
+            }
         } catch {
             throw ValidationError("\(error)")
         }

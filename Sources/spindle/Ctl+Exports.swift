@@ -64,6 +64,7 @@ extension Ctl {
             help: ArgumentHelp("A new file for a recording of all that the drive executes.", valueName: "file"),
             completion: .file())
         var record: String?
+        @Flag(help: "Each connection gets a disk of its own, gone with it.") var perClient = false
         @Flag(help: "Open the image for reading only.") var readOnly = false
         @Option(
             help: ArgumentHelp("Whether the image is locked against a second writer.", valueName: "on|off"),
@@ -88,7 +89,7 @@ extension Ctl {
             let request = ControlRequest.NewExport(
                 name: image.name, image: try image.seenByServer(), device: device, controller: controller, cache: cache,
                 imageFormat: imageFormat, writeCacheModel: writeCacheModel, record: try record.map(pathSeenByServer),
-                locking: locking, target: target, lun: lun, readOnly: readOnly)
+                locking: locking, target: target, lun: lun, perClient: perClient, readOnly: readOnly)
             let answer = try client().send("POST", ["v1", "exports"], body: request.body)
             for warning in ControlTables.warnings(answer) { writeToStandardError("warning: \(warning)\n") }
             try show(answer, ControlTables.export)

@@ -9,14 +9,15 @@ import Settings
 struct DescriptorNeeds {
     /// As many as the process may have.
     let limit: Int
-    /// The exports that settings name, without the files of directories.
+    /// The exports that settings name.
     private let exportCount: Int
     private let forExports: Int
     private let connections: Int
     private let loops: Int
-    /// Of each file of a directory, at most.
+    /// Of each file of a directory, and each export that is made for a client, at most.
     private let forFile: Int
-    private let hasDirectories: Bool
+    /// There are such.
+    private let mayGrow: Bool
 
     /// Standard streams, listeners, clients of the control socket, and a few for a moment.
     private static let own = 128
@@ -49,8 +50,11 @@ struct DescriptorNeeds {
         let more = settings.reservations == nil ? 0 : 1
         forExports = settings.exports.reduce(0) { $0 + $1.descriptors(loops: loops) + more }
         connections = settings.limits.limits.connections
-        forFile = (settings.directories.map { $0.drive.descriptors(loops: loops) }.max() ?? 1) + more
-        hasDirectories = !settings.directories.isEmpty
+        let made = settings.exports.filter { $0.template != nil || $0.isPerClient }
+        let later =
+            settings.directories.map { $0.drive.descriptors(loops: loops) } + made.map { $0.descriptors(loops: loops) }
+        forFile = (later.max() ?? 1) + more
+        mayGrow = !later.isEmpty
     }
 
     /// Enough for everything.
@@ -76,9 +80,9 @@ struct DescriptorNeeds {
             + "that wait; \(advice)"
     }
 
-    /// How many exports there may be with the files of directories.
+    /// How many exports there may be with those that come later.
     private var room: ExportRoom {
-        guard hasDirectories else { return .standard }
+        guard mayGrow else { return .standard }
         let rest =
             limit - Self.own - Self.forLoop * loops - forExports - min(connections, Self.leastConnections)
         let count = exportCount + max(rest, 0) / forFile

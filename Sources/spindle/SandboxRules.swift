@@ -8,8 +8,8 @@ import Settings
 
 extension Sandbox.Rules {
     /// Without a configuration file, nothing but the names of Unix sockets, which are removed at the end, the folder
-    /// that keeps reservations, and directories whose files come and go, with the folders that they are in. With one,
-    /// what reading it again takes, too: its folder, the keys, the images with the folders that they are in, and the
+    /// that keeps reservations, directories whose files come and go, and images below disks that are made for clients,
+    /// with the folders that they are in. With one, what reading it again takes, too: its folder, the keys, the images with the folders that they are in, and the
     /// names of users.
     init(of settings: ServeSettings, file: String?, endpoints: [Endpoint]) {
         self.init()
@@ -21,6 +21,10 @@ extension Sandbox.Rules {
             // The directory itself may be replaced, or mounted again.
             let paths = [directory.path] + (parentFolder(directory.path).map { [$0] } ?? [])
             if directory.drive.readOnly { readable += paths } else { writable += paths }
+        }
+        // Opened again for each client.
+        for export in settings.exports where export.template != nil || export.isPerClient {
+            if let path = export.reference.path { readable += withFolder(path) }
         }
         guard let file else { return }
         readable += ["/etc/nsswitch.conf", "/etc/passwd"].filter { unsafe access($0, R_OK) == 0 }

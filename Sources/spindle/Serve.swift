@@ -108,6 +108,9 @@ struct Serve: ParsableCommand {
             valueName: "file"), completion: .file())
     var record: String?
 
+    @Flag(help: "Each connection gets a disk of its own, gone with it: of overlay:PATH or memory:SIZE, over NBD.")
+    var perClient = false
+
     @Flag(help: "Open the images for reading only.")
     var readOnly = false
 
@@ -158,6 +161,9 @@ struct Serve: ParsableCommand {
                         + "there is none"
                 )
             }
+        }
+        if perClient, images.isEmpty || images.contains(where: { if case .directory = $0 { true } else { false } }) {
+            throw ValidationError("--per-client is for images given here: overlay:PATH, memory:SIZE or null:SIZE")
         }
         if record != nil {
             guard images.count == 1, case .export = images[0] else {
@@ -248,6 +254,7 @@ struct Serve: ParsableCommand {
             users.seal()
             try sandbox.filterSystemCalls(command: command?.process, datagrams: manager.descriptor)
             registry.watchDirectories()
+            registry.makeForClients()
             try operators.start(program(of: server, users, registry, reloading, logs))
             // Nothing but the command prints.
             if command == nil { try announce(server, isEncrypted: settings.tls.mode == .require) }
@@ -329,7 +336,7 @@ struct Serve: ParsableCommand {
         settings.logLevel = log.logLevel
         settings.tls = tls.files
         settings.limits = limits.settings
-        return { [settings, drive, images, controller, record] file in
+        return { [settings, drive, images, controller, record, perClient] file in
             var settings = settings
             var drive = drive
             drive.controller = controller ?? file.controller ?? .piix3IDE
@@ -338,6 +345,7 @@ struct Serve: ParsableCommand {
                 case .export(var export):
                     export.drive = drive
                     export.record = record
+                    export.isPerClient = perClient
                     settings.exports.append(export)
                 case .directory(var directory):
                     directory.drive = drive
@@ -378,6 +386,12 @@ struct Serve: ParsableCommand {
             let name = String(decoding: information.name, as: UTF8.self)
             let description = String(decoding: information.description, as: UTF8.self).visible
             for endpoint in server.endpoints {
+                if information.pattern != nil {
+                    guard endpoint.frontEnd == .nbd else { continue }
+                    lines +=
+                        "serving \(name.quoted), one for each name that is asked for, at \(endpoint): \(description)\n"
+                    continue
+                }
                 guard let uri = server.uri(ofExport: name, at: endpoint, isEncrypted: isEncrypted) else { continue }
                 lines += "serving \(name.quoted) at \(uri): \(description)\n"
             }

@@ -17,6 +17,8 @@ private final class NoExports: ExportSource {
     let directory = ExportDirectory()
     func dropMappedPages() {}
     func noteEnd() {}
+
+    func make(_ making: ExportMaking) -> Bool { false }
 }
 
 @Suite struct CheckTests {

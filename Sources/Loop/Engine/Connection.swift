@@ -115,6 +115,9 @@ struct Connection: ~Copyable {
     /// The exports as they were when it began, in the order in which its session knows them.
     var choices: [ExportEntry] = []
 
+    /// The export that is made for it, until it has that open.
+    var making: ExportMaking?
+
     /// The client has chosen an export that has as many connections as it may have, for a moment.
     var heldOpening: HeldOpening?
 

@@ -45,6 +45,10 @@ public final class ExportEntry: Sendable {
         var blocks: BlockStack
         var server: DeviceServer?
         var connectionCount = 0
+        /// Clients that are about to open it.
+        var holdCount = 0
+        /// How many times it was opened.
+        var openings = 0
         /// Nobody may open it any more.
         var isWithdrawn = false
         /// Nobody may open it now.
@@ -120,6 +124,57 @@ public final class ExportEntry: Sendable {
     /// How many connections have it open.
     public var connectionCount: Int { state.withLock { $0.connectionCount } }
 
+    /// How many have it open or are about to open it, and how many times it was opened.
+    public var use: (clients: Int, openings: Int) {
+        state.withLock { ($0.connectionCount + $0.holdCount, $0.openings) }
+    }
+
+    /// Nobody may open it any more.
+    public var isWithdrawn: Bool { state.withLock { $0.isWithdrawn } }
+
+    /// Clients find it.
+    var isVisible: Bool {
+        switch definition.lifetime {
+        case .unlimited: true
+        case .kept, .used: !isWithdrawn
+        case .ofOneConnection: false
+        }
+    }
+
+    /// Nobody has it open or will, and it has not been closed.
+    public var hasEnded: Bool {
+        state.withLock { $0.isWithdrawn && $0.connectionCount == 0 }
+    }
+
+    /// A client is about to open it.
+    ///
+    /// - Returns: false when nobody may.
+    func hold() -> Bool {
+        state.withLock {
+            guard !$0.isWithdrawn else { return false }
+            $0.holdCount += 1
+            return true
+        }
+    }
+
+    /// A client that was about to open it has done so, or will not. What was made for it and never opened goes.
+    ///
+    /// - Returns: whether nothing more will come.
+    func letGo() -> Bool {
+        state.withLock {
+            precondition($0.holdCount > 0, "who lets go has held")
+            $0.holdCount -= 1
+            guard !$0.isWithdrawn, $0.holdCount == 0, $0.connectionCount == 0 else { return false }
+            $0.isWithdrawn =
+                switch definition.lifetime {
+                case .unlimited: false
+                case .kept: $0.openings == 0
+                case .used, .ofOneConnection: true
+                }
+            return $0.isWithdrawn
+        }
+    }
+
     /// The outcomes of opening an export.
     enum Opening: Equatable {
         /// It is open; so many other connections have it open, too.
@@ -141,6 +196,7 @@ public final class ExportEntry: Sendable {
                 return .full("the export has as many connections as it may have: \(limit)")
             }
             $0.connectionCount += 1
+            $0.openings += 1
             return .opened(others: $0.connectionCount - 1)
         }
     }
@@ -152,17 +208,26 @@ public final class ExportEntry: Sendable {
         state.withLock {
             precondition($0.connectionCount > 0, "who closes an export has opened it")
             $0.connectionCount -= 1
-            return $0.isWithdrawn && $0.connectionCount == 0
+            guard $0.connectionCount == 0 else { return false }
+            if definition.lifetime == .used || definition.lifetime == .ofOneConnection, $0.holdCount == 0 {
+                $0.isWithdrawn = true
+            }
+            return $0.isWithdrawn
         }
     }
 
-    /// Nobody may open the export any more; with `onlyIfUnused` only when nobody has it open.
+    /// Nobody may open the export any more; with `onlyIfUnused` only when nobody has it open, or is about to.
     ///
-    /// - Returns: how many connections have it open.
+    /// - Returns: how many connections have it open, or are about to.
     public func withdraw(onlyIfUnused: Bool) -> Int {
         state.withLock {
-            if !onlyIfUnused || $0.connectionCount == 0 { $0.isWithdrawn = true }
-            return $0.connectionCount
+            guard onlyIfUnused else {
+                $0.isWithdrawn = true
+                return $0.connectionCount
+            }
+            let count = $0.connectionCount + $0.holdCount
+            if count == 0 { $0.isWithdrawn = true }
+            return count
         }
     }
 

@@ -32,6 +32,7 @@ extension Loop {
         case .drop(let number, let answer): answer.add([drop(number)])
         case .listConnections(let answer): answer.add(connectionStatuses())
         case .retryOpenings(let entry): retryOpenings(of: entry)
+        case .exportMade(let making): exportMade(making)
         case .fence(let fence): hold(fence)
         case .fencePassed(let fence): fencePassed(fence)
         case .unitAdded(let entry): openAddedUnit(entry)

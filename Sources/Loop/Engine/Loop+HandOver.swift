@@ -15,6 +15,7 @@ struct Passenger: ~Copyable, Sendable {
     let identityName: String?
     let crossing: Link
     let choices: [ExportEntry]
+    let making: ExportMaking?
     /// How long its handshake takes already.
     let seconds: Int
     /// All that was ever received and sent.
@@ -34,6 +35,7 @@ struct Passenger: ~Copyable, Sendable {
         identityName = connection.identityName
         crossing = connection.crossing
         choices = connection.choices
+        making = connection.making
         seconds = now - connection.startedAt
         receivedBytes = connection.receivedBytes
         sentBytes = connection.sentBytes
@@ -112,6 +114,7 @@ extension Connection {
         identityName = passenger.identityName
         crossing = passenger.crossing
         choices = passenger.choices
+        making = passenger.making
         startedAt = now - passenger.seconds
         receivedBytes = passenger.receivedBytes
         sentBytes = passenger.sentBytes

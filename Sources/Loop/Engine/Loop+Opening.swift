@@ -15,9 +15,15 @@ extension Loop {
     /// Opens the export that the client has chosen. One that is held is tried again when a connection of the export has
     /// ended, and for the last time after a moment.
     ///
-    /// - Returns: false when it is held.
+    /// - Returns: false when it is held, or made for the client.
     mutating func open(_ unit: Int, _ slot: ConnectionSlot) -> Bool {
-        let entry = connections[slot].choices[unit]
+        let chosen = connections[slot].choices[unit]
+        let entry: ExportEntry
+        switch exportToOpen(chosen, unit, slot) {
+        case nil: return false
+        case .success(let found): entry = found
+        case .failure(let refusal): return refuse(chosen, refusal.reason, slot)
+        }
         if let home = onlyLoop(for: entry, slot), home != index {
             leave(for: home, slot)
             return false
@@ -37,6 +43,7 @@ extension Loop {
         connections[slot].phase = .transmission
         connections[slot].entry = entry
         connections[slot].choices = []
+        connections[slot].making = nil
         connections[slot].opening = shared.openings.add(1, ordering: .sequentiallyConsistent).newValue
         note(.info, "export opened", slot)
         if others > 0 { raiseFence(slot, entry) }
@@ -46,6 +53,7 @@ extension Loop {
 
     private mutating func refuse(_ entry: ExportEntry, _ reason: String, _ slot: ConnectionSlot) -> Bool {
         connections[slot].heldOpening = nil
+        connections[slot].making = nil
         note(.warning, "export not opened", slot, ["export": "\(entry.name)", "reason": "\(reason)"])
         return refuseOpening(reason, slot)
     }

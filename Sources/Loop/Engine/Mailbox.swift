@@ -30,6 +30,8 @@ enum LoopCommand: Sendable {
     case listConnections(Gathered<ConnectionStatus>)
     /// A connection of an export with a limit has ended: open it for those that wait for that.
     case retryOpenings(ExportEntry)
+    /// An export that a connection of this loop waits for was made, or cannot be.
+    case exportMade(ExportMaking)
     /// Let a fence wait for connections of this loop.
     case fence(Fence)
     /// A fence of a connection of this loop need not wait any more.

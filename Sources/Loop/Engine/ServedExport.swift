@@ -44,6 +44,10 @@ public struct ServedExport: Sendable {
     public var access: [AccessRule] = []
     /// How many connections may have it open at a time; nil: as many as the server takes.
     public var maximumConnections: Int?
+    /// What clients get in its place; nil: itself.
+    public var copies: Copies?
+    /// How long it is there.
+    public var lifetime = Lifetime.unlimited
     /// A client that opens it ends its own connections from earlier: see ``Fence``.
     public var isTakenOver = false
 

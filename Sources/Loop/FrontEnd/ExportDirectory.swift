@@ -9,12 +9,21 @@ public struct ExportDirectory: Sendable {
     /// The facts of each export that clients are told.
     public var information: [ExportInformation]
     /// How often it has changed.
-    public var version = 0
+    public var version: Int
 
     /// A directory of exports, or of none.
-    public init(entries: [ExportEntry] = [], information: [ExportInformation] = []) {
+    public init(entries: [ExportEntry] = [], information: [ExportInformation] = [], version: Int = 0) {
         self.entries = entries
         self.information = information
+        self.version = version
+    }
+
+    /// Those that clients can find: nobody finds what was made for another connection, or has gone with its last client.
+    var visible: ExportDirectory {
+        let indices = entries.indices.filter { entries[$0].isVisible }
+        guard indices.count < entries.count else { return self }
+        return ExportDirectory(
+            entries: indices.map { entries[$0] }, information: indices.map { information[$0] }, version: version)
     }
 
     /// The export of a name.
@@ -36,4 +45,9 @@ public protocol ExportSource: AnyObject, Sendable {
 
     /// A withdrawn export has lost its last connection.
     func noteEnd()
+
+    /// Has a thread make an export.
+    ///
+    /// - Returns: false if too many are to be made already.
+    func make(_ making: ExportMaking) -> Bool
 }

@@ -150,6 +150,26 @@ extension Loop {
         }
     }
 
+    /// The name by which the client has chosen an export.
+    func chosenName(_ slot: ConnectionSlot) -> String {
+        switch connections[slot].frontEnd {
+        case .nbd: String(decoding: sessions.nbd[slot].chosenName, as: UTF8.self)
+        case .iscsi: preconditionFailure("no initiator finds an export that stands for others")
+        }
+    }
+
+    /// An export that was made for the client is like what it was told.
+    func isAsTold(_ entry: ExportEntry, _ unit: Int, _ slot: ConnectionSlot) -> Bool {
+        switch connections[slot].frontEnd {
+        case .nbd:
+            let told = sessions.nbd[slot].directory[unit]
+            return entry.drive.sizeBytes == told.sizeBytes
+                && entry.backend.isReadOnly == told.flags.contains(.readOnly)
+        // It is told nothing before its commands.
+        case .iscsi: return true
+        }
+    }
+
     /// The medium of an export is another one: ends the connections whose protocol has no word for it.
     mutating func endClientsOfOneMedium(_ entry: ExportEntry) {
         for slot in usedSlots where connections[slot].entry === entry && connections[slot].frontEnd == .nbd {
@@ -449,7 +469,7 @@ extension Loop {
 extension Loop {
     /// Finds out which exports there are, and which of them the client may open.
     private mutating func lookUpExports(_ slot: ConnectionSlot) {
-        var directory = shared.exports.directory
+        var directory = shared.exports.directory.visible
         let peer = connections[slot].peer
         let identity = connections[slot].isSecure ? connections[slot].link.session.client : nil
         for number in directory.entries.indices {

@@ -47,18 +47,20 @@ public struct ExportInformation: Equatable, Sendable {
     public static let maximumStringBytes = 4096
 
     /// The canonical name, UTF-8. Names are compared byte by byte.
-    public let name: [UInt8]
+    public private(set) var name: [UInt8]
     /// A text for people, UTF-8; empty when there is none.
     public let description: [UInt8]
     /// The size in bytes.
     public let sizeBytes: UInt64
     /// Everything the export can do; `transmissionFlags(messages:hasAllocationContext:)` is what a client is
     /// told.
-    public let flags: TransmissionFlags
+    public var flags: TransmissionFlags
     /// The size constraints, told to a client that asks.
     public let blockSizes: BlockSizes
     /// The export is opened over TLS only.
     public var requiresTLS = false
+    /// It stands for every export of these names that is not there yet: LIST leaves it out.
+    public var pattern: NamePattern?
     /// This client may not open it, by the policy of the server: LIST leaves it out.
     public var isForbidden = false
 
@@ -78,6 +80,13 @@ public struct ExportInformation: Equatable, Sendable {
             }
             guard !bytes.contains(0) else { throw .stringContainsNUL(what) }
         }
+    }
+
+    /// The same of an export of another name.
+    func named(_ name: [UInt8]) -> ExportInformation {
+        var information = self
+        information.name = name
+        return information
     }
 
     /// The flags to send, which depend on what the client negotiated before: SEND_DF must stay clear where replies are

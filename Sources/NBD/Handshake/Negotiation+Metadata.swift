@@ -17,16 +17,16 @@ extension Negotiation {
         } catch {
             return Self.error(.errorInvalid, option.rawValue, error.description)
         }
-        let index: Int
+        let chosen: ChosenExport
         do {
-            index = try find(request.name, exports)
+            chosen = try find(request.name, exports)
         } catch {
             return Self.error(error.type, option.rawValue, error.description)
         }
         let contexts = MetadataContext.allCases.filter {
             isSet ? request.selects($0) : request.finds($0)
         }
-        if isSet, !contexts.isEmpty { exportWithContext = index }
+        if isSet, !contexts.isEmpty { exportWithContext = chosen }
         var reply: [UInt8] = []
         for context in contexts { reply.append(context: context, replyTo: option) }
         reply.append(replyTo: option.rawValue, .ack)

@@ -2,20 +2,25 @@
 
 extension Negotiation {
     /// The export that a name chooses: the one that has it, or the first for the empty name, which stands for the
-    /// default export.
-    private static func export(named name: [UInt8], _ exports: [ExportInformation]) -> Int? {
-        exports.firstIndex { $0.name == name } ?? (name.isEmpty ? exports.indices.first : nil)
+    /// default export; else the facts that stand for it.
+    private static func export(named name: [UInt8], _ exports: [ExportInformation]) -> ChosenExport? {
+        let present =
+            exports.firstIndex { $0.pattern == nil && $0.name == name }
+            ?? (name.isEmpty ? exports.firstIndex { $0.pattern == nil } : nil)
+        if let present { return ChosenExport(index: present, information: exports[present]) }
+        guard let index = exports.firstIndex(where: { $0.pattern?.matches(name) == true }) else { return nil }
+        return ChosenExport(index: index, information: exports[index].named(name))
     }
 
     /// The export that an option names, or why there is none.
-    func find(_ name: [UInt8], _ exports: [ExportInformation]) throws(ExportNameError) -> Int {
+    func find(_ name: [UInt8], _ exports: [ExportInformation]) throws(ExportNameError) -> ChosenExport {
         guard Self.isString(name) else { throw .invalid(name) }
-        guard let index = Self.export(named: name, exports) else { throw .unknown(name) }
-        guard isEncrypted || !exports[index].requiresTLS else {
+        guard let chosen = Self.export(named: name, exports) else { throw .unknown(name) }
+        guard isEncrypted || !chosen.information.requiresTLS else {
             throw clientFlags.contains(.fixedNewstyle) ? .tlsRequired(name) : .tlsImpossible(name)
         }
-        guard !exports[index].isForbidden else { throw .forbidden(name) }
-        return index
+        guard !chosen.information.isForbidden else { throw .forbidden(name) }
+        return chosen
     }
 
     /// Names are strings: UTF-8 without NUL ("Conventions").
@@ -117,25 +122,24 @@ extension Negotiation {
         guard Self.isString(name) else {
             return .close(reply: [], reason: .exportNameInvalid(name))
         }
-        guard let index = Self.export(named: name, exports) else {
+        guard let chosen = Self.export(named: name, exports) else {
             return .close(reply: [], reason: .exportNameUnknown(name))
         }
-        guard isEncrypted || !exports[index].requiresTLS else {
+        guard isEncrypted || !chosen.information.requiresTLS else {
             return .close(reply: [], reason: .tlsRequired)
         }
-        guard !exports[index].isForbidden else {
+        guard !chosen.information.isForbidden else {
             return .close(reply: [], reason: .exportNameForbidden(name))
         }
-        state = .transmission
-        opening = .exportName
-        let parameters = parameters(of: index, exports, blockSizeAdvertised: false)
+        begin(with: .exportName, chosen)
+        let parameters = parameters(of: chosen, blockSizeAdvertised: false)
         var reply: [UInt8] = []
         reply.append(bigEndian: parameters.sizeBytes)
         reply.append(bigEndian: parameters.flags.rawValue)
         if !clientFlags.contains(.noZeroes) {
             reply.append(contentsOf: repeatElement(0, count: 124))
         }
-        return .transmission(reply: reply, export: index, parameters: parameters)
+        return .transmission(reply: reply, export: chosen.index, parameters: parameters)
     }
 
     /// INFO and GO: the same question and the same answer, but after GO transmission begins.
@@ -146,15 +150,14 @@ extension Negotiation {
         } catch {
             return Self.error(.errorInvalid, option.rawValue, error.description)
         }
-        let index: Int
+        let chosen: ChosenExport
         do {
-            index = try find(request.name, exports)
+            chosen = try find(request.name, exports)
         } catch {
             return Self.error(error.type, option.rawValue, error.description)
         }
-        let export = exports[index]
-        let parameters = parameters(
-            of: index, exports, blockSizeAdvertised: request.types.contains(.blockSize))
+        let export = chosen.information
+        let parameters = parameters(of: chosen, blockSizeAdvertised: request.types.contains(.blockSize))
         var reply: [UInt8] = []
         for type in InfoType.allCases where type == .export || request.types.contains(type) {
             if type == .description, export.description.isEmpty {
@@ -164,9 +167,8 @@ extension Negotiation {
         }
         reply.append(replyTo: option.rawValue, .ack)
         guard option == .go else { return .reply(reply) }
-        state = .transmission
-        opening = .go
-        return .transmission(reply: reply, export: index, parameters: parameters)
+        begin(with: .go, chosen)
+        return .transmission(reply: reply, export: chosen.index, parameters: parameters)
     }
 
     /// The export of the last ``Event/transmission(reply:export:parameters:)`` cannot be opened now, for a reason that
@@ -181,11 +183,9 @@ extension Negotiation {
     }
 
     /// The parameters of transmission if it began now. Contexts that were selected for another export do not count.
-    private func parameters(
-        of export: Int, _ exports: [ExportInformation], blockSizeAdvertised: Bool
-    ) -> TransmissionParameters {
+    private func parameters(of export: ChosenExport, blockSizeAdvertised: Bool) -> TransmissionParameters {
         TransmissionParameters(
-            export: exports[export], messages: messages, hasAllocationContext: exportWithContext == export,
+            export: export.information, messages: messages, hasAllocationContext: exportWithContext == export,
             blockSizeAdvertised: blockSizeAdvertised)
     }
 
@@ -195,7 +195,8 @@ extension Negotiation {
         var next = first
         while next < exports.count, reply.count < 65536 {
             // An eavesdropper need not know the names of exports that only TLS opens.
-            if isEncrypted || !exports[next].requiresTLS, !exports[next].isForbidden {
+            let isOpen = isEncrypted || !exports[next].requiresTLS
+            if isOpen, !exports[next].isForbidden, exports[next].pattern == nil {
                 reply.append(serverReplyFor: exports[next])
             }
             next += 1
@@ -223,6 +224,14 @@ extension Negotiation {
         reply.append(replyTo: option, type, data: Array(message.utf8))
         return .reply(reply, refusal: OptionRefusal(option: option, type: type, reason: message))
     }
+}
+
+/// The export that a name has chosen.
+struct ChosenExport: Equatable {
+    /// Its place in the directory.
+    let index: Int
+    /// Its facts, with its own name.
+    let information: ExportInformation
 }
 
 /// An option that was answered with an error, for the log.

@@ -73,7 +73,7 @@ public struct Negotiation: Sendable {
     var clientFlags: ClientFlags = []
     var messages = MessageStyle.simple
     /// The export for which the last SET_META_CONTEXT has selected contexts.
-    var exportWithContext: Int?
+    var exportWithContext: ChosenExport?
     var isShuttingDown = false
     let tls: TLSPolicy
     /// STARTTLS was answered with ACK.
@@ -82,6 +82,8 @@ public struct Negotiation: Sendable {
     private var optionCount = 0
     /// The option that began transmission.
     var opening = OptionType.go
+    /// The name of the export that it chose: another one than that of its facts if these stand for several.
+    private(set) var chosenName: [UInt8] = []
 
     /// Creates the state after the greeting was sent; `optionLimit` does not count what every export adds.
     public init(tls: TLSPolicy = .unavailable, optionLimit: Int = Self.standardOptionLimit) {
@@ -108,6 +110,13 @@ public struct Negotiation: Sendable {
         case .skipping(_, _, let remaining): remaining
         case .listing, .transmission, .closing: 0
         }
+    }
+
+    /// Transmission begins, if the export can be opened.
+    mutating func begin(with option: OptionType, _ chosen: ChosenExport) {
+        state = .transmission
+        opening = option
+        chosenName = chosen.information.name
     }
 
     /// Consumes input up to the next event. Where packets begin and end does not matter.

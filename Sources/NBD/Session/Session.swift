@@ -141,6 +141,9 @@ public struct Session: ~Copyable, Sendable {
         return .end(ending)
     }
 
+    /// The name of the unit that is to be opened: one of several that the unit's facts stand for, or its own.
+    public var chosenName: [UInt8] { negotiation.chosenName }
+
     /// Why the session has ended, in words; nil when nothing is wrong.
     public var reason: String? {
         closeReason?.description ?? violation?.description
