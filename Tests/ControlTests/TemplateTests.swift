@@ -173,6 +173,17 @@ import Testing
         #expect(try folder.bytes("base.img", count: 4) == Array("base".utf8))
     }
 
+    /// In its sandbox the server reaches the image below them later, too, and nothing else of its folder for writing.
+    @Test func inTheSandbox() throws {
+        let server = try RunningServer(["--per-client", "own=overlay:\(base)"], in: folder)
+        for _ in 0..<2 {
+            let copy = try Program.tool("nbdcopy").run([server.uri, folder.path + "/copy"], in: folder)
+            #expect(copy.status == 0, "\(copy.errors)")
+            #expect(try folder.bytes("copy") == folder.bytes("base.img"))
+        }
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
     /// One of the control socket, with a bound of connections, and a template's.
     @Test func disksOfTheirOwnElsewhere() throws {
         let server = try server(

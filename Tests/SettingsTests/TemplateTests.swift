@@ -54,6 +54,61 @@ import Testing
         for export in opened { export.close() }
     }
 
+    /// Without a count one stands for all that clients will ask for.
+    @Test func thoseThatAreAskedFor() throws {
+        let settings = try read(
+            """
+            [[template]]
+            name = "vm-*"
+            image = "memory:1M"
+            [[template]]
+            name = "job-*"
+            image = "overlay:base.img"
+            most = 7
+            keep-seconds = 0
+            per-client = true
+            [[export]]
+            image = "null:1M"
+            per-client = true
+            """)
+        #expect(settings.exports.map(\.name) == ["null", "vm-*", "job-*"])
+        #expect(settings.exports[0].copies == .ownForConnection(nil) && settings.exports[0].template == nil)
+        let vm = try #require(settings.exports[1].template)
+        #expect(vm.most == 64 && vm.keepSeconds == nil && settings.exports[1].copies == .named(vm.names))
+        let job = try #require(settings.exports[2].template)
+        #expect(job.most == 7 && job.keepSeconds == 0)
+        #expect(settings.exports[2].copies == .ownForConnection(job.names))
+        // Each key makes another template of it.
+        for key in ["most = 8", "keep-seconds = 1", "per-client = true", "description = 'd'"] {
+            let other = try read("[[template]]\nname = 'vm-*'\nimage = 'memory:1M'\n\(key)").exports
+            #expect(ReloadPlan(from: [settings.exports[1]], to: other).changed.count == 1, "\(key)")
+        }
+    }
+
+    @Test(arguments: [
+        (
+            "image = 'disk.img'",
+            "f:4: export 'x'.per-client: clients cannot have disks of their own in one image: 'overlay:disk.img' gives each "
+                + "one above it"
+        ),
+        (
+            "image = 'memory:1M'\ntarget = 'iqn.2026-11.org.example:a'",
+            "f:5: export 'x'.per-client: only clients of NBD can have disks of their own: leave target and lun out"
+        ),
+        (
+            "image = 'memory:1M'\nrecord = 'r'",
+            "f:5: export 'x'.per-client: a recording is of one disk, and each client has its own: leave record out"
+        ),
+        (
+            "image = 'memory:1M'\ntakeover = true",
+            "f:5: export 'x'.per-client: there is nothing to take over where each client has a disk of its own: leave takeover "
+                + "out"
+        ),
+    ])
+    func disksOfNobodysOwn(keys: String, message: String) {
+        #expect(errors("[[export]]\nname = 'x'\n\(keys)\nper-client = true") == [message])
+    }
+
     @Test(arguments: [
         ("count = 1", "f:1: template 1: name is missing", "f:1: template 1: image is missing"),
         (
@@ -76,6 +131,11 @@ import Testing
         (
             "name = 'a*'\nimage = 'memory:1M'\ncount = 0",
             "f:4: template 'a*'.count: 0 is not allowed: a number from 1 to 4096 is needed", ""
+        ),
+        (
+            "name = 'a*'\nimage = 'memory:1M'\ncount = 1\nmost = 2\nkeep-seconds = 3",
+            "f:5: template 'a*'.most: it is for exports that clients ask for: leave count out, or this",
+            "f:6: template 'a*'.keep-seconds: it is for exports that clients ask for: leave count out, or this"
         ),
         (
             "name = 'a*'\nimage = 'memory:1M'\ncount = 1\nlun = 1",
