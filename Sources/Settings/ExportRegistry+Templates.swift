@@ -17,13 +17,9 @@ struct KeptExport {
 }
 
 extension ExportRegistry {
-    /// Makes what clients ask for from now on, on a thread that waits for images.
-    public func makeForClients() {
-        control.makeExports { self.make($0) }
-    }
-
-    /// A client is told what it can do about it; what else is wrong, and the names of files, are for the log.
-    private func make(_ making: ExportMaking) -> ExportMaking.Outcome {
+    /// Makes what a client asks for, on a thread that waits for images. The client is told what it can do about it.
+    /// What else is wrong, and the names of files, are for the log.
+    func make(_ making: ExportMaking) -> ExportMaking.Outcome {
         do {
             return .made(try state.withLock { try make(making, &$0) })
         } catch let refusal as MakingRefusal {

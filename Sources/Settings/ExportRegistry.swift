@@ -37,7 +37,7 @@ public final class ExportRegistry: Sendable {
     /// The server's settings.
     public var settings: ServeSettings { state.withLock { $0.settings } }
 
-    /// Takes over what a server was begun with.
+    /// Takes over what a server was begun with, and makes what its clients ask for from then on.
     ///
     /// - Parameter deniedHint: what may be the reason when a file cannot be reached.
     public init(
@@ -49,6 +49,7 @@ public final class ExportRegistry: Sendable {
         self.deniedHint = deniedHint
         room = opened.room
         state = Mutex(State(settings: settings, records: opened.records, identities: opened.identities))
+        control.makeExports { [weak self] in self?.make($0) ?? .refused("\(MakingRefusal.gone)") }
     }
 
     /// Serves what has come into the directories since they were listed, and watches them, from threads of their own.

@@ -9,8 +9,8 @@ import Settings
 extension Sandbox.Rules {
     /// Without a configuration file, nothing but the names of Unix sockets, which are removed at the end, the folder
     /// that keeps reservations, directories whose files come and go, and images below disks that are made for clients,
-    /// with the folders that they are in. With one, what reading it again takes, too: its folder, the keys, the images with the folders that they are in, and the
-    /// names of users.
+    /// both with the folders that they are in. With one, what reading it again takes, too: its folder, the keys, the
+    /// images with the folders that they are in, and the names of users.
     init(of settings: ServeSettings, file: String?, endpoints: [Endpoint]) {
         self.init()
         for endpoint in endpoints {

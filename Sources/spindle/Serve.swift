@@ -254,7 +254,6 @@ struct Serve: ParsableCommand {
             users.seal()
             try sandbox.filterSystemCalls(command: command?.process, datagrams: manager.descriptor)
             registry.watchDirectories()
-            registry.makeForClients()
             try operators.start(program(of: server, users, registry, reloading, logs))
             // Nothing but the command prints.
             if command == nil { try announce(server, isEncrypted: settings.tls.mode == .require) }

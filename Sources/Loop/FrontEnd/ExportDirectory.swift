@@ -18,7 +18,8 @@ public struct ExportDirectory: Sendable {
         self.version = version
     }
 
-    /// Those that clients can find: nobody finds what was made for another connection, or has gone with its last client.
+    /// Those that clients can find. Nobody finds what was made for another connection, or has gone with its last
+    /// client.
     var visible: ExportDirectory {
         let indices = entries.indices.filter { entries[$0].isVisible }
         guard indices.count < entries.count else { return self }

@@ -3,8 +3,8 @@
 import NBD
 import Synchronization
 
-/// What clients that open an export get in its place. The export itself is never open: it tells what the others are like,
-/// and keeps their image from changing.
+/// What clients that open an export get in its place. The export itself is never open: it tells what the others are
+/// like, and keeps their image from changing.
 public enum Copies: Equatable, Sendable {
     /// An export of the name that was asked for, and that matches. The first client that asks has it made.
     case named(NamePattern)
@@ -35,8 +35,8 @@ public enum Lifetime: Equatable, Sendable {
     case ofOneConnection
 }
 
-/// A client's wish for an export that has to be made. Images are opened for it, so a thread does that, and no loop. Nobody
-/// but the connection keeps it for longer: when that ends, the wish is forgotten.
+/// A client's wish for an export that has to be made. Images are opened for it, so a thread does that, and no loop.
+/// Nobody but the connection keeps it for longer: when that ends, the wish is forgotten.
 public final class ExportMaking: Sendable {
     /// The export that stands for it.
     public let source: ExportEntry
