@@ -50,6 +50,31 @@ import Testing
         #expect(text.hasSuffix("Images are identical.\n"))
     }
 
+    /// A reader that takes nothing does not keep a disc for longer than it may keep memory.
+    @Test func whoTakesNothingKeepsNoDisc() throws {
+        let folder = try TemporaryFolder()
+        let disc = try folder.randomFile("disc.iso", sizeBytes: 8 << 20)
+        let control = "unix:" + folder.path + "/control"
+        let server = try RunningServer(
+            [
+                "--listen", "iscsi:127.0.0.1:0", "--control", control, "--sandbox-path", folder.path,
+                "--stall-seconds", "1", "--device", "ide-cd", disc,
+            ],
+            in: folder)
+        let reader = try HandMadeSession(server.announcement, target: "iqn.2026-11.org.spindle:disc")
+        // READ (10) of 1 MiB, more than the socket takes.
+        for number: UInt8 in 0..<32 {
+            try reader.begin([0x28, 0, 0, 0, number % 8 * 2, 0, 0, 2, 0, 0], expecting: 1 << 20)
+        }
+        try waitUntil("the server has received all") { reader.connection.isTaken }
+        let start = ContinuousClock.now
+        let result = try Program.spindle.run(["ctl", "--control", control, "eject", "disc"], in: folder)
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(start.duration(to: .now) < .seconds(20))
+        #expect(server.log.contains("the disc is out, and it has not taken what it has read of it in 1 s"))
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
     /// One drive, two initiators that poll it, and an operator: no event is told to one of them only.
     @Test(arguments: ["ide-cd", "spindle-cd"])
     func eachInitiatorHearsOfAnotherDisc(device: String) throws {

@@ -109,6 +109,7 @@ extension Loop {
             abortAll("the server stops")
         }
         for slot in usedSlots { checkTime(slot) }
+        if !mediaToTake.isEmpty { endSlowReaders() }
         if index == 0 && !isStopping { listen() }
         isTrimDue = true
         if index == 0 { beginCacheEpoch() }

@@ -4,6 +4,8 @@
 struct MediumToTake {
     let entry: ExportEntry
     let answer: Gathered<Bool>
+    /// When this loop was told, in its seconds.
+    var since = 0
 }
 
 extension Loop {
@@ -19,7 +21,28 @@ extension Loop {
             }
         }
         mediaToTake.append(taking)
+        mediaToTake[mediaToTake.count - 1].since = now
         takeMedia()
+    }
+
+    /// Once a second: a client that does not take its replies keeps the old disc of an export no longer than
+    /// ``Limits/stallSeconds``.
+    mutating func endSlowReaders() {
+        let limit = shared.limits.stallSeconds
+        for taking in mediaToTake where taking.since + limit <= now {
+            for slot in usedSlots where hasOpen(taking.entry, slot) && keepsOldMedium(slot, taking.entry) {
+                end(slot, .stalled, "the disc is out, and it has not taken what it has read of it in \(limit) s")
+            }
+        }
+    }
+
+    /// A reply that its client is to take needs the old disc of an export.
+    private func keepsOldMedium(_ slot: ConnectionSlot, _ entry: ExportEntry) -> Bool {
+        for number in 0..<connections[slot].replies.count {
+            let place = connections[slot].replies[number]
+            if requests[place].usesOldMedium && requests[place].unit == entry.number { return true }
+        }
+        return false
     }
 
     /// Takes the media that nothing holds up any more.
