@@ -50,10 +50,11 @@ final class HandMadeSession {
     /// Logs in, and takes the unit attention away that a new session has.
     convenience init(
         _ announcement: String, initiator: String = "iqn.2026-11.org.example:hand", isid: UInt8 = 1,
-        target: String = "iqn.2026-11.org.spindle:disk", maxRecvDataSegmentLength: Int = 8192
+        target: String = "iqn.2026-11.org.spindle:disk", maxRecvDataSegmentLength: Int = 8192,
+        from address: UInt32 = RawConnection.loopback
     ) throws {
         try self.init(
-            port: try Self.port(announcement), isid: isid,
+            port: try Self.port(announcement), from: address, isid: isid,
             [
                 "InitiatorName=\(initiator)", "TargetName=\(target)",
                 "MaxRecvDataSegmentLength=\(maxRecvDataSegmentLength)",
@@ -85,8 +86,10 @@ final class HandMadeSession {
     }
 
     /// Logs in with these keys.
-    private init(port: UInt16, isid: UInt8, _ pairs: [String]) throws {
-        connection = try RawConnection(port: port)
+    private init(
+        port: UInt16, from address: UInt32 = RawConnection.loopback, isid: UInt8, _ pairs: [String]
+    ) throws {
+        connection = try RawConnection(port: port, from: address)
         try connection.send(Self.login(isid: isid, pairs))
         let header = try receive().header
         try #require(header[0] == 0x23, "no Login Response: \(header)")
@@ -222,14 +225,42 @@ final class HandMadeSession {
         return header[2]
     }
 
+    /// Waits for an R2T (RFC 7143, 11.8).
+    func receiveReadyToTransfer() throws -> [UInt8] {
+        let header = try receive().header
+        try #require(header[0] == 0x31, "no R2T: \(header)")
+        return header
+    }
+
+    /// Sends the zeroes that an R2T asks for.
+    func answer(_ readyToTransfer: [UInt8]) throws {
+        func number(_ start: Int) -> Int { readyToTransfer[start..<start + 4].reduce(0) { $0 << 8 | Int($1) } }
+        try sendData(
+            of: UInt32(number(16)), transfer: Array(readyToTransfer[20..<24]), unit: 0, at: number(40),
+            count: number(44))
+    }
+
+    /// A WRITE of zeroes with no unsolicited data.
+    ///
+    /// - Returns: SCSI's status.
+    func writeZeroes(_ cdb: [UInt8], count: Int) throws -> UInt8 {
+        try beginWrite(cdb, of: count, first: [])
+        while true {
+            let header = try receive().header
+            guard header[0] == 0x31 else { return header[3] }
+            try answer(header)
+        }
+    }
+
     /// Sends zeroes that an R2T has asked for, in one Data-Out PDU (RFC 7143, 11.7).
-    func sendData(of tag: UInt32, transfer: [UInt8], unit: UInt8, count: Int) throws {
+    func sendData(of tag: UInt32, transfer: [UInt8], unit: UInt8, at offset: Int = 0, count: Int) throws {
         var pdu = [UInt8](repeating: 0, count: 48 + count)
         pdu.replaceSubrange(0..<2, with: [0x05, 0x80])
         pdu.replaceSubrange(5..<8, with: (0..<3).map { UInt8(truncatingIfNeeded: count >> (16 - 8 * $0)) })
         pdu[9] = unit
         pdu.replaceSubrange(16..<20, with: Self.bytes(tag))
         pdu.replaceSubrange(20..<24, with: transfer)
+        pdu.replaceSubrange(40..<44, with: Self.bytes(UInt32(offset)))
         try connection.send(pdu)
     }
 

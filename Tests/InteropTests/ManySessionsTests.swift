@@ -84,4 +84,69 @@ import Testing
         #expect(try other.perform([0x2A, 0, 0, 0, 0, 0, 0, 0, 16, 0], out: one).status == 0)
         #expect(try server.stop() == 0, "\(server.log)")
     }
+
+    // WRITE (16) and READ (16) of 1 MiB.
+    private static let largeWrite: [UInt8] = [0x8A, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0]
+    private static let largeRead: [UInt8] = [0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0]
+
+    /// An export has memory for four requests of 1 MiB, and nobody is cut off for keeping it.
+    private func scarceServer(_ folder: TemporaryFolder) throws -> RunningServer {
+        try RunningServer(
+            [
+                "--threads", "1", "--request-megabytes", "1", "--stall-seconds", "3600", "--listen",
+                "iscsi:127.0.0.1:0", "disk=memory:64M",
+            ], in: folder)
+    }
+
+    /// Sessions of as many clients.
+    private func sessions(atAddresses count: Int, _ server: RunningServer) throws -> [HandMadeSession] {
+        try (1...count).map {
+            try HandMadeSession(server.announcement, isid: UInt8($0), from: RawConnection.loopback + UInt32($0))
+        }
+    }
+
+    /// Initiators at many addresses ask to write, and do not answer R2Ts, whether they have sent their first data or
+    /// not: others are served as if they were not there.
+    @Test(arguments: [0, 1 << 16]) func unansweredTransfersKeepNobodyWaiting(firstBytes: Int) throws {
+        let folder = try TemporaryFolder()
+        let server = try scarceServer(folder)
+        let other = try HandMadeSession(server.announcement, isid: 200)
+        #expect(try other.writeZeroes(Self.largeWrite, count: 1 << 20) == 0)
+        let silent = try sessions(atAddresses: 60, server)
+        let first = [UInt8](repeating: 7, count: firstBytes)
+        for session in silent {
+            for _ in 0..<4 { try session.beginWrite(Self.largeWrite, of: 1 << 20, first: first) }
+            try waitUntil("the server has received all") { session.connection.isTaken }
+        }
+        let start = ContinuousClock.now
+        #expect(try other.perform(Self.largeRead, expecting: 1 << 20).status == 0)
+        #expect(try other.writeZeroes(Self.largeWrite, count: 1 << 20) == 0)
+        #expect(start.duration(to: .now) < .seconds(5))
+        // One that has come later is turned away at most for as long as the first data of the others keep their places.
+        let late = try HandMadeSession(server.announcement, isid: 201)
+        try waitUntil("a later one is served") { try late.writeZeroes(Self.largeWrite, count: 1 << 20) == 0 }
+        for session in silent { session.connection.close() }
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
+    /// Initiators that have answered R2Ts before, and stop: they lose the memory that others wait for, but no session.
+    @Test func whoAnswersNoMoreLosesItsMemory() throws {
+        let folder = try TemporaryFolder()
+        let server = try scarceServer(folder)
+        let other = try HandMadeSession(server.announcement, isid: 200)
+        let silent = try sessions(atAddresses: 4, server)
+        for session in silent { #expect(try session.writeZeroes(Self.largeWrite, count: 1 << 20) == 0) }
+        for session in silent { try session.beginWrite(Self.largeWrite, of: 1 << 20, first: [7]) }
+        let asked = try silent.map { try $0.receiveReadyToTransfer() }
+        let start = ContinuousClock.now
+        #expect(try other.perform(Self.largeRead, expecting: 1 << 20).status == 0)
+        #expect(start.duration(to: .now) < .seconds(10))
+        for (session, readyToTransfer) in zip(silent, asked) {
+            try session.answer(readyToTransfer)
+            // TASK SET FULL.
+            #expect(try session.end().status == 0x28)
+            #expect(try session.writeZeroes(Self.largeWrite, count: 1 << 20) == 0)
+        }
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
 }

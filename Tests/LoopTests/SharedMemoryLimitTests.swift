@@ -69,18 +69,33 @@ import Testing
         return clients
     }
 
-    /// Holds memory with WRITEs of which the payload does not come.
+    /// Holds memory with WRITEs of which only the first byte comes.
     private func hold(_ loops: RunningLoops, _ holders: [Client], _ lengths: [UInt32]) throws {
-        let before = try loops.connections().count { $0.requestsInFlight > 0 }
-        for (holder, length) in zip(holders, lengths) { try holder.connection.send(Client.header(.write, length)) }
-        try waitUntil("all have memory") {
-            try loops.connections().count { $0.requestsInFlight > 0 } == before + lengths.count
+        for (holder, length) in zip(holders, lengths) {
+            try holder.connection.send(Client.header(.write, length) + [0])
+            try loops.settle(holder)
         }
     }
 
     private func letGo(_ holder: Client, _ length: UInt32) throws {
-        try holder.connection.send([UInt8](repeating: 0, count: Int(length)))
+        try holder.connection.send([UInt8](repeating: 0, count: Int(length) - 1))
         try holder.reply()
+    }
+
+    /// WRITEs of which nothing comes but their headers take no memory, and are served when it comes.
+    @Test func announcedPayloadsTakeNoMemory() throws {
+        let loops = try loops(stallSeconds: 1000)
+        let clients = try clients(loops, 13)
+        for client in clients[..<12] {
+            try client.connection.send(Client.header(.write, 1 << 20))
+            try loops.settle(client)
+        }
+        for _ in 0..<2 {
+            try clients[12].request(.read, at: 512, 1 << 20, cookie: 9)
+            #expect(try clients[12].reply(1 << 20) == 9)
+        }
+        for client in clients[..<12] { try letGo(client, (1 << 20) + 1) }
+        #expect(try loops.stop())
     }
 
     /// A READ has to wait for memory.

@@ -27,13 +27,23 @@ public final class RawConnection {
         try connectTo(&address)
     }
 
-    /// Connects to a port of this machine.
-    public init(port: UInt16) throws {
+    /// 127.0.0.1. All addresses from there to 127.255.255.254 are this machine's.
+    public static let loopback: UInt32 = 0x7F00_0001
+
+    /// Connects to a port of this machine, from an address of this machine.
+    public init(port: UInt16, from source: UInt32 = RawConnection.loopback) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = source.bigEndian
+        let result = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        guard result == 0 else { throw Failure.cannotConnect(errno) }
         address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        address.sin_addr.s_addr = Self.loopback.bigEndian
         try connectTo(&address)
     }
 

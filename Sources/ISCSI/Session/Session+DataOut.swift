@@ -38,11 +38,19 @@ extension Session {
         tasks[number].awaited = .nothing
     }
 
+    /// Whether the data that a task waits for were asked for by an R2T.
+    public func isSolicited(_ number: TaskNumber) -> Bool { tasks[number].awaited == .solicited }
+
     /// Encodes the R2T that the last event asked for.
     ///
+    /// - Parameter end: asks for no byte of the task's data from this one on. There is one before it to ask for.
     /// - Returns: how many bytes it has.
-    public mutating func encodeReadyToTransfer(of number: TaskNumber, into headers: inout MutableRawSpan) -> Int {
+    public mutating func encodeReadyToTransfer(
+        of number: TaskNumber, upTo end: Int = .max, into headers: inout MutableRawSpan
+    ) -> Int {
         precondition(tasks[number].awaited == .solicited, "no R2T was to be sent")
+        precondition(end > tasks[number].receivedBytes, "an R2T asks for something")
+        tasks[number].sequenceEnd = min(tasks[number].sequenceEnd, UInt32(clamping: end))
         var pdu = ReadyToTransferPDU()
         pdu.logicalUnit = tasks[number].logicalUnit
         pdu.initiatorTaskTag = tasks.tag(of: number)

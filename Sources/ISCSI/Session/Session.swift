@@ -107,7 +107,7 @@ public struct Session: ~Copyable, Sendable {
         /// The next bytes of the stream, none of which were consumed, belong to a task: move what there is of them and
         /// call ``payloadMoved(_:)``.
         case payload(DataPlace)
-        /// Send the R2T that ``encodeReadyToTransfer(of:into:)`` gives.
+        /// Send the R2T that ``encodeReadyToTransfer(of:upTo:into:)`` gives.
         case solicit(TaskNumber)
         /// All data of a task that writes are there: it begins now.
         case complete(TaskNumber)

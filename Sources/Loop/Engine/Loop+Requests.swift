@@ -7,14 +7,15 @@ import IOUring
 import Units
 
 extension Loop {
-    /// Finds a place for the data of a request that has arrived, and begins it unless its payload is still to come.
+    /// Finds a place for the data of a request that has arrived, and begins it. A payload that is still to come takes
+    /// its place when it comes: what a client never sends takes no memory that others could have.
     ///
     /// - Returns: false when there is no place for them now; nothing has happened then.
     mutating func prepare(_ place: RequestPlace, payloadBytes: Int) -> Bool {
         let slot = place.slot
         let need = need(of: place)
         let offer = offer(of: requests[place].unit)
-        guard placeData(of: place, need, offer) else {
+        guard payloadBytes > 0 || placeData(of: place, need, offer) else {
             forget(place)
             return false
         }

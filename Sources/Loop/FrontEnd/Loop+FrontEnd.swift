@@ -82,18 +82,18 @@ extension Loop {
         }
     }
 
-    /// A request is complete and waits for memory.
+    /// A request waits for memory: one that is complete, or one whose payload has begun to come.
     func isHeldUp(_ slot: ConnectionSlot) -> Bool {
         switch connections[slot].frontEnd {
-        case .nbd: sessions.nbd[slot].isHeld
+        case .nbd: sessions.nbd[slot].isHeld || payloadWaits(slot)
         case .iscsi: sessions.iscsi[slot].session.isHeld || !sessions.iscsi[slot].waiting.isEmpty
         }
     }
 
-    /// A request has arrived in part.
+    /// A request has arrived in part, and the rest is its client's affair.
     func isInsideRequest(_ slot: ConnectionSlot) -> Bool {
         switch connections[slot].frontEnd {
-        case .nbd: sessions.nbd[slot].isInsideRequest
+        case .nbd: sessions.nbd[slot].isInsideRequest && !payloadWaits(slot)
         case .iscsi: sessions.iscsi[slot].session.isInsideRequest
         }
     }
@@ -452,7 +452,18 @@ extension Loop {
     /// Moves what has come of a payload, of which so much is missing, to its place.
     private mutating func takePayload(_ left: Int, _ slot: ConnectionSlot) -> Bool {
         guard let place = connections[slot].payloadRequest else { preconditionFailure("whose payload is it?") }
+        if requests[place].payload == .none {
+            guard findsInput(slot), placeData(of: place, need(of: place), offer(of: requests[place].unit)) else {
+                return false
+            }
+        }
         return takePayload(of: place, from: Int(requests[place].facts.lengthBytes) - left, left)
+    }
+
+    /// A payload has begun to come, and waits for memory.
+    private func payloadWaits(_ slot: ConnectionSlot) -> Bool {
+        guard let place = connections[slot].payloadRequest, requests[place].payload == .none else { return false }
+        return connections[slot].hasUnparsed || connections[slot].mayBeAsked
     }
 
     /// So much of the payload of a request is at its place. With the rest the request begins.

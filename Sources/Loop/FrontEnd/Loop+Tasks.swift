@@ -9,7 +9,8 @@ import Units
 
 /// Commands.
 extension Loop {
-    /// Finds a place for a task, and begins it unless data are still to come, or it has to wait for memory.
+    /// Finds a place for a task, and begins it unless data are still to come, or it has to wait for memory. A task that
+    /// writes takes memory when its data come: what an initiator never sends takes none that others could have.
     ///
     /// - Returns: false when there is no place for it now; nothing has happened then.
     mutating func begin(_ task: SCSITask, _ slot: ConnectionSlot) -> Bool {
@@ -18,11 +19,9 @@ extension Loop {
         let (unit, isPresent) = sessions.iscsi[slot].unit(task.logicalUnit)
         put(task, to: unit, isPresent: isPresent, at: place)
         let number = task.number.index
-        sessions.iscsi[slot].tasks[number] = TargetTask(place: place, isArriving: task.writes)
-        if !sessions.iscsi[slot].waiting.isEmpty || !placeTaskData(place) {
-            sessions.iscsi[slot].tasks[number].isWaiting = true
-            sessions.iscsi[slot].waiting.append(place, &requests)
-        }
+        sessions.iscsi[slot].tasks[number] = TargetTask(
+            place: place, isUnplaced: task.writes, isArriving: task.writes, lastProgress: now)
+        if !task.writes { occupyMemory(number, place) }
         sessions.iscsi[slot].session.accepted(dataOutBytes: served.commands[place].dataOutBytes)
         if !task.writes { goOn(number, .begin, slot) }
         return true
@@ -32,17 +31,34 @@ extension Loop {
         placeData(of: place, need(of: place), offer(of: requests[place].unit))
     }
 
+    /// The data of a task take memory, or wait for it.
+    private mutating func occupyMemory(_ number: Int, _ place: RequestPlace) {
+        let slot = place.slot
+        sessions.iscsi[slot].tasks[number].isUnplaced = false
+        if sessions.iscsi[slot].waiting.isEmpty, placeTaskData(place) {
+            moveLanded(number, place)
+        } else {
+            sessions.iscsi[slot].tasks[number].isWaiting = true
+            sessions.iscsi[slot].waiting.append(place, &requests)
+        }
+    }
+
+    /// A task has memory. What has landed of its data goes there.
+    private mutating func moveLanded(_ number: Int, _ place: RequestPlace) {
+        let landed = sessions.iscsi[place.slot].tasks[number].landedBytes
+        guard landed > 0 else { return }
+        _ = requests[place].payload(from: 0, count: landed).copy(landing(number, place.slot)[0..<landed])
+        leaveLanding(number, place.slot)
+    }
+
     /// Tasks that have waited for memory go on, in their order, as far as there is some.
     mutating func serveWaitingTasks(_ slot: ConnectionSlot) {
         while let place = sessions.iscsi[slot].waiting.first {
             let number = Int(requests[place].taskNumber)
             guard sessions.iscsi[slot].tasks[number].isTurnedAway || placeTaskData(place) else { return }
             _ = sessions.iscsi[slot].waiting.popFirst(&requests)
-            let landed = sessions.iscsi[slot].tasks[number].landedBytes
-            if landed > 0 {
-                _ = requests[place].payload(from: 0, count: landed).copy(landing(number, slot)[0..<landed])
-            }
-            leaveLanding(number, slot)
+            moveLanded(number, place)
+            sessions.iscsi[slot].tasks[number].isWaiting = false
             goOn(number, sessions.iscsi[slot].tasks[number].next, slot)
         }
     }
@@ -89,15 +105,19 @@ extension Loop {
         for number in sessions.iscsi[slot].tasks.indices {
             let task = sessions.iscsi[slot].tasks[number]
             guard task.isWaiting || task.isArriving && !task.isInQueue, let place = task.place else { continue }
-            leaveLanding(number, slot)
             drop(place)
         }
     }
 
     /// Nobody will hear of a task any more, and nothing of it is under way.
     private mutating func drop(_ place: RequestPlace) {
-        sessions.iscsi[place.slot].tasks[Int(requests[place].taskNumber)] = TargetTask()
+        removeTask(Int(requests[place].taskNumber), place.slot)
         releaseRequest(place)
+    }
+
+    private mutating func removeTask(_ number: Int, _ slot: ConnectionSlot) {
+        leaveLanding(number, slot)
+        sessions.iscsi[slot].tasks[number] = TargetTask()
     }
 }
 
@@ -108,16 +128,31 @@ extension Loop {
         let data = sessions.iscsi[slot].session.place
         let number = data.task.index
         guard let place = sessions.iscsi[slot].tasks[number].place else { preconditionFailure("whose data are these?") }
+        guard connections[slot].hasUnparsed else { return false }
+        sessions.iscsi[slot].lastProgress = now
+        if sessions.iscsi[slot].session.isSolicited(data.task) { sessions.iscsi[slot].answers = true }
+        if sessions.iscsi[slot].tasks[number].isUnplaced, !waitsForAnswer(place) {
+            occupyMemory(number, place)
+        }
         let task = sessions.iscsi[slot].tasks[number]
-        guard task.isWaiting || task.isTurnedAway else { return takePayload(of: place, from: data.offset, data.count) }
-        let target = landing(number, slot)[data.offset..<data.offset + data.count]
+        guard task.isUnplaced || task.isWaiting || task.isTurnedAway else {
+            return takePayload(of: place, from: data.offset, data.count)
+        }
+        let lands = !task.isTurnedAway && (task.landedBytes > 0 || takeLandingPlace())
+        let room = landing(number, slot).dropFirst(lands ? data.offset : 0)
+        let target = room[0..<min(data.count, room.count)]
         let count = connections[slot].takeBytes(into: target)
-        guard count > 0 else { return false }
-        let lands = task.landedBytes > 0 || !task.isTurnedAway && takeLandingPlace()
         if lands { sessions.iscsi[slot].tasks[number].landedBytes = data.offset + count }
         payloadMoved(target[0..<count], place)
         if !lands { turnAway(number, slot) }
         return true
+    }
+
+    /// The data of a long task land as long as nobody knows whether its initiator answers an R2T: one that does not
+    /// keeps no memory from others.
+    private func waitsForAnswer(_ place: RequestPlace) -> Bool {
+        !sessions.iscsi[place.slot].answers
+            && served.commands[place].dataOutBytes > TargetSession.unsolicitedBytes
     }
 
     /// - Returns: false when all are taken.
@@ -133,6 +168,29 @@ extension Loop {
         sessions.iscsi[slot].tasks[number].refusal = refusal
         sessions.iscsi[slot].tasks[number].isTurnedAway = true
         connections[slot].landing.value.trim(landingRange(number))
+    }
+
+    /// Once a second: a session that has sent no data for a second gives back the memory of its tasks that others need.
+    /// When it has sent what it was asked for, they end with TASK SET FULL, as if there had been no memory.
+    mutating func turnAwayLateTasks(_ slot: ConnectionSlot) {
+        guard connections[slot].frontEnd == .iscsi, connections[slot].phase == .transmission,
+            sessions.iscsi[slot].lastProgress + TargetSession.patienceSeconds <= now
+        else { return }
+        for number in sessions.iscsi[slot].tasks.indices where isLate(sessions.iscsi[slot].tasks[number], slot) {
+            if let place = sessions.iscsi[slot].tasks[number].place { releasePayload(place) }
+            leaveLanding(number, slot)
+            turnAway(number, slot)
+            sessions.iscsi[slot].answers = false
+        }
+    }
+
+    /// It waits for data, and others for its memory.
+    private func isLate(_ task: TargetTask, _ slot: ConnectionSlot) -> Bool {
+        guard task.isArriving, !task.isWaiting, task.lastProgress + TargetSession.patienceSeconds <= now,
+            let place = task.place
+        else { return false }
+        if let memory = requests[place].payload.awaitedMemory { return isInTheWay(slot, of: memory) }
+        return task.landedBytes > 0 && landedPages + TargetSession.landingPages > landingPageLimit
     }
 
     /// Maps a place for the unsolicited data of each task: unused places cost nothing.
@@ -157,14 +215,12 @@ extension Loop {
         number * TargetSession.landingBytes..<(number + 1) * TargetSession.landingBytes
     }
 
-    /// A task waits for memory no more. Its landed data, if there were any, are in its memory, or are not wanted.
+    /// The landed data of a task, if there are any, are in its memory, or are not wanted.
     private mutating func leaveLanding(_ number: Int, _ slot: ConnectionSlot) {
-        if sessions.iscsi[slot].tasks[number].landedBytes > 0 {
-            connections[slot].landing.value.trim(landingRange(number))
-            sessions.iscsi[slot].tasks[number].landedBytes = 0
-            landedPages -= TargetSession.landingPages
-        }
-        sessions.iscsi[slot].tasks[number].isWaiting = false
+        guard sessions.iscsi[slot].tasks[number].landedBytes > 0 else { return }
+        connections[slot].landing.value.trim(landingRange(number))
+        sessions.iscsi[slot].tasks[number].landedBytes = 0
+        landedPages -= TargetSession.landingPages
     }
 
     /// These data of a task are at their place.
@@ -187,9 +243,12 @@ extension Loop {
 
     private mutating func solicit(_ number: TaskNumber, _ place: RequestPlace) {
         let slot = place.slot
+        // Data that have no place yet may have to land.
+        let end = sessions.iscsi[slot].tasks[number.index].isUnplaced ? TargetSession.landingBytes : Int.max
         let count = headers.bytes(of: place).withMutableBytes {
-            sessions.iscsi[slot].session.encodeReadyToTransfer(of: number, into: &$0)
+            sessions.iscsi[slot].session.encodeReadyToTransfer(of: number, upTo: end, into: &$0)
         }
+        sessions.iscsi[slot].tasks[number.index].lastProgress = now
         requests[place].reply = ReplyLayout()
         requests[place].reply.append(ReplyPart(headerBytes: count))
         requests[place].endsWithReply = false
@@ -200,6 +259,8 @@ extension Loop {
     /// All data of a task are there.
     mutating func complete(_ number: TaskNumber, _ slot: ConnectionSlot) {
         sessions.iscsi[slot].tasks[number.index].isArriving = false
+        let task = sessions.iscsi[slot].tasks[number.index]
+        if task.isUnplaced, let place = task.place { occupyMemory(number.index, place) }
         goOn(number.index, .begin, slot)
     }
 
@@ -261,7 +322,7 @@ extension Loop {
         }
         requests[place].endsWithReply = isLast
         if isLast {
-            sessions.iscsi[slot].tasks[number] = TargetTask()
+            removeTask(number, slot)
             if requests[place].reply.hasNoData { releasePayload(place) }
         } else {
             sessions.iscsi[slot].tasks[number].isInQueue = true
@@ -374,7 +435,6 @@ extension Loop {
             if task.isWaiting || task.isArriving && !task.isInQueue {
                 sessions.iscsi[slot].session.aborted(TaskNumber(number))
                 if task.isWaiting { sessions.iscsi[slot].waiting.remove(place, &requests) }
-                leaveLanding(number, slot)
                 drop(place)
             } else {
                 sessions.iscsi[slot].tasks[number].isAborted = true

@@ -22,12 +22,18 @@ struct TargetTask: Sendable {
 
     /// Where the loop has it; nil: there is no such task.
     var place: RequestPlace?
+    /// Its data have no memory yet, and do not wait for any: none have come, or an R2T has to be answered first.
+    var isUnplaced = false
     /// Data are still to come: it has not begun.
     var isArriving = false
-    /// It waits for memory. So many bytes have come unsolicited all the same: they are at its landing place.
+    /// When it began, or its last R2T was made, in the loop's seconds.
+    var lastProgress = 0
+    /// It waits for memory.
     var isWaiting = false
+    /// So many bytes have come all the same: they are at its landing place.
     var landedBytes = 0
-    /// All landing places are taken: its data are thrown away, no more are asked for, and it is refused.
+    /// All landing places are taken, or its data come too late: they are thrown away, no more are asked for, and it is
+    /// refused.
     var isTurnedAway = false
     /// An R2T, or a part of its response, waits to be sent.
     var isInQueue = false
@@ -72,8 +78,17 @@ struct TargetSession: ~Copyable, Sendable {
     /// The task management function that is being done, and how many tasks have to end for it.
     var managed: TaskManagementFunction?
     var abortsLeft = 0
-    /// The size of a landing place. Each task has one, for its unsolicited data while it waits for memory.
-    static let landingBytes = Int(TargetLimits().firstBurstLength)
+    /// Its initiator has answered an R2T, and kept no memory from others by not answering one since.
+    var answers = false
+    /// When data of a task came last, in the loop's seconds.
+    var lastProgress = 0
+    /// At least a second of silence in whole seconds of the loop.
+    static let patienceSeconds = 2
+    /// A task has at most so many bytes of unsolicited data.
+    static let unsolicitedBytes = Int(TargetLimits().firstBurstLength)
+    /// The size of a landing place. Each task has one, for its unsolicited data while it waits for memory, and a page of
+    /// solicited ones.
+    static let landingBytes = unsolicitedBytes + PageArena.pageBytes
     static let landingPages = landingBytes / PageArena.pageBytes
     private let handle: SessionHandle
 

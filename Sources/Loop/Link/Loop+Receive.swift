@@ -207,6 +207,15 @@ extension Loop {
         return bytes[0..<received].withBytes { advance(with: $0, slot) }
     }
 
+    /// Whether something has come that was not looked at, or the end of it.
+    mutating func findsInput(_ slot: ConnectionSlot) -> Bool {
+        if connections[slot].hasUnparsed { return true }
+        guard connections[slot].mayBeAsked else { return false }
+        if connections[slot].isInputNew || LinuxFile.receivedBytes(connections[slot].descriptor) > 0 { return true }
+        connections[slot].mayHaveInput = false
+        return false
+    }
+
     /// Receives what is missing of a payload, to where it belongs.
     ///
     /// - Returns: how many bytes it was.

@@ -39,6 +39,7 @@ struct Pace {
 extension Loop {
     /// Whether its client keeps memory from others.
     mutating func checkPace(_ slot: ConnectionSlot) {
+        turnAwayLateTasks(slot)
         let held = heldBytes(slot)
         connections[slot].pace.look(
             heldBytes: held, movedBytes: connections[slot].receivedBytes &+ connections[slot].sentBytes, now: now,
@@ -54,7 +55,7 @@ extension Loop {
 
     /// Whether others wait for memory that the connection has: with its export, or with one that has less than that.
     /// A connection that has more waits for itself.
-    private func isInTheWay(_ slot: ConnectionSlot, of memory: AwaitedMemory) -> Bool {
+    func isInTheWay(_ slot: ConnectionSlot, of memory: AwaitedMemory) -> Bool {
         guard connections[slot].heldPages(memory) > 0 else { return false }
         return openExports(of: slot).contains { export in
             let share = exports[export].memory[memory]

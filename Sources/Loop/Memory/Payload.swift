@@ -44,6 +44,14 @@ enum Payload: Equatable {
         }
     }
 
+    /// The kind of its memory that others may wait for, if it is of one.
+    var awaitedMemory: AwaitedMemory? {
+        switch self {
+        case .pages(let run), .piped(_, let run): run.memory.awaited
+        case .none, .mapped, .spliced: nil
+        }
+    }
+
     /// Pages of memory.
     var pageCount: Int {
         switch self {

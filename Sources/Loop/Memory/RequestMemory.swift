@@ -13,6 +13,16 @@ enum RequestMemory {
     case large
     /// Its own, for a reply that was interrupted. It holds up all replies behind it, and with them what they have.
     case extra
+
+    /// What a connection waits for when this is used up.
+    var awaited: AwaitedMemory? {
+        switch self {
+        case .own: .own
+        case .middle: .middle
+        case .large: .large
+        case .share, .extra: nil
+        }
+    }
 }
 
 /// Memory that a connection can wait for, because others have it.
