@@ -86,8 +86,8 @@ struct TargetSession: ~Copyable, Sendable {
     static let patienceSeconds = 2
     /// A task has at most so many bytes of unsolicited data.
     static let unsolicitedBytes = Int(TargetLimits().firstBurstLength)
-    /// The size of a landing place. Each task has one, for its unsolicited data while it waits for memory, and a page of
-    /// solicited ones.
+    /// The size of a landing place. Each task has one, for its unsolicited data while it waits for memory, and a page
+    /// of solicited ones.
     static let landingBytes = unsolicitedBytes + PageArena.pageBytes
     static let landingPages = landingBytes / PageArena.pageBytes
     private let handle: SessionHandle
