@@ -2,30 +2,42 @@
 
 import CCRC32C
 
-/// CRC32C, by the processor's instruction where it has one.
+/// CRC32C, by the processor's instructions where it has them.
 public struct CRC32C: Sendable {
+    /// A way to compute it. A processor that has one has those before it.
+    public enum Way: Int32, CaseIterable, Sendable {
+        /// Byte by byte.
+        case byTable
+        /// CRC32, three pieces at once.
+        case byInstruction
+        /// Multiplications without carries, sixteen lanes at once.
+        case inLanes
+    }
+
     /// The digest so far, without the inversion at its end.
     private var remainder: UInt32 = 0xFFFF_FFFF
-    private let usesInstruction: Bool
+    private let way: Way
 
-    /// Whether this processor has the instruction. Asking it takes long in a virtual machine, so it is asked once.
-    public static let hasInstruction = crc32c_is_there() != 0
+    /// The fastest way of this processor. Asking it takes long in a virtual machine, so it is asked once.
+    public static let fastestWay = Way(rawValue: crc32c_way()) ?? .byTable
 
-    /// A digest of nothing yet; tests do without the instruction.
+    /// A digest of nothing yet; tests try each way.
     @inline(__always)
-    public init(usingInstruction: Bool = Self.hasInstruction) {
-        usesInstruction = usingInstruction
+    public init(_ way: Way = Self.fastestWay) {
+        self.way = way
     }
 
     /// More bytes.
     public mutating func update(_ bytes: RawSpan) {
-        if usesInstruction {
-            // As many bytes as the span has, which outlives the call.
+        // As many bytes as the span has, which outlives the call.
+        switch way {
+        case .byTable: updateByTable(bytes)
+        case .byInstruction:
+            remainder = unsafe bytes.withUnsafeBytes { unsafe crc32c_update(remainder, $0.baseAddress, $0.count) }
+        case .inLanes:
             remainder = unsafe bytes.withUnsafeBytes {
-                unsafe crc32c_update(remainder, $0.baseAddress, $0.count)
+                unsafe crc32c_update_in_lanes(remainder, $0.baseAddress, $0.count)
             }
-        } else {
-            updateByTable(bytes)
         }
     }
 
