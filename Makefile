@@ -140,7 +140,7 @@ help:
 	@echo "make check    lint, and the tests of the rooms without I/O: before each commit"
 	@echo "make guest-test  the tests with a real Linux in QEMU: 10 to 15 minutes"
 	@echo "make fresh-test  the commands of the README, as printed, on a minimal Debian 12 with an ordinary user"
-	@echo "make soak     the long tests: 1 GiB in and out through every cache mode, verified random I/O"
+	@echo "make soak     the long tests: 1 GiB in and out through every cache mode, verified random I/O, an hour of torture"
 	@echo "make fuzz     a minute (SECONDS_EACH=60) of inputs that nobody thought of, for each reader of others' bytes,"
 	@echo "              under Address Sanitizer"
 	@echo "make sanitize Thread Sanitizer over what threads share, Address Sanitizer over TLS and the codecs"

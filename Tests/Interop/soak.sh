@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # A longer test of a spindle that was built, with 1 GiB of random data: in and out by nbdcopy under each cache mode and over
-# both kinds of sockets, compared by qemu-img, and a minute of random work whose every block fio verifies.
+# both kinds of sockets, compared by qemu-img, a minute of random work whose every block fio verifies, and an hour of torture.
 #
 # Usage: Tests/Interop/soak.sh [SPINDLE]     by default .build/release/spindle of this checkout; needs 4 GiB in /var/tmp
 set -euo pipefail
 
 spindle=$(realpath "${1:-$(dirname "$0")/../../.build/release/spindle}")
+torture=$(realpath "$(dirname "$0")/torture")
 folder=$(mktemp -d /var/tmp/spindle-soak.XXXXXX)
 server=
 finish() {
@@ -69,4 +70,5 @@ for mode in writeback none; do
     echo "--cache $mode: 30 s of verified random work"
     stop
 done
+"$torture" "$spindle" --seconds "${TORTURE_SECONDS:-3600}"
 echo "all well"
