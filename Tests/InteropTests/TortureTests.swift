@@ -5,7 +5,7 @@ import Support
 import Testing
 
 @Suite struct TortureTests {
-    /// Each kind of image has a life of its own; `Tests/Interop/torture` says what is checked. `make soak` takes an hour.
+    /// Each kind of image has a life of its own. `Tests/Interop/torture` says what is checked.
     @Test func nothingIsLostThatNoDriveMayLose() throws {
         let folder = try TemporaryFolder()
         let script = URL(fileURLWithPath: #filePath).appendingPathComponent("../../Interop/torture").standardized.path
