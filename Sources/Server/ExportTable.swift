@@ -166,9 +166,10 @@ final class ExportTable: ExportSource {
     /// find it: it may be for clients of NBD.
     private func place(of definition: ServedExport, _ state: State) -> (TargetPlace?, ExportEntry?) {
         guard let targetPrefix, definition.lifetime != .ofOneConnection else { return (nil, nil) }
-        guard definition.copies == nil else {
+        if let copies = definition.copies {
+            guard copies.areOwn else { return (nil, nil) }
             logger.warning(
-                "the export has no iSCSI target: it stands for others, which only clients of NBD can ask for",
+                "the export has no iSCSI target: only clients of NBD can have disks of their own",
                 metadata: ["export": "\(definition.name)"])
             return (nil, nil)
         }

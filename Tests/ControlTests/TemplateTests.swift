@@ -320,4 +320,61 @@ import Testing
                 assert is_cut_off(s) and names() == ['a'], names()
                 """, [file, same + other("description = \"new\""), "[[export]]\nname = \"a\"\nimage = \"memory:1M\""])
     }
+
+    /// An initiator that logs in to a target of such a name has it made, by the same rules.
+    @Test func initiatorsAskByTheTargetsName() throws {
+        let server = try server(
+            """
+            listen = "iscsi:127.0.0.1:0"
+            [[export]]
+            name = "plain"
+            image = "memory:1M"
+            [[export]]
+            name = "own"
+            image = "memory:1M"
+            per-client = true
+            [[template]]
+            name = "vm-*"
+            image = "overlay:base.img"
+            most = 2
+            [[template]]
+            name = "job-*"
+            image = "overlay:base.img"
+            keep-seconds = 0
+            [[template]]
+            name = "others-*"
+            image = "overlay:base.img"
+            access = [{ initiator = "iqn.2026-11.org.example:somebody" }]
+            """)
+        let portal = try #require(server.server.announcement.split(separator: " ").first { $0.hasPrefix("iscsi://") })
+            .split(separator: "/").prefix(2).joined(separator: "//")
+        _ = try server.run(
+            script: Self.prelude + """
+                portal = others[0]
+                def tool(*words):
+                    return subprocess.run(words, capture_output=True, text=True)
+                def login(name):
+                    return tool('iscsi-readcapacity16', f'{portal}/iqn.2026-11.org.spindle:{name}/0')
+                def found(): return tool('iscsi-ls', portal).stdout
+                before = names()
+                assert ':plain' in found() and 'vm-' not in found() and ':own' not in found(), found()
+                for _ in range(2):
+                    done = login('vm-a')
+                    assert done.returncode == 0 and '16777216' in done.stdout, done
+                assert names() == sorted(before + ['vm-a']) and ':vm-a' in found() and 'job' not in found()
+                # The same disk, over both.
+                a = connect('vm-a')
+                a.pwrite(b'A' * 512, 0)
+                read = tool('qemu-img', 'dd', '-f', 'raw', '-O', 'raw', 'bs=512', 'count=1',
+                            f'if={portal}/iqn.2026-11.org.spindle:vm-a/0', f'of={others[1]}')
+                assert read.returncode == 0, read
+                assert open(others[1], 'rb').read() == b'A' * 512
+                assert login('VM-B').returncode == 0 and 'vm-b' in names()
+                for name in ('vm-c', 'vm-', 'vm-a_b', 'vm-a:b', 'own', 'own-1', 'others-1'):
+                    assert login(name).returncode != 0, name
+                assert login('job-1').returncode == 0
+                wait(lambda: 'job-1' not in names())
+                assert names() == sorted(before + ['vm-a', 'vm-b'])
+                """, [portal, folder.path + "/read"])
+    }
 }

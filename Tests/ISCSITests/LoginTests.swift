@@ -380,3 +380,22 @@ private func chapCourse(_ answer: String) -> [Happening] {
     let responses = conversation.happenings.all(LoginResponsePDU.self)
     #expect(responses.map(\.status) == [.serviceUnavailable])
 }
+
+/// Targets that come when they are asked for are found by their names.
+@Test(arguments: [
+    ("iqn.2026-11.org.example:vm-7", true), ("iqn.2026-11.org.example:vm-", false),
+    ("iqn.2026-11.org.example:wm-7", false), ("iqn.2026-11.org.example:vm-*", true),
+])
+func targetsThatAreYetToCome(name: String, isFound: Bool) {
+    var session = Session(configuration())
+    var names = TargetInformation(name: "iqn.2026-11.org.example:vm-*")
+    names.names = TargetNames(prefix: "iqn.2026-11.org.example:vm-", suffix: "")
+    session.directory = [names]
+    let stream = loginRequest(1, to: 3, "InitiatorName=iqn.i\0TargetName=\(name)\0")
+    let (_, event) = session.advance(stream.span.bytes)
+    if isFound {
+        #expect(event == .open(target: 0) && session.targetName == name)
+    } else {
+        #expect(event == .end(.loginFailed))
+    }
+}

@@ -8,12 +8,32 @@ public struct TargetInformation: Equatable, Sendable {
     public var addresses: [String]
     /// Initiators need CHAP.
     public var requiresCHAP: Bool
+    /// It stands for all targets with such names that are not there yet; nil: for itself. No list has it.
+    public var names: TargetNames?
 
     /// A target.
     public init(name: String, addresses: [String] = [], requiresCHAP: Bool = false) {
         self.name = name
         self.addresses = addresses
         self.requiresCHAP = requiresCHAP
+    }
+}
+
+/// The names of targets that are alike.
+public struct TargetNames: Equatable, Sendable {
+    /// They begin so.
+    public let prefix: String
+    /// They end so.
+    public let suffix: String
+
+    /// Something is between the two.
+    public init(prefix: String, suffix: String) {
+        self.prefix = prefix
+        self.suffix = suffix
+    }
+
+    func contain(_ name: String) -> Bool {
+        name.utf8.count > prefix.utf8.count + suffix.utf8.count && name.hasPrefix(prefix) && name.hasSuffix(suffix)
     }
 }
 
@@ -232,7 +252,8 @@ struct Login: Sendable {
             guard let targetName = value(.targetName)?.lowercased() else {
                 return .fail(.missingParameter, "there is no TargetName")
             }
-            guard let found = directory.firstIndex(where: { $0.name == targetName }) else {
+            let present = directory.firstIndex { $0.names == nil && $0.name == targetName }
+            guard let found = present ?? directory.firstIndex(where: { $0.names?.contain(targetName) == true }) else {
                 return .fail(.notFound, "there is no target \(quoted(targetName))")
             }
             target = found

@@ -4,6 +4,9 @@ extension Session {
     /// An initiator's answer to the challenge.
     public var answer: CHAPAnswer? { login.answer }
 
+    /// The name by which an initiator has chosen its target: one of several that the target stands for, or its own.
+    public var targetName: String { login.targetName }
+
     /// Before it is logged in, an initiator sends nothing but Login Requests.
     mutating func judgeLogin(_ opcode: Opcode?, _ bhs: BasicHeaderSegment) -> Event? {
         guard opcode == .loginRequest else {

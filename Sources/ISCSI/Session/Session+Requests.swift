@@ -224,10 +224,10 @@ extension Session {
     /// behind the answers to other keys.
     private mutating func sendTargets(_ value: String) -> [TextPair] {
         switch (sessionType, value) {
-        case (.discovery, "All"): targetsToSay = directory[...]
+        case (.discovery, "All"): targetsToSay = directory.filter { $0.names == nil }[...]
         case (.discovery, ""), (.normal, "All"):
             return [TextPair(Key.sendTargets.rawValue, ReservedValue.reject)]
-        case (.discovery, _): targetsToSay = directory.filter { $0.name == value }[...]
+        case (.discovery, _): targetsToSay = directory.filter { $0.names == nil && $0.name == value }[...]
         case (.normal, _):
             targetsToSay = directory.filter { $0.name == login.targetName && ["", $0.name].contains(value) }[...]
         }

@@ -154,7 +154,7 @@ extension Loop {
     func chosenName(_ slot: ConnectionSlot) -> String {
         switch connections[slot].frontEnd {
         case .nbd: String(decoding: sessions.nbd[slot].chosenName, as: UTF8.self)
-        case .iscsi: preconditionFailure("no initiator finds an export that stands for others")
+        case .iscsi: sessions.iscsi[slot].askedExport
         }
     }
 

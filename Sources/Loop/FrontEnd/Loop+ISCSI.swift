@@ -120,9 +120,15 @@ extension Loop {
             return true
         }
         // Changes since the login began count. The unit with the lowest number comes first.
-        let name = sessions.iscsi[slot].session.directory[target].name
-        let entries = shared.exports.directory.entries.filter { $0.target?.name.text == name && mayOpen($0, slot) }
+        let name = sessions.iscsi[slot].session.targetName
+        let all = shared.exports.directory.visible.entries
+        let entries = all.filter { $0.target?.name.text == name && mayOpen($0, slot) }
             .sorted { ($0.target?.logicalUnit ?? 0) < ($1.target?.logicalUnit ?? 0) }
+        if sessions.iscsi[slot].session.directory[target].names != nil,
+            !all.contains(where: { $0.target?.name.text == name })
+        {
+            return openAskedFor(name, slot)
+        }
         guard !entries.isEmpty else {
             // It may not know that there is one.
             sessions.iscsi[slot].session.refuseOpening(.notFound, "no access rule of the target lets the initiator in")
@@ -143,6 +149,26 @@ extension Loop {
         }
         connections[slot].choices = [entries[0]]
         sessions.iscsi[slot].further = Array(entries.dropFirst())
+        return open(0, slot)
+    }
+
+    /// Has an export made whose target an initiator has named.
+    ///
+    /// - Returns: false while that takes its time.
+    private mutating func openAskedFor(_ name: String, _ slot: ConnectionSlot) -> Bool {
+        let prefix = shared.targets.prefix
+        let export = String(name.dropFirst(prefix.text.count + 1))
+        let template = shared.exports.directory.entries.first { entry in
+            guard case .named(let pattern) = entry.definition.copies else { return false }
+            return pattern.matches(Array(export.utf8)) && mayOpen(entry, slot)
+        }
+        // The target of some names is not made of the name alone.
+        guard let template, TargetName(export: export, prefix: prefix)?.text == name else {
+            sessions.iscsi[slot].session.refuseOpening(.notFound, "no target has that name, and none may get it")
+            return true
+        }
+        sessions.iscsi[slot].askedExport = export
+        connections[slot].choices = [template]
         return open(0, slot)
     }
 
@@ -221,18 +247,26 @@ extension Loop {
 extension Loop {
     /// Finds out which targets the initiator may find.
     mutating func lookUpTargets(_ slot: ConnectionSlot) {
-        let addresses = sessions.iscsi[slot].portal.map { ["\($0),1"] } ?? []
-        let directory = shared.exports.directory
+        let directory = shared.exports.directory.visible
         var names: Set<TargetName> = []
         var targets: [TargetInformation] = []
-        let requiresCHAP = shared.secrets != nil
-        for entry in directory.entries {
-            guard let target = entry.target, mayOpen(entry, slot), names.insert(target.name).inserted else { continue }
-            targets.append(
-                TargetInformation(name: target.name.text, addresses: addresses, requiresCHAP: requiresCHAP))
+        for entry in directory.entries where mayOpen(entry, slot) {
+            if case .named(let pattern) = entry.definition.copies {
+                targets.append(targetInformation(named: pattern.text, slot))
+                targets[targets.count - 1].names = TargetNames(
+                    prefix: shared.targets.prefix.text + ":" + pattern.prefix, suffix: pattern.suffix)
+            }
+            guard let target = entry.target, names.insert(target.name).inserted else { continue }
+            targets.append(targetInformation(named: target.name.text, slot))
         }
         sessions.iscsi[slot].knownVersion = directory.version
         sessions.iscsi[slot].session.directory = targets
+    }
+
+    private func targetInformation(named name: String, _ slot: ConnectionSlot) -> TargetInformation {
+        TargetInformation(
+            name: name, addresses: sessions.iscsi[slot].portal.map { ["\($0),1"] } ?? [],
+            requiresCHAP: shared.secrets != nil)
     }
 
     /// Whether the rules of an export let an initiator in, as far as it has said who it is.
@@ -242,8 +276,8 @@ extension Loop {
 
     /// The target is open. It is the only one that the session may still ask for.
     mutating func beginTasks(_ slot: ConnectionSlot, _ export: ExportNumber) {
-        let name = exports[export].entry.target?.name.text
-        sessions.iscsi[slot].session.directory.removeAll { $0.name != name }
+        let name = sessions.iscsi[slot].session.targetName
+        sessions.iscsi[slot].session.directory = [targetInformation(named: name, slot)]
         guard connect(to: export, slot), makeLandingPlaces(slot) else {
             sessions.iscsi[slot].session.refuseOpening(.outOfResources, "there is no room for another session")
             return

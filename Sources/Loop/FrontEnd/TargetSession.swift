@@ -69,6 +69,8 @@ struct TargetSession: ~Copyable, Sendable {
     var judgedAt: UInt64?
     /// It is one of many from its address that have failed.
     var isSlow = false
+    /// The export that it has asked for by the name of a target that is not there yet.
+    var askedExport = ""
     /// It was told which targets there were in this version of the exports.
     var knownVersion: Int?
     /// Those of its target that are to be opened behind the first one.

@@ -7,8 +7,10 @@ public struct NamePattern: Hashable, Sendable {
 
     /// The pattern as it was written.
     public let text: String
-    private let prefix: String
-    private let suffix: String
+    /// The text before the `*`.
+    public let prefix: String
+    /// The text behind it.
+    public let suffix: String
 
     /// Reads a pattern; nil unless it has exactly one `*`.
     public init?(_ text: String) {
