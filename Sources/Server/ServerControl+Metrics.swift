@@ -20,12 +20,13 @@ public struct ExportTotals: Equatable, Sendable {
 }
 
 extension ServerControl {
-    /// Everything that is counted, as Prometheus reads it (text format, version 0.0.4).
+    /// Everything that is counted but of what was made for one connection: each would have a series of its own, and
+    /// there is no end of them. As Prometheus reads it (text format, version 0.0.4).
     public func metrics() -> String {
         var names = Set<String>()
         // Of two exports with one name, the older is removed and waits for its last client.
         let exports = (shared.exports.directory.entries + shared.exports.withdrawn.reversed()).filter {
-            names.insert($0.name).inserted
+            $0.definition.lifetime != .ofOneConnection && names.insert($0.name).inserted
         }
         return Metrics(exports: exports.map(Metrics.Export.init), loops: shared.loops.loopCounters).prometheusText
     }

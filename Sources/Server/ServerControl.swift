@@ -190,6 +190,9 @@ public final class ServerControl: Sendable {
             // Before the image is touched: it may have been made shorter than the drive, or be asked to be too large
             // for one.
             if entry.drive.hasTray, present == 0 { throw .cannotGrow(name, reason: "there is no disc in the drive") }
+            guard entry.definition.copies == nil else {
+                throw .cannotGrow(name, reason: "it stands for exports of the size that its image says")
+            }
             guard !entry.definition.hasOwnSize else {
                 throw .cannotGrow(name, reason: "its image says how large it is, and is only read")
             }

@@ -161,6 +161,8 @@ import Testing
                 assert len(names()) == 3 and listed() == ['own'], (names(), listed())
                 other = [name for name in names() if '#' in name][0]
                 assert 'no export named' in why(other.replace('#', '%23')), other
+                assert 'own#' not in works('metrics') and 'export="own"' in works('metrics')
+                refused('it stands for exports of the size', 'grow', 'own', '32M')
                 # Both are the same drive, so that a guest sees the same disk in every run.
                 texts = [e['description'] for e in json.loads(works('--json', 'list'))['exports']]
                 assert len(set(texts)) == 1, texts
