@@ -86,7 +86,10 @@ final class ExportTable: ExportSource {
             throw .image(name: definition.name, error)
         }
         var definition = definition
-        definition.reservations = keptReservations(of: definition.name)
+        // The next disk of the name is a fresh one, which nobody has reserved.
+        if definition.lifetime == .unlimited, definition.copies == nil {
+            definition.reservations = keptReservations(of: definition.name)
+        }
         do throws(ServerError) {
             return try add(definition, drive, information, flushes)
         } catch {

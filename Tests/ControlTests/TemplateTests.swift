@@ -325,9 +325,12 @@ import Testing
 
     /// An initiator that logs in to a target of such a name has it made, by the same rules.
     @Test func initiatorsAskByTheTargetsName() throws {
+        try FileManager.default.createDirectory(
+            atPath: folder.path + "/reservations", withIntermediateDirectories: false)
         let server = try server(
             """
             listen = "iscsi:127.0.0.1:0"
+            reservations = "reservations"
             [[export]]
             name = "plain"
             image = "memory:1M"
@@ -378,5 +381,8 @@ import Testing
                 wait(lambda: 'job-1' not in names())
                 assert names() == sorted(before + ['vm-a', 'vm-b'])
                 """, [portal, folder.path + "/read"])
+        // What is gone leaves no file of its reservations for the next one of its name.
+        let kept = try FileManager.default.contentsOfDirectory(atPath: folder.path + "/reservations")
+        #expect(kept.count == 1, "\(kept)")
     }
 }
