@@ -13,8 +13,25 @@ public struct ImageChain: Sendable {
     /// The layers that find the disk in these files; empty if the image is raw.
     public private(set) var blocks = BlockStack()
 
+    /// Its own file has the changes of an overlay; nil: it is none, or has them in memory.
+    public private(set) var changes: ChangesFile?
+    /// That file was made just now: the disk is as its base.
+    public private(set) var isNew = false
+
     /// How many backing files an image may have, one behind the other.
     public static let maximumBackings = 8
+
+    /// The image below an overlay.
+    public struct Base: Sendable {
+        let path: String
+        let isQcow2: Bool
+
+        /// An image by its name.
+        public init(path: String, isQcow2: Bool) {
+            self.path = path
+            self.isQcow2 = isQcow2
+        }
+    }
 
     /// A raw image: the disk is the file.
     public init(raw backend: Backend) {
@@ -58,6 +75,68 @@ public struct ImageChain: Sendable {
         }
     }
 
+    /// A disk that begins as another image is. Changes are kept in a qcow2 image above it, which is made if it is
+    /// missing.
+    ///
+    /// - Parameters:
+    ///   - path: where that is; its folder need not be the base's.
+    ///   - chain: the base, open for reading; it is closed with this one, or if that cannot be opened.
+    ///   - readOnly: it is only looked at, and has to be there.
+    public init(
+        changes path: String, above base: Base, _ chain: ImageChain, cache: CacheMode, readOnly: Bool = false,
+        locking: ImageLocking, blockSize: BlockSize
+    ) throws(ImageError) {
+        let own: Backend
+        let file: ChangesFile
+        do throws(ImageError) {
+            guard chain.backings.count < Self.maximumBackings else {
+                throw .changes(
+                    path: path, "its base has \(Self.maximumBackings) backing files, and there can be no more")
+            }
+            file = try ChangesFile(path: path, above: base, chain)
+            if !readOnly { try ChangesFile.touch(path) }
+            own = try Backend(path: path, cache: cache, readOnly: readOnly, locking: locking)
+        } catch {
+            chain.close()
+            throw error
+        }
+        backend = own
+        backings = [chain.backend] + chain.backings
+        changes = file
+        do throws(ImageError) {
+            try openChanges(file, chain, blockSize)
+        } catch {
+            close()
+            throw error
+        }
+    }
+
+    private mutating func openChanges(
+        _ file: ChangesFile, _ chain: ImageChain, _ blockSize: BlockSize
+    ) throws(ImageError) {
+        let header: Qcow2Header
+        if backend.sizeBytes == 0, !backend.isReadOnly {
+            guard backend.canBegin else { throw .changes(path: file.path, "it is no file") }
+            // Whole blocks: what the drive writes there is in the image.
+            let blocks = blockSize.blocks(holdingBytes: chain.sizeBytes)
+            header = try file.begin(in: backend, sizeBytes: blockSize.bytes(ofBlocks: blocks))
+            isNew = true
+        } else {
+            do throws(ImageError) {
+                header = try Qcow2Header(of: backend, file.path)
+            } catch {
+                guard case .qcow2(let path, let reason) = error else { throw error }
+                throw .changes(path: path, "\(reason)")
+            }
+            try file.check(header)
+        }
+        if !backend.isReadOnly { try backend.checkWritable(header, file.path) }
+        let below = chain.blocks.qcow2
+        try setLayer(
+            [header] + (below?.headers ?? []), rawBytes: below == nil ? chain.backend.sizeBytes : below?.rawBytes,
+            blockSize)
+    }
+
     /// The size of the disk in bytes.
     public var sizeBytes: UInt64 { blocks.diskBytes ?? backend.sizeBytes }
 
@@ -94,6 +173,12 @@ public struct ImageChain: Sendable {
                 rawBytes = file.sizeBytes
             }
         }
+        try setLayer(headers, rawBytes: rawBytes, blockSize)
+    }
+
+    private mutating func setLayer(
+        _ headers: [Qcow2Header], rawBytes: UInt64?, _ blockSize: BlockSize
+    ) throws(ImageError) {
         do {
             let memory = try LayerMemory(mapping: Qcow2.memoryBytes(headers, isWritable: !backend.isReadOnly))
             blocks.qcow2 = Qcow2(
@@ -105,9 +190,9 @@ public struct ImageChain: Sendable {
 
     /// Where a backing file is.
     private static func find(_ name: String, of image: String) throws(ImageError) -> (String, FileNumber) {
-        let folder = folder(of: image)
-        let path = name.hasPrefix("/") ? name : folder + "/" + name
-        guard let real = realPath(folder), realPath(self.folder(of: path)) == real else {
+        let own = folder(of: image)
+        let path = name.hasPrefix("/") ? name : own + "/" + name
+        guard let real = realPath(own), realPath(folder(of: path)) == real else {
             throw .qcow2(
                 path: image,
                 "its backing file '\(name)' is not in its folder; 'qemu-img rebase -u' changes the name when you have moved it there"
@@ -125,25 +210,32 @@ public struct ImageChain: Sendable {
         }
         return (path, FileNumber(status))
     }
+}
 
-    private static func folder(of path: String) -> String {
-        guard let slash = path.lastIndex(of: "/") else { return "." }
-        return slash == path.startIndex ? "/" : String(path[..<slash])
-    }
+/// The folder that a path's last part is in.
+func folder(of path: String) -> String {
+    guard let slash = path.lastIndex(of: "/") else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
+}
 
-    private static func realPath(_ path: String) -> String? {
-        guard let real = unsafe realpath(path, nil) else { return nil }
-        defer { unsafe free(real) }
-        return unsafe String(validatingCString: real)
-    }
+/// A path that says the same in any folder; nil and errno if it leads nowhere.
+func realPath(_ path: String) -> String? {
+    guard let real = unsafe realpath(path, nil) else { return nil }
+    defer { unsafe free(real) }
+    return unsafe String(validatingCString: real)
 }
 
 extension Qcow2Header {
     /// The header of a file that is open.
     fileprivate init(of backend: Backend, _ path: String) throws(ImageError) {
         let count = min(backend.sizeBytes, UInt64(Self.byteCount))
+        try self.init(backend.beginning(byteCount: Int(count)), fileBytes: backend.sizeBytes, of: path)
+    }
+
+    /// The header in the beginning of a file.
+    init(_ bytes: [UInt8], fileBytes: UInt64, of path: String) throws(ImageError) {
         do throws(Qcow2Error) {
-            try self.init(backend.beginning(byteCount: Int(count)), fileBytes: backend.sizeBytes)
+            try self.init(bytes, fileBytes: fileBytes)
         } catch {
             throw .qcow2(path: path, "\(error)")
         }
@@ -170,6 +262,9 @@ extension ImageChain {
 }
 
 extension Backend {
+    /// It is a file that tables can be written to.
+    fileprivate var canBegin: Bool { if case .file(let file) = kind { file.canGrow } else { false } }
+
     /// Refuses to write where a cluster cannot be written alone, or behind all others.
     fileprivate func checkWritable(_ header: Qcow2Header, _ path: String) throws(ImageError) {
         do throws(Qcow2Error) {

@@ -36,6 +36,12 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
     case empty(image: String)
     /// It is no qcow2 image that can be read.
     case qcow2(path: String, String)
+    /// It cannot have the changes of an overlay.
+    case changes(path: String, String)
+    /// The file for the changes of an overlay cannot be made.
+    case cannotMakeChanges(path: String, errno: Int32)
+    /// An overlay cannot be made like its base again.
+    case cannotRevert(errno: Int32)
     /// The path led to another file when it was looked at, or leads to a symbolic link.
     case replaced(path: String)
 
@@ -76,6 +82,12 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
             return "the image cannot be made larger: \(reason)"
         case .qcow2(let path, let reason):
             return "image '\(path)' cannot be read as qcow2: \(reason)"
+        case .changes(let path, let reason):
+            return "'\(path)' cannot keep the changes of this overlay: \(reason)"
+        case .cannotMakeChanges(let path, let code):
+            return "cannot make '\(path)', which is to keep an overlay's changes: \(errorText(code))"
+        case .cannotRevert(let code):
+            return "the overlay cannot be made like its image again: \(errorText(code))"
         case .replaced(let path):
             return "image '\(path)' was replaced while it was opened"
         case .empty(let image):

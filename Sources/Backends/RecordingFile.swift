@@ -62,8 +62,8 @@ public enum RecordingFileError: Error, CustomStringConvertible {
     public var description: String {
         switch self {
         case .cannotMake(let path, EACCES):
-            "cannot make the recording '\(path)': \(errorText(EACCES)); while a server runs, its sandbox only lets it write to "
-                + "a file that is there, below a --sandbox-path PATH"
+            "cannot make the recording '\(path)': \(errorText(EACCES)); while a server runs, its sandbox only lets it make "
+                + "files below a --sandbox-path PATH"
         case .cannotMake(let path, let code): "cannot make the recording '\(path)': \(errorText(code))"
         case .cannotOpen(let path, let error): "cannot begin the recording '\(path)': \(error)"
         case .hasEntries(let path):

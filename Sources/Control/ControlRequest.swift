@@ -9,7 +9,7 @@ public enum ControlRequest {
         /// The image, as the server finds it.
         public var image: String
         /// As in the configuration file.
-        public var device, controller, cache, imageFormat, writeCacheModel, record, locking: String?
+        public var device, controller, cache, imageFormat, writeCacheModel, changes, record, locking: String?
         /// As in the configuration file.
         public var target: String?
         /// As in the configuration file.
@@ -20,8 +20,8 @@ public enum ControlRequest {
         /// Describes an export.
         public init(
             name: String, image: String, device: String?, controller: String?, cache: String?,
-            imageFormat: String?, writeCacheModel: String?, record: String?, locking: String?, target: String?,
-            lun: Int?, perClient: Bool, readOnly: Bool
+            imageFormat: String?, writeCacheModel: String?, changes: String?, record: String?, locking: String?,
+            target: String?, lun: Int?, perClient: Bool, readOnly: Bool
         ) {
             self.name = name
             self.image = image
@@ -30,6 +30,7 @@ public enum ControlRequest {
             self.cache = cache
             self.imageFormat = imageFormat
             self.writeCacheModel = writeCacheModel
+            self.changes = changes
             self.record = record
             self.locking = locking
             self.target = target

@@ -33,17 +33,13 @@ public struct OverlayBase: Sendable {
     func backing(of overlay: String) throws(RecordingsError) -> Qcow2Header.Backing? {
         guard let path else { return nil }
         guard let full = realPath(path) else { throw RecordingsError("open", path, errno: errno) }
-        let (folder, name) = split(full)
-        let isNear = realPath(split(overlay).folder) == folder
-        return Qcow2Header.Backing(name: isNear ? name : full, isQcow2: isQcow2)
+        return Qcow2Header.Backing(path: full, isQcow2: isQcow2, fromFolder: realPath(folder(of: overlay)))
     }
 }
 
-/// The folder and the name of a file.
-private func split(_ path: String) -> (folder: String, name: String) {
-    guard let slash = path.lastIndex(of: "/") else { return (".", path) }
-    let folder = slash == path.startIndex ? "/" : String(path[..<slash])
-    return (folder, String(path[path.index(after: slash)...]))
+private func folder(of path: String) -> String {
+    guard let slash = path.lastIndex(of: "/") else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
 }
 
 private func realPath(_ path: String) -> String? {

@@ -1,6 +1,6 @@
 // Overlays, as an operator handles them.
 
-import IOUring
+import Backends
 import Logging
 import Loop
 
@@ -8,7 +8,7 @@ extension ServerControl {
     /// Makes the disk of an overlay like its image again. Its clients are cut off, and its drive comes back as at
     /// power-on.
     ///
-    /// - Returns: how many bytes of the disk were the overlay's own.
+    /// - Returns: how many bytes of the disk were the overlay's own; of one in a file, how much room that gives back.
     public func revert(_ name: String) throws(ServerError) -> UInt64 {
         let entry = try shared.exports.entry(named: name)
         guard entry.definition.isOverlay else { throw .noOverlay(name) }
@@ -20,7 +20,11 @@ extension ServerControl {
             loops.cutOff(entry)
             let result: Result<UInt64, ServerError>
             if hasEnded(entry, { entry.connectionCount == 0 }) {
-                do throws(RingError) { result = .success(try entry.revert()) } catch { result = .failure(.ring(error)) }
+                do throws(ImageError) {
+                    result = .success(try entry.revert())
+                } catch {
+                    result = .failure(.image(name: name, error))
+                }
             } else {
                 result = .failure(.stillReverting(name))
             }

@@ -194,7 +194,7 @@ public final class ServerControl: Sendable {
                 throw .cannotGrow(name, reason: "it stands for exports of the size that its image says")
             }
             guard !entry.definition.hasOwnSize else {
-                throw .cannotGrow(name, reason: "its image says how large it is, and is only read")
+                throw .cannotGrow(name, reason: "its image says how large it is")
             }
             guard entry.definition.recording == nil else {
                 throw .cannotGrow(name, reason: "it is recorded, and a recording has one size")

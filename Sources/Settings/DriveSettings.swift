@@ -133,6 +133,11 @@ extension ExportSettings {
 
     private func descriptorsOfImage(loops: Int) -> Int {
         guard reference.path != nil else { return 1 }
+        guard changes == nil else {
+            var base = self
+            base.changes = nil
+            return drive.descriptors(loops: loops) + base.descriptorsOfImage(loops: loops)
+        }
         var drive = drive
         if reference.isOverlay { drive.readOnly = true }
         guard format == .qcow2 else { return drive.descriptors(loops: loops) }

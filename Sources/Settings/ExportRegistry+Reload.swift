@@ -144,8 +144,8 @@ private struct Change {
     /// The places of the drives that are new or have changed.
     private(set) var ordinals: [String: Int] = [:]
     private(set) var opened: [String: ServedExport] = [:]
-    /// The images of exports that go: until then they are locked.
-    private let freed: [ImageReference]
+    /// The files of exports that go: until then they are locked.
+    private let freed: Set<String>
 
     init(
         _ plan: ReloadPlan, _ settings: ServeSettings, _ moved: [String], _ state: ExportRegistry.State,
@@ -162,7 +162,7 @@ private struct Change {
         freed = state.records.values.filter { record in
             if case .directory(let directory, _) = record.origin, gone.contains(directory) { return true }
             return names.contains(record.settings.name)
-        }.map(\.settings.reference)
+        }.reduce(into: []) { $0.formUnion($1.settings.files) }
         var used = usedOrdinals
         for export in plan.changed { ordinals[export.name] = state.records[export.name]?.ordinal }
         for export in plan.added {
@@ -184,15 +184,15 @@ private struct Change {
             errors.append(SettingsError("there are \(settings.exports.count) exports: \(room.reason)"))
         }
         for export in errors.isEmpty ? plan.added + plan.changed : [] {
+            let isFreed = !freed.isDisjoint(with: export.files)
             do {
-                let isFreed = freed.contains(export.reference)
                 let present = opened.values
                 opened[export.name] = try settings.placed(export).open(
                     ordinal: ordinals[export.name] ?? 1, waits: !isFreed && !hasWaited,
                     holder: { file in
                         present.first { $0.uses(file) }?.name ?? control.exportName(of: file)
                     })
-            } catch ImageError.locked where freed.contains(export.reference) {
+            } catch ImageError.locked where isFreed {
                 continue
             } catch {
                 if case ImageError.locked = error { hasWaited = true }

@@ -29,7 +29,7 @@ extension ExportSettings {
             export.blocks.writeCache = try drive.writeCacheModel.cache(of: export.drive.drive)
             try checkRecord()
             if let record {
-                let file = try RecordingFile(path: record, recordingHeader(export.drive.drive))
+                let file = try RecordingFile(path: record, recordingHeader(export.drive.drive, isNew: opened.isNew))
                 (export.recording, export.blocks.recorder) = (file.backend, file.recorder)
             }
         } catch {
@@ -48,11 +48,13 @@ extension ExportSettings {
         return export
     }
 
-    /// What a recording says of the drive. An image that the drive writes to is none that others can begin with.
-    private func recordingHeader(_ drive: Drive) -> RecordingHeader {
+    /// What a recording says of the drive. An image that the drive writes to is none that others can begin with; nor is
+    /// an overlay's file that has changes already.
+    private func recordingHeader(_ drive: Drive, isNew: Bool) -> RecordingHeader {
         let base: RecordingHeader.Base =
             switch reference {
             case .file(let path): .changed(path: wholePath(path))
+            case .overlay where changes != nil && !isNew: .changed(path: wholePath(changes ?? ""))
             case .overlay(let path): .image(path: wholePath(path), isQcow2: format == .qcow2)
             case .memory, .null: .zeroes
             }
@@ -69,6 +71,7 @@ extension ExportSettings {
         waits: Bool, expected: FileNumber? = nil, holder: (FileNumber) -> String?
     ) throws -> ImageChain {
         try checkFormat()
+        try checkChanges()
         let opened: ImageChain
         do throws(ImageError) {
             opened = try openFiles(!drive.isLocked ? .off : waits ? .waiting : .immediate, expected)
@@ -89,13 +92,22 @@ extension ExportSettings {
         case .file(let path):
             try openFile(path, readOnly: drive.readOnly, locking, expected)
         case .overlay(let path):
-            try ImageChain(
-                overlayOf: openFile(path, readOnly: true, locking, expected), blockSize: drive.device.logicalBlockSize)
+            try openOverlay(path, openFile(path, readOnly: true, locking, expected), locking)
         case .memory(let sizeBytes):
             ImageChain(raw: try Backend(memoryOfSize: sizeBytes, readOnly: drive.readOnly))
         case .null(let sizeBytes):
             ImageChain(raw: Backend(nullOfSize: sizeBytes, readOnly: drive.readOnly))
         }
+    }
+
+    private func openOverlay(
+        _ path: String, _ base: ImageChain, _ locking: ImageLocking
+    ) throws(ImageError) -> ImageChain {
+        let blockSize = drive.device.logicalBlockSize
+        guard let changes else { return try ImageChain(overlayOf: base, blockSize: blockSize) }
+        return try ImageChain(
+            changes: changes, above: .init(path: path, isQcow2: format == .qcow2), base, cache: drive.cache,
+            locking: locking, blockSize: blockSize)
     }
 
     private func openFile(
@@ -116,7 +128,9 @@ extension ExportSettings {
     /// The drive that a look at the image promises: the file is read, but neither locked nor kept open.
     public func preview(ordinal: Int, expected: FileNumber? = nil) throws -> Drive {
         try checkFormat()
-        let facts = try ImageFacts(reference, format: format, device: drive.device, expected: expected)
+        try checkChanges()
+        let facts = try ImageFacts(
+            reference, format: format, changes: changes, device: drive.device, expected: expected)
         return Drive(
             properties(ordinal: ordinal), sectors: try checked(sectors: facts.sectors),
             bootSector: facts.bootSector, controller: drive.controller)

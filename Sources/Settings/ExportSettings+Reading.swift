@@ -46,7 +46,9 @@ extension ExportSettings {
         let target = TargetOptions(
             name: reader.parsed("target", TargetName.init(_:)),
             logicalUnit: reader.number("lun", 0...TargetPlace.logicalUnitLimit - 1).map { UInt8($0) })
-        // So is this.
+        // So are these.
+        let (changesLine, changes) = (reader.line(of: "changes"), reader.path("changes"))
+        settings?.changes = changes
         let (recordLine, record) = (reader.line(of: "record"), reader.path("record"))
         settings?.record = record
         let perClientLine = reader.line(of: "per-client")
@@ -55,6 +57,11 @@ extension ExportSettings {
         let drive = DriveSettings(&reader, controller: controller)
         settings?.target = target
         settings?.drive = drive
+        do {
+            try settings?.checkChanges()
+        } catch {
+            reader.add("changes", line: changesLine, "\(error)")
+        }
         do {
             try settings?.checkRecord()
         } catch {

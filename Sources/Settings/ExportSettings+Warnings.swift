@@ -29,10 +29,10 @@ extension ExportSettings {
     private var bytesInMemory: UInt64? {
         switch reference {
         case .memory(let sizeBytes) where !drive.readOnly: return sizeBytes
-        case .overlay:
+        case .overlay where changes == nil:
             let facts = try? ImageFacts(reference, format: format, device: drive.device)
             return (facts?.sectors).map(drive.device.logicalBlockSize.bytes(ofBlocks:))
-        case .memory, .file, .null: return nil
+        case .memory, .file, .null, .overlay: return nil
         }
     }
 

@@ -14,6 +14,8 @@ public struct ExportSettings: Equatable, Sendable {
     public let reference: ImageReference
     /// The options of its target.
     public var target = TargetOptions()
+    /// The file that keeps an overlay's changes; nil: they stay in memory, or it is none.
+    public var changes: String?
     /// The file that keeps a recording of it; nil: there is none.
     public var record: String?
     /// It stands for exports that come when clients ask for them.
@@ -44,6 +46,17 @@ public struct ExportSettings: Equatable, Sendable {
     public func checkDisc() throws(ImageError) {
         if reference == .null(sizeBytes: 0), !drive.device.kind.isDisc { throw .empty(image: image) }
     }
+
+    /// Only an overlay has changes beside its image.
+    public func checkChanges() throws(SettingsError) {
+        guard changes == nil || reference.isOverlay else {
+            throw SettingsError(
+                "'\(image)' is no overlay, and has no changes beside it: name it overlay:PATH, or leave changes out")
+        }
+    }
+
+    /// The files that it opens for itself, by their names; not those that an image names.
+    var files: Set<String> { Set([reference.path, changes].compactMap(\.self)) }
 
     /// A drive that only reads does nothing that could be recorded.
     public func checkRecord() throws(SettingsError) {

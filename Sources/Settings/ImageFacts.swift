@@ -2,6 +2,7 @@
 
 import ATA
 import Backends
+import Blocks
 import Glibc
 
 /// The facts of an image that make a difference to the drive.
@@ -17,20 +18,22 @@ public struct ImageFacts: Sendable {
     ///
     /// - Parameters:
     ///   - format: how a file is to be understood.
+    ///   - changes: the file with the changes of an overlay, which may not be there yet; nil: they are in memory.
     ///   - device: the drive, which decides how large sectors are, and how many there can be.
     ///   - expected: see ``Backend/init(path:cache:readOnly:locking:expected:)``.
     public init(
-        _ image: ImageReference, format: DiskFormat, device: DriveProperties, expected: FileNumber? = nil
+        _ image: ImageReference, format: DiskFormat, changes: String? = nil, device: DriveProperties,
+        expected: FileNumber? = nil
     ) throws {
         let blockSize = device.logicalBlockSize
+        let hasChanges = changes.map(ChangesFile.exists) ?? false
         switch image {
         case .memory(let sizeBytes), .null(let sizeBytes):
             sectors = blockSize.blocks(holdingBytes: sizeBytes)
             bootSector = nil
             partitionTable = nil
-        case .file(let path) where format == .qcow2, .overlay(let path) where format == .qcow2:
-            var chain = try ImageChain(
-                qcow2: path, cache: .writeback, locking: .off, expected: expected, blockSize: blockSize)
+        case .file(let path) where format == .qcow2, .overlay(let path) where format == .qcow2 || hasChanges:
+            var chain = try Self.chain(path, format, hasChanges ? changes : nil, blockSize, expected)
             defer { chain.close() }
             let sectors = blockSize.blocks(holdingBytes: chain.sizeBytes)
             let first = chain.beginning(byteCount: BootSectorGeometry.byteCount)
@@ -63,6 +66,22 @@ public struct ImageFacts: Sendable {
             throw ImageError.empty(image: image.name)
         }
         guard sectors <= device.kind.maximumSectors else { throw device.kind.tooLarge(image.name) }
+    }
+
+    /// Opens a qcow2 image, or what an overlay's changes are above, to look at it.
+    private static func chain(
+        _ path: String, _ format: DiskFormat, _ changes: String?, _ blockSize: BlockSize, _ expected: FileNumber?
+    ) throws(ImageError) -> ImageChain {
+        let image =
+            format == .raw
+            ? ImageChain(
+                raw: try Backend(path: path, cache: .writeback, readOnly: true, locking: .off, expected: expected))
+            : try ImageChain(
+                qcow2: path, cache: .writeback, locking: .off, expected: expected, blockSize: blockSize)
+        guard let changes else { return image }
+        return try ImageChain(
+            changes: changes, above: .init(path: path, isQcow2: format == .qcow2), image, cache: .writeback,
+            readOnly: true, locking: .off, blockSize: blockSize)
     }
 
     private static func sizeBytes(_ descriptor: Int32, _ path: String) throws(ImageError) -> UInt64 {

@@ -95,7 +95,8 @@ public struct SettingsCheck: Sendable {
         if export.drive.readOnly { text += ", read-only" }
         if let template = export.template { text += ", for each name that is asked for, at most \(template.most)" }
         if export.isPerClient { text += ", one for each client" }
-        return text + ": \(export.image)"
+        let changes = export.changes.map { ", changes in \($0)" } ?? ""
+        return text + ": \(export.image)" + changes
     }
 }
 

@@ -133,6 +133,10 @@ public struct SettingsKey: Equatable, Sendable {
             .export, "lun", "number, 0 to 63", "none",
             "Its logical unit in that target, which may then have others."),
         SettingsKey(
+            .export, "changes", "path", "none",
+            "A file that keeps the changes of overlay:PATH over a restart, a qcow2 image above PATH; it is made if it is missing."
+        ),
+        SettingsKey(
             .export, "record", "path", "none",
             "A new file for a recording of every write, zero, trim and flush; 'spindle cut' makes power cuts of it."),
         perClientKey(.export),

@@ -105,6 +105,10 @@ extension ExportSettings {
         guard record == nil else {
             throw SettingsError("a recording is of one disk, and each client has its own: leave record out")
         }
+        guard changes == nil else {
+            throw SettingsError(
+                "a disk of a client's own is gone with it, and nothing keeps changes: leave changes out")
+        }
         guard !drive.isTakenOver else {
             throw SettingsError(
                 "there is nothing to take over where each client has a disk of its own: leave takeover out")

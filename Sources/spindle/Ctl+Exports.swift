@@ -61,6 +61,11 @@ extension Ctl {
             completion: .list(["image", "volatile"]), transform: checked(WriteCacheModel.init(parsing:)))
         var writeCacheModel: String?
         @Option(
+            help: ArgumentHelp(
+                "A file that keeps the changes of an overlay over a restart; made if it is missing.", valueName: "file"),
+            completion: .file())
+        var changes: String?
+        @Option(
             help: ArgumentHelp("A new file for a recording of all that the drive executes.", valueName: "file"),
             completion: .file())
         var record: String?
@@ -88,7 +93,8 @@ extension Ctl {
         func run() throws {
             let request = ControlRequest.NewExport(
                 name: image.name, image: try image.seenByServer(), device: device, controller: controller, cache: cache,
-                imageFormat: imageFormat, writeCacheModel: writeCacheModel, record: try record.map(pathSeenByServer),
+                imageFormat: imageFormat, writeCacheModel: writeCacheModel,
+                changes: try changes.map(pathSeenByServer), record: try record.map(pathSeenByServer),
                 locking: locking, target: target, lun: lun, perClient: perClient, readOnly: readOnly)
             let answer = try client().send("POST", ["v1", "exports"], body: request.body)
             for warning in ControlTables.warnings(answer) { writeToStandardError("warning: \(warning)\n") }
@@ -152,7 +158,7 @@ extension Ctl {
         static let configuration = CommandConfiguration(
             abstract: "Make an overlay like its image again.",
             discussion: """
-                All that was written to it is gone. Its clients are disconnected, and find its drive as at power-on when they \
+                All that was written to it is gone, also from a file that keeps it. Its clients are disconnected, and find its drive as at power-on when they \
                 connect again.
                 """)
         @ParentCommand var ctl: Ctl

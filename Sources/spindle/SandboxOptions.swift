@@ -25,7 +25,8 @@ struct SandboxOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "A folder, or file, whose images may be opened later; may be repeated.", valueName: "path"),
+            "A folder, or file, whose images may be opened later, and new ones made; may be repeated.",
+            valueName: "path"),
         completion: .file())
     var sandboxPath: [String] = []
 
@@ -74,10 +75,11 @@ extension SandboxOptions {
 
     /// Says more about what an image's opening has failed with.
     func explaining(_ error: any Error) -> any Error {
-        guard sandbox != .off, let error = error as? ImageError, case .cannotOpen(_, EACCES, _) = error else {
-            return error
+        guard sandbox != .off, let error = error as? ImageError else { return error }
+        switch error {
+        case .cannotOpen(_, EACCES, _), .cannotMakeChanges(_, EACCES): return HiddenImage(error: error)
+        default: return error
         }
-        return HiddenImage(error: error)
     }
 }
 
@@ -99,6 +101,8 @@ struct PreparedSandbox {
     mutating func enter(_ rules: Sandbox.Rules) throws {
         var rules = rules
         rules.writable += writable
+        // What is opened later may have to be made: an overlay's changes, a recording.
+        rules.fillable += writable
         if try !sandbox.enter(rules) {
             warnings.append("Landlock cannot be used here: the sandbox leaves all files of the user reachable")
         }

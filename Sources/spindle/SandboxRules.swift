@@ -8,9 +8,10 @@ import Settings
 
 extension Sandbox.Rules {
     /// Without a configuration file, nothing but the names of Unix sockets, which are removed at the end, the folder
-    /// that keeps reservations, directories whose files come and go, and images below disks that are made for clients,
-    /// both with the folders that they are in. With one, what reading it again takes, too: its folder, the keys, the
-    /// images with the folders that they are in, and the names of users.
+    /// that keeps reservations, files with overlays' changes, which a revert empties, directories whose files come and
+    /// go, and images below disks that are made for clients, both with the folders that they are in. With one, what
+    /// reading it again takes, too: its folder, the keys, the images with the folders that they are in, and the names
+    /// of users.
     init(of settings: ServeSettings, file: String?, endpoints: [Endpoint]) {
         self.init()
         for endpoint in endpoints {
@@ -26,6 +27,7 @@ extension Sandbox.Rules {
         for export in settings.exports where export.template != nil || export.isPerClient {
             if let path = export.reference.path { readable += withFolder(path) }
         }
+        writable += settings.exports.compactMap(\.changes)
         guard let file else { return }
         readable += ["/etc/nsswitch.conf", "/etc/passwd"].filter { unsafe access($0, R_OK) == 0 }
         readable += withFolder(file)
@@ -34,7 +36,10 @@ extension Sandbox.Rules {
             readable += withFolder(file)
         }
         for export in settings.exports {
-            if let folder = export.record.flatMap({ withFolder($0).last }) { fillable.append(folder) }
+            for new in [export.changes, export.record].compactMap(\.self) {
+                if let folder = withFolder(new).last { fillable.append(folder) }
+            }
+            if let changes = export.changes { writable += withFolder(changes) }
             guard let path = export.reference.path else { continue }
             if export.drive.readOnly || export.reference.isOverlay {
                 readable += withFolder(path)

@@ -24,7 +24,7 @@ struct Serve: ParsableCommand {
             """,
         discussion: """
             Each IMAGE is a file or block device, memory:SIZE or null:SIZE, SIZE as in 64M, 3G, 6291456s (sectors), or \
-            overlay:PATH, whose changes stay in memory. NAME is what clients ask for, by default the file's name without \
+            overlay:PATH, whose changes stay in memory, or go to the FILE of --changes. NAME is what clients ask for, by default the file's name without \
             its extension; the first export answers to the empty name too. dir:PATH is a drive for each file in a directory, PREFIX=dir:PATH with something \
             before their names; files may come and go.
 
@@ -104,6 +104,12 @@ struct Serve: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "A file that keeps the changes of an overlay over a restart, a qcow2 image above it; made if it is missing; for one "
+                + "image.", valueName: "file"), completion: .file())
+    var changes: String?
+
+    @Option(
+        help: ArgumentHelp(
             "A new file for a recording of all that the drive executes, of which 'spindle cut' makes power cuts; for one image.",
             valueName: "file"), completion: .file())
     var record: String?
@@ -160,6 +166,12 @@ struct Serve: ParsableCommand {
                     "--device, --cache, --image-format, --write-cache-model, --read-only and --locking are for images given here, and "
                         + "there is none"
                 )
+            }
+        }
+        if changes != nil {
+            guard images.count == 1, case .export(let export) = images[0], export.reference.isOverlay else {
+                throw ValidationError(
+                    "--changes is for one image, overlay:PATH; in a configuration file each overlay may have a file")
             }
         }
         if perClient, images.isEmpty || images.contains(where: { if case .directory = $0 { true } else { false } }) {
@@ -335,7 +347,7 @@ struct Serve: ParsableCommand {
         settings.logLevel = log.logLevel
         settings.tls = tls.files
         settings.limits = limits.settings
-        return { [settings, drive, images, controller, record, perClient] file in
+        return { [settings, drive, images, controller, changes, record, perClient] file in
             var settings = settings
             var drive = drive
             drive.controller = controller ?? file.controller ?? .piix3IDE
@@ -343,6 +355,7 @@ struct Serve: ParsableCommand {
                 switch image {
                 case .export(var export):
                     export.drive = drive
+                    export.changes = changes
                     export.record = record
                     export.isPerClient = perClient
                     settings.exports.append(export)

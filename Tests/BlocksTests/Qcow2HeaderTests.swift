@@ -44,6 +44,38 @@ import Testing
         #expect(header.clusterBits == plain.clusterBits && !header.hasSubclusters && header.backing == nil)
     }
 
+    /// What backing files were when an image was made, as a header extension has it; one that is too short says less.
+    @Test func stampsAreReadAsTheyWereWritten() throws {
+        let stamps = [
+            Qcow2Header.BackingStamp(sizeBytes: 8_388_508, seconds: 1_796_112_000, nanoseconds: 999_999_999),
+            Qcow2Header.BackingStamp(sizeBytes: 1 << 63, seconds: -1, nanoseconds: 0),
+        ]
+        for (isQcow2, shape) in [(false, Qcow2Creation.Shape.changes), (true, .sectors)] {
+            let backing = Qcow2Header.Backing(name: "base.img", isQcow2: isQcow2)
+            let creation = try Qcow2Creation(sizeBytes: 1 << 20, shape: shape, backing: backing, stamps: stamps)
+            var bytes: [UInt8] = []
+            creation.forEachTable { offset, table in if offset == 0 { bytes = table } }
+            var header = try Qcow2Header(bytes, fileBytes: creation.fileBytes)
+            #expect(header.stamps == stamps && header.backing == backing)
+            // The extension behind the backing file's format: 8 bytes, then as many as it says.
+            let place = 112 + 16 + 4
+            bytes.replaceSubrange(place..<place + 4, with: [0, 0, 0, 47])
+            header = try Qcow2Header(bytes, fileBytes: creation.fileBytes)
+            #expect(header.stamps == [stamps[0]])
+        }
+        #expect(try Self.plain.header.stamps.isEmpty)
+    }
+
+    /// A backing file of the same folder is named alone.
+    @Test(arguments: [
+        ("/a/base.img", "/a", "base.img"), ("/a/base.img", "/a/b", "/a/base.img"), ("/base.img", "/", "base.img"),
+        ("/a/b/base.img", "/a", "/a/b/base.img"),
+    ])
+    func namesOfBackingFiles(path: String, folder: String, name: String) {
+        #expect(Qcow2Header.Backing(path: path, isQcow2: false, fromFolder: folder).name == name)
+        #expect(Qcow2Header.Backing(path: path, isQcow2: false, fromFolder: nil).name == path)
+    }
+
     /// What keeps a writer away.
     @Test func whatMayNotBeWrittenIsNamed() throws {
         func refusal(_ change: (inout HandMadeQcow2) -> Void) throws -> Qcow2Error? {

@@ -100,6 +100,10 @@ import Testing
             "f:5: export 'x'.per-client: a recording is of one disk, and each client has its own: leave record out"
         ),
         (
+            "image = 'overlay:disk.img'\nchanges = 'c'",
+            "f:5: export 'x'.per-client: a disk of a client's own is gone with it, and nothing keeps changes: leave changes out"
+        ),
+        (
             "image = 'memory:1M'\ntakeover = true",
             "f:5: export 'x'.per-client: there is nothing to take over where each client has a disk of its own: leave takeover "
                 + "out"

@@ -8,7 +8,7 @@ public struct Qcow2: Sendable {
     /// The images, each with its backing file behind it.
     var images: [Qcow2Image]
     /// The size of the raw file behind them; nil: there is none.
-    let rawBytes: UInt64?
+    public let rawBytes: UInt64?
     /// What writers of the first image share.
     var ledger: Qcow2Ledger
     /// The memory of the images.
@@ -80,6 +80,21 @@ public struct Qcow2: Sendable {
         }
         ledger = Qcow2Ledger(headers[0], memoryFrom: start, isWritable: isWritable)
     }
+
+    /// The headers of the images, each with that of its backing file behind it.
+    public var headers: [Qcow2Header] { images.map(\.header) }
+
+    /// The chain as it begins when the image in front is another one.
+    ///
+    /// - Parameter memory: of ``memoryBytes(_:isWritable:)``, untouched.
+    public func begun(with header: Qcow2Header, memory: LayerMemory) -> Qcow2 {
+        Qcow2(
+            [header] + headers.dropFirst(), rawBytes: rawBytes, memory: memory, blockSize: blockSize,
+            isWritable: isWritable)
+    }
+
+    /// The image is not in its file any more: nothing is written, and no flush succeeds.
+    public mutating func endWriting() { ledger.failure = .unrecovered }
 
     /// The image is written: what its tables have changed is not in the file before a flush.
     public var isWritable: Bool { ledger.isWritable }

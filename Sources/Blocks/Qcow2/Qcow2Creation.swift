@@ -27,6 +27,9 @@ public struct Qcow2Creation: Sendable {
 
         /// The unit of allocation is a sector: nothing is ever copied from a backing file to fill one up.
         public static let sectors = Shape(clusterBits: 14, hasSubclusters: true)
+        /// For what clients write bit by bit: a write of whole pages copies nothing, and an L2 table has 256 MiB of the
+        /// disk.
+        public static let changes = Shape(clusterBits: 16, hasSubclusters: true)
 
         /// A form; 12 to 21 bits, with subclusters at least 14.
         public init(clusterBits: UInt64, hasSubclusters: Bool) {
@@ -52,6 +55,7 @@ public struct Qcow2Creation: Sendable {
     public let dataOffsets: [UInt64]
     private let shape: Shape
     private let backing: Qcow2Header.Backing?
+    private let stamps: [Qcow2Header.BackingStamp]
     /// The numbers of the L2 tables that there are.
     private let tables: [UInt64]
     private let places: Places
@@ -72,15 +76,18 @@ public struct Qcow2Creation: Sendable {
     /// - Parameters:
     ///   - sizeBytes: of the disk, whole sectors.
     ///   - backing: the file with all else; nil: all else is zero.
+    ///   - stamps: see ``Qcow2Header/stamps``.
     ///   - extents: in the order of the disk, none of which overlaps another.
     public init(
-        sizeBytes: UInt64, shape: Shape = .sectors, backing: Qcow2Header.Backing?, extents: [Extent] = []
+        sizeBytes: UInt64, shape: Shape = .sectors, backing: Qcow2Header.Backing?,
+        stamps: [Qcow2Header.BackingStamp] = [], extents: [Extent] = []
     ) throws(Qcow2CreationError) {
         precondition(sizeBytes % 512 == 0, "a disk has whole sectors")
         precondition((12...21).contains(shape.clusterBits), "there are no such clusters")
         precondition(!shape.hasSubclusters || shape.clusterBits >= 14, "a subcluster has a sector at least")
         self.sizeBytes = sizeBytes
         self.shape = shape
+        self.stamps = stamps
         self.backing = try backing.map { backing throws(Qcow2CreationError) in try Self.checked(backing) }
         // Without a backing file what is not there is zero already.
         self.extents = extents.filter { !$0.bytes.isEmpty && (backing != nil || !$0.isZero) }
@@ -236,15 +243,23 @@ extension Qcow2Creation {
 
     private static let headerLength: UInt32 = 112
     private static let refcountOrder: UInt32 = 4
-    private static let backingFormatName: UInt32 = 0xE279_2ACA
 
     private var header: [UInt8] {
         var extensions: [UInt8] = []
         if let backing {
             let format = Array((backing.isQcow2 ? "qcow2" : "raw").utf8)
-            extensions.append(bigEndian: Self.backingFormatName)
+            extensions.append(bigEndian: Qcow2Header.backingFormatName)
             extensions.append(bigEndian: UInt32(format.count))
             extensions += format + [UInt8](repeating: 0, count: -format.count & 7)
+        }
+        if !stamps.isEmpty {
+            extensions.append(bigEndian: Qcow2Header.backingStampsName)
+            extensions.append(bigEndian: UInt32(stamps.count * Qcow2Header.BackingStamp.byteCount))
+            for stamp in stamps {
+                extensions.append(bigEndian: stamp.sizeBytes)
+                extensions.append(bigEndian: stamp.seconds)
+                extensions.append(bigEndian: UInt64(stamp.nanoseconds))
+            }
         }
         // The end of the header extension area.
         extensions += [UInt8](repeating: 0, count: 8)

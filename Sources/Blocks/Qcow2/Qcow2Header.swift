@@ -34,6 +34,8 @@ public struct Qcow2Header: Equatable, Sendable {
     var fileBytes: UInt64
     /// The file with the sectors that it has not; nil: none.
     public let backing: Backing?
+    /// What its backing file, that one's and so on were when it was made; empty if nobody says.
+    public let stamps: [BackingStamp]
     /// L2 entries have a bitmap of 32 subclusters (Extended L2 Entries).
     let hasSubclusters: Bool
     private let incompatibleFeatures: UInt64
@@ -52,7 +54,43 @@ public struct Qcow2Header: Equatable, Sendable {
             self.name = name
             self.isQcow2 = isQcow2
         }
+
+        /// A backing file as an image in a folder names it: alone if it is in the same one.
+        ///
+        /// - Parameters:
+        ///   - path: its path, which says the same in any folder.
+        ///   - folder: the image's, in the same form; nil: it is not known.
+        public init(path: String, isQcow2: Bool, fromFolder folder: String?) {
+            let slash = path.lastIndex(of: "/") ?? path.startIndex
+            let own = slash == path.startIndex ? "/" : String(path[..<slash])
+            self.init(name: own == folder ? String(path[path.index(after: slash)...]) : path, isQcow2: isQcow2)
+        }
     }
+
+    /// A sign of what a file was: whoever writes to it changes that. A header extension that only Spindle knows has one
+    /// for each backing file of the chain (docs/images.md).
+    public struct BackingStamp: Equatable, Sendable {
+        static let byteCount = 24
+
+        /// The size of the file in bytes.
+        public var sizeBytes: UInt64
+        /// When it was written last, in seconds since 1970; 0 of what does not say that.
+        public var seconds: Int64
+        /// Beyond the seconds.
+        public var nanoseconds: UInt32
+
+        /// A sign.
+        public init(sizeBytes: UInt64, seconds: Int64, nanoseconds: UInt32) {
+            self.sizeBytes = sizeBytes
+            self.seconds = seconds
+            self.nanoseconds = nanoseconds
+        }
+    }
+
+    /// The header extension with the format of the backing file.
+    static let backingFormatName: UInt32 = 0xE279_2ACA
+    /// The one with a ``BackingStamp`` for each backing file: `SPBS`.
+    static let backingStampsName: UInt32 = 0x5350_4253
 
     /// Reads and checks a header.
     ///
@@ -88,6 +126,7 @@ public struct Qcow2Header: Equatable, Sendable {
         let cryptMethod = bytes.number32(at: 32)
         guard cryptMethod == 0 else { throw .encrypted(cryptMethod) }
         backing = try Self.backing(bytes, extensions, clusterBytes: 1 << clusterBits)
+        stamps = extensions.stamps
         try checkL1Table()
     }
 
@@ -223,16 +262,16 @@ extension Qcow2Header {
     var unitBytes: UInt64 { hasSubclusters ? clusterBytes >> 5 : clusterBytes }
 }
 
-/// The header extensions: the names of features that are unknown here (qcow2.txt, "Feature name table"), and the format
-/// of the backing file.
+/// The header extensions: the names of features that are unknown here (qcow2.txt, "Feature name table"), the format of
+/// the backing file, and what backing files were.
 private struct HeaderExtensions {
     private static let featureNameTable: UInt32 = 0x6803_F857
-    private static let backingFormatName: UInt32 = 0xE279_2ACA
     private static let entryBytes = 48
     private let bytes: [UInt8]
     private var table = 0..<0
     /// Empty if nobody says it.
     private(set) var backingFormat = ""
+    private(set) var stamps: [Qcow2Header.BackingStamp] = []
 
     /// Goes through the extensions. They end before the name of the backing file, or with the first cluster.
     init(_ bytes: [UInt8], from start: Int, clusterBytes: Int) throws(Qcow2Error) {
@@ -249,10 +288,21 @@ private struct HeaderExtensions {
             guard count <= end - place else { throw .extensionLength(type: type, count) }
             switch type {
             case Self.featureNameTable: table = place..<place + count
-            case Self.backingFormatName: backingFormat = String(decoding: bytes[place..<place + count], as: UTF8.self)
+            case Qcow2Header.backingFormatName:
+                backingFormat = String(decoding: bytes[place..<place + count], as: UTF8.self)
+            case Qcow2Header.backingStampsName: stamps = Self.stamps(bytes, place..<place + count)
             default: break
             }
             place += (count + 7) & ~7
+        }
+    }
+
+    private static func stamps(_ bytes: [UInt8], _ range: Range<Int>) -> [Qcow2Header.BackingStamp] {
+        let step = Qcow2Header.BackingStamp.byteCount
+        return stride(from: range.lowerBound, to: range.upperBound - step + 1, by: step).map { place in
+            Qcow2Header.BackingStamp(
+                sizeBytes: bytes.number64(at: place), seconds: Int64(bitPattern: bytes.number64(at: place + 8)),
+                nanoseconds: UInt32(truncatingIfNeeded: bytes.number64(at: place + 16)))
         }
     }
 

@@ -303,18 +303,33 @@ public final class ExportEntry: Sendable {
 
     /// Forgets all that was written to an overlay whose layers are here: its disk is like its image again.
     ///
-    /// - Returns: how many bytes of the disk were the overlay's own.
-    public func revert() throws(RingError) -> UInt64 {
+    /// - Returns: how many bytes of the disk were the overlay's own; of one in a file, how much room that gives back.
+    public func revert() throws(ImageError) -> UInt64 {
         var blocks = takeBlocks()
         defer { keep(blocks) }
-        guard let overlay = blocks.overlay else { preconditionFailure("the export is no overlay") }
-        let empty = try Overlay(sizeBytes: overlay.sizeBytes, blockSize: drive.blockSize)
-        let code = backend.zeroNow(0..<overlay.sizeBytes, mayDeallocate: true)
-        guard code == 0 else { throw .descriptor(errno: code) }
+        let bytes: UInt64
+        if let changes = definition.changes {
+            bytes = try changes.revert(backend, &blocks)
+        } else {
+            bytes = try revertInMemory(&blocks)
+        }
         _ = blocks.writeCache?.cut(PowerCut(keeping: .none, seed: 0), sectors: drive.sectorCount)
-        blocks.overlay = empty
         state.withLock { $0.server?.losePower() }
         counters.forgetUnflushed()
+        return bytes
+    }
+
+    private func revertInMemory(_ blocks: inout BlockStack) throws(ImageError) -> UInt64 {
+        guard let overlay = blocks.overlay else { preconditionFailure("the export is no overlay") }
+        let empty: Overlay
+        do throws(RingError) {
+            empty = try Overlay(sizeBytes: overlay.sizeBytes, blockSize: drive.blockSize)
+        } catch {
+            throw .cannotRevert(errno: ENOMEM)
+        }
+        let code = backend.zeroNow(0..<overlay.sizeBytes, mayDeallocate: true)
+        guard code == 0 else { throw .cannotRevert(errno: code) }
+        blocks.overlay = empty
         return overlay.ownBytes
     }
 

@@ -25,15 +25,18 @@ public struct ServedExport: Sendable {
         didSet {
             hasLayers = hasLayers || !blocks.isEmpty
             hasOwnSize = hasOwnSize || blocks.diskBytes != nil
-            isOverlay = isOverlay || blocks.overlay != nil
+            hasOverlay = hasOverlay || blocks.overlay != nil
         }
     }
     /// There are some, wherever they are now.
     public private(set) var hasLayers = false
     /// One of them says how large the disk is, not the image's file.
     public private(set) var hasOwnSize = false
-    /// One of them keeps changes beside the image.
-    public private(set) var isOverlay = false
+    /// Changes are kept beside the image, where a revert forgets them.
+    public var isOverlay: Bool { hasOverlay || changes != nil }
+    private var hasOverlay = false
+    /// The backend has the changes of an overlay.
+    public var changes: ChangesFile?
     /// The options of its target.
     public var target = TargetOptions()
     /// The persistent reservations that were kept of it, and where they are kept; nil: nowhere.
