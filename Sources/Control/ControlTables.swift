@@ -59,9 +59,9 @@ public enum ControlTables {
     }
 
     /// `spindle ctl power`, of a cut that is to come, and of a report
-    public static func power(_ json: [UInt8]) throws -> String {
+    public static func power(_ json: [UInt8], picture: Bool) throws -> String {
         let power = try JSON.decode(Answer.Power.self, json)
-        if let cut = power.cut, power.armed == nil { return text(of: cut) }
+        if let cut = power.cut, power.armed == nil { return text(of: cut, picture) }
         var rows = [["Export:", power.export], ["Power:", power.power]]
         if let armed = power.armed { rows.append(["Armed:", armed]) }
         if let failure = power.failure { rows.append(["Failure:", failure]) }
@@ -69,30 +69,37 @@ public enum ControlTables {
     }
 
     /// `spindle ctl power`, of a cut
-    public static func powerCut(_ json: [UInt8]) throws -> String {
-        text(of: try JSON.decode(Answer.PowerCut.self, json))
+    public static func powerCut(_ json: [UInt8], picture: Bool) throws -> String {
+        text(of: try JSON.decode(Answer.PowerCut.self, json), picture)
     }
 
-    private static func text(of cut: Answer.PowerCut) -> String {
+    private static func text(of cut: Answer.PowerCut, _ picture: Bool) -> String {
         var head = [
             ["Export:", cut.export], ["Power:", cut.power], ["Kept:", sectors(cut.keptSectors)],
             ["Lost:", sectors(cut.lostSectors)], ["Flushes before:", String(cut.flushes)], ["Again:", cut.command],
         ]
         if !cut.damaged.isEmpty { head.insert(["Damaged:", runs(cut.damaged)], at: 4) }
-        let rows = cut.writes.map { write in
+        let below = picture ? CutPicture(cut.writes, damaged: cut.damaged).text : list(of: cut.writes)
+        return Table(rows: head).text + "\n" + below
+    }
+
+    /// The writes that a cut has put in doubt.
+    static func list(of writes: [Answer.PowerCut.Write]) -> String {
+        let rows = writes.map { write in
             [
                 String(write.number), write.kind, String(write.lba), String(write.sectors), write.fate,
                 runs(write.kept), String(write.afterFlush), String(write.connection),
             ]
         }
-        let list = Table(
+        return Table(
             head: ["WRITE", "KIND", "LBA", "SECTORS", "FATE", "KEPT", "AFTER FLUSH", "CONNECTION"], rows: rows,
-            numbers: [0, 2, 3, 6, 7], whenEmpty: "every write had reached the image")
-        return Table(rows: head).text + "\n" + list.text
+            numbers: [0, 2, 3, 6, 7], whenEmpty: "every write had reached the image"
+        ).text
     }
 
     static func runs(_ runs: [[UInt64]]) -> String {
-        runs.map { $0[0] == $0[1] ? "\($0[0])" : "\($0[0])-\($0[1])" }.joined(separator: " ")
+        runs.map { run in (run.first == run.last ? Array(run.prefix(1)) : run).map(String.init).joined(separator: "-") }
+            .joined(separator: " ")
     }
 
     static func sectors(_ count: UInt64) -> String { count == 1 ? "1 sector" : "\(count) sectors" }

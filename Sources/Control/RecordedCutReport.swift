@@ -40,8 +40,13 @@ public struct RecordedCutReport: Encodable {
     /// For programs.
     public var json: [UInt8] { JSON.encode(self) }
 
-    /// For people.
-    public var text: String {
+    /// For people: a table of the writes.
+    public var text: String { head + ControlTables.list(of: writes) }
+
+    /// For people: a picture of the drive.
+    public var picture: String { head + CutPicture(writes, damaged: damaged).text }
+
+    private var head: String {
         var head = [
             ["Recording:", recording], ["Cut after:", "\(at)"], ["Stable:", "the first \(stable)"],
             ["Kept:", ControlTables.sectors(keptSectors)], ["Lost:", ControlTables.sectors(lostSectors)],
@@ -49,16 +54,7 @@ public struct RecordedCutReport: Encodable {
         if !damaged.isEmpty { head.append(["Damaged:", ControlTables.runs(damaged)]) }
         if let overlay { head.append(["Overlay:", overlay]) }
         head.append(["Again:", command])
-        let rows = writes.map { write in
-            [
-                String(write.number), write.kind, String(write.lba), String(write.sectors), write.fate,
-                ControlTables.runs(write.kept), String(write.afterFlush), String(write.connection),
-            ]
-        }
-        let list = Table(
-            head: ["WRITE", "KIND", "LBA", "SECTORS", "FATE", "KEPT", "AFTER FLUSH", "CONNECTION"], rows: rows,
-            numbers: [0, 2, 3, 6, 7], whenEmpty: "every write was stable")
-        return Table(rows: head).text + "\n" + list.text
+        return Table(rows: head).text + "\n"
     }
 }
 

@@ -40,6 +40,7 @@ extension Ctl {
         var sessions: String?
         @Option(help: ArgumentHelp("With 'report', how long to wait for a cut that is to come.", valueName: "seconds"))
         var wait: Int?
+        @Flag(help: "Print a picture of the drive instead of a list of writes.") var picture = false
         @Argument(help: "The export's name.") var name: String
         @Argument(
             help: "off, on, cut or report.",
@@ -61,7 +62,7 @@ extension Ctl {
         func validate() throws {
             guard state != Self.report else {
                 guard texts == PowerTexts(state: state) else {
-                    throw ValidationError("with 'report' nothing is cut: --wait is its only option")
+                    throw ValidationError("with 'report' nothing is cut: its options are --wait and --picture")
                 }
                 return
             }
@@ -79,16 +80,21 @@ extension Ctl {
         }
 
         func run() throws {
+            guard !picture || !options.json && !ctl.options.json else {
+                throw ValidationError("--picture is for people, and --json for programs")
+            }
             let path = ["v1", "exports", name, "power"]
             guard state != Self.report else {
                 let answer = try client().send("GET", path, query: wait.map { "wait=\($0)" })
-                return try show(answer, ControlTables.power)
+                return try show(answer) { try ControlTables.power($0, picture: picture) }
             }
             let answer = try client().send("POST", path, body: ControlRequest.power(texts))
             let wish = try PowerWish(texts)
-            try show(
-                answer,
-                wish.state == .on ? ControlTables.export : wish.isArmed ? ControlTables.power : ControlTables.powerCut)
+            try show(answer) { json in
+                if wish.state == .on { return try ControlTables.export(json) }
+                let table = wish.isArmed ? ControlTables.power : ControlTables.powerCut
+                return try table(json, picture)
+            }
         }
     }
 }

@@ -48,7 +48,17 @@ struct Cut: ParsableCommand {
                 valueName: "file"), completion: .file())
         var base: String?
         @Flag(help: "Print JSON instead of a table.") var json = false
+        @Flag(help: "Print a picture of the drive instead of a list of writes.") var picture = false
         @Argument(help: "A recording.", completion: .file()) var recording: String
+
+        func validate() throws {
+            guard !picture || !json else { throw ValidationError("--picture is for people, and --json for programs") }
+        }
+
+        /// An account of a cut, in the form that is asked for.
+        func print(_ report: RecordedCutReport) throws {
+            try writeToStandardOutput(json ? report.json : Array((picture ? report.picture : report.text).utf8))
+        }
 
         func open() throws -> (Recording, OverlayBase) {
             let recording = try Recording(path: recording)
@@ -160,6 +170,9 @@ extension Cut {
             guard every == nil || !enumerate else {
                 throw ValidationError("--enumerate makes the outcomes of one moment: give --at, not --every")
             }
+            guard !options.picture || every == nil && !enumerate else {
+                throw ValidationError("--picture is of one cut, and --every and --enumerate make many")
+            }
             guard lose.isEmpty || !enumerate else {
                 throw ValidationError("--enumerate decides what is lost; leave --lose out")
             }
@@ -177,7 +190,7 @@ extension Cut {
             guard every != nil || enumerate else {
                 let choice = CutChoice(PowerCut(keeping: options.keep ?? .none, seed: seed), losing: lost)
                 let report = try make(choice, point, output, recording, base)
-                return try writeToStandardOutput(options.json ? report.json : Array(report.text.utf8))
+                return try options.print(report)
             }
             var outcomes: UInt64?
             var cuts: [(point: Int, choice: CutChoice)]
@@ -275,7 +288,7 @@ extension Cut {
             let report = RecordedCutReport(
                 found.cut, of: options.recording, overlay: output,
                 command: options.command(found.cut, losing: found.lost, output))
-            try writeToStandardOutput(options.json ? report.json : Array(report.text.utf8))
+            try options.print(report)
             throw ExitCode(2)
         }
     }
