@@ -212,6 +212,24 @@ import Testing
         }
     }
 
+    /// contrib/power-cuts/try-cuts, with workloads that survive every cut and with others; its reports are read as XML.
+    @Test func theScriptForCISystemsFindsWhatCutsBreak() throws {
+        let script = Self.root.path + "/Tests/Interop/check-power-cuts"
+        #expect(try run(script, at: [Program.spindle.path, folder.path]).contains("the reports are right"))
+    }
+
+    /// A picture of the drive, where a list of writes was.
+    @Test func aCutIsShownAsAPicture() throws {
+        try record("h.flush(); h.pwrite(b'A' * 1024, 0); h.pwrite(b'B' * 512, 1024)", "memory:1M")
+        let said = try cut(path("run.rec"), "--picture", "--keep", "all", "--lose", "2:1", "-o", path("a.qcow2")).text
+        #expect(said.contains("\n\n0 #-#...."), "\(said)")
+        for words in [["--json"], ["--every", "write"], ["--enumerate"]] {
+            let result = try Program.spindle.run(
+                ["cut", path("run.rec"), "--picture", "-o", path("b.qcow2")] + words, in: folder)
+            #expect(result.status == 64 && result.errors.contains("--picture is"), "\(result.errors)")
+        }
+    }
+
     /// The commands of docs/recordings.md, as they are printed.
     @Test func theDocumentsCommandsWork() throws {
         let text = try String(contentsOfFile: Self.root.path + "/docs/recordings.md", encoding: .utf8)
