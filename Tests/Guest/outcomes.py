@@ -16,13 +16,13 @@ class Outcomes:
         """Whether the command line asks for a test: by a part of its name, or for all."""
         return not self._filters or any(part in name for part in self._filters)
 
-    def run(self, name, test, *arguments):
+    def run(self, name, test, *arguments, **options):
         """Runs a test: one that raises has failed."""
         if not self.wanted(name):
             return
         started = time.monotonic()
         try:
-            test(*arguments)
+            test(*arguments, **options)
         except Exception as error:
             known = isinstance(error, (AssertionError, RuntimeError))
             self.record(name, str(error) if known else traceback.format_exc(), time.monotonic() - started)
