@@ -91,6 +91,8 @@ import Testing
             #expect(try ctl("power", "disk", "cut").contains("every write had reached the image"))
             #expect(try Self.write(try self.session()) == 0)
             #expect(try ctl("power", "disk", "cut").contains("Lost:            1 sector"))
+            let picture = try ctl("power", "disk", "report", "--picture")
+            #expect(picture.contains("Each character is 1 sector:  . stable  - lost\n"), "\(picture)")
         }
         #expect(try server.stop() == 0, "\(server.log)")
     }
