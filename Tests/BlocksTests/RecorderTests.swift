@@ -24,8 +24,11 @@ private struct RecordedMedium {
         var data: [UInt8]
         var pending: BackendRequest?
         var end: BlockStep?
-        /// How many requests had been answered when it came.
-        var answeredBefore: Set<Int>
+        /// The disk has done it.
+        var isExecuted = false
+        /// Which requests had been answered when it came, and which had been executed.
+        let answeredBefore: Set<Int>
+        let executedBefore: Set<Int>
     }
 
     static let header = RecordingHeader(
@@ -46,7 +49,8 @@ private struct RecordedMedium {
         requests.append(
             Running(
                 request: request, data: [UInt8](repeating: value, count: operation == .discard ? 0 : length),
-                answeredBefore: Set(requests.indices.filter { requests[$0].end == .finished })))
+                answeredBefore: Set(requests.indices.filter { requests[$0].end == .finished }),
+                executedBefore: Set(requests.indices.filter { requests[$0].isExecuted })))
         if operation != .read { writing.formUnion(sectors) }
         let number = requests.count - 1
         requests[number].task.writer = BlockWriter(client: UInt64(number) + 1, nanoseconds: 1000 + UInt64(number))
@@ -70,6 +74,7 @@ private struct RecordedMedium {
             file += stack.recorder!.memory[data]
             return true
         }
+        requests[number].isExecuted = true
         switch below.operation {
         case .read: requests[number].data.replaceSubrange(data, with: disk[place])
         case .write: disk.replaceSubrange(place, with: requests[number].data[data])
@@ -166,7 +171,7 @@ private struct RecordedMedium {
     }
 
     /// Everything that was answered is there, once, in an order that leads to the disk; a flush covers all that was
-    /// answered when it came.
+    /// answered when it came, and nothing that was executed later.
     @Test func theFileHasWhatWasAnswered() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         var numbers = SeededGenerator(seed: seed)
@@ -194,6 +199,9 @@ private struct RecordedMedium {
                         medium.requests[$0].request.operation == .read || places[$0] < Int(entry.covered)
                     }
                     #expect(isWhole && entry.covered < entry.number, note)
+                    let executed = medium.requests[request].executedBefore
+                    let covered = entries.prefix(Int(entry.covered)).map { Int($0.entry.client) - 1 }
+                    #expect(executed.isSuperset(of: covered), note)
                 }
             }
             #expect(disk == medium.disk, note)

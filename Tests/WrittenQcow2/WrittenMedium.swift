@@ -43,6 +43,8 @@ public struct WrittenMedium {
         var offset: Int
         var bytes: [UInt8]
         var isPunch = false
+        /// A flush has failed, and the kernel does not write it any more (fsync(2), EIO).
+        var isForgotten = false
 
         func apply(to file: inout [UInt8]) {
             let end = isPunch ? min(offset + bytes.count, file.count) : offset + bytes.count
@@ -166,7 +168,7 @@ extension WrittenMedium {
         let outcome = below.operation == .write && below.offset > Self.fullBytes ? .failed(.noSpace) : outcome
         requests[number].below = nil
         pending.removeAll { $0 == number }
-        if outcome == .done { perform(below, number) }
+        if outcome == .done { perform(below, number) } else if below.operation == .flush { forget(number) }
         take(advance(number) { $0.resume(outcome, &$1, &$2) }, number)
     }
 
@@ -179,6 +181,12 @@ extension WrittenMedium {
     public mutating func perform(_ operation: BackendOperation, _ sectors: Range<Int>) {
         let number = begin(operation, sectors)
         while requests[number].below != nil { end(number) }
+    }
+
+    /// A flush has failed: of what it was for, every second change never reaches the disk, however often others ask.
+    private mutating func forget(_ number: Int) {
+        let count = max(0, requests[number].changeCount - changesMadeStable)
+        for index in unstable.indices.prefix(count) where index & 1 == 0 { unstable[index].isForgotten = true }
     }
 
     private func place(_ below: BackendRequest, _ number: Int) -> [UInt8] {
@@ -208,7 +216,9 @@ extension WrittenMedium {
             let count = requests[number].changeCount
             // Another flush may have ended meanwhile.
             let stableCount = changesMadeStable
-            for change in unstable.prefix(max(0, count - stableCount)) { change.apply(to: &stableFile) }
+            for change in unstable.prefix(max(0, count - stableCount)) where !change.isForgotten {
+                change.apply(to: &stableFile)
+            }
             unstable.removeFirst(min(unstable.count, max(0, count - stableCount)))
             changesMadeStable = max(stableCount, count)
         case .prefetch, .lookUp: break
@@ -293,7 +303,9 @@ extension WrittenMedium {
 /// Power.
 extension WrittenMedium {
     /// Everything that a power cut may lose: what was not flushed, and what is on its way.
-    public var losable: [Change] { unstable + pending.compactMap { requests[$0].change } }
+    public var losable: [Change] {
+        unstable.filter { !$0.isForgotten } + pending.compactMap { requests[$0].change }
+    }
 
     /// The file after a power cut, of which these have arrived.
     public func file(keeping kept: [Change]) -> [UInt8] {
