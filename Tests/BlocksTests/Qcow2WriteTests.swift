@@ -155,6 +155,26 @@ private struct Fresh: Sendable, CustomTestStringConvertible {
         Self.check(medium.file, medium, mayLeak: false, "in the end") { medium.allowed($0) }
     }
 
+    /// Refcounts that call the data free: nothing of the file is written over all the same.
+    @Test func wrongRefcountsDestroyNothing() throws {
+        let image = Fresh(clusterBits: 12, sectorCount: 64, storedClusters: 3)
+        var file = try image.medium().file
+        // A new image has its header, the refcount table, one refcount block of 16 bits each, and the rest behind it.
+        for cluster in 1..<file.count >> 12 {
+            file.replaceSubrange((2 << 12) + cluster * 2..<(2 << 12) + cluster * 2 + 2, with: [0, 0])
+        }
+        let disk = (0..<UInt32(64)).map { $0 < 24 ? 0x4000_0000 + $0 : 0 }
+        var medium = try WrittenMedium(file, disk: disk)
+        for cluster in 3..<8 {
+            medium.perform(.write, cluster * 8..<cluster * 8 + 3)
+            medium.perform(.flush, 0..<0)
+        }
+        medium.perform(.read, 0..<64)
+        #expect(medium.isIdle && medium.failureCount == 0)
+        #expect(medium.mistakes.isEmpty)
+        #expect(medium.file.starts(with: file[..<(1 << 12)]), "the header is as it was")
+    }
+
     /// Tables at random: each request ends, and nobody writes to a backing file.
     @Test(arguments: images)
     private func damagedTablesEndARequest(_ image: Fresh) throws {
