@@ -160,7 +160,7 @@ def others(context, sides):
     bases = [formatted(context.folder / f"{side.name}.img", 64 << 20, *MAKERS[side.filesystem]) for side in sides]
     recordings = Recordings(context, "files", sides, bases, {"modules": "xfs btrfs"})
     overlays = {path: side for side in sides
-                for path in outcomes(context, recordings, side, "subset", evenly(recordings.commands(side), 10))}
+                for path in outcomes(context, recordings, side, "subset", evenly(recordings.commands(side), 6))}
     marks = {path: marked(raw(path)) for path in overlays}
     with Server(context.program, *(f"{path.stem}={path}" for path in overlays)) as server:
         outcome = context.guest.boot(
