@@ -13,6 +13,8 @@ public struct ImageChain: Sendable {
     /// The layers that find the disk in these files; empty if the image is raw.
     public private(set) var blocks = BlockStack()
 
+    /// Between the two, what an overlay in memory has of others, the newest first.
+    public private(set) var levels: [FrozenLevel] = []
     /// Its own file has the changes of an overlay; nil: it is none, or has them in memory.
     public private(set) var changes: ChangesFile?
     /// That file was made just now: the disk is as its base.
@@ -59,16 +61,24 @@ public struct ImageChain: Sendable {
         }
     }
 
-    /// A disk that begins as another image is. Changes are kept in memory, and are gone with the export.
+    /// A disk that begins as another image is, or as what is frozen above that. Changes are kept in memory, and are
+    /// gone with the export.
     ///
     /// - Parameter base: open for reading; it is closed with this one, or if there is no memory.
-    public init(overlayOf base: ImageChain, blockSize: BlockSize) throws(ImageError) {
+    public init(
+        overlayOf base: ImageChain, above levels: [FrozenLevel] = [], blockSize: BlockSize
+    ) throws(ImageError) {
         let sizeBytes = blockSize.bytes(ofBlocks: blockSize.blocks(holdingBytes: base.sizeBytes))
+        guard levels.allSatisfy({ $0.backend.sizeBytes == sizeBytes }) else {
+            base.close()
+            throw .cannotFreeze("its image has another size now")
+        }
         do {
             backend = try Backend(memoryOfSize: sizeBytes, readOnly: false)
             backings = [base.backend] + base.backings
             blocks = base.blocks
-            blocks.overlay = try Overlay(sizeBytes: sizeBytes, blockSize: blockSize)
+            blocks.overlay = try Overlay(sizeBytes: sizeBytes, blockSize: blockSize, above: levels.map(\.map))
+            self.levels = levels
         } catch {
             base.close()
             throw .tooLarge(sizeBytes: sizeBytes)
@@ -252,11 +262,10 @@ extension ImageChain {
     }
 
     private mutating func read(into buffer: UnsafeMutableRawBufferPointer) -> Bool {
-        let (backend, backings) = (backend, backings)
+        let files = [backend] + levels.map(\.backend) + backings
         let request = BackendRequest(.read, length: UInt64(buffer.count))
         return unsafe blocks.performNow(request, buffer) { request, bytes in
-            let file = request.file == 0 ? backend : backings[Int(request.file) - 1]
-            return unsafe file.readNow(into: bytes, at: request.offset)
+            unsafe files[Int(request.file)].readNow(into: bytes, at: request.offset)
         }
     }
 }

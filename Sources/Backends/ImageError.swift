@@ -40,6 +40,8 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
     case changes(path: String, String)
     /// The file for the changes of an overlay cannot be made.
     case cannotMakeChanges(path: String, errno: Int32)
+    /// There is no way to keep what an overlay has now.
+    case cannotFreeze(String)
     /// An overlay cannot be made like its base again.
     case cannotRevert(errno: Int32)
     /// The path led to another file when it was looked at, or leads to a symbolic link.
@@ -86,6 +88,8 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
             return "'\(path)' cannot keep the changes of this overlay: \(reason)"
         case .cannotMakeChanges(let path, let code):
             return "cannot make '\(path)', which is to keep an overlay's changes: \(errorText(code))"
+        case .cannotFreeze(let reason):
+            return "what the overlay has now cannot be kept: \(reason)"
         case .cannotRevert(let code):
             return "the overlay cannot be made like its image again: \(errorText(code))"
         case .replaced(let path):

@@ -5,10 +5,10 @@ import Glibc
 import IOUring
 
 extension Overlay {
-    /// A disk that is like its image.
-    public init(sizeBytes: UInt64, blockSize: BlockSize) throws(RingError) {
+    /// A disk that is like its image, or like what is frozen above that.
+    public init(sizeBytes: UInt64, blockSize: BlockSize, above frozen: [OverlayMap] = []) throws(RingError) {
         let mapBytes = Int(clamping: Self.mapBytes(sizeBytes: sizeBytes, blockSize: blockSize))
-        self.init(sizeBytes: sizeBytes, blockSize: blockSize, map: try LayerMemory(mapping: mapBytes))
+        self.init(sizeBytes: sizeBytes, blockSize: blockSize, map: try LayerMemory(mapping: mapBytes), above: frozen)
     }
 }
 

@@ -166,11 +166,11 @@ extension BlockStack {
             case .io(var request):
                 guard let next = self.layer(below: layer), !isOwn(request, of: layer) else {
                     task.layer = layer
-                    if overlay != nil, layer.rawValue > BlockLayer.overlay.rawValue { request.file += 1 }
+                    if let overlay, layer.rawValue > BlockLayer.overlay.rawValue { request.file += overlay.fileCount }
                     return .io(request)
                 }
                 // Below an overlay the image's files are numbered as without it.
-                if layer == .overlay { request.file -= 1 }
+                if layer == .overlay, let overlay { request.file -= overlay.fileCount }
                 event = .begin(request)
                 layer = next
             case .finished:
@@ -220,7 +220,7 @@ extension BlockStack {
     /// It is for a file that the layer has for itself.
     private func isOwn(_ request: BackendRequest, of layer: BlockLayer) -> Bool {
         switch layer {
-        case .overlay: request.file == 0
+        case .overlay: request.file < overlay?.fileCount ?? 1
         case .recorder: request.file == BackendRequest.recordingFile
         case .faults, .writeCache, .qcow2, .imageFaults: false
         }

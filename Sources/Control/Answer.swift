@@ -21,7 +21,7 @@ enum Answer {
         let connections: Int
     }
 
-    /// An overlay whose disk is like its image again.
+    /// An overlay whose disk is like its image again, or as it was at a snapshot.
     struct Reverted: Codable {
         let export: String
         /// How much of it had been written.
@@ -44,6 +44,8 @@ enum Answer {
         let armed: String?
         /// Only of a DVD-ROM.
         let tray: Tray?
+        /// Only of an overlay that has any, the oldest first.
+        let snapshots: [String]?
         /// Why flushes fail.
         let flushFailure: String?
         /// Only of one that was just added, and only if there are any.
@@ -61,6 +63,7 @@ enum Answer {
             power = status.hasPower.map { $0 ? "on" : "off" }
             armed = status.armedCut?.command(status.name)
             tray = status.tray.map { Tray(open: $0.isOpen, locked: $0.isLocked, image: $0.image) }
+            snapshots = status.snapshots.isEmpty ? nil : status.snapshots
             flushFailure = status.flushFailure
             self.warnings = warnings.isEmpty ? nil : warnings.map(\.description)
         }

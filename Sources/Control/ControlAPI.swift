@@ -43,7 +43,16 @@ struct ControlAPI: Sendable {
                 try acceptLoss(of: call.arguments[0])
             },
             Route("POST", "/v1/exports/{name}/revert", changes) { call throws(HTTPFailure) in
-                try revert(call.arguments[0])
+                try revert(call.arguments[0], call.body)
+            },
+            Route("POST", "/v1/exports/{name}/snapshots", changes) { call throws(HTTPFailure) in
+                try takeSnapshot(of: call.arguments[0], call.body)
+            },
+            Route("DELETE", "/v1/exports/{name}/snapshots/{snapshot}", changes) { call throws(HTTPFailure) in
+                try discardSnapshot(call.arguments[1], of: call.arguments[0])
+            },
+            Route("POST", "/v1/exports/{name}/fork", changes) { call throws(HTTPFailure) in
+                try fork(call.arguments[0], call.body)
             },
             Route("POST", "/v1/exports/{name}/eject", parameters: ["mode"], changes) { call throws(HTTPFailure) in
                 try eject(call.arguments[0], mode: call.parameter("mode"))
@@ -122,7 +131,11 @@ extension ControlAPI {
         } catch {
             throw HTTPFailure(unprocessable: error)
         }
-        // As it was when it was added: by now somebody may have removed it again.
+        return created(added)
+    }
+
+    /// The export as it was when it was added: by now somebody may have removed it again.
+    func created(_ added: AddedExport) -> HTTPResponse {
         var response = HTTPResponse(.created, Answer.Export(added.status, warnings: added.warnings))
         response.fields.append(
             HTTPResponse.Field(
@@ -146,14 +159,6 @@ extension ControlAPI {
     private func acceptLoss(of name: String) throws(HTTPFailure) -> HTTPResponse {
         do {
             return HTTPResponse(.ok, Answer.Export(try program.server.acceptLoss(of: name)))
-        } catch {
-            throw HTTPFailure(error)
-        }
-    }
-
-    private func revert(_ name: String) throws(HTTPFailure) -> HTTPResponse {
-        do {
-            return HTTPResponse(.ok, Answer.Reverted(export: name, revertedBytes: try program.server.revert(name)))
         } catch {
             throw HTTPFailure(error)
         }
@@ -268,14 +273,15 @@ extension HTTPFailure {
     init(_ error: ServerError) {
         let status: HTTPStatus =
             switch error {
-            case .noSuchExport, .noSuchConnection: .notFound
+            case .noSuchExport, .noSuchConnection, .noSnapshot: .notFound
             case .nameTaken, .targetTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked,
                 .trayIsClosed, .discInUse, .noWriteCache, .isRecorded, .noPower, .hasPower, .cutArmed,
-                .cutUnderWay, .momentNotCome, .cutTakenBack, .noOverlay:
+                .cutUnderWay, .momentNotCome, .cutTakenBack, .noOverlay, .noSnapshots, .snapshotTaken:
                 .conflict
             case .export, .cannotGrow, .noDisc, .beyondDrive: .unprocessableContent
             case .stopping: .serviceUnavailable
             case .ring, .endpoint, .image, .command, .interrupted, .flush, .stillInUse, .stillCutting, .stillReverting,
+                .overlay,
                 .cutNotStored:
                 .internalServerError
             }

@@ -46,6 +46,16 @@ public enum ControlRequest {
     /// The content that asks for a size.
     public static func growth(_ size: String) -> [UInt8] { JSON.encode(["size": size]) }
 
+    /// The content that names a snapshot to go back to.
+    public static func snapshot(_ name: String) -> [UInt8] { JSON.encode(["snapshot": name]) }
+
+    /// The content that names something new; of a fork with the snapshot that it begins as.
+    public static func new(_ name: String, snapshot: String? = nil) -> [UInt8] {
+        var members = ["name": name]
+        members["snapshot"] = snapshot
+        return JSON.encode(members)
+    }
+
     /// The content that names a disc.
     public static func disc(_ image: String) -> [UInt8] { JSON.encode(["image": image]) }
 

@@ -50,6 +50,7 @@ public enum ControlTables {
             ["Connections:", String(export.connections)],
         ]
         if let tray = export.tray { rows.append(["Disc:", tray.image ?? "none"]) }
+        if let snapshots = export.snapshots { rows.append(["Snapshots:", snapshots.joined(separator: ", ")]) }
         return Table(rows: rows).text
     }
 

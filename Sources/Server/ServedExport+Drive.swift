@@ -23,6 +23,7 @@ extension ServedExport {
         exported.isReadOnly = image.backend.isReadOnly
         self.init(name: name, drive: exported, backend: image.backend)
         backings = image.backings
+        levels = image.levels
         changes = image.changes
         blocks = image.blocks
     }

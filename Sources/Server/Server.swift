@@ -231,6 +231,14 @@ public enum ServerError: Error, CustomStringConvertible {
     case cutTakenBack(String)
     /// There is nothing to go back to.
     case noOverlay(String)
+    /// It cannot be made like something else, or kept.
+    case overlay(String, ImageError)
+    /// There are snapshots of overlays in memory only.
+    case noSnapshots(String)
+    /// An overlay has no snapshot of this name.
+    case noSnapshot(String, String)
+    /// It has one already.
+    case snapshotTaken(String, String)
     /// Requests that were under way when an overlay was to be reverted have not ended.
     case stillReverting(String)
     /// Requests that were under way when the power was to be cut have not ended.
@@ -304,6 +312,13 @@ public enum ServerError: Error, CustomStringConvertible {
             "the cut of '\(name)' that was to come was taken back, or '\(name)' was removed: there is no report of it"
         case .noOverlay(let name):
             "the export '\(name)' is no overlay, so there is nothing that it could be again; serve overlay:PATH for that"
+        case .overlay(let name, let error): "export '\(name)': \(error)"
+        case .noSnapshots(let name):
+            "the changes of '\(name)' are in a file, and there are snapshots of overlays in memory only; 'qemu-img snapshot' has some "
+                + "of the file while it is not served"
+        case .noSnapshot(let name, let snapshot): "the export '\(name)' has no snapshot '\(snapshot)'"
+        case .snapshotTaken(let name, let snapshot):
+            "the export '\(name)' has a snapshot '\(snapshot)' already; give this one another name, or discard that"
         case .stillReverting(let name):
             "requests of '\(name)' that were under way have not ended, so it is as it was: look at its image, then try again"
         case .stillCutting(let name):

@@ -31,6 +31,8 @@ public struct ExportStatus: Equatable, Sendable {
     public var flushFailure: String?
     /// The tray of a DVD-ROM; nil: the drive is a disk.
     public var tray: TrayStatus?
+    /// The names of an overlay's snapshots, the oldest first.
+    public var snapshots: [String]
     /// The totals of its clients.
     public var totals: ExportTotals
 }
@@ -296,6 +298,7 @@ extension ExportStatus {
             connections: entry.connectionCount, isDraining: isDraining,
             hasPower: entry.hasWriteCache ? entry.isOn : nil, armedCut: entry.armedCut?.order,
             flushFailure: entry.flushes.stability?.failure.map(errorText), tray: TrayStatus(entry),
+            snapshots: entry.snapshotNames,
             totals: ExportTotals(entry))
     }
 }

@@ -70,6 +70,22 @@ public final class ExportRegistry: Sendable {
         }
     }
 
+    /// Serves another overlay in memory that begins as one is now, or was at a snapshot. It has the settings of that,
+    /// but for its name and its target.
+    public func fork(_ name: String, to new: String, snapshot: String?) throws -> AddedExport {
+        try state.withLock { state in
+            guard control.hasExport(named: name), let settings = state.records[name]?.settings else {
+                throw ServerError.noSuchExport(name)
+            }
+            guard !control.hasExport(named: new) else { throw ServerError.nameTaken(new) }
+            var export = settings.made(named: try ExportSettings.checked(new, "name"), .unlimited)
+            export.target = TargetOptions()
+            export.record = nil
+            try control.checkTarget(of: new, state.settings.placed(export).target)
+            return try add(export, .request, &state, above: control.levels(name, atSnapshot: snapshot))
+        }
+    }
+
     /// Puts a disc into a DVD-ROM: an image, or nil for what is in the open tray, or else the export's own. The image
     /// is opened and locked as that of an export is.
     public func insert(_ image: String?, into name: String, isForced: Bool) throws -> AddedExport {
@@ -95,13 +111,16 @@ public final class ExportRegistry: Sendable {
 
     /// Opens and serves an export whose name nobody has.
     @discardableResult
-    func add(_ export: ExportSettings, _ origin: ExportRecord.Origin, _ state: inout State) throws -> AddedExport {
+    func add(
+        _ export: ExportSettings, _ origin: ExportRecord.Origin, _ state: inout State, above levels: [FrozenLevel] = []
+    ) throws -> AddedExport {
         try room.check(control.exportCount)
         let ordinal = lowestUnusedOrdinal(&state)
         // Files of directories are tried again later.
         let status = try serve(
             try state.settings.placed(export).open(
-                ordinal: ordinal, waits: origin == .request, expected: origin.file, holder: control.exportName(of:)))
+                ordinal: ordinal, waits: origin == .request, expected: origin.file, above: levels,
+                holder: control.exportName(of:)))
         let record = ExportRecord(settings: export, ordinal: ordinal, origin: origin)
         return AddedExport(status: status, warnings: enter(record, &state))
     }

@@ -17,12 +17,13 @@ extension ExportSettings {
     ///     does it, `QM00001` and so on.
     ///   - waits: an image that somebody has is tried for a second.
     ///   - expected: see ``Backend/init(path:cache:readOnly:locking:expected:)``.
+    ///   - levels: what an overlay in memory begins with, above its image.
     ///   - holder: the name of the export of the same server that has a file.
     public func open(
-        ordinal: Int, waits: Bool = true, expected: FileNumber? = nil,
+        ordinal: Int, waits: Bool = true, expected: FileNumber? = nil, above levels: [FrozenLevel] = [],
         holder: (FileNumber) -> String? = { _ in nil }
     ) throws -> ServedExport {
-        let opened = try openImage(waits: waits, expected: expected, holder: holder)
+        let opened = try openImage(waits: waits, expected: expected, above: levels, holder: holder)
         var export = ServedExport(
             name: name, properties: properties(ordinal: ordinal), controller: drive.controller, image: opened)
         do {
@@ -68,13 +69,13 @@ extension ExportSettings {
 
     /// Opens and locks the image, and checks that a drive can have it.
     func openImage(
-        waits: Bool, expected: FileNumber? = nil, holder: (FileNumber) -> String?
+        waits: Bool, expected: FileNumber? = nil, above levels: [FrozenLevel] = [], holder: (FileNumber) -> String?
     ) throws -> ImageChain {
         try checkFormat()
         try checkChanges()
         let opened: ImageChain
         do throws(ImageError) {
-            opened = try openFiles(!drive.isLocked ? .off : waits ? .waiting : .immediate, expected)
+            opened = try openFiles(!drive.isLocked ? .off : waits ? .waiting : .immediate, expected, levels)
         } catch {
             throw error.naming(holder)
         }
@@ -87,12 +88,14 @@ extension ExportSettings {
         return opened
     }
 
-    private func openFiles(_ locking: ImageLocking, _ expected: FileNumber?) throws(ImageError) -> ImageChain {
+    private func openFiles(
+        _ locking: ImageLocking, _ expected: FileNumber?, _ levels: [FrozenLevel]
+    ) throws(ImageError) -> ImageChain {
         switch reference {
         case .file(let path):
             try openFile(path, readOnly: drive.readOnly, locking, expected)
         case .overlay(let path):
-            try openOverlay(path, openFile(path, readOnly: true, locking, expected), locking)
+            try openOverlay(path, openFile(path, readOnly: true, locking, expected), locking, levels)
         case .memory(let sizeBytes):
             ImageChain(raw: try Backend(memoryOfSize: sizeBytes, readOnly: drive.readOnly))
         case .null(let sizeBytes):
@@ -101,10 +104,10 @@ extension ExportSettings {
     }
 
     private func openOverlay(
-        _ path: String, _ base: ImageChain, _ locking: ImageLocking
+        _ path: String, _ base: ImageChain, _ locking: ImageLocking, _ levels: [FrozenLevel]
     ) throws(ImageError) -> ImageChain {
         let blockSize = drive.device.logicalBlockSize
-        guard let changes else { return try ImageChain(overlayOf: base, blockSize: blockSize) }
+        guard let changes else { return try ImageChain(overlayOf: base, above: levels, blockSize: blockSize) }
         return try ImageChain(
             changes: changes, above: .init(path: path, isQcow2: format == .qcow2), base, cache: drive.cache,
             locking: locking, blockSize: blockSize)

@@ -154,22 +154,6 @@ extension Ctl {
         }
     }
 
-    struct Revert: ControlCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Make an overlay like its image again.",
-            discussion: """
-                All that was written to it is gone, also from a file that keeps it. Its clients are disconnected, and find its drive as at power-on when they \
-                connect again.
-                """)
-        @ParentCommand var ctl: Ctl
-        @OptionGroup var options: ControlClientOptions
-        @Argument(help: "The export's name.") var name: String
-
-        func run() throws {
-            try show(try client().send("POST", ["v1", "exports", name, "revert"]), ControlTables.reverted)
-        }
-    }
-
     struct AcceptLoss: ControlCommand {
         static let configuration = CommandConfiguration(
             commandName: "accept-loss",

@@ -307,6 +307,13 @@ struct Serve: ParsableCommand {
                     throw sandbox.explaining(error)
                 }
             },
+            fork: { export, new, snapshot in
+                do {
+                    return try registry.fork(export, to: new, snapshot: snapshot)
+                } catch {
+                    throw sandbox.explaining(error)
+                }
+            },
             insert: { image, export, isForced in
                 do {
                     return try registry.insert(image, into: export, isForced: isForced)

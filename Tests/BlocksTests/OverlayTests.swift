@@ -165,6 +165,36 @@ private struct OverlaidMedium {
         #expect(write == .io(BackendRequest(.write, length: 512)), "a write goes to the overlay's own file")
     }
 
+    /// A sector is looked for in the newest file first, then in those that are frozen, then in the image behind them.
+    /// One more write changes none of those.
+    @Test func levelsAreAskedInTheirOrder() {
+        var stack = BlockStack()
+        var levels: [OverlayMap] = []
+        var data = [UInt8](repeating: 0, count: 8 * 512)
+        func parts(_ request: BackendRequest) -> [[UInt64]] {
+            var task = BlockTask()
+            var parts: [[UInt64]] = []
+            var step = data.withMutableBytes { stack.begin(request, &task, &$0) }
+            while case .io(let part) = step {
+                parts.append([UInt64(part.file), part.offset / 512, part.length / 512])
+                step = data.withMutableBytes { stack.resume(.done, &task, &$0) }
+            }
+            #expect(step == .finished)
+            return parts
+        }
+        for written in [2..<6, 4..<5, 5..<6] as [Range<UInt64>] {
+            let map = allocated(Int(Overlay.mapBytes(sizeBytes: 4096, blockSize: .smallest)))
+            stack.overlay = Overlay(sizeBytes: 4096, blockSize: .smallest, map: map, above: levels)
+            let write = BackendRequest(.write, offset: written.lowerBound * 512, length: UInt64(written.count) * 512)
+            #expect(parts(write) == [[0, written.lowerBound, UInt64(written.count)]])
+            levels = (stack.overlay.map { [$0.ownMap] } ?? []) + levels
+        }
+        let read = BackendRequest(.read, length: 4096)
+        #expect(parts(read) == [[3, 0, 2], [2, 2, 2], [1, 4, 1], [0, 5, 1], [3, 6, 2]])
+        #expect(stack.overlay?.ownBytes == 512)
+        #expect(levels.map(\.count) == [1, 1, 4])
+    }
+
     /// Runs of any length and place are found as a set says, in few steps.
     @Test(arguments: UInt64(1)...6) func aMapIsASet(seed: UInt64) {
         var numbers = SeededGenerator(seed: seed)

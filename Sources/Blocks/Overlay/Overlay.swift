@@ -1,14 +1,19 @@
 // A disk of its own above an image that is only read: changes are kept beside the image, and go with the export.
 
-/// The layer that keeps all changes in a file of its own, each at its place on the disk.
+/// The layer that keeps all changes in files of its own, each at its place on the disk.
 ///
-/// That file is number 0 of the unit (``BackendRequest/file``), the one that requests from above are for; those of the
-/// image come behind it.
+/// The file that is written is number 0 of the unit (``BackendRequest/file``), the one that requests from above are
+/// for. Behind it come those that nobody writes to any more, the newest first, and then those of the image.
 public struct Overlay: Sendable {
     /// The size of the disk in bytes.
     public let sizeBytes: UInt64
     private let blockSize: BlockSize
     private var map: OverlayMap
+    /// What is in each of the files that nobody writes to any more.
+    private let frozen: [OverlayMap]
+
+    /// How many of these there may be.
+    public static let maximumFrozen = 31
 
     /// The state of a request.
     struct Task: Sendable {
@@ -23,19 +28,29 @@ public struct Overlay: Sendable {
         OverlayMap.memoryBytes(blocks: blockSize.blocks(holdingBytes: sizeBytes))
     }
 
-    /// A disk that is like its image.
+    /// A disk that is like its image, or like what others have written above that.
     ///
-    /// - Parameter map: of ``mapBytes(sizeBytes:blockSize:)``, all zeroes.
-    public init(sizeBytes: UInt64, blockSize: BlockSize, map: LayerMemory) {
+    /// - Parameters:
+    ///   - map: of ``mapBytes(sizeBytes:blockSize:)``, all zeroes.
+    ///   - frozen: what is in files that nobody writes to, the newest first.
+    public init(sizeBytes: UInt64, blockSize: BlockSize, map: LayerMemory, above frozen: [OverlayMap] = []) {
         precondition(
             UInt64(map.byteCount) >= Self.mapBytes(sizeBytes: sizeBytes, blockSize: blockSize), "the memory ends before"
         )
         self.sizeBytes = sizeBytes
         self.blockSize = blockSize
         self.map = OverlayMap(map)
+        precondition(frozen.count <= Self.maximumFrozen, "each of its files has a number")
+        self.frozen = frozen
     }
 
-    /// How much of the disk is the overlay's own, in bytes.
+    /// How many files it has; those of the image come behind them.
+    var fileCount: UInt8 { UInt8(1 + frozen.count) }
+
+    /// What is in the file that is written.
+    public var ownMap: OverlayMap { map }
+
+    /// How much of the disk is in the file that is written, in bytes.
     public var ownBytes: UInt64 { blockSize.bytes(ofBlocks: map.count) }
 
     /// These bytes, in whole blocks, are in the overlay's file from now on.
@@ -95,22 +110,20 @@ extension Overlay {
         .found(BackendExtent(isMapped: extent.isMapped, lengthBytes: min(extent.lengthBytes, task.partBytes)))
     }
 
-    /// Asks for the next part of a request: as far as all of it is in one of the two places.
+    /// Asks for the next part of a request: as far as all of it is in one file, or in the image.
     private func next(_ task: inout Task) -> BlockStep {
         let left = task.request.length - task.doneBytes
         guard left > 0 else { return .finished }
-        let run = map.run(in: blocks(task.request.offset + task.doneBytes, left))
+        let range = blocks(task.request.offset + task.doneBytes, left)
+        var run = map.run(in: range)
+        var file = 0
+        while !run.isThere, file < frozen.count {
+            run = frozen[file].run(in: range.lowerBound..<range.lowerBound + run.count)
+            file += 1
+        }
         task.partBytes = blockSize.bytes(ofBlocks: run.count)
-        let part = task.request.part(from: task.doneBytes, count: task.partBytes)
-        return .io(run.isThere ? part : part.ofImage)
-    }
-}
-
-extension BackendRequest {
-    /// The same of the image below an overlay.
-    fileprivate var ofImage: BackendRequest {
-        var request = self
-        request.file = 1
-        return request
+        var part = task.request.part(from: task.doneBytes, count: task.partBytes)
+        part.file = run.isThere ? UInt8(file) : fileCount
+        return .io(part)
     }
 }

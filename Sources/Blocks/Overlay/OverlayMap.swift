@@ -1,7 +1,7 @@
 // Which blocks of a disk an overlay has.
 
 /// A bit for each logical block. Memory that was never touched says that none is there.
-struct OverlayMap: Sendable {
+public struct OverlayMap: Sendable {
     private static let bitsPerWord: UInt64 = 64
 
     private var memory: LayerMemory

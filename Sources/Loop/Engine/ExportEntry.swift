@@ -9,6 +9,13 @@ import Logging
 import Synchronization
 import Units
 
+/// What an overlay in memory had at a moment that has a name.
+private struct OverlaySnapshot {
+    let name: String
+    /// The newest first.
+    let levels: [FrozenLevel]
+}
+
 /// One export of a running server, from its coming to its end.
 public final class ExportEntry: Sendable {
     /// Its place in the loops' tables; another export may have it when this one has ended.
@@ -43,6 +50,9 @@ public final class ExportEntry: Sendable {
         /// Those that requests used for longer than anybody has waited.
         var oldBackends: [Backend] = []
         var blocks: BlockStack
+        /// What an overlay in memory has above its image, below what is written: the newest first.
+        var levels: [FrozenLevel]
+        var snapshots: [OverlaySnapshot] = []
         var server: DeviceServer?
         var connectionCount = 0
         /// Clients that are about to open it.
@@ -76,6 +86,8 @@ public final class ExportEntry: Sendable {
         // A second copy of what the layers have would be one too many.
         var others = definition
         others.blocks = BlockStack()
+        // They are given back when no overlay has them any more.
+        others.levels = []
         self.definition = others
         self.flushes = flushes
         gate = try WriteGate(loopCount: loopCount)
@@ -86,7 +98,8 @@ public final class ExportEntry: Sendable {
         drive.strangers = definition.deviceServer(targetName: []).strangers
         state = Mutex(
             State(
-                drive: drive, backend: definition.backend, image: definition.image, blocks: definition.blocks))
+                drive: drive, backend: definition.backend, image: definition.image, blocks: definition.blocks,
+                levels: definition.levels))
     }
 
     deinit {
@@ -101,6 +114,9 @@ public final class ExportEntry: Sendable {
 
     /// Where its sectors are now. Only a disc drive ever has others than at the beginning.
     public var backend: Backend { state.withLock { $0.backend } }
+
+    /// The files behind it, for which ``BackendRequest/file`` stands from 1 on.
+    var backings: [Backend] { state.withLock { $0.levels.map(\.backend) + definition.backings } }
 
     /// The name of that image.
     public var image: String { state.withLock { $0.image } }
@@ -301,17 +317,20 @@ public final class ExportEntry: Sendable {
         return (report, code)
     }
 
-    /// Forgets all that was written to an overlay whose layers are here: its disk is like its image again.
+    /// Forgets all that was written to an overlay whose layers are here: its disk is like its image again, or as it was
+    /// at a snapshot.
     ///
-    /// - Returns: how many bytes of the disk were the overlay's own; of one in a file, how much room that gives back.
-    public func revert() throws(ImageError) -> UInt64 {
+    /// - Parameter levels: what the snapshot has; nothing of one in a file.
+    /// - Returns: how many bytes were written since then, or since a later snapshot; of one in a file, how much room
+    ///   that gives back.
+    public func revert(to levels: [FrozenLevel] = []) throws(ImageError) -> UInt64 {
         var blocks = takeBlocks()
         defer { keep(blocks) }
         let bytes: UInt64
         if let changes = definition.changes {
             bytes = try changes.revert(backend, &blocks)
         } else {
-            bytes = try revertInMemory(&blocks)
+            bytes = try revertInMemory(&blocks, to: levels)
         }
         _ = blocks.writeCache?.cut(PowerCut(keeping: .none, seed: 0), sectors: drive.sectorCount)
         state.withLock { $0.server?.losePower() }
@@ -319,18 +338,76 @@ public final class ExportEntry: Sendable {
         return bytes
     }
 
-    private func revertInMemory(_ blocks: inout BlockStack) throws(ImageError) -> UInt64 {
+    private func revertInMemory(_ blocks: inout BlockStack, to levels: [FrozenLevel]) throws(ImageError) -> UInt64 {
         guard let overlay = blocks.overlay else { preconditionFailure("the export is no overlay") }
         let empty: Overlay
         do throws(RingError) {
-            empty = try Overlay(sizeBytes: overlay.sizeBytes, blockSize: drive.blockSize)
+            empty = try Overlay(sizeBytes: overlay.sizeBytes, blockSize: drive.blockSize, above: levels.map(\.map))
         } catch {
             throw .cannotRevert(errno: ENOMEM)
         }
         let code = backend.zeroNow(0..<overlay.sizeBytes, mayDeallocate: true)
         guard code == 0 else { throw .cannotRevert(errno: code) }
         blocks.overlay = empty
+        state.withLock { $0.levels = levels }
         return overlay.ownBytes
+    }
+
+    /// Freezes what an overlay in memory has, with all that its drive has answered. Its layers are here.
+    ///
+    /// - Returns: what it has, the newest first.
+    public func freeze() throws(ImageError) -> [FrozenLevel] {
+        let code = emptyWriteCache()
+        guard code == 0 else { throw .cannotFreeze(errorText(code)) }
+        var blocks = takeBlocks()
+        defer { keep(blocks) }
+        guard let overlay = blocks.overlay else { preconditionFailure("the export is no overlay in memory") }
+        let (old, levels) = state.withLock { ($0.backend, $0.levels) }
+        // Nothing was written since the last time.
+        guard overlay.ownBytes > 0 else { return levels }
+        guard levels.count < Overlay.maximumFrozen else {
+            throw .cannotFreeze(
+                "it is above \(Overlay.maximumFrozen) snapshots already, and there can be no more in a row")
+        }
+        let fresh: Backend
+        let frozen: [FrozenLevel]
+        do {
+            let empty = try Overlay(
+                sizeBytes: overlay.sizeBytes, blockSize: drive.blockSize, above: [overlay.ownMap] + levels.map(\.map))
+            fresh = try Backend(memoryOfSize: overlay.sizeBytes, readOnly: false)
+            frozen = [FrozenLevel(old, overlay.ownMap)] + levels
+            blocks.overlay = empty
+        } catch {
+            throw .cannotFreeze("\(error)")
+        }
+        state.withLock { ($0.backend, $0.levels) = (fresh, frozen) }
+        return frozen
+    }
+
+    /// The names of its snapshots, the oldest first.
+    public var snapshotNames: [String] { state.withLock { $0.snapshots.map(\.name) } }
+
+    /// What a snapshot has; nil: there is none of that name.
+    public func levels(ofSnapshot name: String) -> [FrozenLevel]? {
+        state.withLock { $0.snapshots.first { $0.name == name }?.levels }
+    }
+
+    /// Keeps what was frozen, by a name that no other snapshot has.
+    public func keep(snapshot name: String, _ levels: [FrozenLevel]) {
+        state.withLock { $0.snapshots.append(OverlaySnapshot(name: name, levels: levels)) }
+    }
+
+    /// Forgets a snapshot. What the disk, other snapshots or other exports have of it stays.
+    ///
+    /// - Returns: whether there was one.
+    public func discard(snapshot name: String) -> Bool {
+        // Memory is given back when nobody waits for this.
+        let gone = state.withLock { state in
+            let gone = state.snapshots.filter { $0.name == name }
+            state.snapshots.removeAll { $0.name == name }
+            return gone
+        }
+        return !gone.isEmpty
     }
 
     /// Takes to the image what is in the drive's write cache, and makes the image stable. Nobody has the export open.
@@ -435,7 +512,10 @@ public final class ExportEntry: Sendable {
             // Nor does one begin afterwards.
             state.withLock { $0.isWithdrawn = true }
             let flushing = emptyWriteCache()
-            let (last, old) = state.withLock { ($0.backend, $0.oldBackends) }
+            let (last, old) = state.withLock { state in
+                (state.levels, state.snapshots) = ([], [])
+                return (state.backend, state.oldBackends)
+            }
             for backend in old + definition.backings { backend.close() }
             definition.recording?.close()
             let closing = flushes.close(last)

@@ -53,7 +53,7 @@ struct LoopExport {
         let targetName = Array((entry.target?.name.text ?? "").utf8)
         server = entry.server ?? entry.definition.deviceServer(targetName: targetName)
         backend = entry.backend
-        backings = entry.definition.backings
+        backings = entry.backings
         recording = entry.definition.recording
         blocks = entry.takeBlocks()
         hasLayers = !blocks.isEmpty

@@ -16,6 +16,8 @@ public struct ServedExport: Sendable {
     public var backend: Backend
     /// The backing files of its image, for which ``BackendRequest/file`` stands from 1 on.
     public var backings: [Backend] = []
+    /// What an overlay in memory begins with, above its image: the newest first.
+    public var levels: [FrozenLevel] = []
     /// The file of its recording; nil: it has none.
     public var recording: Backend?
     /// The name of that image, for people.

@@ -1,0 +1,54 @@
+// Overlays and their snapshots.
+
+import Server
+import Settings
+
+extension ControlAPI {
+    func revert(_ name: String, _ body: [UInt8]) throws(HTTPFailure) -> HTTPResponse {
+        let snapshot = body.isEmpty ? nil : try JSON.decode(body).member("snapshot", of: ["snapshot"])
+        do {
+            let bytes = try program.server.revert(name, to: snapshot)
+            return HTTPResponse(.ok, Answer.Reverted(export: name, revertedBytes: bytes))
+        } catch {
+            throw HTTPFailure(error)
+        }
+    }
+
+    func takeSnapshot(of name: String, _ body: [UInt8]) throws(HTTPFailure) -> HTTPResponse {
+        guard let snapshot = try JSON.decode(body).member("name", of: ["name"]), !snapshot.isEmpty else {
+            throw HTTPFailure(.unprocessableContent, "'name' is missing: a snapshot has a name")
+        }
+        do {
+            return HTTPResponse(.created, Answer.Export(try program.server.takeSnapshot(snapshot, of: name)))
+        } catch {
+            throw HTTPFailure(error)
+        }
+    }
+
+    func discardSnapshot(_ snapshot: String, of name: String) throws(HTTPFailure) -> HTTPResponse {
+        do {
+            try program.server.discardSnapshot(snapshot, of: name)
+            return HTTPResponse(.noContent)
+        } catch {
+            throw HTTPFailure(error)
+        }
+    }
+
+    func fork(_ name: String, _ body: [UInt8]) throws(HTTPFailure) -> HTTPResponse {
+        let content = try JSON.decode(body)
+        let known = ["name", "snapshot"]
+        let snapshot = try content.member("snapshot", of: known)
+        guard let new = try content.member("name", of: known) else {
+            throw HTTPFailure(.unprocessableContent, "'name' is missing: the new export's")
+        }
+        do {
+            return created(try program.fork(name, new, snapshot))
+        } catch let error as ServerError {
+            throw HTTPFailure(error)
+        } catch let error as NoRoom {
+            throw HTTPFailure(.conflict, "\(error)")
+        } catch {
+            throw HTTPFailure(unprocessable: error)
+        }
+    }
+}

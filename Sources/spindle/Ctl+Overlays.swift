@@ -1,0 +1,79 @@
+// The commands of `spindle ctl` that are about overlays.
+
+import ArgumentParser
+import Control
+
+extension Ctl {
+    struct Revert: ControlCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make an overlay like its image again, or as it was at a snapshot.",
+            discussion: """
+                All that was written to it since then is gone, also from a file that keeps it. Its clients are disconnected, and \
+                find its drive as at power-on when they connect again.
+                """)
+        @ParentCommand var ctl: Ctl
+        @OptionGroup var options: ControlClientOptions
+        @Argument(help: "The export's name.") var name: String
+        @Argument(help: ArgumentHelp("The snapshot's name.", valueName: "name")) var snapshot: String?
+
+        func run() throws {
+            let body = snapshot.map(ControlRequest.snapshot) ?? []
+            try show(
+                try client().send("POST", ["v1", "exports", name, "revert"], body: body), ControlTables.reverted)
+        }
+    }
+
+    struct Snapshot: ControlCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Keep what an overlay in memory has now, by a name.",
+            discussion: """
+                'revert' goes back to it, 'fork' makes other exports of it, until it is discarded or the export is removed. \
+                Clients are disconnected, and find the drive as at power-on when they connect again.
+                """)
+        @ParentCommand var ctl: Ctl
+        @OptionGroup var options: ControlClientOptions
+        @Argument(help: "The export's name.") var name: String
+        @Argument(help: ArgumentHelp("The snapshot's name.", valueName: "name")) var snapshot: String
+
+        func run() throws {
+            let body = ControlRequest.new(snapshot)
+            try show(
+                try client().send("POST", ["v1", "exports", name, "snapshots"], body: body), ControlTables.export)
+        }
+    }
+
+    struct Fork: ControlCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Serve another overlay in memory that begins as one is now, or was at a snapshot.",
+            discussion: """
+                It has the options of that, but for its name and its target. Without --snapshot the clients of the old one are \
+                disconnected, with it they notice nothing.
+                """)
+        @ParentCommand var ctl: Ctl
+        @OptionGroup var options: ControlClientOptions
+        @Option(help: ArgumentHelp("The snapshot that it begins as.", valueName: "name")) var snapshot: String?
+        @Argument(help: "The export's name.") var name: String
+        @Argument(help: ArgumentHelp("The new export's name.", valueName: "name")) var new: String
+
+        func run() throws {
+            let body = ControlRequest.new(new, snapshot: snapshot)
+            let answer = try client().send("POST", ["v1", "exports", name, "fork"], body: body)
+            for warning in ControlTables.warnings(answer) { writeToStandardError("warning: \(warning)\n") }
+            try show(answer, ControlTables.export)
+        }
+    }
+
+    struct Discard: ControlCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Forget a snapshot of an overlay.",
+            discussion: "What the drive, other snapshots and other exports have of it stays.")
+        @ParentCommand var ctl: Ctl
+        @OptionGroup var options: ControlClientOptions
+        @Argument(help: "The export's name.") var name: String
+        @Argument(help: ArgumentHelp("The snapshot's name.", valueName: "name")) var snapshot: String
+
+        func run() throws {
+            _ = try client().send("DELETE", ["v1", "exports", name, "snapshots", snapshot])
+        }
+    }
+}
