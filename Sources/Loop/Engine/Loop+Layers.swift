@@ -107,7 +107,8 @@ extension Loop {
                 next = resume(found, place, export)
             case .io(let request):
                 requests[place].ask(request, layers: exports[export].blocks.memory(of: request.dataPlace))
-                guard let outcome = outcome(of: startAtBackend(place, export), place) else { return nil }
+                let progress = leaveToWriter(place, pipe: nil) ? .pending : startAtBackend(place, export)
+                guard let outcome = outcome(of: progress, place) else { return nil }
                 next = resume(outcome, place, export)
             case .wait(let milliseconds):
                 layered[place].wait(Int64(milliseconds), ring: &ring, userData: Token(.delay, place).userData)

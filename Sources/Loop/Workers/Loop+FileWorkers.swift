@@ -33,11 +33,12 @@ extension Loop {
     /// that one file system that does not answer would stop some of the others (docs/loop-system-calls.md).
     mutating func leaveToWriter(_ place: RequestPlace, pipe: Int?) -> Bool {
         let export = requests[place].unit
-        guard requests[place].task.bytesToWrite != nil, exports[export].pageCache != nil, workers.mayWrite(export)
+        let backend = exports[export].backend(ofFile: requests[place].file)
+        guard requests[place].task.bytesToWrite != nil, backend.pageCache != nil, workers.mayWrite(export)
         else { return false }
         var job = FileJob(
-            pipe == nil ? .write : .pipedWrite, exports[export].backend, export: export,
-            token: Token(.backend, place), task: requests[place].task)
+            pipe == nil ? .write : .pipedWrite, backend, export: export, token: Token(.backend, place),
+            task: requests[place].task)
         if let pipe { job.pipe = pipes.lend(pipe) }
         workers.write(job, mayLook: shared.hasProcessorForWorker)
         return true
