@@ -144,7 +144,7 @@ help:
 	@echo "make fuzz     a minute (SECONDS_EACH=60) of inputs that nobody thought of, for each reader of others' bytes,"
 	@echo "              under Address Sanitizer"
 	@echo "make sanitize Thread Sanitizer over what threads share, Address Sanitizer over TLS and the codecs"
-	@echo "make mutants  plant a hundred mistakes in a copy, and print which of them no test notices"
+	@echo "make mutants  plant hundreds of mistakes in a copy, and print which of them no test notices"
 	@echo "make sim      a whole simulated server from each of SEEDS=1000 seeds; SEED=17 is one again"
 	@echo "make lint     check format, rules and imports"
 	@echo "make bench    compare with nbdkit, qemu-nbd and nbd-server on this machine: 11 minutes, 3 with QUICK=1; writes into"
