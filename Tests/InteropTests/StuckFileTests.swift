@@ -249,15 +249,18 @@ struct StuckFileTests {
     }
 
     /// io_uring's threads do the writes to one file one after the other, and to all files whose inodes fall into one of
-    /// its 64 classes: of so many others some fall into that of the image that is stuck.
-    @Test func noneOfManyOthersWaits() throws {
+    /// its 64 classes: of so many others some fall into that of the image that is stuck. So it is with a small cache in
+    /// front of each, whose sectors go to the image.
+    @Test(arguments: [[], ["--write-cache-model", "volatile:64K"]]) func noneOfManyOthersWaits(options: [String]) throws
+    {
         let image = try StuckImage(.frozen(.ext4))
         defer { try? image.goOn() }
         let folder = try TemporaryFolder(onDisk: true)
         let others = try (0..<300).map { try folder.file("other\($0)", sizeBytes: 1 << 20) }
         let server = try RunningServer(
-            ["--threads", "1", "--shutdown-seconds", "1", "stuck=\(image.path)"] + others + Transport.listen, in: folder
-        )
+            ["--threads", "1", "--shutdown-seconds", "1"] + options + ["stuck=\(image.path)"] + others
+                + Transport.listen,
+            in: folder)
         let uris = try (["stuck"] + others.indices.map { "other\($0)" }).map { try server.uri(of: $0) }
         try image.stop()
         try nbdsh(
