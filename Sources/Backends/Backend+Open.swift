@@ -32,11 +32,13 @@ extension Backend {
         do {
             let number = FileNumber(buffered)
             guard expected == nil || expected == number else { throw ImageError.replaced(path: path) }
-            let (sizeBytes, isBlockDevice) = try measure(buffered, path)
+            let isBlockDevice = try checkKind(buffered, path)
             if isBlockDevice, !readOnly, LinuxFile.isReadOnly(blockDevice: buffered) {
                 throw ImageError.readOnlyDevice(path: path)
             }
             try ImageLock.acquire(buffered, path, readOnly: readOnly, locking)
+            // Whoever had the lock may have made the file longer until then.
+            let sizeBytes = try measure(buffered, path, isBlockDevice: isBlockDevice)
             let direct = cache.bypassesPageCache ? try openDirect(path, access, cache, number) : buffered
             let granularity = direct == buffered ? Backend.anyGranularity : try findAlignment(direct, path)
             let isPrompt = isBlockDevice || LinuxFile.isOnPromptFileSystem(buffered)
@@ -89,21 +91,32 @@ private func openDirect(
     return descriptor
 }
 
-/// The size of a regular file or block device in bytes.
-private func measure(_ descriptor: Int32, _ path: String) throws(ImageError) -> (UInt64, isBlockDevice: Bool) {
-    var status = stat()
-    guard unsafe fstat(descriptor, &status) == 0 else { throw .cannotOpen(path: path, errno: errno, readOnly: true) }
-    switch status.st_mode & S_IFMT {
-    case S_IFREG: return (UInt64(status.st_size), false)
-    case S_IFBLK:
-        let end = lseek(descriptor, 0, SEEK_END)
-        guard end >= 0 else { throw .cannotOpen(path: path, errno: errno, readOnly: true) }
-        return (UInt64(end), true)
+/// Refuses what is neither a regular file nor a block device.
+///
+/// - Returns: it is a block device.
+private func checkKind(_ descriptor: Int32, _ path: String) throws(ImageError) -> Bool {
+    switch try status(descriptor, path).st_mode & S_IFMT {
+    case S_IFREG: return false
+    case S_IFBLK: return true
     case S_IFDIR: throw .unsuitable(path: path, what: "a directory")
     case S_IFCHR: throw .unsuitable(path: path, what: "a character device")
     case S_IFIFO: throw .unsuitable(path: path, what: "a FIFO")
     default: throw .unsuitable(path: path, what: "a special file")
     }
+}
+
+/// The size of a regular file or block device in bytes.
+private func measure(_ descriptor: Int32, _ path: String, isBlockDevice: Bool) throws(ImageError) -> UInt64 {
+    guard isBlockDevice else { return UInt64(try status(descriptor, path).st_size) }
+    let end = lseek(descriptor, 0, SEEK_END)
+    guard end >= 0 else { throw .cannotOpen(path: path, errno: errno, readOnly: true) }
+    return UInt64(end)
+}
+
+private func status(_ descriptor: Int32, _ path: String) throws(ImageError) -> stat {
+    var status = stat()
+    guard unsafe fstat(descriptor, &status) == 0 else { throw .cannotOpen(path: path, errno: errno, readOnly: true) }
+    return status
 }
 
 /// The smallest access that O_DIRECT takes on this file: what the kernel says, or else found by trying. That alone

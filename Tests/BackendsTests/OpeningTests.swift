@@ -1,5 +1,6 @@
 // What can be opened, by whom, and the words for what cannot.
 
+import Foundation
 import Glibc
 import Support
 import Testing
@@ -36,6 +37,31 @@ import Testing
         // Those that were refused hold nothing.
         try Backend(path: path, cache: .none, readOnly: false).close()
         try Backend(path: path, cache: .writeback, readOnly: false).close()
+    }
+
+    /// How many descriptors of this process have locks on a file.
+    private static func lockCount(_ path: String) -> Int {
+        let descriptors = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
+        return descriptors.count { number in
+            guard (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\(number)")) == path,
+                let info = try? String(contentsOfFile: "/proc/self/fdinfo/\(number)", encoding: .utf8)
+            else { return false }
+            return info.contains("lock:")
+        }
+    }
+
+    /// Who had the lock before may have added clusters to its image: the size is that of the file when the lock is had.
+    @Test func theSizeIsThatBehindTheLock() async throws {
+        let path = try folder.file("disk.img", sizeBytes: 4096)
+        let first = try Backend(path: path, cache: .writeback, readOnly: false)
+        let second = Task.detached { try Backend(path: path, cache: .writeback, readOnly: false) }
+        // It has told that it comes, and waits.
+        while Self.lockCount(path) < 2 { await Task.yield() }
+        #expect(truncate(path, 8192) == 0)
+        first.close()
+        let backend = try await second.value
+        #expect(backend.sizeBytes == 8192)
+        backend.close()
     }
 
     /// QEMU's protocol, byte by byte: 100 + n is what is used, 200 + n what others must not use (0 read, 1 write,
