@@ -39,7 +39,6 @@ extension ExportRegistry {
         guard !making.source.isWithdrawn, let record = state.records[source], record.settings.copies != nil else {
             throw MakingRefusal.gone
         }
-        forgetEnded(&state)
         let template = record.settings.template
         let isOwn = record.settings.isPerClient
         if !isOwn, let present = state.records[making.name], let hold = control.hold(making.name) {
@@ -47,6 +46,8 @@ extension ExportRegistry {
             guard present.origin == .template(source) else { throw MakingRefusal.gone }
             return hold
         }
+        // One that has gone just now, too.
+        forgetEnded(&state)
         let limits = [template?.most, isOwn ? record.settings.drive.maximumConnections : nil].compactMap(\.self)
         if let limit = limits.min(), state.records.values.count(where: { $0.origin == .template(source) }) >= limit {
             throw MakingRefusal.tooMany(source, limit)

@@ -145,6 +145,88 @@ import Testing
         #expect(log.contains("message=\"export removed\" export=vm-1 mode=safe"), "\(log)")
     }
 
+    /// Clients that find what there is at one moment, and open an export at another.
+    private static let slowClients = """
+        import socket as sockets, struct
+        def exactly(s, count):
+            found = b''
+            while len(found) < count:
+                more = s.recv(count - len(found))
+                if not more: return None
+                found += more
+            return found
+        class Old:
+            # Finds what there is with the greeting.
+            def __init__(self):
+                self.s = sockets.socket(sockets.AF_UNIX)
+                self.s.connect(socket)
+                exactly(self.s, 18)
+            def go(self, name):
+                data = struct.pack('>I', len(name)) + name.encode() + bytes(2)
+                self.s.sendall(struct.pack('>IQII', 1, 0x49484156454F5054, 7, len(data)) + data)
+                while True:
+                    kind, length = struct.unpack('>II', exactly(self.s, 20)[12:])
+                    data = exactly(self.s, length)
+                    if kind != 3: return data.decode() if kind & 0x80000000 else 'open'
+            def export_name(self, name):
+                self.s.sendall(struct.pack('>IQII', 3, 0x49484156454F5054, 1, len(name)) + name.encode())
+                return 'open' if exactly(self.s, 10) else 'closed'
+        class Initiator:
+            # Finds what there is with its first PDU, and opens its target with the second.
+            def __init__(self, name):
+                self.s = sockets.create_connection(tuple(others[0].rsplit(':', 1)))
+                self.login(0x81, f'InitiatorName=iqn.2026-01.org.example:a\\0SessionType=Normal\\0'
+                           f'TargetName=iqn.2026-11.org.spindle:{name}\\0AuthMethod=None\\0')
+            def login(self, flags, text):
+                head = struct.pack('>4BI8sIHHII16x', 0x43, flags, 0, 0, len(text), b'\\x80abcde\\0\\0', 1, 0, 0, 1, 0)
+                self.s.sendall(head + text.encode() + bytes(-len(text) % 4))
+                answer = exactly(self.s, 48)
+                length = int.from_bytes(answer[5:8], 'big')
+                exactly(self.s, length + -length % 4)
+                return int.from_bytes(answer[36:38], 'big')
+
+        """
+
+    /// An export goes between the moment when a client finds it and that when it opens it: its name is as if it had not
+    /// been there. That of one which an operator has removed is unknown from then on.
+    @Test func goneOnTheWay() throws {
+        let server = try server(
+            """
+            listen = "iscsi:127.0.0.1:0"
+            [[export]]
+            name = "plain"
+            image = "memory:1M"
+            [[template]]
+            name = "job-*"
+            image = "overlay:base.img"
+            keep-seconds = 0
+            """)
+        let portal = try #require(server.server.announcement.split(separator: " ").first { $0.hasPrefix("iscsi://") })
+            .split(separator: "/")[1]
+        let log = try server.run(
+            script: Self.prelude + Self.slowClients + """
+                before = names()
+                def all_find(name):
+                    return [Old().go, Old().export_name, lambda _, i=Initiator(name): hex(i.login(0x87, ''))]
+                for number in range(3):
+                    # The drive of the name, which all three find, goes before each of them opens it.
+                    name = f'job-{number}'
+                    user = connect(name)
+                    user.pwrite(b'U' * 512, 0)
+                    ask = all_find(name)[number]
+                    user.shutdown()
+                    wait(lambda: names() == before)
+                    assert ask(name) == ('open', 'open', '0x0')[number], number
+                    assert connect(name).pread(512, 0)[:4] == b'base'
+                    del ask
+                asks = all_find('plain')
+                works('remove', 'plain')
+                assert asks[0]('plain') == 'the export has just been removed'
+                assert asks[1]('plain') == 'closed' and asks[2]('plain') == '0x204'
+                """, [String(portal)])
+        #expect(log.contains("the target has just been removed") && !log.contains("no access rule"), "\(log)")
+    }
+
     /// Each connection has a disk of its own, which nobody else finds, and which is gone with it.
     @Test func aDiskForEachClient() throws {
         let server = try ControlledServer(

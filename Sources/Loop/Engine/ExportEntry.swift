@@ -199,12 +199,14 @@ public final class ExportEntry: Sendable {
         case full(String)
         /// Why it cannot be opened now.
         case refused(String)
+        /// It has gone since it was found.
+        case gone
     }
 
     /// A connection opens the export.
     func open() -> Opening {
         state.withLock {
-            guard !$0.isWithdrawn else { return .refused("the export has just been removed") }
+            guard !$0.isWithdrawn else { return .gone }
             guard !$0.isOff else {
                 return .refused("the drive has no power; 'spindle ctl power NAME on' gives it back")
             }

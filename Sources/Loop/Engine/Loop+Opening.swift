@@ -35,6 +35,13 @@ extension Loop {
             return holds(entry, slot) ? false : refuse(entry, reason, slot)
         case .refused(let reason):
             return refuse(entry, reason, slot)
+        case .gone:
+            // Its name is as if it had not been there, so another one may be made.
+            guard entry === chosen, chooseStandIn(for: unit, slot) else {
+                return refuse(entry, OpeningRefusal.removed, slot)
+            }
+            connections[slot].heldOpening = nil
+            return open(unit, slot)
         case .opened(let count): others = count
         }
         connections[slot].heldOpening = nil

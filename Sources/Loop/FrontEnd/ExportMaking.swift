@@ -130,4 +130,7 @@ extension Loop {
 /// Why an export cannot be opened.
 struct OpeningRefusal: Error {
     let reason: String
+
+    /// It was there when the client looked for it.
+    static let removed = "the export has just been removed"
 }

@@ -158,6 +158,17 @@ extension Loop {
         }
     }
 
+    /// The export that the client has chosen has gone since it was found: chooses what stands for its name instead, in
+    /// its place.
+    ///
+    /// - Returns: false if nothing does.
+    mutating func chooseStandIn(for unit: Int, _ slot: ConnectionSlot) -> Bool {
+        switch connections[slot].frontEnd {
+        case .nbd: chooseNBDStandIn(for: unit, slot)
+        case .iscsi: chooseStandIn(forTarget: sessions.iscsi[slot].session.targetName, slot)
+        }
+    }
+
     /// An export that was made for the client is like what it was told.
     func isAsTold(_ entry: ExportEntry, _ unit: Int, _ slot: ConnectionSlot) -> Bool {
         switch connections[slot].frontEnd {
@@ -491,6 +502,17 @@ extension Loop {
         }
         connections[slot].choices = directory.entries
         sessions.nbd[slot].directory = directory.information
+    }
+
+    /// Does what ``chooseStandIn(for:_:)`` says, by what the client could find when it came.
+    private mutating func chooseNBDStandIn(for unit: Int, _ slot: ConnectionSlot) -> Bool {
+        let name = sessions.nbd[slot].chosenName
+        let found = sessions.nbd[slot].directory.firstIndex { $0.pattern?.matches(name) == true }
+        guard let found, !sessions.nbd[slot].directory[found].isForbidden,
+            connections[slot].isSecure || !sessions.nbd[slot].directory[found].requiresTLS
+        else { return false }
+        connections[slot].choices[unit] = connections[slot].choices[found]
+        return true
     }
 
     /// The export that the client has chosen is open: requests to it follow.

@@ -124,10 +124,9 @@ extension Loop {
         let all = shared.exports.directory.visible.entries
         let entries = all.filter { $0.target?.name.text == name && mayOpen($0, slot) }
             .sorted { ($0.target?.logicalUnit ?? 0) < ($1.target?.logicalUnit ?? 0) }
-        if sessions.iscsi[slot].session.directory[target].names != nil,
-            !all.contains(where: { $0.target?.name.text == name })
-        {
-            return openAskedFor(name, slot)
+        if !all.contains(where: { $0.target?.name.text == name }) {
+            let wasThere = sessions.iscsi[slot].session.directory[target].names == nil
+            return openAskedFor(name, wasThere: wasThere, slot)
         }
         guard !entries.isEmpty else {
             // It may not know that there is one.
@@ -154,8 +153,24 @@ extension Loop {
 
     /// Has an export made whose target an initiator has named.
     ///
+    /// - Parameter wasThere: the target was there when the login began.
     /// - Returns: false while that takes its time.
-    private mutating func openAskedFor(_ name: String, _ slot: ConnectionSlot) -> Bool {
+    private mutating func openAskedFor(_ name: String, wasThere: Bool, _ slot: ConnectionSlot) -> Bool {
+        guard chooseStandIn(forTarget: name, slot) else {
+            if wasThere {
+                sessions.iscsi[slot].session.refuseOpening(.targetRemoved, "the target has just been removed")
+            } else {
+                sessions.iscsi[slot].session.refuseOpening(.notFound, "no target has that name, and none may get it")
+            }
+            return true
+        }
+        return open(0, slot)
+    }
+
+    /// Chooses what stands for the export of a target that is not there.
+    ///
+    /// - Returns: false if nothing does.
+    mutating func chooseStandIn(forTarget name: String, _ slot: ConnectionSlot) -> Bool {
         let prefix = shared.targets.prefix
         let export = String(name.dropFirst(prefix.text.count + 1))
         let template = shared.exports.directory.entries.first { entry in
@@ -163,13 +178,10 @@ extension Loop {
             return pattern.matches(Array(export.utf8)) && mayOpen(entry, slot)
         }
         // The target of some names is not made of the name alone.
-        guard let template, TargetName(export: export, prefix: prefix)?.text == name else {
-            sessions.iscsi[slot].session.refuseOpening(.notFound, "no target has that name, and none may get it")
-            return true
-        }
+        guard let template, TargetName(export: export, prefix: prefix)?.text == name else { return false }
         sessions.iscsi[slot].askedExport = export
         connections[slot].choices = [template]
-        return open(0, slot)
+        return true
     }
 
     /// A unit has as many sessions as it can have.

@@ -53,18 +53,21 @@ extension Loop {
     private mutating func open(_ entry: ExportEntry, _ slot: ConnectionSlot, isNews: Bool) {
         precondition(entry.homeLoop == index, "the units of a target have one home")
         switch entry.open() {
-        case .full(let reason), .refused(let reason):
-            note(.warning, "logical unit not opened", slot, ["unit": "\(entry.name)", "reason": "\(reason)"])
+        case .full(let reason), .refused(let reason): noteUnopened(entry, reason, slot)
+        case .gone: noteUnopened(entry, OpeningRefusal.removed, slot)
         case .opened(let others):
             use(entry)
             guard connect(to: entry.number, slot) else {
-                note(
-                    .warning, "logical unit not opened", slot, ["unit": "\(entry.name)", "reason": "too many sessions"])
+                noteUnopened(entry, "too many sessions", slot)
                 return leave(entry)
             }
             note(.info, "logical unit opened", slot, ["unit": "\(entry.name)"])
             if isNews { setInventories(slot, isNews: true) } else if others > 0 { raiseFence(slot, entry) }
         }
+    }
+
+    private func noteUnopened(_ entry: ExportEntry, _ reason: String, _ slot: ConnectionSlot) {
+        note(.warning, "logical unit not opened", slot, ["unit": "\(entry.name)", "reason": "\(reason)"])
     }
 
     /// Each unit tells the session of all.
