@@ -131,6 +131,11 @@ extension BlockStack {
     /// Without it nothing is answered: every request waits for others until it is given up.
     public var hasPower: Bool { writeCache?.hasPower ?? true }
 
+    /// A request waits in the cache, or above it. It has nothing that others below wait for: it can be given up there.
+    public func waitsAboveImage(_ task: borrowing BlockTask) -> Bool {
+        task.layer.rawValue <= BlockLayer.writeCache.rawValue
+    }
+
     /// Orders the power to go at a moment; nil takes an order back.
     public mutating func order(_ moment: CutMoment?) { writeCache?.order(moment) }
 

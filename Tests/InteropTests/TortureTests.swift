@@ -9,7 +9,7 @@ import Testing
     @Test func nothingIsLostThatNoDriveMayLose() throws {
         let folder = try TemporaryFolder()
         let script = URL(fileURLWithPath: #filePath).appendingPathComponent("../../Interop/torture").standardized.path
-        let said = try run("python3", [script, Program.spindle.path, "--seconds", "58"], in: folder, limitSeconds: 400)
+        let said = try run("python3", [script, Program.spindle.path, "--seconds", "72"], in: folder, limitSeconds: 400)
         #expect(said.contains("nothing lost"), "\(said)")
     }
 }

@@ -113,7 +113,7 @@ extension Loop {
             case .wait(let milliseconds):
                 layered[place].wait(Int64(milliseconds), ring: &ring, userData: Token(.delay, place).userData)
                 return nil
-            case .waitForOthers where !exports[export].blocks.hasPower && connections[place.slot].phase == .closing:
+            case .waitForOthers where connections[place.slot].phase == .closing && waitsForPower(place, export):
                 // It would wait for ever, and nobody hears of its end.
                 next = .failed(.unrecovered, afterBytes: 0)
             case .waitForOthers:
@@ -128,6 +128,12 @@ extension Loop {
                 return answer(next, place, export)
             }
         }
+    }
+
+    /// A request waits for a drive without power. One that waits in a layer of the image comes back to the cache first,
+    /// with what it has claimed there given back.
+    func waitsForPower(_ place: RequestPlace, _ export: ExportNumber) -> Bool {
+        !exports[export].blocks.hasPower && exports[export].blocks.waitsAboveImage(layered[place].task)
     }
 
     /// Tells the drive how its request has ended in the layers.

@@ -43,13 +43,13 @@ extension Loop {
         if exports[export].isHanging { handBackIfStill(export) }
     }
 
-    /// Gives back what the drive has when nothing of it is on its way to the image, or from there: a cut decides what
-    /// becomes of it.
+    /// Gives back what the drive has when nothing of it is on its way to the image, or from there, or waits in a layer of
+    /// the image: a cut decides what becomes of it.
     private mutating func handBackIfStill(_ export: ExportNumber) {
         for slot in usedSlots {
             for place in slot.places
-            where layered.contains(place) && layered[place].stage == .inside && requests[place].unit == export {
-                return
+            where layered.contains(place) && layered[place].stage != .outside && requests[place].unit == export {
+                guard layered[place].stage == .waitingForOthers, waitsForPower(place, export) else { return }
             }
         }
         exports[export].handBack(fromHome: true)
@@ -62,7 +62,7 @@ extension Loop {
         connections[slot].busyRequests += 1
         for place in slot.places where layered.contains(place) && layered[place].stage == .waitingForOthers {
             let unit = requests[place].unit
-            guard !exports[unit].blocks.hasPower else { continue }
+            guard waitsForPower(place, unit) else { continue }
             exports[unit].blocks.losePower()
             wakeOthers(unit)
         }
