@@ -9,7 +9,7 @@ public struct OverlayBase: Sendable {
     let path: String?
     let isQcow2: Bool
 
-    /// The base of a recording's overlays.
+    /// The base of a recording's overlays, which has the size of the recorded drive.
     ///
     /// - Parameters:
     ///   - path: what the user says; nil: what the recording says.
@@ -24,8 +24,29 @@ public struct OverlayBase: Sendable {
                 "the recorded drive has written to its image, '\(path)': --base names a copy from before; of an "
                     + "export 'overlay:\(path)' none is needed")
         }
-        if let path = self.path, unsafe access(path, R_OK) != 0 {
-            throw RecordingsError("open", path, errno: errno)
+        if let path = self.path { try checkSize(path, recording.history.header) }
+    }
+
+    /// An image of another size is not what the drive began with: what lies behind its end would be zeroes.
+    private func checkSize(_ path: String, _ recorded: RecordingHeader) throws(RecordingsError) {
+        let sizeBytes = try diskBytes(path)
+        guard recorded.blockSize.blocks(holdingBytes: sizeBytes) != recorded.sectors else { return }
+        let driveBytes = recorded.blockSize.bytes(ofBlocks: recorded.sectors)
+        throw RecordingsError(
+            "the base '\(path)', a \(isQcow2 ? "qcow2" : "raw") image, has \(sizeBytes) bytes, and the recorded drive "
+                + "\(driveBytes): the base is the image that the drive began with, or a copy of it")
+    }
+
+    /// The size of the disk in an image.
+    private func diskBytes(_ path: String) throws(RecordingsError) -> UInt64 {
+        let image = try File(reading: path)
+        let fileBytes = try image.sizeBytes
+        guard isQcow2 else { return fileBytes }
+        let beginning = try image.read(Int(min(fileBytes, UInt64(Qcow2Header.byteCount))), at: 0)
+        do throws(Qcow2Error) {
+            return try Qcow2Header(beginning, fileBytes: fileBytes).sizeBytes
+        } catch {
+            throw RecordingsError("'\(path)': \(error)")
         }
     }
 

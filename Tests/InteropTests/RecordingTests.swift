@@ -185,6 +185,35 @@ import Testing
         }
     }
 
+    /// The base of a recording is as large as its drive, in whole sectors; the file of a qcow2 image may have any size.
+    @Test func aBaseOfAnotherSizeIsRefused() throws {
+        let image = try folder.file("disk.img", sizeBytes: (1 << 20) - 100)
+        let before = try folder.file("before.img", sizeBytes: (1 << 20) - 100)
+        let one = try folder.file("one.img", sizeBytes: 512)
+        try InteropTests.run("qemu-img", ["create", "-q", "-f", "qcow2", path("same.qcow2"), "1M"], in: folder)
+        try InteropTests.run("qemu-img", ["create", "-q", "-f", "qcow2", path("more.qcow2"), "2M"], in: folder)
+        try record("h.pwrite(b'A' * 512, 0)", image)
+        for (number, base) in [before, path("same.qcow2")].enumerated() {
+            try cut(path("run.rec"), "--base", base, "-o", path("\(number).qcow2"))
+        }
+        for (base, reason) in [
+            (one, "'\(one)', a raw image, has 512 bytes, and the recorded drive 1048576"),
+            (path("more.qcow2"), "a qcow2 image, has 2097152 bytes, and the recorded drive 1048576"),
+        ] {
+            let made = try cut(path("run.rec"), "--base", base, "-o", path("bad.qcow2"), status: 1)
+            let sought = try cut(
+                "bisect", path("run.rec"), "--base", base, "--check", "true", "-o", path("bad.qcow2"), status: 1)
+            #expect(made.errors.contains(reason) && sought.errors.contains(reason), "\(made.errors)\(sought.errors)")
+        }
+        // What the recording names is no other.
+        try FileManager.default.removeItem(atPath: path("run.rec"))
+        try record("h.pwrite(b'A' * 512, 0)", "disk=overlay:\(before)")
+        try InteropTests.run("truncate", ["-s", "4K", before], in: folder)
+        let shrunk = try cut(path("run.rec"), "-o", path("bad.qcow2"), status: 1).errors
+        #expect(shrunk.contains("has 4096 bytes, and the recorded drive 1048576"), "\(shrunk)")
+        #expect(!FileManager.default.fileExists(atPath: path("bad.qcow2")))
+    }
+
     /// What would change the disk without a command is refused, and so is a recording that cannot be one.
     @Test func whatARecordingCannotHaveIsRefused() throws {
         let base = try folder.file("base.img", sizeBytes: 1 << 20)
