@@ -236,6 +236,8 @@ extension Answer {
         let keep: String
         /// More than 53 bits of it matter.
         let seed: String
+        /// The size of the drive.
+        let sectors: UInt64
         let flushes: UInt64
         let keptSectors: UInt64
         let lostSectors: UInt64
@@ -282,6 +284,7 @@ extension Answer.PowerCut {
         power = outcome.order.staysOff ? "off" : "on"
         keep = report.cut.keeping.rawValue
         seed = String(report.cut.seed)
+        sectors = outcome.sectors
         flushes = report.flushCount
         writes = report.writes.map(Write.init)
         damaged = report.damaged.map { [$0.lowerBound, $0.upperBound - 1] }

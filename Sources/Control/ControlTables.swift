@@ -80,7 +80,7 @@ public enum ControlTables {
             ["Lost:", sectors(cut.lostSectors)], ["Flushes before:", String(cut.flushes)], ["Again:", cut.command],
         ]
         if !cut.damaged.isEmpty { head.insert(["Damaged:", runs(cut.damaged)], at: 4) }
-        let below = picture ? CutPicture(cut.writes, damaged: cut.damaged).text : list(of: cut.writes)
+        let below = picture ? CutPicture(of: cut.sectors, cut.writes, damaged: cut.damaged).text : list(of: cut.writes)
         return Table(rows: head).text + "\n" + below
     }
 

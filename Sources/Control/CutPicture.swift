@@ -33,19 +33,22 @@ struct CutPicture {
     /// As many as a terminal shows.
     private static let lineLimit: UInt64 = 20
 
+    /// The size of the drive.
+    private let sectors: UInt64
     /// By first sector.
     private let parts: [(sectors: Range<UInt64>, fate: Fate)]
 
-    /// A picture of writes that were in doubt, and of damaged sectors: the first and the last one of each run. Runs
-    /// that make no sense are left out: a server has answered them, and may be anybody's.
-    init(_ writes: [Answer.PowerCut.Write], damaged: [[UInt64]]) {
+    /// A picture of a drive of so many sectors, with writes that were in doubt, and damaged sectors: the first and the
+    /// last one of each run. Runs that make no sense are left out: a server has answered them, and may be anybody's.
+    init(of sectors: UInt64, _ writes: [Answer.PowerCut.Write], damaged: [[UInt64]]) {
+        self.sectors = sectors
         var parts: [(sectors: Range<UInt64>, fate: Fate)] = []
-        for run in damaged where run.count == 2 && run[0] <= run[1] && run[1] < .max {
+        for run in damaged where run.count == 2 && run[0] <= run[1] && run[1] < sectors {
             parts.append((run[0]..<run[1] + 1, .damaged))
         }
         for write in writes {
             let (end, isTooFar) = write.lba.addingReportingOverflow(write.sectors)
-            guard !isTooFar else { continue }
+            guard !isTooFar, end <= sectors else { continue }
             var next = write.lba
             for run in write.kept where run.count == 2 && next <= run[0] && run[0] <= run[1] && run[1] < end {
                 parts += [(next..<run[0], .lost), (run[0]..<run[1] + 1, .kept)]
@@ -64,12 +67,14 @@ struct CutPicture {
         let fates = fates(scale)
         let numbers = lines(scale).map { Array($0) }.joined()
         let width = String((parts.map(\.sectors.upperBound).max() ?? 0)).count
+        let end = (sectors - 1) / scale + 1
         var (text, next) = ("", numbers.first)
         for line in numbers {
             if line != next { text += String(repeating: " ", count: width) + " :\n" }
             next = line + 1
             let lba = String(line * Self.columns * scale)
-            let characters = (line * Self.columns..<(line + 1) * Self.columns).map { (fates[$0] ?? .stable).rawValue }
+            let places = line * Self.columns..<min((line + 1) * Self.columns, end)
+            let characters = places.map { (fates[$0] ?? .stable).rawValue }
             text += String(repeating: " ", count: width - lba.count) + lba + " " + String(characters) + "\n"
         }
         let seen = Set(fates.values).union([.stable])

@@ -8,6 +8,8 @@ public struct RecordedCutReport: Encodable {
     /// How many commands had ended, and how many of them were stable.
     private let at: Int
     private let stable: Int
+    /// The size of the drive.
+    private let sectors: UInt64
     private let keep: String
     private let seed: String
     private let flushes: UInt64
@@ -19,10 +21,11 @@ public struct RecordedCutReport: Encodable {
     /// Repeats it.
     private let command: String
 
-    /// The account of a cut.
-    public init(_ cut: RecordedCut, of recording: String, overlay: String?, command: String) {
+    /// The account of a cut of a drive of so many sectors.
+    public init(_ cut: RecordedCut, of recording: String, sectors: UInt64, overlay: String?, command: String) {
         let report = cut.report
         self.recording = recording
+        self.sectors = sectors
         at = cut.point
         stable = cut.stableCount
         keep = report.cut.keeping.rawValue
@@ -44,7 +47,7 @@ public struct RecordedCutReport: Encodable {
     public var text: String { head + ControlTables.list(of: writes) }
 
     /// For people: a picture of the drive.
-    public var picture: String { head + CutPicture(writes, damaged: damaged).text }
+    public var picture: String { head + CutPicture(of: sectors, writes, damaged: damaged).text }
 
     private var head: String {
         var head = [

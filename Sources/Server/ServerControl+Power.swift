@@ -151,7 +151,8 @@ extension ServerControl {
                 "lost": .stringConvertible(report.writes.count { $0.fate == .lost }),
                 "torn": .stringConvertible(report.writes.count { $0.fate == .torn }),
             ])
-        let outcome = PowerCutOutcome(order, report, connections: connections)
+        let outcome = PowerCutOutcome(
+            order, report, sectors: entry.drive.drive.sectors, connections: connections)
         entry.note(.success(outcome))
         return outcome
     }

@@ -222,7 +222,8 @@ extension Cut {
             let cut = recording.history.cut(choice.cut, at: point, losing: choice.lost)
             try recording.makeOverlay(path, after: cut, base)
             return RecordedCutReport(
-                cut, of: options.recording, overlay: path, command: options.command(cut, losing: choice.lost, path))
+                cut, of: options.recording, sectors: recording.history.header.sectors, overlay: path,
+                command: options.command(cut, losing: choice.lost, path))
         }
 
         private func makeFolder(_ path: String) throws {
@@ -286,7 +287,7 @@ extension Cut {
             }
             try recording.makeOverlay(output, after: found.cut, base)
             let report = RecordedCutReport(
-                found.cut, of: options.recording, overlay: output,
+                found.cut, of: options.recording, sectors: recording.history.header.sectors, overlay: output,
                 command: options.command(found.cut, losing: found.lost, output))
             try options.print(report)
             throw ExitCode(2)

@@ -7,7 +7,9 @@ import Testing
 @Suite struct CutPictureTests {
     private typealias Write = (lba: UInt64, sectors: UInt64, kept: [[UInt64]])
 
-    private func picture(_ writes: [Write], damaged: [[UInt64]] = []) throws -> [String] {
+    private func picture(
+        _ writes: [Write], damaged: [[UInt64]] = [], of sectors: UInt64 = .max
+    ) throws -> [String] {
         let list = writes.map {
             """
             {"number":1,"kind":"write","lba":\($0.lba),"sectors":\($0.sectors),"fate":"torn","kept":\($0.kept),
@@ -15,7 +17,7 @@ import Testing
             """
         }
         let json = """
-            {"export":"disk","power":"on","keep":"torn","seed":"1","flushes":0,"kept-sectors":0,"lost-sectors":0,
+            {"export":"disk","power":"on","keep":"torn","seed":"1","sectors":\(sectors),"flushes":0,"kept-sectors":0,"lost-sectors":0,
             "writes":[\(list.joined(separator: ","))],"damaged":\(damaged),"connections":[],"command":"again"}
             """
         let text = try ControlTables.powerCut(Array(json.utf8), picture: true)
@@ -43,6 +45,20 @@ import Testing
         let half = String(repeating: "-", count: 32)
         #expect(lines[0] == " 64 " + half + half)
         #expect(lines[1] == "128 " + half + String(repeating: ".", count: 32))
+    }
+
+    /// What does not exist is not drawn; the last character may stand for fewer sectors than the others.
+    @Test func aPictureEndsWithItsDrive() throws {
+        #expect(try picture([(0, 1, [])], of: 1)[0] == "0 -")
+        #expect(try picture([(0, 1, [[0, 0]])], of: 3)[0] == "0 #..")
+        let second = try picture([(60, 8, [])], of: 70)
+        #expect(second[0].count == 3 + 64 && second[1] == "64 ----..")
+        #expect(try picture([(0, 1, []), (64 * 20, 1, [])], of: 64 * 20 + 1)[0].count == 5 + 64)
+        let large = try picture([(0, 64 * 21 + 1, [])], of: 64 * 21 + 1)
+        #expect(large[10] == "1280 " + String(repeating: "-", count: 33) && large.count == 11 + 3)
+        // Whoever answers.
+        #expect(try picture([(0, 4, [])], damaged: [[2, 3]], of: 3) == ["no sector was in doubt", ""])
+        #expect(try picture([(0, 4, [])], of: 0) == ["no sector was in doubt", ""])
     }
 
     /// However large a drive is and however many writes there are, the picture fits on a terminal.

@@ -252,6 +252,11 @@ import Testing
         try record("h.flush(); h.pwrite(b'A' * 1024, 0); h.pwrite(b'B' * 512, 1024)", "memory:1M")
         let said = try cut(path("run.rec"), "--picture", "--keep", "all", "--lose", "2:1", "-o", path("a.qcow2")).text
         #expect(said.contains("\n\n0 #-#...."), "\(said)")
+        // A drive of three sectors has no fourth one.
+        try FileManager.default.removeItem(atPath: path("run.rec"))
+        try record("h.pwrite(b'A' * 512, 512)", "memory:1536")
+        let small = try cut(path("run.rec"), "--picture", "-o", path("small.qcow2")).text
+        #expect(small.contains("\n\n0 .-.\n\n"), "\(small)")
         for words in [["--json"], ["--every", "write"], ["--enumerate"]] {
             let result = try Program.spindle.run(
                 ["cut", path("run.rec"), "--picture", "-o", path("b.qcow2")] + words, in: folder)

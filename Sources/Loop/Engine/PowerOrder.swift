@@ -30,13 +30,16 @@ public struct PowerCutOutcome: Equatable, Sendable {
     public var order: PowerOrder
     /// The account of kept and lost data.
     public var report: PowerCutReport
+    /// The size of the drive.
+    public var sectors: UInt64
     /// The connections that had it open.
     public var connections: [ConnectionStatus]
 
     /// The outcome of an order.
-    public init(_ order: PowerOrder, _ report: PowerCutReport, connections: [ConnectionStatus]) {
+    public init(_ order: PowerOrder, _ report: PowerCutReport, sectors: UInt64, connections: [ConnectionStatus]) {
         self.order = order
         self.report = report
+        self.sectors = sectors
         self.connections = connections
     }
 }
