@@ -92,6 +92,14 @@ extension Backend {
         }
     }
 
+    /// The descriptor of its file; nil: there is none.
+    public var descriptor: Int32? {
+        switch kind {
+        case .file(let file): file.bufferedDescriptor
+        case .memory, .null: nil
+        }
+    }
+
     /// The descriptor that fdatasync(2) makes stable; nil where that does nothing, or nobody wants it.
     var flushedDescriptor: Int32? {
         switch kind {

@@ -17,6 +17,10 @@ public struct ChangesFile: Sendable {
     /// Those of the base and of its backing files.
     private let stamps: [Qcow2Header.BackingStamp]
     private let baseNumber: FileNumber?
+    /// There was none: whoever opened it has made it.
+    public private(set) var isMade = false
+    /// How many internal snapshots it had when it was opened. While it is locked there are no others.
+    var snapshotCount: UInt32 = 0
 
     /// The file of an overlay.
     ///
@@ -38,10 +42,11 @@ public struct ChangesFile: Sendable {
     }
 
     /// Makes an empty file, if there is none.
-    static func touch(_ path: String) throws(ImageError) {
+    mutating func make() throws(ImageError) {
         let descriptor = unsafe open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 || errno == EEXIST else { throw .cannotMakeChanges(path: path, errno: errno) }
-        if descriptor >= 0 { Glibc.close(descriptor) }
+        isMade = descriptor >= 0
+        if isMade { Glibc.close(descriptor) }
     }
 
     /// Writes the tables of an overlay that is like its base to a file that is empty.
@@ -106,6 +111,22 @@ public struct ChangesFile: Sendable {
 }
 
 extension ChangesFile {
+    /// Finds out, while clients use the disk, whether it can be made like its base again.
+    public func checkRevert(_ backend: Backend) throws(ImageError) {
+        guard snapshotCount == 0 else {
+            throw .cannotRevert(
+                "'\(path)' has \(snapshotCount) internal snapshot\(snapshotCount == 1 ? "" : "s"), which would be gone; remove "
+                    + "them while it is not served: 'qemu-img snapshot -l' shows them, 'qemu-img snapshot -d NAME' removes one"
+            )
+        }
+        guard backend.openForWriting() == 0 else { throw cannotEmpty(errno) }
+    }
+
+    private func cannotEmpty(_ code: Int32) -> ImageError {
+        let hint = code == EACCES ? "; the user that the server runs as needs the right to write to it" : ""
+        return .cannotRevert("'\(path)' cannot be emptied: \(errorText(code))\(hint)")
+    }
+
     /// Makes the disk like its base again, while nobody uses it. As long as nobody has flushed, a power cut leaves the
     /// old changes, or none.
     ///
@@ -115,7 +136,7 @@ extension ChangesFile {
             preconditionFailure("the changes are in a qcow2 image")
         }
         let room = backend.roomBytes
-        guard backend.empty() == 0 else { throw .cannotRevert(errno: errno) }
+        guard backend.empty() == 0 else { throw cannotEmpty(errno) }
         do throws(ImageError) {
             let header = try begin(in: backend, sizeBytes: sizeBytes)
             let headers = [header] + layer.headers.dropFirst()
@@ -123,7 +144,7 @@ extension ChangesFile {
             do throws(RingError) {
                 memory = try LayerMemory(mapping: Qcow2.memoryBytes(headers, isWritable: true))
             } catch {
-                throw .cannotRevert(errno: ENOMEM)
+                throw .cannotRevert(errorText(ENOMEM))
             }
             blocks.qcow2 = layer.begun(with: header, memory: memory)
         } catch {
@@ -164,10 +185,15 @@ extension Backend {
     /// Makes a file empty.
     ///
     /// - Returns: 0, or -1 and errno.
-    fileprivate func empty() -> Int32 {
+    fileprivate func empty() -> Int32 { openForWriting(O_TRUNC) }
+
+    /// Opens a file for writing once more, and closes it. A sandboxed server has no ftruncate(2): it empties only what it
+    /// may write to by name.
+    ///
+    /// - Returns: 0, or -1 and errno.
+    fileprivate func openForWriting(_ flags: Int32 = 0) -> Int32 {
         guard case .file(let file) = kind else { return 0 }
-        // A sandboxed server has no ftruncate(2): it empties only what it may write to by name.
-        let descriptor = LinuxFile.open("/proc/self/fd/\(file.bufferedDescriptor)", O_WRONLY | O_TRUNC | O_CLOEXEC)
+        let descriptor = LinuxFile.open("/proc/self/fd/\(file.bufferedDescriptor)", O_WRONLY | O_CLOEXEC | flags)
         guard descriptor >= 0 else { return -1 }
         return Glibc.close(descriptor)
     }

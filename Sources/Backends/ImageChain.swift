@@ -97,14 +97,14 @@ public struct ImageChain: Sendable {
         locking: ImageLocking, blockSize: BlockSize
     ) throws(ImageError) {
         let own: Backend
-        let file: ChangesFile
+        var file: ChangesFile
         do throws(ImageError) {
             guard chain.backings.count < Self.maximumBackings else {
                 throw .changes(
                     path: path, "its base has \(Self.maximumBackings) backing files, and there can be no more")
             }
             file = try ChangesFile(path: path, above: base, chain)
-            if !readOnly { try ChangesFile.touch(path) }
+            if !readOnly { try file.make() }
             own = try Backend(path: path, cache: cache, readOnly: readOnly, locking: locking)
         } catch {
             chain.close()
@@ -140,6 +140,7 @@ public struct ImageChain: Sendable {
             }
             try file.check(header)
         }
+        changes?.snapshotCount = header.snapshotCount
         if !backend.isReadOnly { try backend.checkWritable(header, file.path) }
         let below = chain.blocks.qcow2
         try setLayer(

@@ -43,7 +43,7 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
     /// There is no way to keep what an overlay has now.
     case cannotFreeze(String)
     /// An overlay cannot be made like its base again.
-    case cannotRevert(errno: Int32)
+    case cannotRevert(String)
     /// The path led to another file when it was looked at, or leads to a symbolic link.
     case replaced(path: String)
 
@@ -90,8 +90,8 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
             return "cannot make '\(path)', which is to keep an overlay's changes: \(errorText(code))"
         case .cannotFreeze(let reason):
             return "what the overlay has now cannot be kept: \(reason)"
-        case .cannotRevert(let code):
-            return "the overlay cannot be made like its image again: \(errorText(code))"
+        case .cannotRevert(let reason):
+            return "the overlay cannot be made like its image again: \(reason)"
         case .replaced(let path):
             return "image '\(path)' was replaced while it was opened"
         case .empty(let image):

@@ -10,13 +10,16 @@ public struct RecordingFile: Sendable {
     public let backend: Backend
     /// The layer whose entries belong there.
     public let recorder: Recorder
+    /// There was none, and it was made.
+    public let isMade: Bool
 
     /// Makes the file, or takes one that has no entries.
     public init(path: String, _ header: RecordingHeader) throws(RecordingFileError) {
         guard let bytes = header.bytes else { throw .longName(path) }
-        let descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0o600)
-        guard descriptor >= 0 else { throw .cannotMake(path, errno: errno) }
-        Glibc.close(descriptor)
+        let descriptor = unsafe open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 || errno == EEXIST else { throw .cannotMake(path, errno: errno) }
+        isMade = descriptor >= 0
+        if isMade { Glibc.close(descriptor) }
         do throws(ImageError) {
             backend = try Backend(path: path, cache: .writeback, readOnly: false, locking: .immediate)
         } catch {

@@ -276,7 +276,8 @@ extension HTTPFailure {
             case .noSuchExport, .noSuchConnection, .noSnapshot: .notFound
             case .nameTaken, .targetTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked,
                 .trayIsClosed, .discInUse, .noWriteCache, .isRecorded, .noPower, .hasPower, .cutArmed,
-                .cutUnderWay, .momentNotCome, .cutTakenBack, .noOverlay, .noSnapshots, .snapshotTaken:
+                .cutUnderWay, .momentNotCome, .cutTakenBack, .noOverlay, .cannotRevert, .noSnapshots,
+                .snapshotTaken:
                 .conflict
             case .export, .cannotGrow, .noDisc, .beyondDrive: .unprocessableContent
             case .stopping: .serviceUnavailable

@@ -29,17 +29,20 @@ public struct Sandbox: Sendable {
         public var removable: [String]
         /// Folders that may be removed once they are empty: so may others beside them.
         public var removableFolders: [String]
+        /// Open files that were made for the user whom the process becomes, and are to be that user's.
+        public var owned: [Int32]
 
         /// Rules that allow nothing but what is listed.
         public init(
             readable: [String] = [], writable: [String] = [], fillable: [String] = [], removable: [String] = [],
-            removableFolders: [String] = []
+            removableFolders: [String] = [], owned: [Int32] = []
         ) {
             self.readable = readable
             self.writable = writable
             self.fillable = fillable
             self.removable = removable
             self.removableFolders = removableFolders
+            self.owned = owned
         }
     }
 
@@ -63,6 +66,7 @@ public struct Sandbox: Sendable {
         precondition(isSingleThreaded(), "a sandbox is entered before other threads begin")
         // Paths are looked up with the rights that the process still has.
         let ruleset = mode == .off ? nil : try Landlock(rules)
+        if let identity { for file in rules.owned { identity.own(file) } }
         try identity?.assume()
         guard set_process_option(Int32(LINUX_PR_SET_NO_NEW_PRIVS), 1) == 0 else {
             throw .refused("prctl(PR_SET_NO_NEW_PRIVS)", errno: errno)

@@ -25,6 +25,7 @@ extension ServedExport {
         backings = image.backings
         levels = image.levels
         changes = image.changes
+        if image.changes?.isMade == true { madeFiles.append(image.backend) }
         blocks = image.blocks
     }
 

@@ -233,6 +233,8 @@ public enum ServerError: Error, CustomStringConvertible {
     case noOverlay(String)
     /// It cannot be made like something else, or kept.
     case overlay(String, ImageError)
+    /// That is known before clients are cut off.
+    case cannotRevert(String, ImageError)
     /// There are snapshots of overlays in memory only.
     case noSnapshots(String)
     /// An overlay has no snapshot of this name.
@@ -312,7 +314,7 @@ public enum ServerError: Error, CustomStringConvertible {
             "the cut of '\(name)' that was to come was taken back, or '\(name)' was removed: there is no report of it"
         case .noOverlay(let name):
             "the export '\(name)' is no overlay, so there is nothing that it could be again; serve overlay:PATH for that"
-        case .overlay(let name, let error): "export '\(name)': \(error)"
+        case .overlay(let name, let error), .cannotRevert(let name, let error): "export '\(name)': \(error)"
         case .noSnapshots(let name):
             "the changes of '\(name)' are in a file, and there are snapshots of overlays in memory only; 'qemu-img snapshot' has some "
                 + "of the file while it is not served"

@@ -16,6 +16,11 @@ extension ServerControl {
         guard entry.definition.recording == nil else { throw .isRecorded(name) }
         return try operate(entry) { () throws(ServerError) in
             let levels = try snapshot.map { snapshot throws(ServerError) in try self.levels(snapshot, of: entry) } ?? []
+            do throws(ImageError) {
+                try entry.definition.changes?.checkRevert(entry.backend)
+            } catch {
+                throw .cannotRevert(name, error)
+            }
             let bytes = try withoutClients(entry) { () throws(ImageError) in try entry.revert(to: levels) }
             loops.logger.notice(
                 "overlay reverted", metadata: ["export": "\(name)", "bytes": .stringConvertible(bytes)])
@@ -75,7 +80,7 @@ extension ServerControl {
     ) throws(ServerError) -> Result {
         guard entry.armedCut == nil else { throw .cutArmed(entry.name) }
         guard entry.isOn else { throw .noPower(entry.name) }
-        entry.switchPower(isOn: false)
+        entry.switchOff(.overlayWork)
         loops.cutOff(entry)
         let outcome: Swift.Result<Result, ServerError>
         if hasEnded(entry, { entry.connectionCount == 0 }) {
@@ -87,7 +92,11 @@ extension ServerControl {
         } else {
             outcome = .failure(.stillReverting(entry.name))
         }
-        entry.switchPower(isOn: true)
+        if case .failure(let error) = outcome {
+            loops.logger.error(
+                "overlay operation failed", metadata: ["export": "\(entry.name)", "reason": "\(error)"])
+        }
+        entry.switchOn()
         try shared.exports.refresh(entry)
         return try outcome.get()
     }

@@ -34,7 +34,7 @@ extension ServerControl {
         return try operate(entry) { () throws(ServerError) in
             try checkPower(entry, order)
             let connections = try self.connections().filter { $0.export == name }
-            entry.switchPower(isOn: false)
+            entry.switchOff()
             return try carryOut(order, entry, connections)
         }
     }
@@ -86,7 +86,7 @@ extension ServerControl {
             guard !entry.isOn else { throw .hasPower(name) }
             loops.cutOff(entry)
             guard hasEnded(entry, { entry.connectionCount == 0 }) else { throw .stillCutting(name) }
-            entry.switchPower(isOn: true)
+            entry.switchOn()
             try shared.exports.refresh(entry)
             loops.logger.notice("power restored", metadata: ["export": "\(name)"])
             return status(of: entry)
@@ -140,7 +140,7 @@ extension ServerControl {
         let (report, code) = entry.cutPower(order.cut)
         guard let report, code == 0 else { throw .cutNotStored(entry.name, reason: errorText(code)) }
         if !order.staysOff {
-            entry.switchPower(isOn: true)
+            entry.switchOn()
             try shared.exports.refresh(entry)
         }
         loops.logger.notice(

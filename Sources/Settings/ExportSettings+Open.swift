@@ -32,6 +32,7 @@ extension ExportSettings {
             if let record {
                 let file = try RecordingFile(path: record, recordingHeader(export.drive.drive, isNew: opened.isNew))
                 (export.recording, export.blocks.recorder) = (file.backend, file.recorder)
+                if file.isMade { export.madeFiles.append(file.backend) }
             }
         } catch {
             export.close()

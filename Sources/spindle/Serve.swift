@@ -242,7 +242,7 @@ struct Serve: ParsableCommand {
             }
             // Clients can connect; they wait for the loops.
             try pidFile?.publish()
-            try sandbox.enter(rules(of: settings, server, privateSocket))
+            try sandbox.enter(rules(of: settings, exports, server, privateSocket))
             // Another user would have to ask the kernel again.
             try parent?.endTogether()
         } catch {
@@ -283,8 +283,11 @@ struct Serve: ParsableCommand {
     }
 
     /// The files that the sandbox leaves to the server.
-    private func rules(of settings: ServeSettings, _ server: Server, _ privateSocket: PrivateSocket?) -> Sandbox.Rules {
+    private func rules(
+        of settings: ServeSettings, _ exports: OpenedExports, _ server: Server, _ privateSocket: PrivateSocket?
+    ) -> Sandbox.Rules {
         var rules = Sandbox.Rules(of: settings, file: config, endpoints: server.endpoints + control.endpoints)
+        rules.owned = exports.served.flatMap(\.madeFiles).compactMap(\.descriptor)
         if let path = process.pidFile { rules.removable.append(path) }
         if let privateSocket { rules.removableFolders.append(privateSocket.folder) }
         return rules

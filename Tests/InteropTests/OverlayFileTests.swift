@@ -352,4 +352,91 @@ extension OverlayFileTests {
         let changed = try Program.spindle.run(["check", file], in: folder)
         #expect(changed.status != 0 && changed.errors.contains("has changed since it was made"), "\(changed.errors)")
     }
+
+    /// As ``script(_:_:_:)``, with a client in `h` that `revert` must not cut off, or has to.
+    private static let revert = """
+        import subprocess
+        def revert():
+            return subprocess.run(['\(Program.spindle.path)', 'ctl', '--control', control, 'revert', 'disk'],
+                capture_output=True, text=True)
+        def refused(*words):
+            done = revert()
+            assert done.returncode == 1 and all(word in done.stderr for word in words), done.stderr
+            h.pwrite(b'a' * 512, 0)
+
+        """
+
+    private func reverting(_ server: RunningServer, _ text: String) throws {
+        try script(server, "disk", "control = 'unix:\(path("control"))'\n" + Self.revert + text)
+    }
+
+    /// A server that becomes another user makes its files for that user, and can empty them. Of a file that it may not
+    /// empty it knows that before clients are cut off.
+    @Test(.enabled(if: geteuid() == 0, "only root can become somebody else"))
+    func aServerThatBecomesAnotherUser() throws {
+        let options = ["--user", "nobody", "--control", "unix:" + path("control")]
+        let server = try serve("changes/disk", options)
+        try reverting(server, "h.pwrite(b'a' * 512, 0); done = revert(); assert done.returncode == 0, done.stderr")
+        #expect(try server.stop() == 0, "\(server.log)")
+        #expect(try serve("changes/other", options + ["--record", path("recording")]).stop() == 0)
+        for name in ["changes/disk", "changes/other", "recording"] {
+            let attributes = try FileManager.default.attributesOfItem(atPath: path(name))
+            #expect(attributes[.ownerAccountID] as? Int == 65534, "\(name)")
+        }
+        #expect(chown(path("changes/disk"), 0, 0) == 0)
+        let again = try serve("changes/disk", options)
+        try reverting(
+            again, "refused('changes/disk\\' cannot be emptied: Permission denied', 'needs the right to write')")
+        #expect(try again.stop() == 0)
+        #expect(!again.log.contains("cut off"), "\(again.log)")
+        // A file that was there keeps its owner.
+        let owner = try FileManager.default.attributesOfItem(atPath: path("changes/disk"))[.ownerAccountID] as? Int
+        #expect(owner == 0)
+    }
+
+    /// A revert would destroy the snapshots that somebody has made with qemu-img.
+    @Test func internalSnapshotsAreKept() throws {
+        #expect(try serve("changes/disk").stop() == 0)
+        _ = try qemuImage("snapshot", "-c", "first", path("changes/disk"))
+        let server = try serve("changes/disk", ["--control", "unix:" + path("control")])
+        try reverting(server, "refused('has 1 internal snapshot,', 'qemu-img snapshot -d NAME')")
+        #expect(try server.stop() == 0)
+        #expect(try qemuImage("snapshot", "-l", path("changes/disk")).contains("first"))
+        _ = try qemuImage("snapshot", "-d", "first", path("changes/disk"))
+        let again = try serve("changes/disk", ["--control", "unix:" + path("control")])
+        try reverting(again, "done = revert(); assert done.returncode == 0, done.stderr")
+        #expect(try again.stop() == 0)
+    }
+
+    /// While a revert waits for the file system, a client that comes back hears of that, and of no lost power.
+    @Test(.enabled(if: FrozenFileSystem.canBeMade, "only root may mount"))
+    func aClientThatComesBackTooEarly() throws {
+        let fileSystem = try FrozenFileSystem(.ext4)
+        let server = try RunningServer(
+            [
+                "--control", "unix:" + path("control"), "--changes", fileSystem.path + "/disk",
+                "disk=overlay:" + base,
+            ], in: folder)
+        try reverting(
+            server,
+            """
+            subprocess.run(['fsfreeze', '--freeze', '\(fileSystem.path)'], check=True)
+            try:
+                waiting = subprocess.Popen(['\(Program.spindle.path)', 'ctl', '--control', control, 'revert', 'disk'])
+                try:
+                    while True: h.pread(512, 0)
+                except nbd.Error: pass
+                try: nbd.NBD().connect_uri(uri[0])
+                except nbd.Error as error: print(error)
+                else: raise AssertionError('it is there')
+            finally: subprocess.run(['fsfreeze', '--unfreeze', '\(fileSystem.path)'], check=True)
+            assert waiting.wait() == 0
+            nbd.NBD().connect_uri(uri[0])
+            """)
+        #expect(try server.stop() == 0, "\(server.log)")
+        for words in ["its disk is just being reverted, or kept", "reverted, or kept, as an operator has ordered"] {
+            #expect(server.log.contains(words), "\(server.log)")
+        }
+        #expect(!server.log.contains("power"), "\(server.log)")
+    }
 }

@@ -36,6 +36,8 @@ public struct Qcow2Header: Equatable, Sendable {
     public let backing: Backing?
     /// What its backing file, that one's and so on were when it was made; empty if nobody says.
     public let stamps: [BackingStamp]
+    /// How many internal snapshots it has.
+    public let snapshotCount: UInt32
     /// L2 entries have a bitmap of 32 subclusters (Extended L2 Entries).
     let hasSubclusters: Bool
     private let incompatibleFeatures: UInt64
@@ -112,6 +114,7 @@ public struct Qcow2Header: Equatable, Sendable {
         refcountOrder = fields.refcountOrder
         refcountTableOffset = bytes.number64(at: 48)
         refcountTableClusters = UInt64(bytes.number32(at: 56))
+        snapshotCount = bytes.number32(at: 60)
         l1EntryCount = UInt64(bytes.number32(at: 36))
         hasSubclusters = fields.incompatibleFeatures & Feature.extendedL2.mask != 0
         guard !hasSubclusters || clusterBits >= Self.leastClusterBitsWithSubclusters else {

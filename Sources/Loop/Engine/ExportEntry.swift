@@ -61,8 +61,8 @@ public final class ExportEntry: Sendable {
         var openings = 0
         /// Nobody may open it any more.
         var isWithdrawn = false
-        /// Nobody may open it now.
-        var isOff = false
+        /// Nobody may open it now; nil: everybody may.
+        var absence: DriveAbsence?
         /// The power cut that is to come.
         var armed: ArmedCut?
         /// The last one, or why it could not be finished.
@@ -207,9 +207,7 @@ public final class ExportEntry: Sendable {
     func open() -> Opening {
         state.withLock {
             guard !$0.isWithdrawn else { return .gone }
-            guard !$0.isOff else {
-                return .refused("the drive has no power; 'spindle ctl power NAME on' gives it back")
-            }
+            if let absence = $0.absence { return .refused(absence.refusal) }
             if let limit = definition.maximumConnections, $0.connectionCount >= limit {
                 return .full("the export has as many connections as it may have: \(limit)")
             }
@@ -249,15 +247,16 @@ public final class ExportEntry: Sendable {
         }
     }
 
-    /// The drive has power: clients may open the export.
-    public var isOn: Bool { state.withLock { !$0.isOff } }
+    /// Why clients may not open it now.
+    var absence: DriveAbsence? { state.withLock { $0.absence } }
 
-    /// Gives the drive its power back, or takes it away from those that come from now on. With its power the drive
-    /// loses what it was told to be: it comes back as it was at power-on, but as large as it has become.
-    public func switchPower(isOn: Bool) {
+    /// Takes the drive's power away from those that come from now on.
+    public func switchOff(_ why: DriveAbsence = .powerCut) { state.withLock { $0.absence = why } }
+
+    /// Gives the drive its power back. It comes back as it was at power-on, but as large as it has become.
+    public func switchOn() {
         state.withLock {
-            $0.isOff = !isOn
-            guard isOn else { return }
+            $0.absence = nil
             $0.blocks.restorePower()
             let sectors = $0.drive.sectorCount
             $0.drive = definition.drive
@@ -297,7 +296,7 @@ public final class ExportEntry: Sendable {
     /// it does the rest.
     func powerHasGone(_ connections: [ConnectionStatus]) {
         let armed = state.withLock {
-            $0.isOff = true
+            $0.absence = .powerCut
             return $0.armed
         }
         armed?.come(connections)
@@ -346,10 +345,10 @@ public final class ExportEntry: Sendable {
         do throws(RingError) {
             empty = try Overlay(sizeBytes: overlay.sizeBytes, blockSize: drive.blockSize, above: levels.map(\.map))
         } catch {
-            throw .cannotRevert(errno: ENOMEM)
+            throw .cannotRevert(errorText(ENOMEM))
         }
         let code = backend.zeroNow(0..<overlay.sizeBytes, mayDeallocate: true)
-        guard code == 0 else { throw .cannotRevert(errno: code) }
+        guard code == 0 else { throw .cannotRevert(errorText(code)) }
         blocks.overlay = empty
         state.withLock { $0.levels = levels }
         return overlay.ownBytes

@@ -6,10 +6,10 @@ extension Loop {
     /// The drive has no power any more. A session ends with the first of its units that has none.
     mutating func cutOff(_ entry: ExportEntry) {
         // A loop may read the order after the power is back, and who has opened the drive since then has it.
-        guard !entry.isOn else { return }
+        guard let absence = entry.absence else { return }
         if isOpen(entry) { exports[entry.number].blocks.losePower() }
         for slot in usedSlots where hasOpen(entry, slot) {
-            note(.notice, "client cut off", slot, ["reason": "the power of its drive was cut"])
+            note(.notice, "client cut off", slot, ["reason": .string(absence.cause)])
             abort(slot, .stopped)
             finishIfIdle(slot)
         }

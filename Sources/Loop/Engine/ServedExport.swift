@@ -20,6 +20,8 @@ public struct ServedExport: Sendable {
     public var levels: [FrozenLevel] = []
     /// The file of its recording; nil: it has none.
     public var recording: Backend?
+    /// Its files that were not there before.
+    public var madeFiles: [Backend] = []
     /// The name of that image, for people.
     public var image = ""
     /// The layers between the drive and the backend: as a rule none.
