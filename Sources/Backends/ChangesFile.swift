@@ -101,11 +101,13 @@ public struct ChangesFile: Sendable {
             guard stamps.indices.contains(number) else {
                 throw .changes(path: path, "\(which) is gone since it was made")
             }
+            let file = number == 0 ? base.path : "IT"
+            let time = stamp.seconds == 0 ? "" : ", with its time ('touch -d \(stamp.time) \(file)')"
             throw .changes(
                 path: path,
                 "\(which) has changed since it was made: then it had \(stamp), now \(stamps[number]). The changes fit to "
-                    + "the old one only. Bring that back, with its time ('touch -d \(stamp.time) FILE'), or name a new file "
-                    + "for the changes")
+                    + "the old one only. Bring that back\(time), or name a new file for the changes. If 'qemu-img commit' has "
+                    + "changed it, it has these changes: remove '\(path)'")
         }
     }
 }

@@ -54,7 +54,7 @@ public struct SettingsCheck: Sendable {
                 errors.append(file.error(of: directory, at: index, "\(error)"))
             }
         }
-        errors += file.dilemmas(settings) + file.collisions(settings)
+        errors += Self.sharedFiles(file) + file.dilemmas(settings) + file.collisions(settings)
         guard errors.isEmpty else { throw SettingsErrors(file: file.path, errors) }
         summary = lines.map(\.visible)
         let keys = (exposed + settings.unmetProtection).map { error in
@@ -72,6 +72,14 @@ public struct SettingsCheck: Sendable {
             SettingsError(line: error.line, place: error.place, "warning: \(error.message)")
         }
         warnings = SettingsErrors(file: file.path, keys + remarks + units + (isEmpty ? [nothing] : [])).lines
+    }
+
+    /// Files that a server could not make, or would find that another of its exports has them.
+    private static func sharedFiles(_ file: SettingsFile) -> [SettingsError] {
+        var files = SharedFiles()
+        return file.settings.exports.enumerated().flatMap { index, export in
+            (export.unmakeableFiles + files.add(export)).map { file.error(ofExportAt: index, key: $0.key, $0.message) }
+        }
     }
 
     private static func header(_ settings: ServeSettings) -> String {

@@ -99,7 +99,13 @@ struct TableReader {
 
     /// A path, which begins at the folder of the settings unless it begins at the root.
     mutating func path(_ key: String) -> String? {
-        string(key).map { resolvedPath($0, folder) }
+        let folder = folder
+        return parsed(key) { path in
+            guard !path.isEmpty else {
+                throw SettingsError("'' is no path: name a file or folder, or leave \(key) out")
+            }
+            return resolvedPath(path, folder)
+        }
     }
 
     /// A table in this one.

@@ -439,4 +439,83 @@ extension OverlayFileTests {
         }
         #expect(!server.log.contains("power"), "\(server.log)")
     }
+
+    /// What docs/images.md says is to be done after qemu-img has taken the changes elsewhere.
+    @Test func afterCommitAndRebase() throws {
+        try run("truncate", ["-s", "\(Self.sizeBytes)", base], in: folder)
+        func expectChanges(_ arguments: [String]) throws {
+            try serving(arguments, in: folder) { server in
+                try nbdsh([server.uri], "h.connect_uri(uri[0]); assert h.pread(512, 512) == b'c' * 512", in: folder)
+            }
+        }
+        let server = try serve("changes/disk")
+        try script(server, "disk", "h.pwrite(b'c' * 512, 512)")
+        #expect(try server.stop() == 0)
+        let new = try folder.file("bases/new.img", sizeBytes: Self.sizeBytes)
+        let copy = path("changes/copy")
+        try run("cp", ["--preserve=all", path("changes/disk"), copy], in: folder)
+        _ = try qemuImage("rebase", "-F", "raw", "-b", new, copy)
+        #expect(
+            try refusal("--changes", copy, "overlay:" + new).contains("'\(new)' has changed since it was made"))
+        _ = try qemuImage("convert", "-O", "qcow2", "-B", new, "-F", "raw", copy, path("changes/other"))
+        try expectChanges(["--changes", path("changes/other"), "overlay:" + new])
+        _ = try qemuImage("commit", "-q", path("changes/disk"))
+        let committed = try refusal("--changes", path("changes/disk"), "overlay:" + base)
+        #expect(
+            committed.contains(" \(base)')") && committed.contains("remove '\(path("changes/disk"))'"), "\(committed)")
+        try FileManager.default.removeItem(atPath: path("changes/disk"))
+        try expectChanges(["--changes", path("changes/disk"), "overlay:" + base])
+    }
+
+    /// `spindle check` finds what keeps a server from beginning.
+    @Test(arguments: [
+        (
+            ["overlay:bases/base.img|changes/same", "overlay:bases/base.img|changes/../changes/same"], "2", "changes",
+            "in use by export '1'"
+        ),
+        (["overlay:bases/base.img|changes/a", "bases/base.img|"], "2", "image", "in use by export '1'"),
+        (["bases/base.img|", "overlay:bases/base.img|changes/a"], "2", "image", "in use by export '1'"),
+        (["bases/base.img|", "bases/../bases/base.img|"], "2", "image", "in use by export '1'"),
+        (["overlay:bases/base.img|nowhere/a"], "1", "changes", "No such file"),
+    ])
+    func checkFindsWhatCannotBegin(_ exports: [String], _ export: String, _ key: String, _ words: String) throws {
+        let tables = exports.enumerated().map { number, text in
+            let parts = text.split(separator: "|", omittingEmptySubsequences: false)
+            let changes = parts[1].isEmpty ? "" : "changes = '\(parts[1])'\n"
+            return "[[export]]\nname = '\(number + 1)'\nimage = '\(parts[0])'\n" + changes
+        }
+        try tables.joined().write(toFile: path("c.toml"), atomically: true, encoding: .utf8)
+        let check = try Program.spindle.run(["check", path("c.toml")], in: folder)
+        #expect(check.status == 1 && check.errors.contains("export '\(export)'.\(key): "), "\(check.errors)")
+        #expect(check.errors.contains(words) && check.errors.split(separator: "\n").count == 1, "\(check.errors)")
+        #expect(try refusal("--config", path("c.toml")).contains(words))
+    }
+
+    /// Any number may read a file, and without locks nobody is kept away.
+    @Test func checkLetsReadersShare() throws {
+        try """
+        [[export]]
+        name = '1'
+        image = 'overlay:bases/base.img'
+        changes = 'changes/a'
+        [[export]]
+        name = '2'
+        image = 'overlay:bases/base.img'
+        changes = 'changes/b'
+        [[export]]
+        name = '3'
+        image = 'bases/base.img'
+        read-only = true
+        [[export]]
+        name = '4'
+        image = 'bases/base.img'
+        locking = 'off'
+        """.write(toFile: path("c.toml"), atomically: true, encoding: .utf8)
+        let check = try Program.spindle.run(["check", path("c.toml")], in: folder)
+        #expect(check.status == 0, "\(check.errors)")
+        try "[[export]]\nname = '1'\nimage = 'overlay:bases/base.img'\nchanges = ''\n".write(
+            toFile: path("c.toml"), atomically: true, encoding: .utf8)
+        let empty = try Program.spindle.run(["check", path("c.toml")], in: folder)
+        #expect(empty.errors.contains("c.toml:4: export '1'.changes: '' is no path"), "\(empty.errors)")
+    }
 }
