@@ -189,8 +189,8 @@ extension Backend {
     /// - Returns: 0, or -1 and errno.
     fileprivate func empty() -> Int32 { openForWriting(O_TRUNC) }
 
-    /// Opens a file for writing once more, and closes it. A sandboxed server has no ftruncate(2): it empties only what it
-    /// may write to by name.
+    /// Opens a file for writing once more, and closes it. A sandboxed server has no ftruncate(2): it empties only what
+    /// it may write to by name.
     ///
     /// - Returns: 0, or -1 and errno.
     fileprivate func openForWriting(_ flags: Int32 = 0) -> Int32 {

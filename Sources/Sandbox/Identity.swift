@@ -32,8 +32,8 @@ public struct Identity: Equatable, Sendable {
         guard group != 0 else { throw .isRoot(option: groupName == nil ? "the group of --user \(name)" : "--group") }
     }
 
-    /// Gives an open file to this user. Some file systems know no owners, or have their own ideas of them: who has to open
-    /// the file again is told then that he may not.
+    /// Gives an open file to this user. Some file systems know no owners, or have their own ideas of them: who has to
+    /// open the file again is told then that he may not.
     func own(_ file: Int32) { _ = fchown(file, user, group) }
 
     /// Becomes this user for good, on all threads. (Glibc's functions see to that; the system calls change one thread.)
