@@ -43,8 +43,8 @@ extension Loop {
         if exports[export].isHanging { handBackIfStill(export) }
     }
 
-    /// Gives back what the drive has when nothing of it is on its way to the image, or from there, or waits in a layer of
-    /// the image: a cut decides what becomes of it.
+    /// Gives back what the drive has when nothing of it is on its way to the image, or from there, or waits in a layer
+    /// of the image: a cut decides what becomes of it.
     private mutating func handBackIfStill(_ export: ExportNumber) {
         for slot in usedSlots {
             for place in slot.places
