@@ -92,7 +92,7 @@ let package = Package(
                 "Server", "Loop", "Listening", "Settings", "Backends", "Blocks", "IOUring", "Logs", "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
-        room("Recordings", ["Blocks"]),
+        room("Recordings", ["Backends", "Blocks"]),
         room("Bench", ["NBD", "ISCSI", "SCSI", "TLS", "Threads"]),
         .executableTarget(
             name: "spindle",

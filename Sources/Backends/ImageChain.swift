@@ -223,19 +223,6 @@ public struct ImageChain: Sendable {
     }
 }
 
-/// The folder that a path's last part is in.
-func folder(of path: String) -> String {
-    guard let slash = path.lastIndex(of: "/") else { return "." }
-    return slash == path.startIndex ? "/" : String(path[..<slash])
-}
-
-/// A path that says the same in any folder; nil and errno if it leads nowhere.
-func realPath(_ path: String) -> String? {
-    guard let real = unsafe realpath(path, nil) else { return nil }
-    defer { unsafe free(real) }
-    return unsafe String(validatingCString: real)
-}
-
 extension Qcow2Header {
     /// The header of a file that is open.
     fileprivate init(of backend: Backend, _ path: String) throws(ImageError) {

@@ -64,7 +64,7 @@ public struct BlockStack: Sendable {
     public var writeCache: WriteCache?
     /// The overlay above the image; nil: changes go to the image.
     public var overlay: Overlay?
-    /// The format of the image; nil: raw. Such an image is only read.
+    /// The format of the image; nil: raw.
     public var qcow2: Qcow2?
     /// The size of the disk in bytes, where that is not the image's own.
     public var diskBytes: UInt64? { overlay?.sizeBytes ?? qcow2?.sizeBytes }

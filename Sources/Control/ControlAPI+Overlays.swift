@@ -41,14 +41,6 @@ extension ControlAPI {
         guard let new = try content.member("name", of: known) else {
             throw HTTPFailure(.unprocessableContent, "'name' is missing: the new export's")
         }
-        do {
-            return created(try program.fork(name, new, snapshot))
-        } catch let error as ServerError {
-            throw HTTPFailure(error)
-        } catch let error as NoRoom {
-            throw HTTPFailure(.conflict, "\(error)")
-        } catch {
-            throw HTTPFailure(unprocessable: error)
-        }
+        return try created { try program.fork(name, new, snapshot) }
     }
 }

@@ -116,14 +116,22 @@ extension ControlAPI {
 
     private func addExport(_ body: [UInt8]) throws(HTTPFailure) -> HTTPResponse {
         let value = try JSON.decode(body)
-        let added: AddedExport
-        do {
+        return try created {
             let settings = try ExportSettings(reading: value, users: program.users)
             // Else the image would be opened and its lock taken, and the answer could be about these instead.
             if program.server.exports().contains(where: { $0.name == settings.name && !$0.isDraining }) {
                 throw ServerError.nameTaken(settings.name)
             }
-            added = try program.add(settings)
+            return try program.add(settings)
+        }
+    }
+
+    /// Adds an export, or says why not. It is shown as it was when it was added: by now somebody may have removed it
+    /// again.
+    func created(_ add: () throws -> AddedExport) throws(HTTPFailure) -> HTTPResponse {
+        let added: AddedExport
+        do {
+            added = try add()
         } catch let error as ServerError {
             throw HTTPFailure(error)
         } catch let error as NoRoom {
@@ -131,11 +139,6 @@ extension ControlAPI {
         } catch {
             throw HTTPFailure(unprocessable: error)
         }
-        return created(added)
-    }
-
-    /// The export as it was when it was added: by now somebody may have removed it again.
-    func created(_ added: AddedExport) -> HTTPResponse {
         var response = HTTPResponse(.created, Answer.Export(added.status, warnings: added.warnings))
         response.fields.append(
             HTTPResponse.Field(

@@ -1,5 +1,6 @@
 // Outcomes of cuts as overlays: qcow2 images above what the recorded disk was in the beginning.
 
+import Backends
 import Blocks
 import Glibc
 
@@ -56,17 +57,6 @@ public struct OverlayBase: Sendable {
         guard let full = realPath(path) else { throw RecordingsError("open", path, errno: errno) }
         return Qcow2Header.Backing(path: full, isQcow2: isQcow2, fromFolder: realPath(folder(of: overlay)))
     }
-}
-
-private func folder(of path: String) -> String {
-    guard let slash = path.lastIndex(of: "/") else { return "." }
-    return slash == path.startIndex ? "/" : String(path[..<slash])
-}
-
-private func realPath(_ path: String) -> String? {
-    guard let real = unsafe realpath(path, nil) else { return nil }
-    defer { unsafe free(real) }
-    return unsafe String(validatingCString: real)
 }
 
 extension Recording {

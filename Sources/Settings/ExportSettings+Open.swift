@@ -55,9 +55,9 @@ extension ExportSettings {
     private func recordingHeader(_ drive: Drive, isNew: Bool) -> RecordingHeader {
         let base: RecordingHeader.Base =
             switch reference {
-            case .file(let path): .changed(path: wholePath(path))
-            case .overlay where changes != nil && !isNew: .changed(path: wholePath(changes ?? ""))
-            case .overlay(let path): .image(path: wholePath(path), isQcow2: format == .qcow2)
+            case .file(let path): .changed(path: realPath(path) ?? path)
+            case .overlay where changes != nil && !isNew: .changed(path: changes.map { realPath($0) ?? $0 } ?? "")
+            case .overlay(let path): .image(path: realPath(path) ?? path, isQcow2: format == .qcow2)
             case .memory, .null: .zeroes
             }
         var time = timespec()
@@ -183,11 +183,4 @@ public enum SerialNumber {
         while used.contains(ordinal) { ordinal += 1 }
         return ordinal
     }
-}
-
-/// A path that says the same in any folder; one that leads nowhere stays as it is.
-private func wholePath(_ path: String) -> String {
-    guard let real = unsafe realpath(path, nil) else { return path }
-    defer { unsafe free(real) }
-    return unsafe String(validatingCString: real) ?? path
 }

@@ -81,12 +81,6 @@ struct Cut: ParsableCommand {
     }
 }
 
-/// A word that a shell takes as it is.
-private func quotedForShell(_ word: String) -> String {
-    let plain = word.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "/._-:=+,".contains($0)) }
-    return plain && !word.isEmpty ? word : "'" + word.replacing("'", with: "'\\''") + "'"
-}
-
 extension PowerCutKeeping: ExpressibleByArgument {}
 
 extension LostPart {

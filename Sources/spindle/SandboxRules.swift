@@ -1,5 +1,6 @@
 // Files that a server may have to open again while it serves: the sandbox leaves them to it.
 
+import Backends
 import Glibc
 import Listening
 import Sandbox
@@ -52,9 +53,8 @@ extension Sandbox.Rules {
 
 /// The folder that a directory is in; nil for the root, which has everything.
 private func parentFolder(_ path: String) -> String? {
-    guard let resolved = unsafe realpath(path, nil) else { return nil }
-    defer { unsafe free(resolved) }
-    let parent = unsafe String(cString: resolved).split(separator: "/").dropLast()
+    guard let resolved = realPath(path) else { return nil }
+    let parent = resolved.split(separator: "/").dropLast()
     return parent.isEmpty ? nil : "/" + parent.joined(separator: "/")
 }
 

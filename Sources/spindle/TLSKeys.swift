@@ -1,6 +1,7 @@
 // `spindle tls-keys`: keys and certificates to begin with, and what to type on the other side.
 
 import ArgumentParser
+import Backends
 import Glibc
 import Listening
 import Server
@@ -56,7 +57,7 @@ struct TLSKeys: ParsableCommand {
             throw ValidationError("\(error)")
         }
         try files.write()
-        let commands = ClientCommands(directory: absolutePath(directory), host: hosts[0], user: user)
+        let commands = ClientCommands(directory: realPath(directory) ?? directory, host: hosts[0], user: user)
         var text = ""
         if psk || isBoth { text += commands.forPreSharedKey }
         if certificates || isBoth { text += commands.forCertificates(hosts) }
@@ -77,9 +78,9 @@ private struct ClientCommands {
             "tls-creds-psk,id=tls0,endpoint=client,dir=\(commasDoubled(directory)),username=\(commasDoubled(user))"
         return """
             \(file): the key of user '\(user)'. Server and clients need this file.
-              spindle serve --tls require --tls-psk \(quoted(file)) IMAGE
-              nbdinfo \(quoted(uri))
-              qemu-img info --object \(quoted(object)) --image-opts \(imageOptions)
+              spindle serve --tls require --tls-psk \(quotedForShell(file)) IMAGE
+              nbdinfo \(quotedForShell(uri))
+              qemu-img info --object \(quotedForShell(object)) --image-opts \(imageOptions)
             nbd-client knows certificates only.
 
             """
@@ -89,17 +90,17 @@ private struct ClientCommands {
         let uri = "nbds://\(uriHost)/?tls-certificates=\(Endpoint.percentEncoded(directory))"
         let object = "tls-creds-x509,id=tls0,endpoint=client,verify-peer=on,dir=\(commasDoubled(directory))"
         let files = ["-certfile", "client-cert.pem", "-keyfile", "client-key.pem", "-cacertfile", "ca-cert.pem"].map {
-            $0.hasPrefix("-") ? $0 : quoted(directory + "/" + $0)
+            $0.hasPrefix("-") ? $0 : quotedForShell(directory + "/" + $0)
         }
         return """
             \(directory): certificates for the server (\(hosts.joined(separator: ", "))) and the client '\(user)'.
             The server needs ca-cert.pem, server-cert.pem, server-key.pem; clients need ca-cert.pem, client-cert.pem, \
             client-key.pem.
             ca-key.pem signs further certificates: keep it where nobody else reads it.
-              spindle serve --tls require --tls-certificates \(quoted(directory)) --tls-verify-peer IMAGE
-              nbdinfo \(quoted(uri))
-              qemu-img info --object \(quoted(object)) --image-opts \(imageOptions)
-              nbd-client \(quoted(host)) /dev/nbd0 \(files.joined(separator: " "))
+              spindle serve --tls require --tls-certificates \(quotedForShell(directory)) --tls-verify-peer IMAGE
+              nbdinfo \(quotedForShell(uri))
+              qemu-img info --object \(quotedForShell(object)) --image-opts \(imageOptions)
+              nbd-client \(quotedForShell(host)) /dev/nbd0 \(files.joined(separator: " "))
 
             """
     }
@@ -107,7 +108,7 @@ private struct ClientCommands {
     private var uriHost: String { host.contains(":") ? "[\(host)]" : host }
 
     private var imageOptions: String {
-        quoted(
+        quotedForShell(
             "driver=raw,file.driver=nbd,file.host=\(commasDoubled(host)),file.port=\(Endpoint.standardPort),"
                 + "file.tls-creds=tls0,file.export=")
     }
@@ -116,18 +117,6 @@ private struct ClientCommands {
     private func commasDoubled(_ text: String) -> String {
         text.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
     }
-
-    /// A word for the shell.
-    private func quoted(_ text: String) -> String {
-        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
-    }
-}
-
-/// The path as it is from the root, so that a command can be typed anywhere.
-private func absolutePath(_ path: String) -> String {
-    guard let resolved = unsafe realpath(path, nil) else { return path }
-    defer { unsafe free(resolved) }
-    return unsafe String(cString: resolved)
 }
 
 private func machineName() -> [String] {

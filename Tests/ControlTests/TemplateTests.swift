@@ -136,7 +136,9 @@ import Testing
                 assert connect('job-1').pread(512, 0)[:4] == b'base'
                 v = connect('vm-1')
                 v.pwrite(b'V' * 512, 0)
-                time.sleep(2.5)
+                # As long after it as another one stays that nobody uses, it is still there.
+                connect('vm-2').shutdown()
+                wait(lambda: 'vm-2' not in names())
                 assert v.pread(512, 0)[:2] == b'VV' and 'vm-1' in names()
                 v.shutdown()
                 wait(lambda: names() == before)

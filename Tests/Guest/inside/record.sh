@@ -60,8 +60,10 @@ postgresql() {
     setpriv --reuid "$uid" --regid "$uid" --clear-groups $programs/postgres -D /mnt/data -k /tmp -h '' -c "$1" \
         > /tmp/postgresql.log 2>&1 &
     query() { $programs/psql -q -h /tmp -U postgres -d postgres -c "$1"; }
+    tries=0
     until query 'SELECT 1' > /dev/null 2>&1; do
-        kill -0 $! 2> /dev/null || { cat /tmp/postgresql.log; return 1; }
+        tries=$((tries + 1))
+        kill -0 $! 2> /dev/null && [ $tries -le 1200 ] || { cat /tmp/postgresql.log; return 1; }
         usleep 100000
     done
     for number in 1 2; do
