@@ -81,7 +81,7 @@ public struct ImageChain: Sendable {
             self.levels = levels
         } catch {
             base.close()
-            throw .tooLarge(sizeBytes: sizeBytes)
+            throw .noAddressSpace(sizeBytes: sizeBytes, purpose: "the changes of an overlay, as many as its disk has")
         }
     }
 
@@ -195,7 +195,8 @@ public struct ImageChain: Sendable {
             blocks.qcow2 = Qcow2(
                 headers, rawBytes: rawBytes, memory: memory, blockSize: blockSize, isWritable: !backend.isReadOnly)
         } catch {
-            throw .tooLarge(sizeBytes: UInt64(Qcow2.memoryBytes(headers, isWritable: true)))
+            throw .noAddressSpace(
+                sizeBytes: UInt64(Qcow2.memoryBytes(headers, isWritable: true)), purpose: "the tables of a qcow2 image")
         }
     }
 

@@ -26,6 +26,8 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
     case cannotLock(path: String, errno: Int32)
     /// No address space for an image in memory.
     case tooLarge(sizeBytes: UInt64)
+    /// No address space for what an overlay changes, or for tables.
+    case noAddressSpace(sizeBytes: UInt64, purpose: String)
     /// No block size up to a page lets O_DIRECT read the image.
     case noAlignment(path: String)
     /// The block device refuses to be written.
@@ -76,6 +78,10 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
                 + "nothing would keep one away; --locking off, or locking = \"off\", serves it without a lock"
         case .tooLarge(let sizeBytes):
             return "an image of \(sizeBytes) bytes does not fit in memory; 'null:SIZE' has no such limit"
+        case .noAddressSpace(let sizeBytes, let purpose):
+            return
+                "this process has no \(sizeBytes) bytes of address space left for \(purpose): serve fewer at a time, or "
+                + "remove some; 'ulimit -v' may be the limit"
         case .noAlignment(let path):
             return "'\(path)' cannot be read with direct access (O_DIRECT); use --cache writeback"
         case .readOnlyDevice(let path):

@@ -38,6 +38,8 @@ enum Answer {
         let tlsOnly: Bool
         let connections: Int
         let draining: Bool
+        /// Only of one that stands for others.
+        let template: Bool?
         /// Only of a drive with a volatile write cache.
         let power: String?
         /// The command that orders the power cut that is to come.
@@ -60,6 +62,7 @@ enum Answer {
             tlsOnly = status.requiresTLS
             connections = status.connections
             draining = status.isDraining
+            template = status.isTemplate ? true : nil
             power = status.hasPower.map { $0 ? "on" : "off" }
             armed = status.armedCut?.command(status.name)
             tray = status.tray.map { Tray(open: $0.isOpen, locked: $0.isLocked, image: $0.image) }

@@ -280,7 +280,7 @@ extension HTTPFailure {
             case .nameTaken, .targetTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked,
                 .trayIsClosed, .discInUse, .noWriteCache, .isRecorded, .noPower, .hasPower, .cutArmed,
                 .cutUnderWay, .momentNotCome, .cutTakenBack, .noOverlay, .cannotRevert, .noSnapshots,
-                .snapshotTaken:
+                .snapshotTaken, .standsForOthers:
                 .conflict
             case .export, .cannotGrow, .noDisc, .beyondDrive: .unprocessableContent
             case .stopping: .serviceUnavailable

@@ -135,7 +135,8 @@ public enum ControlTables {
 
     private static func state(_ export: Answer.Export) -> String {
         let isOff = export.power == "off"
-        var words = [export.draining ? "draining" : export.connections > 0 ? "in use" : isOff ? "no power" : "idle"]
+        let unused = isOff ? "no power" : export.template == true ? "template" : "idle"
+        var words = [export.draining ? "draining" : export.connections > 0 ? "in use" : unused]
         if isOff, words != ["no power"] { words.append("no power") }
         if export.armed != nil { words.append("cut armed") }
         if export.readOnly { words.append("read-only") }

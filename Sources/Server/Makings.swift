@@ -78,6 +78,15 @@ extension ServerControl {
         shared.exports.directory.entry(named: name).flatMap { ExportHold($0, in: shared.exports) }
     }
 
+    /// The image of an export that stands for others, as it was when that came; nil: there is none of that name.
+    public func imageIdentity(ofTemplate name: String) -> ImageIdentity? {
+        guard let entry = shared.exports.directory.entry(named: name), entry.definition.copies != nil else {
+            return nil
+        }
+        // Its files are open meanwhile.
+        return entry.operate { entry.definition.imageIdentity }
+    }
+
     /// How many clients use an export or are about to, and how many times it was opened; nil: there is none.
     public func use(of name: String) -> (clients: Int, openings: Int)? {
         shared.exports.directory.entry(named: name)?.use

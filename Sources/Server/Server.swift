@@ -199,6 +199,8 @@ public enum ServerError: Error, CustomStringConvertible {
     case stillInUse(String)
     /// No connection has this number.
     case noSuchConnection(UInt64)
+    /// Nobody has a disk of an export that stands for others.
+    case standsForOthers(String, Copies)
     /// An image or its drive cannot be made larger.
     case cannotGrow(String, reason: String)
     /// Only a DVD-ROM has a tray.
@@ -284,6 +286,10 @@ public enum ServerError: Error, CustomStringConvertible {
                 + " removes it all the same"
         case .stillInUse(let name): "the export '\(name)' is removed, but operations on its image still have not ended"
         case .noSuchConnection(let number): "there is no connection number \(number)"
+        case .standsForOthers(let name, .named):
+            "'\(name)' stands for exports that clients ask for; name one of them"
+        case .standsForOthers(let name, .ownForConnection):
+            "'\(name)' stands for disks of its clients' own; name one of them, as 'spindle ctl list' has it"
         case .cannotGrow(let name, let reason): "the export '\(name)' cannot be made larger: \(reason)"
         case .noTray(let name): "the export '\(name)' is a disk; only a DVD-ROM has a tray (--device ide-cd)"
         case .noDisc(let name): "the export '\(name)' has no disc of its own; name the image of one"

@@ -63,7 +63,7 @@ extension ServerControl {
     }
 
     private func overlay(_ name: String, inMemory: Bool) throws(ServerError) -> ExportEntry {
-        let entry = try shared.exports.entry(named: name)
+        let entry = try drive(named: name)
         guard entry.definition.isOverlay else { throw .noOverlay(name) }
         guard !inMemory || entry.definition.changes == nil else { throw .noSnapshots(name) }
         return entry

@@ -94,7 +94,7 @@ extension ServerControl {
     }
 
     private func cachedEntry(_ name: String) throws(ServerError) -> ExportEntry {
-        let entry = try shared.exports.entry(named: name)
+        let entry = try drive(named: name)
         guard entry.definition.recording == nil else { throw .isRecorded(name) }
         guard entry.hasWriteCache else { throw .noWriteCache(name) }
         return entry

@@ -76,7 +76,7 @@ extension ServerControl {
     }
 
     private func trayEntry(_ name: String) throws(ServerError) -> ExportEntry {
-        let entry = try shared.exports.entry(named: name)
+        let entry = try drive(named: name)
         guard entry.drive.hasTray else { throw .noTray(name) }
         return entry
     }

@@ -15,6 +15,8 @@ public struct ExportStatus: Equatable, Sendable {
     public var sizeBytes: UInt64
     /// The size of its logical blocks.
     public var logicalBlockBytes: UInt64
+    /// Clients get others in its place, and nobody ever has it open.
+    public var isTemplate: Bool
     /// Nothing can be written.
     public var isReadOnly: Bool
     /// Only clients with TLS may open it.
@@ -185,16 +187,13 @@ public final class ServerControl: Sendable {
     ///
     /// - Parameter sizeBytes: the new size; nil: the image's own, which somebody else has made larger.
     public func grow(_ name: String, toBytes sizeBytes: UInt64?) throws(ServerError) -> ExportStatus {
-        let entry = try shared.exports.entry(named: name)
+        let entry = try drive(named: name)
         // One after the other: of two sizes, the drive has in the end that of the image.
         return try operate(entry) { () throws(ServerError) in
             let present = entry.drive.sectorCount
             // Before the image is touched: it may have been made shorter than the drive, or be asked to be too large
             // for one.
             if entry.drive.hasTray, present == 0 { throw .cannotGrow(name, reason: "there is no disc in the drive") }
-            guard entry.definition.copies == nil else {
-                throw .cannotGrow(name, reason: "it stands for exports of the size that its image says")
-            }
             guard !entry.definition.hasOwnSize else {
                 throw .cannotGrow(name, reason: "its image says how large it is")
             }
@@ -224,7 +223,7 @@ public final class ServerControl: Sendable {
     /// The owner of the clients knows of the loss when flushes of an export's image failed: they may succeed again.
     /// Does nothing where none has failed.
     public func acceptLoss(of name: String) throws(ServerError) -> ExportStatus {
-        let entry = try shared.exports.entry(named: name)
+        let entry = try drive(named: name)
         return try operate(entry) { () throws(ServerError) in
             guard let stability = entry.flushes.stability, let failure = stability.failure else {
                 return status(of: entry)
@@ -235,6 +234,14 @@ public final class ServerControl: Sendable {
                 metadata: ["export": "\(name)", "reason": "\(errorText(failure))"])
             return status(of: entry)
         }
+    }
+
+    /// The export of a name, for what an operator does to a drive that clients can have. One that stands for others
+    /// has none.
+    func drive(named name: String) throws(ServerError) -> ExportEntry {
+        let entry = try shared.exports.entry(named: name)
+        if let copies = entry.definition.copies { throw .standsForOthers(name, copies) }
+        return entry
     }
 
     func operate<Result: Sendable>(
@@ -294,7 +301,8 @@ extension ExportStatus {
         self.init(
             name: entry.name, description: description.map { String(decoding: $0, as: UTF8.self) } ?? "",
             sizeBytes: sizeBytes, logicalBlockBytes: entry.drive.blockSize.bytes,
-            isReadOnly: entry.definition.backend.isReadOnly, requiresTLS: entry.definition.requiresTLS,
+            isTemplate: entry.definition.copies != nil, isReadOnly: entry.definition.backend.isReadOnly,
+            requiresTLS: entry.definition.requiresTLS,
             connections: entry.connectionCount, isDraining: isDraining,
             hasPower: entry.hasWriteCache ? entry.isOn : nil, armedCut: entry.armedCut?.order,
             flushFailure: entry.flushes.stability?.failure.map(errorText), tray: TrayStatus(entry),

@@ -26,7 +26,7 @@ extension ExportRegistry {
                 }
                 let plan = ReloadPlan(
                     from: old.map(\.settings).sorted { $0.name < $1.name }, to: settings.exports,
-                    moved: Set(moved.map(\.settings.name)))
+                    moved: namesWithOtherImages(settings.exports, state).union(moved.map(\.settings.name)))
                 var change = Change(
                     plan, settings, moved.map(\.settings.name), state, usedOrdinals(state, without: plan.removed))
                 try change.open(file, room, control)

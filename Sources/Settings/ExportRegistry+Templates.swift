@@ -36,9 +36,9 @@ extension ExportRegistry {
 
     private func make(_ making: ExportMaking, _ state: inout State) throws -> ExportHold {
         let source = making.source.name
-        guard !making.source.isWithdrawn, let record = state.records[source], record.settings.copies != nil else {
-            throw MakingRefusal.gone
-        }
+        guard !making.source.isWithdrawn, let record = state.records[source], record.settings.copies != nil,
+            let image = control.imageIdentity(ofTemplate: source)
+        else { throw MakingRefusal.gone }
         let template = record.settings.template
         let isOwn = record.settings.isPerClient
         if !isOwn, let present = state.records[making.name], let hold = control.hold(making.name) {
@@ -62,6 +62,7 @@ extension ExportRegistry {
             ordinal: ordinal, waits: false, holder: control.exportName(of:))
         let hold: ExportHold
         do {
+            guard opened.imageIdentity == image else { throw ImageChanged(image: record.settings.image) }
             hold = try control.addHeld(opened)
         } catch {
             opened.close()
@@ -73,6 +74,20 @@ extension ExportRegistry {
             watchKept(&state)
         }
         return hold
+    }
+
+    /// Those of some exports that stand for others, and whose image is another one than when they came.
+    func namesWithOtherImages(_ exports: [ExportSettings], _ state: State) -> Set<String> {
+        Set(
+            exports.filter { export in
+                // One that cannot be opened now stays as it is: whoever asks for its exports is told so.
+                guard export.copies != nil, let known = control.imageIdentity(ofTemplate: export.name),
+                    let opened = try? state.settings.placed(export).open(
+                        ordinal: 1, waits: false, holder: control.exportName(of:))
+                else { return false }
+                defer { opened.close() }
+                return opened.imageIdentity != known
+            }.map(\.name))
     }
 
     private func enter(made record: ExportRecord, _ state: inout State) {
@@ -138,6 +153,16 @@ extension ExportRegistry {
         }
         state.watchesKept = !state.kept.isEmpty
         return state.watchesKept
+    }
+}
+
+/// Why an export is not made any more, in words for the log: all disks of one name begin alike.
+struct ImageChanged: Error, CustomStringConvertible {
+    let image: String
+
+    var description: String {
+        "the base has changed: '\(image)' is another file now, or has another size; 'spindle ctl reload', or adding the export again,"
+            + " takes it, and removes the disks above the old one"
     }
 }
 

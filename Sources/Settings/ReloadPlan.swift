@@ -13,7 +13,9 @@ public struct ReloadPlan: Equatable, Sendable {
 
     /// Compares exports by their names; no name is there twice.
     ///
-    /// - Parameter moved: exports that tables give another place among the targets.
+    /// - Parameters:
+    ///   - moved: exports that tables give another place among the targets, or that have another image, though their
+    ///     settings are the same.
     public init(from old: [ExportSettings], to new: [ExportSettings], moved: Set<String> = []) {
         let present = Dictionary(uniqueKeysWithValues: old.map { ($0.name, $0) })
         for export in new {

@@ -18,6 +18,16 @@ import Testing
         try #require(throws: ImageError.self) { try Backend(path: path, cache: cache, readOnly: readOnly) }
     }
 
+    /// An overlay's changes need address space, and words about images in memory are no advice for them.
+    @Test func overlaysBeyondTheAddressSpace() throws {
+        let base = ImageChain(raw: Backend(nullOfSize: 1 << 60, readOnly: true))
+        let error = try #require(throws: ImageError.self) { try ImageChain(overlayOf: base, blockSize: .smallest) }
+        #expect(
+            "\(error)"
+                == "this process has no 1152921504606846976 bytes of address space left for the changes of an overlay, as "
+                + "many as its disk has: serve fewer at a time, or remove some; 'ulimit -v' may be the limit")
+    }
+
     @Test func oneWriterOrManyReaders() throws {
         let path = try folder.file("disk.img", sizeBytes: 4096)
         let writer = try Backend(path: path, cache: .writeback, readOnly: false)

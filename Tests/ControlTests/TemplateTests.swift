@@ -229,6 +229,59 @@ import Testing
         #expect(log.contains("the target has just been removed") && !log.contains("no access rule"), "\(log)")
     }
 
+    /// The image below a template is exchanged: no disk is made that begins otherwise than others, until a server is
+    /// told to take the new one.
+    @Test func theBaseIsExchanged() throws {
+        try FileManager.default.createSymbolicLink(
+            atPath: folder.path + "/link.img", withDestinationPath: base)
+        let server = try server(
+            """
+            [[export]]
+            name = "plain"
+            image = "memory:1M"
+            [[template]]
+            name = "vm-*"
+            image = "overlay:link.img"
+            [[export]]
+            name = "own"
+            image = "overlay:base.img"
+            per-client = true
+            """)
+        let log = try server.run(
+            script: Self.prelude + """
+                base, new = others
+                def exchange(size, text):
+                    with open(new, 'wb') as file:
+                        file.write(text)
+                        file.truncate(size)
+                    os.rename(new, base)
+                def take():
+                    told = works('reload')
+                    assert "'vm-*'" in told and "'own'" in told and 'plain' not in told, told
+                plain = connect('plain')
+                a, o = connect('vm-a'), connect('own')
+                # Of the same size, and of another.
+                for held, fresh, size, text in (('vm-a', 'vm-b', 16 << 20, b'same'), ('vm-b', 'vm-c', 32 << 20, b'more')):
+                    exchange(size, text)
+                    for name in (fresh, 'own'):
+                        assert "log says why" in why(name), why(name)
+                    # Who has a disk keeps it.
+                    old = a.pread(512, 0)[:4]
+                    assert old == o.pread(512, 0)[:4] != text and connect(held).pread(512, 0)[:4] == old
+                    take()
+                    a, o = connect(fresh), connect('own')
+                    for disk in (a, o): assert disk.pread(512, 0)[:4] == text and disk.get_size() == size
+                os.truncate(base, 8 << 20)
+                assert "log says why" in why('own'), why('own')
+                take()
+                assert connect('own').get_size() == 8 << 20
+                assert 'no export has changed' in works('reload')
+                plain.pread(512, 0)
+                refused("'vm-*' stands for exports that clients ask for; name one of them", 'revert', 'vm-*')
+                """, [base, folder.path + "/new"])
+        #expect(log.contains("the base has changed: '"), "\(log)")
+    }
+
     /// Each connection has a disk of its own, which nobody else finds, and which is gone with it.
     @Test func aDiskForEachClient() throws {
         let server = try ControlledServer(
@@ -246,7 +299,11 @@ import Testing
                 other = [name for name in names() if '#' in name][0]
                 assert 'no export named' in why(other.replace('#', '%23')), other
                 assert 'own#' not in works('metrics') and 'export="own"' in works('metrics')
-                refused('it stands for exports of the size', 'grow', 'own', '32M')
+                for words in (('grow', 'own', '32M'), ('revert', 'own'), ('snapshot', 'own', 'a'), ('fork', 'own', 'b'),
+                              ('power', 'own', 'cut'), ('power', 'own', 'report'), ('accept-loss', 'own')):
+                    refused("'own' stands for disks of its clients' own; name one of them", *words)
+                assert [e.get('template') for e in json.loads(works('--json', 'list'))['exports']] == [True, None, None]
+                assert 'State:        template\\n' in works('show', 'own'), works('show', 'own')
                 # Both are the same drive, so that a guest sees the same disk in every run.
                 texts = [e['description'] for e in json.loads(works('--json', 'list'))['exports']]
                 assert len(set(texts)) == 1, texts

@@ -63,10 +63,23 @@ public struct ServedExport: Sendable {
         backend.fileNumber == file || backings.contains { $0.fileNumber == file }
     }
 
+    /// Its image, to be compared with what is there later. It has not been closed.
+    public var imageIdentity: ImageIdentity {
+        ImageIdentity(files: ([backend] + backings).compactMap(\.fileNumber), sizeBytes: drive.sizeBytes)
+    }
+
     /// Describes an export.
     public init(name: String, drive: ExportedDrive, backend: Backend) {
         self.name = name
         self.drive = drive
         self.backend = backend
     }
+}
+
+/// Which image an export has.
+public struct ImageIdentity: Equatable, Sendable {
+    /// Its files: what drives write to first, if that is one.
+    let files: [FileNumber]
+    /// The size of the drive above it.
+    let sizeBytes: UInt64
 }
