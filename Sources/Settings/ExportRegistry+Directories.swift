@@ -140,7 +140,7 @@ extension ExportRegistry {
         var hasRoom = control.exportCount < room.exports
         for file in state.leftOut.values where file.directory == directory.path {
             switch file.obstacle {
-            case .lock: appear(file.name, in: directory, isRetry: true, &state)
+            case .access: appear(file.name, in: directory, isRetry: true, &state)
             case .room where hasRoom:
                 appear(file.name, in: directory, isRetry: true, &state)
                 hasRoom = control.exportCount < room.exports

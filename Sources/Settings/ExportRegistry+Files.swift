@@ -11,8 +11,9 @@ struct LeftOutFile {
     enum Obstacle {
         /// The file itself: as long as that does not change, nothing does.
         case file
-        /// Somebody has it open: that passes without a trace in the file.
-        case lock
+        /// Somebody has it open, it may not be opened, or something else took its place for a moment: that passes
+        /// without a trace in the file.
+        case access
         /// There are as many exports as there can be.
         case room
     }
@@ -78,14 +79,14 @@ extension ExportRegistry {
         var left = LeftOutFile(directory: directory.path, name: file, identity: identity, reason: explained(error))
         switch error {
         case ImageError.locked:
-            left.obstacle = .lock
+            left.obstacle = .access
             // It is this server's own, under another name: that may be over in a moment.
             if let other = drainedName(of: identity, state) {
                 left.reason = "clients still have '\(path)' open as export '\(other)'; it comes when they have left"
                 left.isSaid = isRetry
             }
-        // The old file may come back in the other one's place, and that leaves no trace in the file, either.
-        case ImageError.replaced: left.obstacle = .lock
+        case ImageError.replaced, ImageError.unsuitable, ImageError.cannotOpen, ImageError.cannotOpenAgain:
+            left.obstacle = .access
         case is NoRoom, ServerError.tooManyExports: left.obstacle = .room
         default: break
         }

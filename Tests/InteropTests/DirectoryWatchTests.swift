@@ -200,6 +200,22 @@ import Testing
         }
     }
 
+    /// A program that runs cannot be written to (ETXTBSY); when it has ended, nothing in the file says so.
+    @Test func aFileThatCouldNotBeOpened() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/d"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        let program = try Program.tool("sleep").copied(into: folder)
+        let running = try RunningProgram(program, ["600"], in: folder)
+        try serving(["dir:" + path], in: folder) { server in
+            try #require(rename(program.path, path + "/sleep") == 0)
+            try waitUntil("it is left out: \(server.log)") { server.log.contains("file left out") }
+            #expect(server.log.contains("Text file busy"), "\(server.log)")
+            try running.stop(signal: SIGKILL)
+            try waitUntil("it is served: \(server.log)") { try names(server.uri, in: folder) == ["sleep"] }
+        }
+    }
+
     /// A second name of a whole file makes no event of writing.
     @Test func aFileIsLinked() throws {
         let folder = try TemporaryFolder()
