@@ -90,7 +90,7 @@ struct ControlAPI: Sendable {
             .ok,
             Answer.Program(
                 version: program.version, pid: getpid(), uptimeSeconds: Self.now - startedAt,
-                endpoints: program.endpoints.map(\.description), exports: program.server.exports().count,
+                endpoints: program.endpoints.map(\.description), exports: program.server.exportCount,
                 connections: try connections().count))
     }
 
@@ -108,9 +108,7 @@ extension ControlAPI {
     }
 
     private func export(_ name: String) throws(HTTPFailure) -> Answer.Export {
-        guard let status = program.server.exports().first(where: { $0.name == name }) else {
-            throw HTTPFailure(ServerError.noSuchExport(name))
-        }
+        guard let status = program.server.export(named: name) else { throw HTTPFailure(ServerError.noSuchExport(name)) }
         return Answer.Export(status)
     }
 
@@ -119,9 +117,7 @@ extension ControlAPI {
         return try created {
             let settings = try ExportSettings(reading: value, users: program.users)
             // Else the image would be opened and its lock taken, and the answer could be about these instead.
-            if program.server.exports().contains(where: { $0.name == settings.name && !$0.isDraining }) {
-                throw ServerError.nameTaken(settings.name)
-            }
+            guard !program.server.hasExport(named: settings.name) else { throw ServerError.nameTaken(settings.name) }
             return try program.add(settings)
         }
     }

@@ -60,12 +60,19 @@ public final class ServerControl: Sendable {
     }
 
     /// All exports, in their order; behind them those that wait for their last client.
-    public func exports() -> [ExportStatus] {
+    public func exports() -> [ExportStatus] { exports { _ in true } }
+
+    /// The export of a name; if there is none that clients can open, one that waits for its last client.
+    public func export(named name: String) -> ExportStatus? { exports { $0 == name }.first }
+
+    /// Those whose name is wanted. To add up what the clients of one have done takes longer than all else of an answer.
+    private func exports(_ isWanted: (String) -> Bool) -> [ExportStatus] {
         let directory = shared.exports.directory
-        let present = zip(directory.entries, directory.information).map { entry, information in
+        let present = zip(directory.entries, directory.information).filter { isWanted($0.0.name) }.map {
+            entry, information in
             ExportStatus(entry, information.description, sizeBytes: information.sizeBytes, isDraining: false)
         }
-        let withdrawn = shared.exports.withdrawn.map { entry in
+        let withdrawn = shared.exports.withdrawn.filter { isWanted($0.name) }.map { entry in
             ExportStatus(entry, nil, sizeBytes: entry.drive.sizeBytes, isDraining: true)
         }
         return present + withdrawn
