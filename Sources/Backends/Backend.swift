@@ -60,6 +60,14 @@ public struct Backend: Sendable {
         return bytes
     }
 
+    /// The same file, which is only read from now on, as its lock says.
+    func freeze() -> Backend {
+        if let descriptor { ImageLock.giveUpWriting(descriptor) }
+        return Backend(
+            kind: kind, sizeBytes: sizeBytes, isReadOnly: true, granularityBytes: granularityBytes,
+            zeroesFastByDeallocating: zeroesFastByDeallocating, zeroesFastAllocated: zeroesFastAllocated)
+    }
+
     /// Closes all that the backend has open, and forgets all that was in memory.
     ///
     /// - Returns: 0, or the errno of close(2): some file systems write back only then.

@@ -12,26 +12,45 @@ import IOUring
 /// stable.
 public struct ChangesFile: Sendable {
     let path: String
+    let cache: CacheMode
+    let locking: ImageLocking
     private let base: ImageChain.Base
-    private let backing: Qcow2Header.Backing
+    private let realBase: String
     /// Those of the base and of its backing files.
     private let stamps: [Qcow2Header.BackingStamp]
     private let baseNumber: FileNumber?
+    /// How many files are the base's, and how many of these are qcow2 images.
+    let baseFileCount: Int
+    let baseHeaderCount: Int
     /// There was none: whoever opened it has made it.
     public private(set) var isMade = false
     /// How many internal snapshots it had when it was opened. While it is locked there are no others.
     var snapshotCount: UInt32 = 0
+    /// The names of its snapshots, each a file of its own, those that were written last behind the others.
+    public internal(set) var snapshots: [String] = []
 
     /// The file of an overlay.
     ///
     /// - Parameter chain: the base, open.
-    init(path: String, above base: ImageChain.Base, _ chain: ImageChain) throws(ImageError) {
+    init(
+        path: String, above base: ImageChain.Base, _ chain: ImageChain, cache: CacheMode, locking: ImageLocking
+    ) throws(ImageError) {
         guard let real = realPath(base.path) else { throw .cannotOpen(path: base.path, errno: errno, readOnly: true) }
         self.path = path
+        self.cache = cache
+        self.locking = locking
         self.base = base
-        backing = Qcow2Header.Backing(path: real, isQcow2: base.isQcow2, fromFolder: realPath(folder(of: path)))
-        stamps = ([chain.backend] + chain.backings).compactMap(\.stamp)
+        realBase = real
+        let files = [chain.backend] + chain.backings
+        stamps = files.compactMap(\.stamp)
         baseNumber = chain.backend.fileNumber
+        baseFileCount = files.count
+        baseHeaderCount = chain.blocks.qcow2?.headers.count ?? 0
+        // Else its own lock would be in the way, and look like another program's.
+        if let number = FileNumber(path: path), let place = files.firstIndex(where: { $0.fileNumber == number }) {
+            let which = place == 0 ? "the image '\(base.path)' itself" : "a backing file of '\(base.path)'"
+            throw .changes(path: path, "it is \(which), which is only read: name a new file")
+        }
     }
 
     /// There is something in the file, or it is none.
@@ -46,14 +65,34 @@ public struct ChangesFile: Sendable {
         let descriptor = unsafe open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 || errno == EEXIST else { throw .cannotMakeChanges(path: path, errno: errno) }
         isMade = descriptor >= 0
+        // The link is there, and what it leads to is not.
+        guard isMade || FileNumber(path: path) != nil || errno != ENOENT else {
+            throw .changes(
+                path: path,
+                "it is a link to a file that is missing: bring that back, or remove the link, or name a new file")
+        }
         if isMade { Glibc.close(descriptor) }
     }
 
-    /// Writes the tables of an overlay that is like its base to a file that is empty.
+    /// Writes the tables of an overlay that is like what is below it to a file that is empty.
     ///
-    /// - Parameter sizeBytes: of the disk.
+    /// - Parameters:
+    ///   - sizeBytes: of the disk.
+    ///   - level: the file below it; nil: the base.
     /// - Returns: their header.
-    func begin(in backend: Backend, sizeBytes: UInt64) throws(ImageError) -> Qcow2Header {
+    func begin(in backend: Backend, sizeBytes: UInt64, above level: String?) throws(ImageError) -> Qcow2Header {
+        let own = realPath(folder(of: path))
+        let backing: Qcow2Header.Backing
+        if let level {
+            // An image may only name others in its folder. This one may be there in a moment.
+            guard let own, realPath(folder(of: level)) == own else {
+                throw .changes(path: path, "it begins with '\(level)', and has to be in the folder of that")
+            }
+            let name = String(level.split(separator: "/").last ?? "")
+            backing = Qcow2Header.Backing(path: own + "/" + name, isQcow2: true, fromFolder: own)
+        } else {
+            backing = Qcow2Header.Backing(path: realBase, isQcow2: base.isQcow2, fromFolder: own)
+        }
         let creation: Qcow2Creation
         do throws(Qcow2CreationError) {
             creation = try Qcow2Creation(sizeBytes: sizeBytes, shape: .changes, backing: backing, stamps: stamps)
@@ -76,24 +115,57 @@ public struct ChangesFile: Sendable {
         return try Qcow2Header(header, fileBytes: creation.fileBytes, of: path)
     }
 
-    /// Checks that a file that is there belongs to the base, and that this is what it was.
-    func check(_ header: Qcow2Header) throws(ImageError) {
-        guard let named = header.backing else {
-            throw .changes(path: path, "it is a qcow2 image without a backing file, and not above '\(base.path)'")
-        }
-        var status = stat()
-        let place = named.name.hasPrefix("/") ? named.name : folder(of: path) + "/" + named.name
-        guard unsafe stat(place, &status) == 0, FileNumber(status) == baseNumber else {
+    /// The header of a file that is there.
+    func header(of backend: Backend) throws(ImageError) -> Qcow2Header {
+        let count = min(backend.sizeBytes, UInt64(Qcow2Header.byteCount))
+        do throws(Qcow2Error) {
+            return try Qcow2Header(backend.beginning(byteCount: Int(count)), fileBytes: backend.sizeBytes)
+        } catch .noMagic {
             throw .changes(
                 path: path,
-                "its backing file is '\(named.name)', and not '\(base.path)': serve it above that, or name a new file; "
-                    + "where the base has moved, 'qemu-img rebase -u -F \(base.isQcow2 ? "qcow2" : "raw") -b NEW' says so"
-            )
+                "it does not begin as a qcow2 image does, and it is left as it is: name a new file, or an empty one")
+        } catch {
+            throw .changes(path: path, "\(error)")
         }
+    }
+}
+
+/// What is below it.
+extension ChangesFile {
+    /// Whether the backing file that an image names is the base.
+    ///
+    /// - Parameter image: that image, which names others from its folder.
+    func leadsToBase(_ header: Qcow2Header, of image: String) throws(ImageError) -> Bool {
+        guard let named = header.backing else { return false }
+        let place = named.name.hasPrefix("/") ? named.name : folder(of: image) + "/" + named.name
+        guard let number = FileNumber(path: place), number == baseNumber else { return false }
         guard named.isQcow2 == base.isQcow2 else {
             throw .changes(
                 path: path,
                 "its backing file is said to be \(named.isQcow2 ? "qcow2" : "raw"), and is served as another")
+        }
+        return true
+    }
+
+    /// The base is nowhere below it.
+    func notAboveBase(_ header: Qcow2Header) -> ImageError {
+        guard let named = header.backing else {
+            return .changes(path: path, "it is a qcow2 image without a backing file, and not above '\(base.path)'")
+        }
+        return .changes(
+            path: path,
+            "its backing file is '\(named.name)', and not '\(base.path)': serve it above that, or name a new file; "
+                + "where the base has moved, 'qemu-img rebase -u -F \(base.isQcow2 ? "qcow2" : "raw") -b NEW' says so")
+    }
+
+    /// The base, which an image is above, has to be what it was when that was made.
+    func checkStamps(_ header: Qcow2Header) throws(ImageError) {
+        if let odd = header.stamps.first(where: { $0.nanoseconds >= 1_000_000_000 }) {
+            throw .changes(
+                path: path,
+                "what it says of '\(base.path)' makes no sense: \(odd.nanoseconds) nanoseconds, and a second has "
+                    + "1000000000. 'qemu-img convert -O qcow2 -B \(base.path) -F \(base.isQcow2 ? "qcow2" : "raw") \(path) "
+                    + "OTHER' makes an image of it that says nothing of that")
         }
         for (number, stamp) in header.stamps.enumerated()
         where !stamps.indices.contains(number) || stamps[number] != stamp {
@@ -113,47 +185,21 @@ public struct ChangesFile: Sendable {
 }
 
 extension ChangesFile {
-    /// Finds out, while clients use the disk, whether it can be made like its base again.
-    public func checkRevert(_ backend: Backend) throws(ImageError) {
+    /// Finds out, while clients use the disk, whether it can be made like its base again, or as it was at a snapshot.
+    public func checkRevert(_ backend: Backend, to snapshot: String?) throws(ImageError) {
         guard snapshotCount == 0 else {
             throw .cannotRevert(
                 "'\(path)' has \(snapshotCount) internal snapshot\(snapshotCount == 1 ? "" : "s"), which would be gone; remove "
                     + "them while it is not served: 'qemu-img snapshot -l' shows them, 'qemu-img snapshot -d NAME' removes one"
             )
         }
-        guard backend.openForWriting() == 0 else { throw cannotEmpty(errno) }
+        // Only this is done in the file that is there.
+        guard snapshot != nil || backend.openForWriting() == 0 else { throw cannotEmpty(errno) }
     }
 
-    private func cannotEmpty(_ code: Int32) -> ImageError {
+    func cannotEmpty(_ code: Int32) -> ImageError {
         let hint = code == EACCES ? "; the user that the server runs as needs the right to write to it" : ""
         return .cannotRevert("'\(path)' cannot be emptied: \(errorText(code))\(hint)")
-    }
-
-    /// Makes the disk like its base again, while nobody uses it. As long as nobody has flushed, a power cut leaves the
-    /// old changes, or none.
-    ///
-    /// - Returns: how much room the file has given back, in bytes.
-    public func revert(_ backend: Backend, _ blocks: inout BlockStack) throws(ImageError) -> UInt64 {
-        guard let layer = blocks.qcow2, let sizeBytes = blocks.diskBytes else {
-            preconditionFailure("the changes are in a qcow2 image")
-        }
-        let room = backend.roomBytes
-        guard backend.empty() == 0 else { throw cannotEmpty(errno) }
-        do throws(ImageError) {
-            let header = try begin(in: backend, sizeBytes: sizeBytes)
-            let headers = [header] + layer.headers.dropFirst()
-            let memory: LayerMemory
-            do throws(RingError) {
-                memory = try LayerMemory(mapping: Qcow2.memoryBytes(headers, isWritable: true))
-            } catch {
-                throw .cannotRevert(errorText(ENOMEM))
-            }
-            blocks.qcow2 = layer.begun(with: header, memory: memory)
-        } catch {
-            blocks.qcow2?.endWriting()
-            throw error
-        }
-        return room - min(room, backend.roomBytes)
     }
 }
 
@@ -179,7 +225,7 @@ extension Backend {
     }
 
     /// How much room the file takes in its file system, in bytes.
-    fileprivate var roomBytes: UInt64 {
+    var roomBytes: UInt64 {
         guard case .file(let file) = kind, let status = LinuxFile.status(file.bufferedDescriptor) else { return 0 }
         return UInt64(status.st_blocks) * 512
     }
@@ -187,7 +233,7 @@ extension Backend {
     /// Makes a file empty.
     ///
     /// - Returns: 0, or -1 and errno.
-    fileprivate func empty() -> Int32 { openForWriting(O_TRUNC) }
+    func empty() -> Int32 { openForWriting(O_TRUNC) }
 
     /// Opens a file for writing once more, and closes it. A sandboxed server has no ftruncate(2): it empties only what
     /// it may write to by name.

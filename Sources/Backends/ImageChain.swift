@@ -7,21 +7,23 @@ import IOUring
 /// An image that is open, and all that belongs to it.
 public struct ImageChain: Sendable {
     /// The image's own file.
-    public let backend: Backend
+    public internal(set) var backend: Backend
     /// Its backing file, that one's, and so on.
-    public private(set) var backings: [Backend] = []
+    public internal(set) var backings: [Backend] = []
     /// The layers that find the disk in these files; empty if the image is raw.
-    public private(set) var blocks = BlockStack()
+    public internal(set) var blocks = BlockStack()
 
     /// Between the two, what an overlay in memory has of others, the newest first.
     public private(set) var levels: [FrozenLevel] = []
     /// Its own file has the changes of an overlay; nil: it is none, or has them in memory.
-    public private(set) var changes: ChangesFile?
+    public internal(set) var changes: ChangesFile?
     /// That file was made just now: the disk is as its base.
     public private(set) var isNew = false
+    /// Files that are not its own any more: whoever has exchanged them closes them.
+    public internal(set) var retired: [Backend] = []
 
     /// How many backing files an image may have, one behind the other.
-    public static let maximumBackings = 8
+    public static let maximumBackings = 16
 
     /// The image below an overlay.
     public struct Base: Sendable {
@@ -91,19 +93,16 @@ public struct ImageChain: Sendable {
     /// - Parameters:
     ///   - path: where that is; its folder need not be the base's.
     ///   - chain: the base, open for reading; it is closed with this one, or if that cannot be opened.
+    ///   - level: what is below one that is made, a file that is above the base itself; nil: the base.
     ///   - readOnly: it is only looked at, and has to be there.
     public init(
-        changes path: String, above base: Base, _ chain: ImageChain, cache: CacheMode, readOnly: Bool = false,
-        locking: ImageLocking, blockSize: BlockSize
+        changes path: String, above base: Base, _ chain: ImageChain, beginningWith level: String? = nil,
+        cache: CacheMode, readOnly: Bool = false, locking: ImageLocking, blockSize: BlockSize
     ) throws(ImageError) {
         let own: Backend
         var file: ChangesFile
         do throws(ImageError) {
-            guard chain.backings.count < Self.maximumBackings else {
-                throw .changes(
-                    path: path, "its base has \(Self.maximumBackings) backing files, and there can be no more")
-            }
-            file = try ChangesFile(path: path, above: base, chain)
+            file = try ChangesFile(path: path, above: base, chain, cache: cache, locking: locking)
             if !readOnly { try file.make() }
             own = try Backend(path: path, cache: cache, readOnly: readOnly, locking: locking)
         } catch {
@@ -114,7 +113,7 @@ public struct ImageChain: Sendable {
         backings = [chain.backend] + chain.backings
         changes = file
         do throws(ImageError) {
-            try openChanges(file, chain, blockSize)
+            try openChanges(file, chain, level, blockSize)
         } catch {
             close()
             throw error
@@ -122,30 +121,34 @@ public struct ImageChain: Sendable {
     }
 
     private mutating func openChanges(
-        _ file: ChangesFile, _ chain: ImageChain, _ blockSize: BlockSize
+        _ file: ChangesFile, _ chain: ImageChain, _ level: String?, _ blockSize: BlockSize
     ) throws(ImageError) {
         let header: Qcow2Header
         if backend.sizeBytes == 0, !backend.isReadOnly {
             guard backend.canBegin else { throw .changes(path: file.path, "it is no file") }
             // Whole blocks: what the drive writes there is in the image.
             let blocks = blockSize.blocks(holdingBytes: chain.sizeBytes)
-            header = try file.begin(in: backend, sizeBytes: blockSize.bytes(ofBlocks: blocks))
-            isNew = true
+            header = try file.begin(
+                in: backend, sizeBytes: blockSize.bytes(ofBlocks: blocks), above: level)
+            isNew = level == nil
         } else {
-            do throws(ImageError) {
-                header = try Qcow2Header(of: backend, file.path)
-            } catch {
-                guard case .qcow2(let path, let reason) = error else { throw error }
-                throw .changes(path: path, "\(reason)")
-            }
-            try file.check(header)
+            header = try file.header(of: backend)
         }
         changes?.snapshotCount = header.snapshotCount
+        changes?.findSnapshots(isOwn: !backend.isReadOnly)
         if !backend.isReadOnly { try backend.checkWritable(header, file.path) }
+        let levels = try file.openLevels(below: header, of: file.path, isNew ? nil : backend.fileNumber)
+        backings.insert(contentsOf: levels.files, at: 0)
+        guard backings.count <= Self.maximumBackings else {
+            throw .changes(
+                path: file.path,
+                "there would be \(backings.count) files below it, and there can be no more than \(Self.maximumBackings)"
+            )
+        }
         let below = chain.blocks.qcow2
         try setLayer(
-            [header] + (below?.headers ?? []), rawBytes: below == nil ? chain.backend.sizeBytes : below?.rawBytes,
-            blockSize)
+            [header] + levels.headers + (below?.headers ?? []),
+            rawBytes: below == nil ? chain.backend.sizeBytes : below?.rawBytes, blockSize)
     }
 
     /// The size of the disk in bytes.
@@ -190,18 +193,23 @@ public struct ImageChain: Sendable {
     private mutating func setLayer(
         _ headers: [Qcow2Header], rawBytes: UInt64?, _ blockSize: BlockSize
     ) throws(ImageError) {
-        do {
-            let memory = try LayerMemory(mapping: Qcow2.memoryBytes(headers, isWritable: !backend.isReadOnly))
-            blocks.qcow2 = Qcow2(
-                headers, rawBytes: rawBytes, memory: memory, blockSize: blockSize, isWritable: !backend.isReadOnly)
+        blocks.qcow2 = Qcow2(
+            headers, rawBytes: rawBytes, memory: try Self.tableMemory(headers, isWritable: !backend.isReadOnly),
+            blockSize: blockSize, isWritable: !backend.isReadOnly)
+    }
+
+    /// Memory for the tables of a chain of images.
+    static func tableMemory(_ headers: [Qcow2Header], isWritable: Bool) throws(ImageError) -> LayerMemory {
+        let byteCount = Qcow2.memoryBytes(headers, isWritable: isWritable)
+        do throws(RingError) {
+            return try LayerMemory(mapping: byteCount)
         } catch {
-            throw .noAddressSpace(
-                sizeBytes: UInt64(Qcow2.memoryBytes(headers, isWritable: true)), purpose: "the tables of a qcow2 image")
+            throw .noAddressSpace(sizeBytes: UInt64(byteCount), purpose: "the tables of a qcow2 image")
         }
     }
 
     /// Where a backing file is.
-    private static func find(_ name: String, of image: String) throws(ImageError) -> (String, FileNumber) {
+    static func find(_ name: String, of image: String) throws(ImageError) -> (String, FileNumber) {
         let own = folder(of: image)
         let path = name.hasPrefix("/") ? name : own + "/" + name
         guard let real = realPath(own), realPath(folder(of: path)) == real else {
@@ -226,7 +234,7 @@ public struct ImageChain: Sendable {
 
 extension Qcow2Header {
     /// The header of a file that is open.
-    fileprivate init(of backend: Backend, _ path: String) throws(ImageError) {
+    init(of backend: Backend, _ path: String) throws(ImageError) {
         let count = min(backend.sizeBytes, UInt64(Self.byteCount))
         try self.init(backend.beginning(byteCount: Int(count)), fileBytes: backend.sizeBytes, of: path)
     }

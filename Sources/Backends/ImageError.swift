@@ -42,8 +42,12 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
     case changes(path: String, String)
     /// The file for the changes of an overlay cannot be made.
     case cannotMakeChanges(path: String, errno: Int32)
+    /// Another file cannot be where an overlay's was.
+    case cannotExchange(path: String, errno: Int32)
     /// There is no way to keep what an overlay has now.
     case cannotFreeze(String)
+    /// A snapshot is not to be forgotten.
+    case cannotDiscard(String)
     /// An overlay cannot be made like its base again.
     case cannotRevert(String)
     /// The path led to another file when it was looked at, or leads to a symbolic link.
@@ -94,8 +98,12 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
             return "'\(path)' cannot keep the changes of this overlay: \(reason)"
         case .cannotMakeChanges(let path, let code):
             return "cannot make '\(path)', which is to keep an overlay's changes: \(errorText(code))"
+        case .cannotExchange(let path, let code):
+            return "another file cannot take the place of '\(path)': \(errorText(code))" + Self.sandboxHint(code)
         case .cannotFreeze(let reason):
             return "what the overlay has now cannot be kept: \(reason)"
+        case .cannotDiscard(let reason):
+            return "the snapshot stays: \(reason)"
         case .cannotRevert(let reason):
             return "the overlay cannot be made like its image again: \(reason)"
         case .replaced(let path):
@@ -109,6 +117,13 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
     public func naming(_ holder: (FileNumber) -> String?) -> ImageError {
         guard case .locked(let path, _, let file?) = self, let name = holder(file) else { return self }
         return .locked(path: path, by: .export(name), file: file)
+    }
+
+    private static func sandboxHint(_ code: Int32) -> String {
+        guard code == EACCES else { return "" }
+        return
+            "; in its sandbox the server exchanges files in the folders of the overlays' files that it began with, if it has a "
+            + "--control, and below a --sandbox-path PATH"
     }
 
     private static func hint(_ code: Int32, readOnly: Bool) -> String {

@@ -36,11 +36,12 @@ extension ControlAPI {
 
     func fork(_ name: String, _ body: [UInt8]) throws(HTTPFailure) -> HTTPResponse {
         let content = try JSON.decode(body)
-        let known = ["name", "snapshot"]
+        let known = ["name", "snapshot", "changes"]
         let snapshot = try content.member("snapshot", of: known)
+        let changes = try content.member("changes", of: known)
         guard let new = try content.member("name", of: known) else {
             throw HTTPFailure(.unprocessableContent, "'name' is missing: the new export's")
         }
-        return try created { try program.fork(name, new, snapshot) }
+        return try created { try program.fork(name, new, snapshot, changes) }
     }
 }

@@ -275,7 +275,7 @@ extension HTTPFailure {
             case .noSuchExport, .noSuchConnection, .noSnapshot: .notFound
             case .nameTaken, .targetTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked,
                 .trayIsClosed, .discInUse, .noWriteCache, .isRecorded, .noPower, .hasPower, .cutArmed,
-                .cutUnderWay, .momentNotCome, .cutTakenBack, .noOverlay, .cannotRevert, .noSnapshots,
+                .cutUnderWay, .momentNotCome, .cutTakenBack, .noOverlay, .cannotOperate, .snapshotUsed,
                 .snapshotTaken, .standsForOthers:
                 .conflict
             case .export, .cannotGrow, .noDisc, .beyondDrive: .unprocessableContent

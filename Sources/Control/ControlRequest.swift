@@ -49,10 +49,12 @@ public enum ControlRequest {
     /// The content that names a snapshot to go back to.
     public static func snapshot(_ name: String) -> [UInt8] { JSON.encode(["snapshot": name]) }
 
-    /// The content that names something new; of a fork with the snapshot that it begins as.
-    public static func new(_ name: String, snapshot: String? = nil) -> [UInt8] {
+    /// The content that names something new; of a fork with the snapshot that it begins as, and the file that keeps its
+    /// changes.
+    public static func new(_ name: String, snapshot: String? = nil, changes: String? = nil) -> [UInt8] {
         var members = ["name": name]
         members["snapshot"] = snapshot
+        members["changes"] = changes
         return JSON.encode(members)
     }
 

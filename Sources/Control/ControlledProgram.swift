@@ -17,8 +17,13 @@ public struct ControlledProgram: Sendable {
     public var users: UserNames
     /// Opens the image of an export and serves it.
     public var add: @Sendable (ExportSettings) throws -> AddedExport
-    /// Serves another overlay that begins as one is, or was at a snapshot.
-    public var fork: @Sendable (_ export: String, _ new: String, _ snapshot: String?) throws -> AddedExport
+    /// Serves another overlay that begins as one is, or was at a snapshot, with its changes in a file, or in memory.
+    public var fork: Fork
+    /// See ``fork``.
+    public typealias Fork =
+        @Sendable (
+            _ export: String, _ new: String, _ snapshot: String?, _ changes: String?
+        ) throws -> AddedExport
     /// Puts a disc into a DVD-ROM; nil: the one that is in its tray, or the export's own.
     public var insert: @Sendable (_ image: String?, _ export: String, _ isForced: Bool) throws -> AddedExport
     /// Reads the configuration again and says what changed; nil: there is none.
@@ -32,7 +37,7 @@ public struct ControlledProgram: Sendable {
     public init(
         version: String, endpoints: [Endpoint], server: ServerControl, users: UserNames,
         add: @escaping @Sendable (ExportSettings) throws -> AddedExport,
-        fork: @escaping @Sendable (_ export: String, _ new: String, _ snapshot: String?) throws -> AddedExport,
+        fork: @escaping Fork,
         insert: @escaping @Sendable (_ image: String?, _ export: String, _ isForced: Bool) throws -> AddedExport,
         reload: (@Sendable () throws -> [String])?,
         metrics: @escaping @Sendable () -> [UInt8], logs: Logs

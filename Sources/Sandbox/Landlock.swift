@@ -25,6 +25,8 @@ struct Landlock: ~Copyable {
         static let reading: Access = [.readFile, .readFolder]
         static let writing: Access = [.readFile, .readFolder, .writeFile, .truncate, .control]
         static let filling: Access = [.readFile, .readFolder, .writeFile, .makeFile]
+        /// link(2) and rename(2) in a folder need the rights to make and to remove.
+        static let exchanging: Access = [.filling, .writing, .removeFile]
         /// The access that a path can have that is no folder.
         static let ofFiles: Access = [.readFile, .writeFile, .truncate, .control, Access(rawValue: 1)]
 
@@ -78,6 +80,7 @@ struct Landlock: ~Copyable {
         for path in rules.readable { try allow(path, .reading, known) }
         for path in rules.writable { try allow(path, .writing, known) }
         for path in rules.fillable { try allow(path, .filling, known) }
+        for path in rules.exchangeable { try allow(path, .exchanging, known) }
         for path in rules.removable { try allow(folder(of: path), .removeFile, known) }
         for path in rules.removableFolders { try allow(folder(of: path), .removeFolder, known) }
     }

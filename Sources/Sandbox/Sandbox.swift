@@ -25,6 +25,8 @@ public struct Sandbox: Sendable {
         public var writable: [String]
         /// Folders in which files may be made, read and written, but not removed.
         public var fillable: [String]
+        /// Folders in which files may also be removed, and get other names in the same folder.
+        public var exchangeable: [String]
         /// Files, sockets among them, that may be removed: so may everything else in their folders and below.
         public var removable: [String]
         /// Folders that may be removed once they are empty: so may others beside them.
@@ -34,12 +36,13 @@ public struct Sandbox: Sendable {
 
         /// Rules that allow nothing but what is listed.
         public init(
-            readable: [String] = [], writable: [String] = [], fillable: [String] = [], removable: [String] = [],
-            removableFolders: [String] = [], owned: [Int32] = []
+            readable: [String] = [], writable: [String] = [], fillable: [String] = [], exchangeable: [String] = [],
+            removable: [String] = [], removableFolders: [String] = [], owned: [Int32] = []
         ) {
             self.readable = readable
             self.writable = writable
             self.fillable = fillable
+            self.exchangeable = exchangeable
             self.removable = removable
             self.removableFolders = removableFolders
             self.owned = owned
@@ -83,12 +86,18 @@ public struct Sandbox: Sendable {
     /// - Parameters:
     ///   - command: a process that the server has started and may send signals to.
     ///   - datagrams: a connected socket for datagrams, which can be written to and not be given another address.
-    public func filterSystemCalls(command: pid_t? = nil, datagrams: Int32? = nil) throws(SandboxError) {
+    ///   - exchangesFiles: files may get other names, where ``Rules/exchangeable`` lets them.
+    public func filterSystemCalls(
+        command: pid_t? = nil, datagrams: Int32? = nil, exchangesFiles: Bool = false
+    ) throws(SandboxError) {
+        let action: SystemCallFilter.Action
         switch mode {
         case .off: return
-        case .log: try SystemCallFilter.load(otherwise: .log, command: command, datagrams: datagrams)
-        case .on: try SystemCallFilter.load(otherwise: .killProcess, command: command, datagrams: datagrams)
+        case .log: action = .log
+        case .on: action = .killProcess
         }
+        try SystemCallFilter.load(
+            otherwise: action, command: command, datagrams: datagrams, exchangesFiles: exchangesFiles)
     }
 }
 

@@ -25,7 +25,9 @@ enum SystemCallFilter {
     private static let newerThanLinux61: ClosedRange<Int32> = 451...600
 
     /// Loads the filter.
-    static func load(otherwise action: Action, command: pid_t?, datagrams: Int32?) throws(SandboxError) {
+    static func load(
+        otherwise action: Action, command: pid_t?, datagrams: Int32?, exchangesFiles: Bool
+    ) throws(SandboxError) {
         guard let context = unsafe seccomp_init(action.value) else { throw .refused("seccomp_init", errno: ENOMEM) }
         defer { unsafe seccomp_release(context) }
         let rules = unsafe FilterRules(context: context)
@@ -40,6 +42,9 @@ enum SystemCallFilter {
         if let command {
             for name in SystemCalls.forCommands { rules.allow(name) }
             rules.allow("kill", [rules.equal(0, UInt64(UInt32(bitPattern: command)))])
+        }
+        for name in SystemCalls.forExchanges {
+            if exchangesFiles { rules.allow(name) } else { rules.refuse(name, EACCES) }
         }
         addConditionalRules(rules)
         addSocketRules(rules, datagrams: datagrams)

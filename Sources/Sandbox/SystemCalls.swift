@@ -73,6 +73,10 @@ enum SystemCalls {
         "getrandom", "getresgid", "getresuid", "getrlimit", "getrusage", "getsid", "getuid", "sysinfo", "uname",
     ]
 
+    /// For a server whose overlays' files may get other names. Elsewhere an operator may ask for that, too, and is
+    /// told.
+    static let forExchanges = ["link", "linkat", "rename", "renameat", "renameat2"]
+
     /// For a server that waits for the command it has started.
     static let forCommands = ["pidfd_open", "wait4", "waitid"]
 

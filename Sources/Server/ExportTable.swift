@@ -81,7 +81,9 @@ final class ExportTable: ExportSource {
         // Not under the lock, which handshakes take: files are opened.
         let flushes: ImageFlushes
         do {
-            flushes = try ImageFlushes(definition.backend, loopCount: loopCount, in: images)
+            // With layers, only one loop serves it.
+            flushes = try ImageFlushes(
+                definition.backend, loopCount: definition.hasLayers ? 1 : loopCount, in: images)
         } catch {
             throw .image(name: definition.name, error)
         }

@@ -236,9 +236,9 @@ public enum ServerError: Error, CustomStringConvertible {
     /// It cannot be made like something else, or kept.
     case overlay(String, ImageError)
     /// That is known before clients are cut off.
-    case cannotRevert(String, ImageError)
-    /// There are snapshots of overlays in memory only.
-    case noSnapshots(String)
+    case cannotOperate(String, ImageError)
+    /// Something begins with a snapshot that is a file.
+    case snapshotUsed(String, String, by: String)
     /// An overlay has no snapshot of this name.
     case noSnapshot(String, String)
     /// It has one already.
@@ -320,10 +320,9 @@ public enum ServerError: Error, CustomStringConvertible {
             "the cut of '\(name)' that was to come was taken back, or '\(name)' was removed: there is no report of it"
         case .noOverlay(let name):
             "the export '\(name)' is no overlay, so there is nothing that it could be again; serve overlay:PATH for that"
-        case .overlay(let name, let error), .cannotRevert(let name, let error): "export '\(name)': \(error)"
-        case .noSnapshots(let name):
-            "the changes of '\(name)' are in a file, and there are snapshots of overlays in memory only; 'qemu-img snapshot' has some "
-                + "of the file while it is not served"
+        case .overlay(let name, let error), .cannotOperate(let name, let error): "export '\(name)': \(error)"
+        case .snapshotUsed(let name, let snapshot, let user):
+            "the snapshot '\(snapshot)' of '\(name)' stays: \(user) begins with it"
         case .noSnapshot(let name, let snapshot): "the export '\(name)' has no snapshot '\(snapshot)'"
         case .snapshotTaken(let name, let snapshot):
             "the export '\(name)' has a snapshot '\(snapshot)' already; give this one another name, or discard that"

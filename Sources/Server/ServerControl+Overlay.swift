@@ -5,6 +5,14 @@ import IOUring
 import Logging
 import Loop
 
+/// What another overlay begins with, above the image of both.
+public enum OverlayState: Sendable {
+    /// Levels in memory, the newest first.
+    case memory([FrozenLevel])
+    /// The file of a snapshot.
+    case file(String)
+}
+
 extension ServerControl {
     /// Makes the disk of an overlay like its image again, or as it was at a snapshot. Its clients are cut off, and its
     /// drive comes back as at power-on.
@@ -12,66 +20,85 @@ extension ServerControl {
     /// - Parameter snapshot: nil: like the image.
     /// - Returns: see ``ExportEntry/revert(to:)``.
     public func revert(_ name: String, to snapshot: String? = nil) throws(ServerError) -> UInt64 {
-        let entry = try overlay(name, inMemory: snapshot != nil)
+        let entry = try overlay(name)
         guard entry.definition.recording == nil else { throw .isRecorded(name) }
         return try operate(entry) { () throws(ServerError) in
-            let levels = try snapshot.map { snapshot throws(ServerError) in try self.levels(snapshot, of: entry) } ?? []
-            do throws(ImageError) {
-                try entry.definition.changes?.checkRevert(entry.backend)
-            } catch {
-                throw .cannotRevert(name, error)
-            }
-            let bytes = try withoutClients(entry) { () throws(ImageError) in try entry.revert(to: levels) }
+            if let snapshot { try checkSnapshot(snapshot, of: entry) }
+            try check(entry) { () throws(ImageError) in try entry.checkRevert(to: snapshot) }
+            let bytes = try withoutClients(entry) { () throws(ImageError) in try entry.revert(to: snapshot) }
             loops.logger.notice(
                 "overlay reverted", metadata: ["export": "\(name)", "bytes": .stringConvertible(bytes)])
             return bytes
         }
     }
 
-    /// Keeps what an overlay in memory has now, by a name. Its clients are cut off, and its drive comes back as at
-    /// power-on.
+    /// Keeps what an overlay has now, by a name. Its clients are cut off, and its drive comes back as at power-on.
     public func takeSnapshot(_ snapshot: String, of name: String) throws(ServerError) -> ExportStatus {
-        let entry = try overlay(name, inMemory: true)
+        let entry = try overlay(name)
         guard entry.definition.recording == nil else { throw .isRecorded(name) }
         return try operate(entry) { () throws(ServerError) in
-            guard entry.levels(ofSnapshot: snapshot) == nil else { throw .snapshotTaken(name, snapshot) }
-            let levels = try withoutClients(entry) { () throws(ImageError) in try entry.freeze() }
-            entry.keep(snapshot: snapshot, levels)
-            loops.logger.notice("snapshot taken", metadata: ["export": "\(name)", "snapshot": "\(snapshot)"])
+            try takeSnapshot(snapshot, of: entry)
             return status(of: entry)
         }
     }
 
-    /// Forgets a snapshot.
+    /// Forgets a snapshot. One in a file stays if anything begins with it.
     public func discardSnapshot(_ snapshot: String, of name: String) throws(ServerError) {
-        let entry = try overlay(name, inMemory: true)
+        let entry = try overlay(name)
         try operate(entry) { () throws(ServerError) in
-            guard entry.discard(snapshot: snapshot) else { throw .noSnapshot(name, snapshot) }
+            try checkSnapshot(snapshot, of: entry)
+            if let path = entry.changes?.path(ofSnapshot: snapshot), let file = FileNumber(path: path) {
+                let others = shared.exports.directory.entries + shared.exports.withdrawn
+                if let other = others.first(where: { $0 !== entry && $0.uses(file) }) {
+                    throw .snapshotUsed(name, snapshot, by: "the export '\(other.name)'")
+                }
+            }
+            try check(entry) { () throws(ImageError) in try entry.discard(snapshot: snapshot) }
             loops.logger.notice("snapshot discarded", metadata: ["export": "\(name)", "snapshot": "\(snapshot)"])
         }
     }
 
     /// What another overlay begins with that is to be as this one is now, or was at a snapshot. Without a snapshot its
-    /// clients are cut off.
-    public func levels(_ name: String, atSnapshot snapshot: String?) throws(ServerError) -> [FrozenLevel] {
-        let entry = try overlay(name, inMemory: true)
+    /// clients are cut off; of one in a file a snapshot is taken then, with the name of the other overlay.
+    public func keepState(
+        of name: String, atSnapshot snapshot: String?, for other: String
+    ) throws(ServerError) -> OverlayState {
+        let entry = try overlay(name)
         return try operate(entry) { () throws(ServerError) in
-            if let snapshot { return try levels(snapshot, of: entry) }
+            if let snapshot {
+                try checkSnapshot(snapshot, of: entry)
+                return entry.changes.map { .file($0.path(ofSnapshot: snapshot)) }
+                    ?? .memory(entry.levels(ofSnapshot: snapshot) ?? [])
+            }
             guard entry.definition.recording == nil else { throw .isRecorded(name) }
-            return try withoutClients(entry) { () throws(ImageError) in try entry.freeze() }
+            guard let changes = entry.changes else {
+                return .memory(try withoutClients(entry) { () throws(ImageError) in try entry.freeze() })
+            }
+            try takeSnapshot(other, of: entry)
+            return .file(changes.path(ofSnapshot: other))
         }
     }
 
-    private func overlay(_ name: String, inMemory: Bool) throws(ServerError) -> ExportEntry {
+    private func takeSnapshot(_ snapshot: String, of entry: ExportEntry) throws(ServerError) {
+        guard !entry.snapshotNames.contains(snapshot) else { throw .snapshotTaken(entry.name, snapshot) }
+        try check(entry) { () throws(ImageError) in try entry.changes?.checkSnapshot(snapshot) }
+        try withoutClients(entry) { () throws(ImageError) in try entry.takeSnapshot(snapshot) }
+        loops.logger.notice("snapshot taken", metadata: ["export": "\(entry.name)", "snapshot": "\(snapshot)"])
+    }
+
+    private func overlay(_ name: String) throws(ServerError) -> ExportEntry {
         let entry = try drive(named: name)
         guard entry.definition.isOverlay else { throw .noOverlay(name) }
-        guard !inMemory || entry.definition.changes == nil else { throw .noSnapshots(name) }
         return entry
     }
 
-    private func levels(_ snapshot: String, of entry: ExportEntry) throws(ServerError) -> [FrozenLevel] {
-        guard let levels = entry.levels(ofSnapshot: snapshot) else { throw .noSnapshot(entry.name, snapshot) }
-        return levels
+    private func checkSnapshot(_ snapshot: String, of entry: ExportEntry) throws(ServerError) {
+        guard entry.snapshotNames.contains(snapshot) else { throw .noSnapshot(entry.name, snapshot) }
+    }
+
+    /// Finds out what is in the way before clients are cut off.
+    private func check(_ entry: ExportEntry, _ body: () throws(ImageError) -> Void) throws(ServerError) {
+        do throws(ImageError) { try body() } catch { throw .cannotOperate(entry.name, error) }
     }
 
     /// Does something with an overlay that nobody uses meanwhile: its clients are cut off, as if its power went.

@@ -70,9 +70,11 @@ public final class ExportRegistry: Sendable {
         }
     }
 
-    /// Serves another overlay in memory that begins as one is now, or was at a snapshot. It has the settings of that,
-    /// but for its name and its target.
-    public func fork(_ name: String, to new: String, snapshot: String?) throws -> AddedExport {
+    /// Serves another overlay that begins as one is now, or was at a snapshot. It has the settings of that, but for its
+    /// name and its target.
+    ///
+    /// - Parameter changes: a new file that keeps its changes; nil: they stay in memory.
+    public func fork(_ name: String, to new: String, snapshot: String?, changes: String?) throws -> AddedExport {
         try state.withLock { state in
             guard control.hasExport(named: name), let settings = state.records[name]?.settings else {
                 throw ServerError.noSuchExport(name)
@@ -81,8 +83,30 @@ public final class ExportRegistry: Sendable {
             var export = settings.made(named: try ExportSettings.checked(new, "name"), .unlimited)
             export.target = TargetOptions()
             export.record = nil
+            export.changes = changes
+            if let changes { try Self.checkFork(changes, of: settings) }
             try control.checkTarget(of: new, state.settings.placed(export).target)
-            return try add(export, .request, &state, above: control.levels(name, atSnapshot: snapshot))
+            switch try control.keepState(of: name, atSnapshot: snapshot, for: new) {
+            case .memory(let levels): return try add(export, .request, &state, above: levels)
+            case .file(let path):
+                export.level = path
+                return try add(export, .request, &state)
+            }
+        }
+    }
+
+    /// A fork's file is a new one, above a file in the same folder.
+    private static func checkFork(_ changes: String, of settings: ExportSettings) throws(ImageError) {
+        guard let origin = settings.changes else {
+            throw .changes(
+                path: changes,
+                "'\(settings.name)' has its changes in memory, and a file can only be above files: leave it out")
+        }
+        guard !ChangesFile.exists(changes) else {
+            throw .changes(path: changes, "it is there already, and a fork begins with a new one")
+        }
+        guard let folder = FileNumber(folderOf: changes), folder == FileNumber(folderOf: origin) else {
+            throw .changes(path: changes, "it has to be in the folder of '\(origin)', whose snapshot it begins with")
         }
     }
 

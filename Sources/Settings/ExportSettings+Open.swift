@@ -108,10 +108,18 @@ extension ExportSettings {
         _ path: String, _ base: ImageChain, _ locking: ImageLocking, _ levels: [FrozenLevel]
     ) throws(ImageError) -> ImageChain {
         let blockSize = drive.device.logicalBlockSize
-        guard let changes else { return try ImageChain(overlayOf: base, above: levels, blockSize: blockSize) }
+        let named = ImageChain.Base(path: path, isQcow2: format == .qcow2)
+        guard let changes else {
+            let below = try level.map { level throws(ImageError) in
+                try ImageChain(
+                    changes: level, above: named, base, cache: drive.cache, readOnly: true, locking: locking,
+                    blockSize: blockSize)
+            }
+            return try ImageChain(overlayOf: below ?? base, above: levels, blockSize: blockSize)
+        }
         return try ImageChain(
-            changes: changes, above: .init(path: path, isQcow2: format == .qcow2), base, cache: drive.cache,
-            locking: locking, blockSize: blockSize)
+            changes: changes, above: named, base, beginningWith: level, cache: drive.cache, locking: locking,
+            blockSize: blockSize)
     }
 
     private func openFile(

@@ -16,6 +16,8 @@ public struct ExportSettings: Equatable, Sendable {
     public var target = TargetOptions()
     /// The file that keeps an overlay's changes; nil: they stay in memory, or it is none.
     public var changes: String?
+    /// The file that it begins with, above its image: a snapshot of another overlay. Nil: it begins as its image is.
+    var level: String?
     /// The file that keeps a recording of it; nil: there is none.
     public var record: String?
     /// It stands for exports that come when clients ask for them.
@@ -56,7 +58,7 @@ public struct ExportSettings: Equatable, Sendable {
     }
 
     /// The files that it opens for itself, by their names; not those that an image names.
-    var files: Set<String> { Set([reference.path, changes].compactMap(\.self)) }
+    var files: Set<String> { Set([reference.path, changes, level].compactMap(\.self)) }
 
     /// A drive that only reads does nothing that could be recorded.
     public func checkRecord() throws(SettingsError) {

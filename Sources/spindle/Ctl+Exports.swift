@@ -181,7 +181,7 @@ extension ExportSettings {
 }
 
 /// A path as the server, which runs in another folder, finds it.
-private func pathSeenByServer(_ path: String) throws -> String {
+func pathSeenByServer(_ path: String) throws -> String {
     guard !path.hasPrefix("/") else { return path }
     guard let folder = unsafe getcwd(nil, 0) else {
         throw ValidationError("'\(path)' begins at a folder that is gone; give a path that begins with /")

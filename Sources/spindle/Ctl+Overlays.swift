@@ -25,9 +25,10 @@ extension Ctl {
 
     struct Snapshot: ControlCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Keep what an overlay in memory has now, by a name.",
+            abstract: "Keep what an overlay has now, by a name.",
             discussion: """
-                'revert' goes back to it, 'fork' makes other exports of it, until it is discarded or the export is removed. \
+                'revert' goes back to it, 'fork' makes other exports of it, until it is discarded. One of an overlay in memory \
+                goes with the export, one of an overlay in FILE is the file FILE@NAME. \
                 Clients are disconnected, and find the drive as at power-on when they connect again.
                 """)
         @ParentCommand var ctl: Ctl
@@ -44,19 +45,25 @@ extension Ctl {
 
     struct Fork: ControlCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Serve another overlay in memory that begins as one is now, or was at a snapshot.",
+            abstract: "Serve another overlay that begins as one is now, or was at a snapshot.",
             discussion: """
-                It has the options of that, but for its name and its target. Without --snapshot the clients of the old one are \
-                disconnected, with it they notice nothing.
+                It has the options of that, but for its name and its target, and for --changes. Without --snapshot the clients of \
+                the old one are disconnected, with it they notice nothing.
                 """)
         @ParentCommand var ctl: Ctl
         @OptionGroup var options: ControlClientOptions
         @Option(help: ArgumentHelp("The snapshot that it begins as.", valueName: "name")) var snapshot: String?
+        @Option(
+            help: ArgumentHelp(
+                "A new file that keeps its changes, beside that of the old one; without it they stay in memory.",
+                valueName: "file"),
+            completion: .file())
+        var changes: String?
         @Argument(help: "The export's name.") var name: String
         @Argument(help: ArgumentHelp("The new export's name.", valueName: "name")) var new: String
 
         func run() throws {
-            let body = ControlRequest.new(new, snapshot: snapshot)
+            let body = ControlRequest.new(new, snapshot: snapshot, changes: try changes.map(pathSeenByServer))
             let answer = try client().send("POST", ["v1", "exports", name, "fork"], body: body)
             for warning in ControlTables.warnings(answer) { writeToStandardError("warning: \(warning)\n") }
             try show(answer, ControlTables.export)
@@ -66,7 +73,10 @@ extension Ctl {
     struct Discard: ControlCommand {
         static let configuration = CommandConfiguration(
             abstract: "Forget a snapshot of an overlay.",
-            discussion: "What the drive, other snapshots and other exports have of it stays.")
+            discussion: """
+                What the drive, other snapshots and other exports have of one in memory stays. The file of one is removed, unless \
+                something begins with it.
+                """)
         @ParentCommand var ctl: Ctl
         @OptionGroup var options: ControlClientOptions
         @Argument(help: "The export's name.") var name: String

@@ -88,6 +88,8 @@ struct PreparedSandbox {
     private let sandbox: Sandbox
     /// Places that the command line keeps reachable.
     private let writable: [String]
+    /// There are folders where files get other names.
+    private var exchangesFiles = false
     /// Warnings for the log.
     private(set) var warnings: [String]
 
@@ -100,9 +102,10 @@ struct PreparedSandbox {
     /// Gives up rights and files.
     mutating func enter(_ rules: Sandbox.Rules) throws {
         var rules = rules
-        rules.writable += writable
-        // What is opened later may have to be made: an overlay's changes, a recording.
-        rules.fillable += writable
+        exchangesFiles = !(rules.exchangeable + writable).isEmpty
+        // What is opened later may have to be made: an overlay's changes, a recording. Snapshots of overlays exchange
+        // files.
+        rules.exchangeable += writable
         if try !sandbox.enter(rules) {
             warnings.append("Landlock cannot be used here: the sandbox leaves all files of the user reachable")
         }
@@ -110,9 +113,9 @@ struct PreparedSandbox {
 
     /// Forbids system calls, once the loops have their rings.
     ///
-    /// - Parameters: see ``Sandbox/filterSystemCalls(command:datagrams:)``.
+    /// - Parameters: see ``Sandbox/filterSystemCalls(command:datagrams:exchangesFiles:)``.
     func filterSystemCalls(command: pid_t?, datagrams: Int32?) throws {
-        try sandbox.filterSystemCalls(command: command, datagrams: datagrams)
+        try sandbox.filterSystemCalls(command: command, datagrams: datagrams, exchangesFiles: exchangesFiles)
     }
 }
 

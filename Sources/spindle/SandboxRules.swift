@@ -13,7 +13,9 @@ extension Sandbox.Rules {
     /// go, and images below disks that are made for clients, both with the folders that they are in. With one, what
     /// reading it again takes, too: its folder, the keys, the images with the folders that they are in, and the names
     /// of users.
-    init(of settings: ServeSettings, file: String?, endpoints: [Endpoint]) {
+    ///
+    /// - Parameter isControlled: operators may have snapshots of overlays in files.
+    init(of settings: ServeSettings, file: String?, endpoints: [Endpoint], isControlled: Bool) {
         self.init()
         for endpoint in endpoints {
             if case .unix(let path, _) = endpoint { removable.append(path) }
@@ -29,6 +31,7 @@ extension Sandbox.Rules {
             if let path = export.reference.path { readable += withFolder(path) }
         }
         writable += settings.exports.compactMap(\.changes)
+        if isControlled { exchangeable += settings.exports.compactMap(\.changes).map(folder(of:)) }
         guard let file else { return }
         readable += ["/etc/nsswitch.conf", "/etc/passwd"].filter { unsafe access($0, R_OK) == 0 }
         readable += withFolder(file)

@@ -286,7 +286,9 @@ struct Serve: ParsableCommand {
     private func rules(
         of settings: ServeSettings, _ exports: OpenedExports, _ server: Server, _ privateSocket: PrivateSocket?
     ) -> Sandbox.Rules {
-        var rules = Sandbox.Rules(of: settings, file: config, endpoints: server.endpoints + control.endpoints)
+        var rules = Sandbox.Rules(
+            of: settings, file: config, endpoints: server.endpoints + control.endpoints,
+            isControlled: control.control != nil)
         rules.owned = exports.served.flatMap(\.madeFiles).compactMap(\.descriptor)
         if let path = process.pidFile { rules.removable.append(path) }
         if let privateSocket { rules.removableFolders.append(privateSocket.folder) }
@@ -310,9 +312,9 @@ struct Serve: ParsableCommand {
                     throw sandbox.explaining(error)
                 }
             },
-            fork: { export, new, snapshot in
+            fork: { export, new, snapshot, changes in
                 do {
-                    return try registry.fork(export, to: new, snapshot: snapshot)
+                    return try registry.fork(export, to: new, snapshot: snapshot, changes: changes)
                 } catch {
                     throw sandbox.explaining(error)
                 }

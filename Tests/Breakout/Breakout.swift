@@ -3,8 +3,8 @@
 //     Breakout MODE USER FOLDER ATTEMPT
 //
 // It enters the sandbox as `spindle serve` does, with FOLDER/inside writable, FOLDER/readable readable and
-// FOLDER/sockets/socket to be removed, and a thread that was there before the filter tries one thing. What came of it
-// is written to standard output; who is killed writes nothing.
+// FOLDER/sockets/socket to be removed, for an ATTEMPT to exchange files those of FOLDER/exchange, and a thread that was
+// there before the filter tries one thing. What came of it is written to standard output; who is killed writes nothing.
 
 import Foundation
 import Glibc
@@ -31,7 +31,7 @@ struct Breakout {
         try sandbox.enter(
             Sandbox.Rules(
                 readable: [folder + "/readable"], writable: [folder + "/inside"],
-                removable: [folder + "/sockets/socket"]))
+                exchangeable: [folder + "/exchange"], removable: [folder + "/sockets/socket"]))
         // A loop has its thread and its ring by now.
         let ring = try Ring(entries: 8, completions: 16)
         let go = DispatchSemaphore(value: 0)
@@ -42,7 +42,8 @@ struct Breakout {
             print(code == 0 ? "done" : String(cString: strerror(code)))
             done.signal()
         }
-        try sandbox.filterSystemCalls(datagrams: sockets.manager)
+        try sandbox.filterSystemCalls(
+            datagrams: sockets.manager, exchangesFiles: arguments[4].hasPrefix("exchange"))
         go.signal()
         done.wait()
         _ = consume ring

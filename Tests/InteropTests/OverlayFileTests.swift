@@ -164,10 +164,26 @@ import Testing
     /// What is there and is something else is left alone.
     @Test func whatCannotKeepChangesIsRefused() throws {
         let raw = try folder.file("changes/raw", sizeBytes: 1 << 20)
+        let (link, linkToBase, odd) = (path("changes/link"), path("changes/base"), path("changes/odd"))
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path("nothing"))
+        try FileManager.default.createSymbolicLink(atPath: linkToBase, withDestinationPath: base)
+        #expect(try serve("changes/odd").stop() == 0)
+        var bytes = try folder.bytes("changes/odd")
+        // Behind the format of the backing file: the type of the extension, its length, size and seconds.
+        let stamp = 112 + 16 + 8 + 16
+        #expect(Array(bytes[(stamp - 24)..<(stamp - 20)]) == Array("SPBS".utf8))
+        bytes.replaceSubrange(stamp..<stamp + 8, with: [0, 0, 0, 0, 0x3B, 0x9A, 0xCA, 0])
+        try Data(bytes).write(to: URL(fileURLWithPath: odd))
         _ = try qemuImage("create", "-q", "-f", "qcow2", path("changes/alone"), "1M")
         _ = try qemuImage("create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "alone", path("changes/other"))
         for (file, words) in [
-            (raw, "cannot keep the changes of this overlay: it does not begin as a qcow2 image does"),
+            (
+                raw,
+                "cannot keep the changes of this overlay: it does not begin as a qcow2 image does, and it is left as it is"
+            ),
+            (link, "it is a link to a file that is missing"),
+            (linkToBase, "it is the image '\(base)' itself, which is only read: name a new file"),
+            (odd, "1000000000 nanoseconds, and a second has 1000000000"),
             (path("changes/alone"), "it is a qcow2 image without a backing file"),
             (path("changes/other"), "its backing file is 'alone', and not '\(base)'"),
             (path("changes"), "is a directory"),
@@ -175,11 +191,13 @@ import Testing
                 path("nowhere/disk"),
                 "cannot make '\(path("nowhere/disk"))', which is to keep an overlay's changes: No such"
             ),
-            (base, "it does not begin as a qcow2 image does"),
+            (base, "it is the image '\(base)' itself"),
             ("/dev/null", "is a character device"),
         ] {
-            let errors = try refusal("--locking", "off", "--changes", file, "overlay:" + base)
-            #expect(errors.contains(words), "\(errors)")
+            for locking in ["on", "off"] {
+                let errors = try refusal("--locking", locking, "--changes", file, "overlay:" + base)
+                #expect(errors.contains(words), "\(errors)")
+            }
         }
         for arguments in [["disk=" + base], ["overlay:" + base, "b=null:1M"], ["dir:" + folder.path]] {
             let errors = try Program.spindle.run(["serve", "--changes", "x"] + arguments, in: folder)

@@ -50,6 +50,12 @@ enum ImageLock {
         }
     }
 
+    /// The one writer is a reader from now on.
+    static func giveUpWriting(_ descriptor: Int32) {
+        var range = range(F_UNLCK, usedBase + write)
+        _ = unsafe fcntl(descriptor, LinuxFile.setLock, &range)
+    }
+
     private static func acquire(_ descriptor: Int32, readOnly: Bool) -> Outcome {
         let used = readOnly ? [consistentRead] : [consistentRead, write]
         let unshared = [write, resize]

@@ -154,6 +154,8 @@ public final class ImageFlushes: Sendable {
     private let identity: ImageIdentity?
 
     /// Opens the descriptions.
+    ///
+    /// - Parameter loopCount: how many loops may make it stable; 1: whichever has the export.
     public init(_ backend: Backend, loopCount: Int, in images: OpenImages) throws(ImageError) {
         self.images = images
         guard let first = backend.flushedDescriptor else {
@@ -180,7 +182,7 @@ public final class ImageFlushes: Sendable {
     /// The flushes of one loop, for no longer than this object lives.
     public func flush(ofLoop loop: Int) -> LoopFlush {
         guard let stability else { return LoopFlush() }
-        return unsafe LoopFlush(descriptors[loop], Unmanaged.passUnretained(stability))
+        return unsafe LoopFlush(descriptors[min(loop, descriptors.count - 1)], Unmanaged.passUnretained(stability))
     }
 
     /// Makes everything written so far stable, waiting for it, when no loop has a flush under way.
@@ -208,7 +210,16 @@ public final class ImageFlushes: Sendable {
         return code
     }
 
-    /// Closes the descriptions that were opened for this, before any loop has used them.
+    /// The same for another medium, where one loop makes it stable. No loop uses this one any more.
+    public func moved(to backend: Backend) -> ImageFlushes {
+        guard let next = try? ImageFlushes(backend, loopCount: 1, in: images) else {
+            preconditionFailure("a file that is open has a number")
+        }
+        abandon()
+        return next
+    }
+
+    /// Closes the descriptions that were opened for this, which no loop uses.
     public func abandon() {
         _ = leave()
         if let identity { images.close(identity) }

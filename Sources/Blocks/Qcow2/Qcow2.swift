@@ -84,13 +84,17 @@ public struct Qcow2: Sendable {
     /// The headers of the images, each with that of its backing file behind it.
     public var headers: [Qcow2Header] { images.map(\.header) }
 
-    /// The chain as it begins when the image in front is another one.
+    /// The chain as it begins when the images in front of the last backing file are others.
     ///
     /// - Parameter memory: of ``memoryBytes(_:isWritable:)``, untouched.
-    public func begun(with header: Qcow2Header, memory: LayerMemory) -> Qcow2 {
-        Qcow2(
-            [header] + headers.dropFirst(), rawBytes: rawBytes, memory: memory, blockSize: blockSize,
-            isWritable: isWritable)
+    public func begun(with headers: [Qcow2Header], memory: LayerMemory) -> Qcow2 {
+        Qcow2(headers, rawBytes: rawBytes, memory: memory, blockSize: blockSize, isWritable: isWritable)
+    }
+
+    /// The image is as it was made, and its disk like its backing file's: no cluster is behind its L1 table.
+    public var isUntouched: Bool {
+        let header = images[0].header
+        return header.fileBytes <= (header.l1Table.upperBound + header.clusterBytes - 1) & ~(header.clusterBytes - 1)
     }
 
     /// The image is not in its file any more: nothing is written, and no flush succeeds.

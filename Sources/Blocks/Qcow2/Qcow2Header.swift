@@ -305,7 +305,7 @@ private struct HeaderExtensions {
         return stride(from: range.lowerBound, to: range.upperBound - step + 1, by: step).map { place in
             Qcow2Header.BackingStamp(
                 sizeBytes: bytes.number64(at: place), seconds: Int64(bitPattern: bytes.number64(at: place + 8)),
-                nanoseconds: UInt32(truncatingIfNeeded: bytes.number64(at: place + 16)))
+                nanoseconds: UInt32(clamping: bytes.number64(at: place + 16)))
         }
     }
 

@@ -9,13 +9,6 @@ import Logging
 import Synchronization
 import Units
 
-/// What an overlay in memory had at a moment that has a name.
-private struct OverlaySnapshot {
-    let name: String
-    /// The newest first.
-    let levels: [FrozenLevel]
-}
-
 /// One export of a running server, from its coming to its end.
 public final class ExportEntry: Sendable {
     /// Its place in the loops' tables; another export may have it when this one has ended.
@@ -34,22 +27,25 @@ public final class ExportEntry: Sendable {
     let gate: WriteGate
     /// The counters of its clients.
     public let counters: ExportCounters
-    /// How its image is made stable.
-    public let flushes: ImageFlushes
     /// The image is closed.
     public let ended: EventCounter
-    private let state: Mutex<State>
+    let state: Mutex<State>
     private let operation = Mutex<Void>(())
     /// How many requests that may deallocate have begun, and how many have ended.
     let deallocations = Atomic<Int>(0)
 
-    private struct State {
+    struct State {
         var drive: ExportedDrive
         var backend: Backend
+        var flushes: ImageFlushes
         var image: String
         /// Those that requests used for longer than anybody has waited.
         var oldBackends: [Backend] = []
         var blocks: BlockStack
+        /// The files that its image begins with, for which ``BackendRequest/file`` stands from 1 on.
+        var backings: [Backend]
+        /// Its own file has the changes of an overlay.
+        var changes: ChangesFile?
         /// What an overlay in memory has above its image, below what is written: the newest first.
         var levels: [FrozenLevel]
         var snapshots: [OverlaySnapshot] = []
@@ -89,7 +85,6 @@ public final class ExportEntry: Sendable {
         // They are given back when no overlay has them any more.
         others.levels = []
         self.definition = others
-        self.flushes = flushes
         gate = try WriteGate(loopCount: loopCount)
         counters = try ExportCounters(loopCount: loopCount)
         ended = try EventCounter()
@@ -98,7 +93,8 @@ public final class ExportEntry: Sendable {
         drive.strangers = definition.deviceServer(targetName: []).strangers
         state = Mutex(
             State(
-                drive: drive, backend: definition.backend, image: definition.image, blocks: definition.blocks,
+                drive: drive, backend: definition.backend, flushes: flushes, image: definition.image,
+                blocks: definition.blocks, backings: definition.backings, changes: definition.changes,
                 levels: definition.levels))
     }
 
@@ -116,7 +112,13 @@ public final class ExportEntry: Sendable {
     public var backend: Backend { state.withLock { $0.backend } }
 
     /// The files behind it, for which ``BackendRequest/file`` stands from 1 on.
-    var backings: [Backend] { state.withLock { $0.levels.map(\.backend) + definition.backings } }
+    var backings: [Backend] { state.withLock { $0.levels.map(\.backend) + $0.backings } }
+
+    /// How its image is made stable.
+    public var flushes: ImageFlushes { state.withLock { $0.flushes } }
+
+    /// The file with the changes of an overlay; nil: there is none.
+    public var changes: ChangesFile? { state.withLock { $0.changes } }
 
     /// The name of that image.
     public var image: String { state.withLock { $0.image } }
@@ -318,174 +320,9 @@ public final class ExportEntry: Sendable {
         return (report, code)
     }
 
-    /// Forgets all that was written to an overlay whose layers are here: its disk is like its image again, or as it was
-    /// at a snapshot.
-    ///
-    /// - Parameter levels: what the snapshot has; nothing of one in a file.
-    /// - Returns: how many bytes were written since then, or since a later snapshot; of one in a file, how much room
-    ///   that gives back.
-    public func revert(to levels: [FrozenLevel] = []) throws(ImageError) -> UInt64 {
-        var blocks = takeBlocks()
-        defer { keep(blocks) }
-        let bytes: UInt64
-        if let changes = definition.changes {
-            bytes = try changes.revert(backend, &blocks)
-        } else {
-            bytes = try revertInMemory(&blocks, to: levels)
-        }
-        _ = blocks.writeCache?.cut(PowerCut(keeping: .none, seed: 0), sectors: drive.sectorCount)
-        state.withLock { $0.server?.losePower() }
-        counters.forgetUnflushed()
-        return bytes
-    }
-
-    private func revertInMemory(_ blocks: inout BlockStack, to levels: [FrozenLevel]) throws(ImageError) -> UInt64 {
-        guard let overlay = blocks.overlay else { preconditionFailure("the export is no overlay") }
-        let empty: Overlay
-        do throws(RingError) {
-            empty = try Overlay(sizeBytes: overlay.sizeBytes, blockSize: drive.blockSize, above: levels.map(\.map))
-        } catch {
-            throw .cannotRevert(errorText(ENOMEM))
-        }
-        let code = backend.zeroNow(0..<overlay.sizeBytes, mayDeallocate: true)
-        guard code == 0 else { throw .cannotRevert(errorText(code)) }
-        blocks.overlay = empty
-        state.withLock { $0.levels = levels }
-        return overlay.ownBytes
-    }
-
-    /// Freezes what an overlay in memory has, with all that its drive has answered. Its layers are here.
-    ///
-    /// - Returns: what it has, the newest first.
-    public func freeze() throws(ImageError) -> [FrozenLevel] {
-        let code = emptyWriteCache()
-        guard code == 0 else { throw .cannotFreeze(errorText(code)) }
-        var blocks = takeBlocks()
-        defer { keep(blocks) }
-        guard let overlay = blocks.overlay else { preconditionFailure("the export is no overlay in memory") }
-        let (old, levels) = state.withLock { ($0.backend, $0.levels) }
-        // Nothing was written since the last time.
-        guard overlay.ownBytes > 0 else { return levels }
-        guard levels.count < Overlay.maximumFrozen else {
-            throw .cannotFreeze(
-                "it is above \(Overlay.maximumFrozen) snapshots already, and there can be no more in a row")
-        }
-        let fresh: Backend
-        let frozen: [FrozenLevel]
-        do {
-            let empty = try Overlay(
-                sizeBytes: overlay.sizeBytes, blockSize: drive.blockSize, above: [overlay.ownMap] + levels.map(\.map))
-            fresh = try Backend(memoryOfSize: overlay.sizeBytes, readOnly: false)
-            frozen = [FrozenLevel(old, overlay.ownMap)] + levels
-            blocks.overlay = empty
-        } catch {
-            throw .cannotFreeze("\(error)")
-        }
-        state.withLock { ($0.backend, $0.levels) = (fresh, frozen) }
-        return frozen
-    }
-
-    /// The names of its snapshots, the oldest first.
-    public var snapshotNames: [String] { state.withLock { $0.snapshots.map(\.name) } }
-
-    /// What a snapshot has; nil: there is none of that name.
-    public func levels(ofSnapshot name: String) -> [FrozenLevel]? {
-        state.withLock { $0.snapshots.first { $0.name == name }?.levels }
-    }
-
-    /// Keeps what was frozen, by a name that no other snapshot has.
-    public func keep(snapshot name: String, _ levels: [FrozenLevel]) {
-        state.withLock { $0.snapshots.append(OverlaySnapshot(name: name, levels: levels)) }
-    }
-
-    /// Forgets a snapshot. What the disk, other snapshots or other exports have of it stays.
-    ///
-    /// - Returns: whether there was one.
-    public func discard(snapshot name: String) -> Bool {
-        // Memory is given back when nobody waits for this.
-        let gone = state.withLock { state in
-            let gone = state.snapshots.filter { $0.name == name }
-            state.snapshots.removeAll { $0.name == name }
-            return gone
-        }
-        return !gone.isEmpty
-    }
-
-    /// Takes to the image what is in the drive's write cache, and makes the image stable. Nobody has the export open.
-    ///
-    /// - Returns: 0, or the errno of the failure.
-    private func emptyWriteCache() -> Int32 {
-        var blocks = takeBlocks()
-        var overlay = blocks.overlay
-        defer {
-            blocks.overlay = overlay
-            keep(blocks)
-        }
-        guard overlay != nil || blocks.qcow2?.isWritable != true else { return emptyAboveTables(&blocks) }
-        let backend = self.backend
-        let memory = blocks.writeCache?.memory
-        do throws(StoringFailure) {
-            try blocks.writeCache?.empty { left throws(StoringFailure) in
-                let code =
-                    switch left {
-                    case .write(let offset, let range):
-                        backend.storeNow(memory?.range(range) ?? .empty, at: offset)
-                    case .zeroes(let range, let mayDeallocate):
-                        backend.zeroNow(range, mayDeallocate: mayDeallocate)
-                    }
-                guard code == 0 else { throw StoringFailure(code: code) }
-                overlay?.claim(left)
-            }
-        } catch {
-            return error.code
-        }
-        return flushes.synchronize()
-    }
-
-    /// The same where an image's tables say where things are.
-    private func emptyAboveTables(_ blocks: inout BlockStack) -> Int32 {
-        var (below, code): (BlockStack, Int32) = (blocks, 0)
-        below.writeCache = nil
-        below.recorder = nil
-        func perform(_ request: BackendRequest, _ bytes: UnsafeMutableRawBufferPointer) -> Bool {
-            unsafe below.performNow(request, bytes) { [backend, definition] request, bytes in
-                let file = request.file == 0 ? backend : definition.backings[Int(request.file) - 1]
-                code =
-                    request.operation == .flush ? flushes.synchronize() : unsafe file.performNow(request, bytes)
-                return code == 0
-            }
-        }
-        let memory = blocks.writeCache?.memory
-        defer { blocks.qcow2 = below.qcow2 }
-        do throws(StoringFailure) {
-            try blocks.writeCache?.empty { left throws(StoringFailure) in
-                let isStored =
-                    switch left {
-                    case .write(let offset, let range):
-                        memory.map {
-                            unsafe perform(
-                                BackendRequest(.write, offset: offset, length: UInt64(range.count)), $0[range])
-                        }
-                    case .zeroes(let range, let mayDeallocate):
-                        unsafe perform(
-                            BackendRequest(
-                                .writeZeroes(mayDeallocate: mayDeallocate), offset: range.lowerBound,
-                                length: UInt64(range.count)), UnsafeMutableRawBufferPointer(start: nil, count: 0))
-                    }
-                guard isStored == true else { throw StoringFailure(code: code == 0 ? EIO : code) }
-            }
-        } catch {
-            return error.code
-        }
-        let isStable = unsafe perform(BackendRequest(.flush), UnsafeMutableRawBufferPointer(start: nil, count: 0))
-        return isStable ? 0 : code == 0 ? EIO : code
-    }
-
-    private struct StoringFailure: Error { let code: Int32 }
-
     /// A file is its image now, or one of those below it.
     public func uses(_ file: FileNumber) -> Bool {
-        backend.fileNumber == file || definition.backings.contains { $0.fileNumber == file }
+        state.withLock { state in ([state.backend] + state.backings).contains { $0.fileNumber == file } }
     }
 
     /// Why the image could not be made stable in the end; nil if it could.
@@ -515,9 +352,9 @@ public final class ExportEntry: Sendable {
             let flushing = emptyWriteCache()
             let (last, old) = state.withLock { state in
                 (state.levels, state.snapshots) = ([], [])
-                return (state.backend, state.oldBackends)
+                return (state.backend, state.oldBackends + state.backings)
             }
-            for backend in old + definition.backings { backend.close() }
+            for backend in old { backend.close() }
             definition.recording?.close()
             let closing = flushes.close(last)
             return flushing != 0 ? flushing : closing

@@ -1,0 +1,302 @@
+// Snapshots of overlays in files: `spindle ctl snapshot`, `revert`, `fork` and `discard`, over restarts and kills.
+
+import Foundation
+import Support
+import Testing
+
+@Suite struct FileSnapshotTests {
+    private let folder: TemporaryFolder
+    private let base: String
+
+    init() throws {
+        folder = try TemporaryFolder(onDisk: true)
+        base = try folder.file("base.img", sizeBytes: 4 << 20, beginning: [UInt8](repeating: 0x11, count: 2 << 20))
+        try FileManager.default.createDirectory(atPath: folder.path + "/c", withIntermediateDirectories: false)
+    }
+
+    /// Runs a script that begins and ends servers itself.
+    private func run(_ script: String) throws {
+        let words = ["-c", Self.helpers + script, Program.spindle.path, folder.path, base]
+        let result = try Program.tool("python3").run(words, in: folder)
+        #expect(result.status == 0, "\(result.text)\(result.errors)")
+    }
+
+    /// `Server` begins and ends; `ctl`, `works` and `refused` run `spindle ctl`; `content` is all of a disk; `is_image`
+    /// has qemu-img look at a file.
+    private static let helpers = """
+        import atexit, json, nbd, os, random, subprocess, sys, time
+        spindle, folder, base = sys.argv[1:]
+        changes, socket, control = folder + '/c/disk', folder + '/s', folder + '/k'
+        image = 'overlay:' + base
+        class Server:
+            def __init__(self, *options, disk=('--changes', changes), export='disk=' + image):
+                self.log = open(folder + '/log', 'w+')
+                self.process = subprocess.Popen([spindle, 'serve', '--listen', 'unix:' + socket, '--control',
+                    'unix:' + control, *options, *disk, export], stdout=subprocess.PIPE, stderr=self.log, text=True)
+                atexit.register(self.process.kill)
+                assert self.process.stdout.readline(), open(folder + '/log').read()
+            def end(self, kill=False):
+                self.process.kill() if kill else self.process.terminate()
+                status = self.process.wait()
+                assert status == (-9 if kill else 0), (status, open(folder + '/log').read())
+                if kill:
+                    for path in socket, control: os.path.exists(path) and os.remove(path)
+        def ctl(*words):
+            return subprocess.run([spindle, 'ctl', '--control', 'unix:' + control, *words], capture_output=True, text=True)
+        def works(*words):
+            done = ctl(*words)
+            assert done.returncode == 0, (words, done)
+            return done.stdout
+        def refused(text, *words):
+            done = ctl(*words)
+            assert done.returncode == 1 and text in done.stderr, (words, done)
+        def shown(name='disk'): return json.loads(works('--json', 'show', name)).get('snapshots', [])
+        def connect(name='disk'):
+            h = nbd.NBD()
+            h.connect_uri(f'nbd+unix:///{name}?socket={socket}')
+            return h
+        def content(name='disk'):
+            h = connect(name)
+            data = h.pread(h.get_size(), 0)
+            h.shutdown()
+            return data
+        def write(data, offset, name='disk'):
+            h = connect(name)
+            h.pwrite(data, offset)
+            h.flush()
+            h.shutdown()
+        def qemu(*words):
+            done = subprocess.run(['qemu-img', *words], capture_output=True, text=True)
+            assert done.returncode == 0, (words, done)
+            return done.stdout
+        def is_image(path, data):
+            'What QEMU finds there, which has nothing to complain about.'
+            open(folder + '/mirror', 'wb').write(data)
+            qemu('check', '-q', '-U', path)
+            qemu('compare', '-q', '-U', '-f', 'qcow2', '-F', 'raw', path, folder + '/mirror')
+        start = bytearray(open(base, 'rb').read())
+
+        """
+
+    /// Whatever is written between them, and however the server ends, each state is there again, for QEMU, too.
+    @Test(arguments: ["image", "volatile:64K"], ["writeback", "none"])
+    func everyStateIsThereAgain(model: String, cache: String) throws {
+        let before = try Data(contentsOf: URL(fileURLWithPath: base))
+        try run(
+            """
+            seed = random.randrange(1 << 32)
+            dice = random.Random(seed)
+            print('seed', seed)
+            disk, kept = bytearray(start), {}
+            def work():
+                h = connect()
+                for number in range(30):
+                    count = 512 * dice.choice([1, 8, 100])
+                    offset = dice.randrange(0, (len(disk) - count) // 512 + 1) * 512
+                    kind = dice.choice('wwwzr')
+                    if kind == 'w':
+                        disk[offset:offset + count] = dice.randbytes(count)
+                        h.pwrite(disk[offset:offset + count], offset)
+                    elif kind == 'r': assert h.pread(count, offset) == disk[offset:offset + count], offset
+                    else:
+                        h.zero(count, offset)
+                        disk[offset:offset + count] = bytes(count)
+                # All that was answered is kept by a snapshot; a kill takes what was not flushed.
+                if dice.randrange(2): h.flush()
+                h.shutdown()
+            for life in range(4):
+                server = Server('--threads', '2', '--cache', '\(cache)', '--write-cache-model', '\(model)')
+                assert content() == disk and sorted(shown()) == sorted(kept), (life, shown(), list(kept))
+                for round in range(8):
+                    what = dice.choice('wwwssrrRd')
+                    name = f's{life}{round}'
+                    if what == 'w': work()
+                    elif what == 's' and len(kept) < 8:
+                        works('snapshot', 'disk', name)
+                        kept[name] = bytes(disk)
+                    elif what == 'r' and kept:
+                        name = dice.choice(sorted(kept))
+                        works('revert', 'disk', name)
+                        disk[:] = kept[name]
+                    elif what == 'R':
+                        works('revert', 'disk')
+                        disk[:] = start
+                    elif what == 'd' and kept:
+                        name = dice.choice(sorted(kept))
+                        done = ctl('discard', 'disk', name)
+                        assert done.returncode == 0 or 'begins with it' in done.stderr, done
+                        if done.returncode == 0: del kept[name]
+                    assert content() == disk, (life, round, what)
+                    assert sorted(shown()) == sorted(kept), (what, shown(), list(kept))
+                connect().flush()
+                server.end(kill=dice.randrange(2))
+                is_image(changes, disk)
+                for name in kept: is_image(f'{changes}@{name}', kept[name])
+                files = {'disk'} | {'disk@' + name for name in kept}
+                assert set(os.listdir(folder + '/c')) == files, os.listdir(folder + '/c')
+            """)
+        let isUntouched = try Data(contentsOf: URL(fileURLWithPath: base)) == before
+        #expect(isUntouched, "an overlay has written to its image")
+    }
+
+    /// Killed at any moment of a snapshot or a revert: the old state is there, or the new one, and whole.
+    @Test func killedMeanwhile() throws {
+        try run(
+            """
+            seed = random.randrange(1 << 32)
+            dice = random.Random(seed)
+            print('seed', seed)
+            states, kept, came = [bytes(start)], {}, set()
+            for life in range(40):
+                server = Server()
+                now = content()
+                assert now in states, (life, 'neither the old nor the new state')
+                names = shown()
+                # The one that was being taken is there, or not.
+                assert set(kept) - {maybe for maybe in kept if kept[maybe][1]} <= set(names) <= set(kept), (names, kept)
+                came.add((len(names), now == states[-1]))
+                kept = {name: (kept[name][0], False) for name in names}
+                data = dice.randbytes(65536)
+                write(data, 65536 * dice.randrange(0, 64))
+                now = content()
+                if kept and dice.randrange(2):
+                    name = dice.choice(sorted(kept))
+                    words, states = ['revert', 'disk', name], [now, kept[name][0]]
+                else:
+                    name = f's{life}'
+                    words, states = ['snapshot', 'disk', name], [now]
+                    if len(kept) > 5:
+                        works('revert', 'disk')
+                        for old in reversed(shown()): ctl('discard', 'disk', old)
+                        kept, now = {old: kept[old] for old in shown()}, bytes(start)
+                        states = [now]
+                    kept[name] = (now, True)
+                asking = subprocess.Popen([spindle, 'ctl', '--control', 'unix:' + control, *words],
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                time.sleep(dice.random() * 0.03)
+                server.end(kill=True)
+                asking.wait()
+                qemu('check', '-q', changes)
+            server = Server()
+            for name in shown():
+                works('revert', 'disk', name)
+                assert content() == kept[name][0], name
+            server.end()
+            assert not [name for name in os.listdir(folder + '/c') if name.endswith('@@')]
+            """)
+    }
+
+    /// What a killed server may have left is cleaned up, and is no snapshot.
+    @Test func leftOvers() throws {
+        try run(
+            """
+            server = Server()
+            write(b'A' * 4096, 0)
+            works('snapshot', 'disk', 'first')
+            write(b'B' * 4096, 0)
+            server.end(kill=True)
+            # Between link(2) and rename(2), while the next file was begun.
+            os.link(changes, changes + '@second')
+            open(changes + '@@', 'wb').write(b'x' * 1000)
+            server = Server()
+            assert shown() == ['first'] and content()[:4096] == b'B' * 4096
+            assert sorted(os.listdir(folder + '/c')) == ['disk', 'disk@first'], os.listdir(folder + '/c')
+            works('snapshot', 'disk', 'second')
+            write(b'C' * 4096, 0)
+            works('revert', 'disk', 'second')
+            assert content()[:4096] == b'B' * 4096 and shown() == ['first', 'second']
+            server.end()
+            # A level is missing: nothing is begun in its place.
+            os.rename(changes + '@first', folder + '/away')
+            done = subprocess.run([spindle, 'serve', '--listen', 'unix:' + socket, '--changes', changes, image],
+                capture_output=True, text=True)
+            assert done.returncode == 1 and "its backing file 'disk@first' is missing" in done.stderr, done
+            """)
+    }
+
+    /// Other disks that begin with a snapshot, in memory and in files of their own, which a restart finds again.
+    @Test func forks() throws {
+        try run(
+            """
+            server = Server('--sandbox-path', folder)
+            write(b'A' * 4096, 0)
+            works('snapshot', 'disk', 'first')
+            client = connect()
+            client.pwrite(b'B' * 4096, 4096)
+            works('fork', 'disk', 'memory', '--snapshot', 'first')
+            works('fork', 'disk', 'file', '--snapshot', 'first', '--changes', folder + '/c/file')
+            # With a snapshot the clients of the old one notice nothing.
+            client.flush()
+            for name in 'memory', 'file':
+                assert content(name) == b'A' * 4096 + start[4096:]
+                write(name.encode() * 512, 8192, name)
+            assert client.pread(8192, 4096) == b'B' * 4096 + start[8192:12288]
+            # Without one, one is taken with the new name.
+            works('fork', 'disk', 'now')
+            try: client.pread(512, 0)
+            except nbd.Error: pass
+            else: raise AssertionError('not cut off')
+            assert content('now')[:8192] == b'A' * 4096 + b'B' * 4096 and shown() == ['first', 'now']
+            # A fork in memory goes back to what it began with, and has snapshots in memory.
+            works('snapshot', 'memory', 'mine')
+            works('fork', 'memory', 'again', '--snapshot', 'mine')
+            works('revert', 'memory')
+            assert content('memory') == b'A' * 4096 + start[4096:]
+            works('revert', 'memory', 'mine')
+            assert content('memory')[8192:11264] == content('again')[8192:11264] == b'memory' * 512
+            works('snapshot', 'file', 'own')
+            assert os.path.exists(folder + '/c/file@own')
+            for words in [('fork', 'memory', 'x', '--changes', folder + '/c/x'),]:
+                refused("'memory' has its changes in memory, and a file can only be above files", *words)
+            refused('it is there already, and a fork begins with a new one', 'fork', 'disk', 'x', '--changes', folder + '/c/file')
+            refused("it has to be in the folder of '" + changes + "'", 'fork', 'disk', 'x', '--changes', folder + '/x')
+            refused("has no snapshot 'none'", 'fork', 'disk', 'x', '--snapshot', 'none')
+            refused("has a snapshot 'first' already", 'snapshot', 'disk', 'first')
+            refused("has no snapshot 'none'", 'revert', 'disk', 'none')
+            refused("no '/' and no second '@'", 'snapshot', 'disk', '../x')
+            refused("no '/' and no second '@'", 'snapshot', 'disk', '@')
+            refused("File name too long", 'snapshot', 'disk', 'x' * 300)
+            assert content()[:4096] == b'A' * 4096
+            for name in 'first', 'now': refused('begins with it', 'discard', 'disk', name)
+            works('revert', 'disk')
+            refused("the snapshot 'first' of 'disk' stays: the export '", 'discard', 'disk', 'first')
+            for name in 'now', 'again', 'memory': works('remove', name)
+            works('discard', 'disk', 'now')
+            assert not os.path.exists(changes + '@now')
+            server.end()
+            is_image(changes, start)
+            chain = qemu('info', '--backing-chain', folder + '/c/file')
+            for name in 'file', 'file@own', 'disk@first': assert 'image: ' + folder + '/c/' + name in chain, chain
+            server = Server(disk=('--changes', folder + '/c/file'))
+            assert content() == b'A' * 4096 + start[4096:8192] + b'file' * 512 + start[10240:] and shown() == ['own']
+            server.end()
+            """)
+    }
+
+    /// In its sandbox, without any other option: snapshots of a file that it began with.
+    @Test func inTheSandbox() throws {
+        try run(
+            """
+            server = Server()
+            write(b'A' * 4096, 0)
+            # Nothing was written since: each is as cheap as a name, and more than there may be in a row.
+            for number in range(30): works('snapshot', 'disk', f'same{number}')
+            for number in range(14):
+                write(b'x' * 512, 8192)
+                works('snapshot', 'disk', f'row{number}')
+            write(b'y' * 512, 8192)
+            refused('there can be no more in a row', 'snapshot', 'disk', 'one more')
+            assert content()[8192:8704] == b'y' * 512 and content()[:4096] == b'A' * 4096
+            works('revert', 'disk', 'same7')
+            works('snapshot', 'disk', 'one more')
+            server.end()
+            # A server without an operator has no such rights, and one with another folder is told.
+            server = Server('--sandbox-path', folder + '/c', disk=(), export='null:1M')
+            server.end()
+            server = Server('--sandbox', 'off', '--locking', 'off', '--cache', 'unsafe')
+            works('revert', 'disk', 'same3')
+            assert content()[8192:8704] == start[8192:8704]
+            server.end()
+            """)
+    }
+}
