@@ -13,6 +13,8 @@ class Case:
     cache: str = "writeback"
     # The image is in the page cache in folios as large as the file system allows, instead of page by page.
     in_large_folios: bool = False
+    # What the disk is kept in: see images.py.
+    kind: str = "raw"
     # Part of a run with QUICK=1.
     quick: bool = True
     # The only one that is asked.
@@ -77,6 +79,19 @@ CASES += [Case(f"iscsi-{name}{suffix}", title + words, bench(operation, block, d
               ("seqread-d8", "256 KiB sequential read, depth 8", "read", "256k", 8),
               ("seqwrite-d8", "256 KiB sequential write, depth 8", "write", "256k", 8)]
           for suffix, words, more in [("", "", ()), ("-digests", ", digests", ("--digests",))]]
+# Layers over an image, beside others' and beside the same requests to a raw image. The writes go where nothing was written
+# before, each time to a new disk.
+CASES += [Case(f"layers-{name}", title, arguments, kind=kind, quick=quick)
+          for name, title, arguments, kind, quick in [
+              ("write-qcow2", "4 KiB random write into a new qcow2 image", bench("write"), "qcow2", False),
+              ("write-subclusters", "4 KiB random write into a new qcow2 image with subclusters", bench("write"),
+               "qcow2-subclusters", False),
+              ("write-overlay", "4 KiB random write into a new overlay in a file", bench("write"), "overlay-file", True),
+              ("write-memory", "4 KiB random write into a new overlay in memory", bench("write"), "overlay-memory", False),
+              ("read-qcow2", "4 KiB random read of a full qcow2 image", bench("read"), "qcow2-full", False),
+              ("read-overlay", "4 KiB random read through an overlay in a file", bench("read"), "overlay-read", True),
+              ("seqread-overlay", "256 KiB sequential read through an overlay in a file", bench("read", "256k", 8),
+               "overlay-read", False)]]
 # The first is what the others are compared with.
 CASES += [Case(f"flat-{name}", title, server="spindle", export_count=count, export_bytes=size, quick=quick)
           for name, title, count, size, quick in [

@@ -1,13 +1,36 @@
-"""The images that are loaded, and how the page cache holds them.
+"""The images that are loaded, what disks are kept in, and how the page cache holds them.
+
+A case's `kind` says what the disk is kept in. `raw` is one of three files for all measurements. All others are made for one:
+`qcow2`, `qcow2-subclusters`, `overlay-file` and `overlay-memory` are new and empty, `qcow2-full` has been written to, and
+`overlay-read` is a new overlay over a file that has been written to.
 
 Where a file system has large folios, a file that is written or read in large pieces is cached in them. For a
 WRITE of 4 KiB ext4 goes through all blocks of the folio, which takes it several times as long as where a page is cached
 on its own. How an image is cached depends on how it came there, so it is said here, not left to chance.
 """
 import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
 
 IMAGE_BYTES = 256 << 20
+# Of a disk that is written to for the first time: so large that hardly a place is written to twice within a measurement.
+NEW_BYTES = 8 << 30
+# New disks are on a tmpfs: in seconds a hundred thousand pieces are written all over one, which a file system on a disk may
+# take minutes to give back.
+NEW_KINDS = {"qcow2", "qcow2-subclusters", "overlay-file", "overlay-memory"}
+NEW_FOLDER = "/dev/shm"
 PAGE_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a disk is kept in: a file; or an overlay over one, which keeps its changes in another file or in memory."""
+
+    path: Path
+    format: str = "raw"
+    is_overlay: bool = False
+    changes: Path | None = None
 
 
 class Images:
@@ -22,8 +45,13 @@ class Images:
         write(self.in_large_folios, 1 << 20)
         write(self.direct, 1 << 20)
 
-    def of(self, case):
-        """The image for a case, ready for it."""
+    def of(self, case, server, folder):
+        """The image for a case, ready for it; what is made for one measurement is in `folder`."""
+        if case.kind != "raw":
+            return server.image(case.kind, self, folder)
+        return Image(self.of_all(case))
+
+    def of_all(self, case):
         if case.cache != "writeback":
             # The first one to read past the page cache would have to write what others have left in it.
             with open(self.direct, "rb") as file:
@@ -33,8 +61,27 @@ class Images:
         if case.in_large_folios:
             warm(self.in_large_folios)
             return self.in_large_folios
+        return self.warm_pages()
+
+    def warm_pages(self):
         warm(self.in_pages, is_by_page=True)
         return self.in_pages
+
+
+def make_qcow2(path, *options, base=None):
+    """A new image, by QEMU's own hand."""
+    size = [] if base else [str(NEW_BYTES)]
+    backing = ["-F", "raw", "-b", str(base)] if base else []
+    create = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", ",".join(["compat=1.1", *options]), *backing, str(path), *size]
+    subprocess.run(create, check=True)
+    return Image(path, "qcow2")
+
+
+def make_empty(path):
+    """A sparse file."""
+    with open(path, "wb") as file:
+        file.truncate(NEW_BYTES)
+    return path
 
 
 def write(image, piece_bytes):

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import client
-from images import warm
+from images import NEW_FOLDER, NEW_KINDS, Image, warm
 from servers import ServerFailed
 
 IDLE_CONNECTIONS = 64
@@ -36,8 +36,8 @@ def measure(spindle, server_class, case, folder, images, seconds):
 
 def load(spindle, server_class, case, folder, images, seconds):
     """The load is that of `spindle bench`."""
-    image = images.of(case)
-    with server_class(folder, image, case.transport, case.cache) as server:
+    with (tempfile.TemporaryDirectory(dir=NEW_FOLDER if case.kind in NEW_KINDS else folder, prefix="spindle-bench-") as own,
+          server_class(folder, images.of(case, server_class, Path(own)), case.transport, case.cache) as server):
         idle = idle_memory(server) if case.is_memory else None
         before = server.processor_seconds()
         try:
@@ -75,7 +75,7 @@ def load_exports(server_class, case, folder, seconds):
         images = [Path(name) / f"{number:04}.img" for number in range(case.export_count)]
         export_bytes = [make_sparse(image, case.export_bytes) for image in images][0]
         warm(images[0], export_bytes - RANGE_BYTES)
-        with server_class(folder, f"dir:{name}") as server:
+        with server_class(folder, Image(Path(f"dir:{name}"))) as server:
             client.read_end(server, RANGE_BYTES, WARM_UP_SECONDS)
             before = server.processor_seconds()
             count, took = client.read_end(server, RANGE_BYTES, seconds)

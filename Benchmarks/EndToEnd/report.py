@@ -4,6 +4,7 @@ from statistics import median
 
 
 BESIDE_ISCSI = ("tgt", "spindle-nbd")
+BESIDE_LAYERS = ("spindle-raw",)
 
 
 class Table:
@@ -12,8 +13,8 @@ class Table:
     def __init__(self, document):
         self.cases = document["cases"]
         self.all_servers = list(document["servers"])
-        # Targets, and what is measured beside them, have a table of their own.
-        self.servers = [name for name in self.all_servers if name not in BESIDE_ISCSI]
+        # Targets and layers, and what is measured beside them, have tables of their own.
+        self.servers = [name for name in self.all_servers if name not in BESIDE_ISCSI + BESIDE_LAYERS]
         self.peers = [name for name in self.servers if name != "spindle"]
         self.entries, self.failures = {}, {}
         for entry in document["measurements"]:
@@ -62,7 +63,7 @@ def processor(entry):
 def markdown(document):
     table = Table(document)
     special = {kind: [name for name in table.cases if name.startswith(f"{kind}-")]
-               for kind in ("sweep", "memory", "scale", "flat", "iscsi")}
+               for kind in ("sweep", "memory", "scale", "flat", "iscsi", "layers")}
     cases = [name for name in table.cases if not any(name in names for names in special.values())]
     parts = [conditions(document)]
     if cases:
@@ -85,6 +86,8 @@ def markdown(document):
         parts.append(flatness(table, special["flat"]))
     if special["iscsi"]:
         parts += iscsi(table, special["iscsi"])
+    if special["layers"]:
+        parts += layers(table, special["layers"])
     if special["memory"]:
         parts.append(memory(table))
     if table.failures:
@@ -123,6 +126,16 @@ def iscsi(table, cases):
     lines = [f"- {table.cases[case]['title']}: {median(ratios):.2f}×" for case in cases
              if (ratios := table.ratios((f"{case}-digests", "spindle"), (case, "spindle"), rate))]
     return parts + (["With digests Spindle answers, of what it answers without:\n\n" + "\n".join(lines)] if lines else [])
+
+
+def layers(table, cases):
+    """Beside others' layers, and beside a raw image, at depth 32 (256 KiB: 8)."""
+    servers = ["spindle"] + [name for name in ("qemu-nbd", "nbdkit", *BESIDE_LAYERS) if name in table.all_servers]
+    return [
+        "Layers, requests per second; behind the others', how many times as many Spindle answers (spindle-raw is Spindle with a "
+        "raw image, nbdkit has its cow filter):\n\n" + rows(table, cases, rate, thousands, True, servers=servers),
+        "Layers, processor time of the server for each request, in microseconds:\n\n"
+        + rows(table, cases, processor, lambda value: f"{value:,.1f}", True, servers=servers)]
 
 
 def falls(table, cases, server):

@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from images import Image, make_empty, make_qcow2
+
 TICKS = os.sysconf("SC_CLK_TCK")
 # So long a server may take to begin, to end, and to reap the processes that it had for clients.
 PATIENCE_SECONDS = 10
@@ -25,6 +27,7 @@ class Server:
     program = ""
     transports = {"unix", "tcp"}
     cache_modes = {"writeback"}
+    kinds = {"raw"}
     pid_file = None
 
     def __init__(self, folder, image, transport="unix", cache="writeback"):
@@ -44,7 +47,13 @@ class Server:
 
     @classmethod
     def can(cls, case):
-        return case.transport in cls.transports and case.cache in cls.cache_modes and case.server in ("", cls.name)
+        return (case.transport in cls.transports and case.cache in cls.cache_modes and case.kind in cls.kinds
+                and case.server in ("", cls.name))
+
+    @classmethod
+    def image(cls, kind, images, folder):
+        """An image of a kind, made in a folder; `raw` is made elsewhere."""
+        raise NotImplementedError
 
     def command(self):
         raise NotImplementedError
@@ -156,10 +165,22 @@ class Spindle(Server):
     name = "spindle"
     transports = {"unix", "tcp", "tls", "iscsi"}
     cache_modes = {"writeback", "none"}
+    kinds = {"raw", "qcow2", "qcow2-subclusters", "qcow2-full", "overlay-file", "overlay-memory", "overlay-read"}
 
     @classmethod
     def is_installed(cls):
         return True
+
+    @classmethod
+    def image(cls, kind, images, folder):
+        match kind:
+            case "overlay-file":
+                return Image(make_empty(folder / "base"), is_overlay=True, changes=folder / "changes")
+            case "overlay-memory":
+                return Image(make_empty(folder / "base"), is_overlay=True)
+            case "overlay-read":
+                return Image(images.warm_pages(), is_overlay=True, changes=folder / "changes")
+        return qcow2_image(kind, images, folder)
 
     @property
     def uri(self):
@@ -170,8 +191,12 @@ class Spindle(Server):
     def command(self):
         listen = f"unix:{self.socket}" if self.transport in ("unix", "tls") else f"{self.transport}:127.0.0.1:{self.port}"
         tls = ["--tls", "require", "--tls-psk", str(self.keys)] if self.transport == "tls" else []
-        image = f"disk={self.image}" if self.transport == "iscsi" else str(self.image)
-        return [self.program, "serve", "--listen", listen, "--cache", self.cache, *tls, image]
+        image = f"overlay:{self.image.path}" if self.image.is_overlay else str(self.image.path)
+        if self.transport == "iscsi":
+            image = "disk=" + image
+        changes = ["--changes", str(self.image.changes)] if self.image.changes else []
+        return [self.program, "serve", "--listen", listen, "--cache", self.cache, "--image-format", self.image.format,
+                *changes, *tls, image]
 
 
 class SpindleNBD(Spindle):
@@ -179,6 +204,7 @@ class SpindleNBD(Spindle):
 
     name = "spindle-nbd"
     transports = {"iscsi"}
+    kinds = {"raw"}
 
     def __init__(self, folder, image, transport="tcp", cache="writeback"):
         super().__init__(folder, image, "tcp", cache)
@@ -187,26 +213,56 @@ class SpindleNBD(Spindle):
         return tuple(argument for argument in case.arguments if argument != "--digests")
 
 
+class SpindleRaw(Spindle):
+    """What the same requests take on a raw image, beside layers."""
+
+    name = "spindle-raw"
+    transports = {"unix"}
+    kinds = Spindle.kinds - {"raw"}
+
+    @classmethod
+    def image(cls, kind, images, folder):
+        return Image(images.warm_pages() if kind in ("qcow2-full", "overlay-read") else make_empty(folder / "image"))
+
+
 class Nbdkit(Server):
     name = "nbdkit"
     program = "nbdkit"
     transports = {"unix", "tcp", "tls"}
+    kinds = {"raw", "overlay-memory"}
+
+    @classmethod
+    def image(cls, kind, images, folder):
+        return Image(make_empty(folder / "base"), is_overlay=True)
 
     def command(self):
         listen = ["-i", "127.0.0.1", "-p", str(self.port)] if self.transport == "tcp" else ["-U", str(self.socket)]
         tls = ["--tls=require", f"--tls-psk={self.keys}"] if self.transport == "tls" else []
-        return [self.program, "-f", *listen, *tls, "file", str(self.image)]
+        # In blocks of 4 KiB, its smallest: larger ones have to be read before they can be written.
+        cow = ["--filter=cow"] if self.image.is_overlay else []
+        block = ["cow-block-size=4k"] if self.image.is_overlay else []
+        return [self.program, "-f", *listen, *tls, *cow, "file", str(self.image.path), *block]
 
 
 class QemuNbd(Server):
     name = "qemu-nbd"
     program = "qemu-nbd"
     cache_modes = {"writeback", "none"}
+    kinds = {"raw", "qcow2", "qcow2-subclusters", "qcow2-full", "overlay-file", "overlay-read"}
+
+    @classmethod
+    def image(cls, kind, images, folder):
+        match kind:
+            case "overlay-file":
+                return make_qcow2(folder / "overlay.qcow2", "extended_l2=on", base=make_empty(folder / "base"))
+            case "overlay-read":
+                return make_qcow2(folder / "overlay.qcow2", "extended_l2=on", base=images.warm_pages())
+        return qcow2_image(kind, images, folder)
 
     def command(self):
         listen = ["-b", "127.0.0.1", "-p", str(self.port)] if self.transport == "tcp" else ["-k", str(self.socket)]
-        return [self.program, "-t", "-e", "256", *listen, "-f", "raw", "--aio=io_uring", f"--cache={self.cache}",
-                str(self.image)]
+        return [self.program, "-t", "-e", "256", *listen, "-f", self.image.format, "--aio=io_uring",
+                f"--cache={self.cache}", str(self.image.path)]
 
 
 class NbdServer(Server):
@@ -225,7 +281,7 @@ class NbdServer(Server):
         self.pid_file.unlink(missing_ok=True)
         listen = f"listenaddr=127.0.0.1\nport={self.port}" if self.transport == "tcp" else f"unixsock={self.socket}"
         configuration = self.folder / "nbd.conf"
-        configuration.write_text(f"[generic]\n{listen}\n[disk]\nexportname={self.image}\nflush=true\ntrim=true\n")
+        configuration.write_text(f"[generic]\n{listen}\n[disk]\nexportname={self.image.path}\nflush=true\ntrim=true\n")
         return [self.program, "-C", str(configuration), "-p", str(self.pid_file)]
 
 
@@ -253,7 +309,7 @@ class Tgt(Server):
             self.manage("new", "--mode", "target", "-T", self.target)
             for digest in "HeaderDigest", "DataDigest":
                 self.manage("update", "--mode", "target", "--name", digest, "--value", "CRC32C,None")
-            self.manage("new", "--mode", "logicalunit", "--lun", "1", "-b", str(self.image))
+            self.manage("new", "--mode", "logicalunit", "--lun", "1", "-b", str(self.image.path))
             self.manage("bind", "--mode", "target", "-I", "ALL")
         except ServerFailed:
             self.stop()
@@ -278,7 +334,21 @@ class Tgt(Server):
         self.process.wait()
 
 
-SERVERS = [Spindle, Nbdkit, QemuNbd, NbdServer, SpindleNBD, Tgt]
+SERVERS = [Spindle, Nbdkit, QemuNbd, NbdServer, SpindleNBD, Tgt, SpindleRaw]
+
+
+def qcow2_image(kind, images, folder):
+    """What Spindle and QEMU have alike."""
+    match kind:
+        case "qcow2":
+            return make_qcow2(folder / "image.qcow2")
+        case "qcow2-subclusters":
+            return make_qcow2(folder / "image.qcow2", "extended_l2=on")
+        case "qcow2-full":
+            image = folder / "image.qcow2"
+            subprocess.run(["qemu-img", "convert", "-q", "-O", "qcow2", str(images.warm_pages()), str(image)], check=True)
+            return Image(image, "qcow2")
+    raise ValueError(kind)
 
 
 def free_port():

@@ -35,8 +35,8 @@ struct Qcow2Image: Sendable {
     /// How much memory an image needs.
     static func memoryBytes(_ header: Qcow2Header) -> Int {
         let clusters = ClusterCache.slotCount(clusterBytes: header.clusterBytes) + compressedClusters
-        return TableCache.slotCount * Int(TableCache(clusterBits: header.clusterBits).pieceBytes)
-            + clusters * Int(header.clusterBytes)
+        let tables = TableCache(header)
+        return tables.slotCount * Int(tables.pieceBytes) + clusters * Int(header.clusterBytes)
     }
 
     /// An image of which nothing but the header has been read.
@@ -44,7 +44,7 @@ struct Qcow2Image: Sendable {
         self.header = header
         self.memory = memory
         self.start = start
-        tables = TableCache(clusterBits: header.clusterBits)
+        tables = TableCache(header)
         clusters = ClusterCache(clusterBytes: header.clusterBytes)
     }
 
@@ -152,7 +152,7 @@ struct Qcow2Image: Sendable {
 extension Qcow2Image {
     private static let sectorBytes: UInt64 = 512
 
-    private var compressedStart: Int { start + TableCache.slotCount * Int(tables.pieceBytes) }
+    private var compressedStart: Int { start + tables.slotCount * Int(tables.pieceBytes) }
 
     /// Where a decompressed cluster is.
     func bytes(ofCluster slot: Int) -> Range<Int> {

@@ -1,12 +1,11 @@
 // Pieces of an image's tables that were read, and some that are still to be written, in memory of a fixed size,
 // whatever an image says of its tables.
 
-/// Which pieces are where. A piece may be in one of a few slots only, its set. The one of these that was not used for
-/// longest goes for another; one that is to be written stays.
+/// Which pieces are where. A piece may be in one of the slots of two sets, so that hardly a set is full before all are.
+/// The one of these that was not used for longest goes for another; one that is to be written stays.
 struct TableCache: Sendable {
     private static let slotsPerSet = 8
-    private static let setBits = 7
-    static let slotCount = slotsPerSet << setBits
+    private static let slotCounts = 256...4096
     /// The most that a piece has; a table that has less is one.
     private static let maximumPieceBits: UInt64 = 12
 
@@ -34,51 +33,93 @@ struct TableCache: Sendable {
     private struct Slot {
         /// Where in the file its piece is.
         var place = UInt64.max
+        /// Counted in claims. It begins anew after 2^32 of them, so ages are compared.
+        var lastUse: UInt32 = 0
         var table = Table.mapping
         var isBeingRead = false
         /// It has changed, and the file does not know.
         var isChanged = false
-        var lastUse: UInt64 = 0
     }
 
     private let pieceBits: UInt64
-    private var slots = [Slot](repeating: Slot(), count: slotCount)
-    private var useCount: UInt64 = 0
+    private let setBits: UInt64
+    private var slots: [Slot]
+    private var useCount: UInt32 = 0
     /// How many pieces of each table have changed.
     private var changedCounts: InlineArray<3, Int> = [0, 0, 0]
 
-    /// A cache of nothing.
-    init(clusterBits: UInt64) {
-        pieceBits = min(clusterBits, Self.maximumPieceBits)
+    /// A cache of nothing, with room for twice the pieces that say where a disk is: 1 to 16 MiB.
+    init(_ header: Qcow2Header) {
+        pieceBits = min(header.clusterBits, Self.maximumPieceBits)
+        let tables = header.sizeBytes >> (header.clusterBits + header.l2EntryBits) + 1
+        let wanted = min(tables << (header.clusterBits - pieceBits), UInt64(Self.slotCounts.upperBound)) * 2
+        var count = Self.slotCounts.lowerBound
+        while count < wanted, count < Self.slotCounts.upperBound { count *= 2 }
+        slots = Array(repeating: Slot(), count: count)
+        setBits = UInt64((count / Self.slotsPerSet).trailingZeroBitCount)
     }
+
+    var slotCount: Int { slots.count }
 
     /// The size of a piece.
     var pieceBytes: UInt64 { 1 << pieceBits }
 
-    private static func firstSlot(of place: UInt64) -> Int {
-        Int(((place >> 9) &* 0x9E37_79B9_7F4A_7C15) >> UInt64(64 - setBits)) * slotsPerSet
+    /// The slots of a set that a piece may be in.
+    private func set(_ place: UInt64, _ factor: UInt64) -> Range<Int> {
+        let first = Int(((place >> 9) &* factor) >> (64 - setBits)) * Self.slotsPerSet
+        return first..<first + Self.slotsPerSet
+    }
+
+    /// The two sets of a piece, which may be one.
+    private func sets(of place: UInt64) -> (Range<Int>, Range<Int>) {
+        (set(place, 0x9E37_79B9_7F4A_7C15), set(place, 0xC2B2_AE3D_27D4_EB4F))
     }
 
     /// Wants the piece that has a byte of the file. One that is missing is being read until ``end(_:isRead:)``.
     mutating func claim(_ fileOffset: UInt64, of table: Table = .mapping) -> Claim {
         let place = fileOffset & ~(pieceBytes - 1)
-        let first = Self.firstSlot(of: place)
-        useCount += 1
-        var oldest: Int?
-        for slot in first..<first + Self.slotsPerSet {
-            guard slots[slot].place != place else {
-                guard !slots[slot].isBeingRead else { return .busy }
-                guard slots[slot].table == table else { return .overlap }
-                slots[slot].lastUse = useCount
-                return .present(slot)
-            }
-            guard !slots[slot].isBeingRead, !slots[slot].isChanged else { continue }
-            if let other = oldest, slots[other].lastUse <= slots[slot].lastUse { continue }
-            oldest = slot
+        let (one, other) = sets(of: place)
+        useCount &+= 1
+        if let slot = slot(of: place, one) ?? slot(of: place, other) {
+            guard !slots[slot].isBeingRead else { return .busy }
+            guard slots[slot].table == table else { return .overlap }
+            slots[slot].lastUse = useCount
+            return .present(slot)
         }
-        guard let oldest else { return .busy }
-        slots[oldest] = Slot(place: place, table: table, isBeingRead: true, lastUse: useCount)
-        return .missing(oldest)
+        guard let slot = oldestOfEmptier(one, other) else { return .busy }
+        slots[slot] = Slot(place: place, lastUse: useCount, table: table, isBeingRead: true)
+        return .missing(slot)
+    }
+
+    private func slot(of place: UInt64, _ set: Range<Int>) -> Int? {
+        set.first { slots[$0].place == place }
+    }
+
+    /// The slot for another piece: in the set where fewer have to stay, the one that was not used for longest.
+    private func oldestOfEmptier(_ one: Range<Int>, _ other: Range<Int>) -> Int? {
+        let (inOne, inOther) = (oldest(one), oldest(other))
+        guard let inOther, inOther.kept <= inOne?.kept ?? Self.slotsPerSet else { return inOne?.slot }
+        guard let inOne, inOne.kept == inOther.kept else { return inOther.slot }
+        return age(inOne.slot) >= age(inOther.slot) ? inOne.slot : inOther.slot
+    }
+
+    /// The slot of a set that was not used for longest, of those that need not stay; and how many have to.
+    private func oldest(_ set: Range<Int>) -> (slot: Int, kept: Int)? {
+        var oldest: Int?
+        var kept = 0
+        for slot in set {
+            if slots[slot].isBeingRead || slots[slot].isChanged {
+                kept += 1
+            } else if oldest.map({ age($0) < age(slot) }) ?? true {
+                oldest = slot
+            }
+        }
+        return oldest.map { ($0, kept) }
+    }
+
+    /// For how many claims a slot was not used; one that never was is the oldest.
+    private func age(_ slot: Int) -> UInt32 {
+        slots[slot].place == .max ? .max : useCount &- slots[slot].lastUse
     }
 
     /// A piece has been read, or could not be.
@@ -113,7 +154,7 @@ extension TableCache {
     func changed(_ table: Table, from slot: Int) -> (slot: Int, place: UInt64)? {
         guard hasChanges(of: table) else { return nil }
         var slot = slot
-        while slot < Self.slotCount {
+        while slot < slots.count {
             if slots[slot].isChanged, slots[slot].table == table { return (slot, slots[slot].place) }
             slot += 1
         }
@@ -130,8 +171,8 @@ extension TableCache {
     func holds(_ range: Range<UInt64>) -> Bool {
         var place = range.lowerBound & ~(pieceBytes - 1)
         while place < range.upperBound {
-            let first = Self.firstSlot(of: place)
-            if slots[first..<first + Self.slotsPerSet].contains(where: { $0.place == place }) { return true }
+            let (one, other) = sets(of: place)
+            if slot(of: place, one) != nil || slot(of: place, other) != nil { return true }
             place += pieceBytes
         }
         return false
