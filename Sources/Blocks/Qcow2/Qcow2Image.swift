@@ -35,8 +35,7 @@ struct Qcow2Image: Sendable {
     /// How much memory an image needs.
     static func memoryBytes(_ header: Qcow2Header) -> Int {
         let clusters = ClusterCache.slotCount(clusterBytes: header.clusterBytes) + compressedClusters
-        let tables = TableCache(header)
-        return tables.slotCount * Int(tables.pieceBytes) + clusters * Int(header.clusterBytes)
+        return TableCache.memoryBytes(header) + clusters * Int(header.clusterBytes)
     }
 
     /// An image of which nothing but the header has been read.
@@ -152,7 +151,7 @@ struct Qcow2Image: Sendable {
 extension Qcow2Image {
     private static let sectorBytes: UInt64 = 512
 
-    private var compressedStart: Int { start + tables.slotCount * Int(tables.pieceBytes) }
+    private var compressedStart: Int { start + TableCache.memoryBytes(header) }
 
     /// Where a decompressed cluster is.
     func bytes(ofCluster slot: Int) -> Range<Int> {

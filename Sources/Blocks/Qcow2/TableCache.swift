@@ -5,7 +5,7 @@
 /// The one of these that was not used for longest goes for another; one that is to be written stays.
 struct TableCache: Sendable {
     private static let slotsPerSet = 8
-    private static let slotCounts = 256...4096
+    private static let slotCounts = 256...2048
     /// The most that a piece has; a table that has less is one.
     private static let maximumPieceBits: UInt64 = 12
 
@@ -48,18 +48,27 @@ struct TableCache: Sendable {
     /// How many pieces of each table have changed.
     private var changedCounts: InlineArray<3, Int> = [0, 0, 0]
 
-    /// A cache of nothing, with room for twice the pieces that say where a disk is: 1 to 16 MiB.
+    /// A cache of nothing.
     init(_ header: Qcow2Header) {
-        pieceBits = min(header.clusterBits, Self.maximumPieceBits)
-        let tables = header.sizeBytes >> (header.clusterBits + header.l2EntryBits) + 1
-        let wanted = min(tables << (header.clusterBits - pieceBits), UInt64(Self.slotCounts.upperBound)) * 2
-        var count = Self.slotCounts.lowerBound
-        while count < wanted, count < Self.slotCounts.upperBound { count *= 2 }
-        slots = Array(repeating: Slot(), count: count)
-        setBits = UInt64((count / Self.slotsPerSet).trailingZeroBitCount)
+        pieceBits = Self.pieceBits(header)
+        let slotCount = Self.slotCount(header)
+        slots = Array(repeating: Slot(), count: slotCount)
+        setBits = UInt64((slotCount / Self.slotsPerSet).trailingZeroBitCount)
     }
 
-    var slotCount: Int { slots.count }
+    private static func pieceBits(_ header: Qcow2Header) -> UInt64 { min(header.clusterBits, maximumPieceBits) }
+
+    /// Room for twice the pieces that say where a disk is, within bounds.
+    private static func slotCount(_ header: Qcow2Header) -> Int {
+        let tables = header.sizeBytes >> (header.clusterBits + header.l2EntryBits) + 1
+        let pieces = min(tables << (header.clusterBits - pieceBits(header)), UInt64(slotCounts.upperBound))
+        var count = slotCounts.lowerBound
+        while count < pieces * 2, count < slotCounts.upperBound { count *= 2 }
+        return count
+    }
+
+    /// How much memory all pieces take.
+    static func memoryBytes(_ header: Qcow2Header) -> Int { slotCount(header) << pieceBits(header) }
 
     /// The size of a piece.
     var pieceBytes: UInt64 { 1 << pieceBits }
