@@ -234,9 +234,12 @@ public struct ImageChain: Sendable {
 
 extension Qcow2Header {
     /// The header of a file that is open.
-    init(of backend: Backend, _ path: String) throws(ImageError) {
-        let count = min(backend.sizeBytes, UInt64(Self.byteCount))
-        try self.init(backend.beginning(byteCount: Int(count)), fileBytes: backend.sizeBytes, of: path)
+    ///
+    /// - Parameter fileBytes: its size; nil: that which it had when it was opened.
+    init(of backend: Backend, _ path: String, fileBytes: UInt64? = nil) throws(ImageError) {
+        let fileBytes = fileBytes ?? backend.sizeBytes
+        let count = min(fileBytes, UInt64(Self.byteCount))
+        try self.init(backend.beginning(byteCount: Int(count)), fileBytes: fileBytes, of: path)
     }
 
     /// The header in the beginning of a file.

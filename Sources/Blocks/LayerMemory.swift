@@ -1,8 +1,11 @@
 // Memory that the layers of a unit have for themselves.
 
+import Synchronization
+
 /// Zeroed memory of the layers of one unit, from their coming to the unit's end. Its size never changes.
 ///
-/// The layers belong to one loop, and their memory with them: nobody else looks at it while they are in use.
+/// The layers belong to one loop, and their memory with them: nobody else looks at it while they are in use, but for
+/// words of maps.
 @safe
 public final class LayerMemory: Sendable {
     private nonisolated(unsafe) let start: UnsafeMutableRawPointer
@@ -58,16 +61,15 @@ public final class LayerMemory: Sendable {
     /// Fills some of its bytes with zeroes.
     func clear(_ range: Range<Int>) { _ = unsafe self[range].initializeMemory(as: UInt8.self, repeating: 0) }
 
-    /// One of its words of 8 bytes.
-    func word(at index: UInt64) -> UInt64 {
-        let offset = Int(index) * 8
-        return unsafe self[offset..<offset + 8].load(as: UInt64.self)
-    }
+    /// One of its words of 8 bytes. Another thread may change it meanwhile.
+    func word(at index: UInt64) -> UInt64 { unsafe cell(index).pointee.load(ordering: .relaxed) }
 
-    /// Changes one of its words of 8 bytes.
-    func setWord(_ word: UInt64, at index: UInt64) {
+    /// Changes one of its words of 8 bytes, which other threads may look at.
+    func setWord(_ word: UInt64, at index: UInt64) { unsafe cell(index).pointee.store(word, ordering: .relaxed) }
+
+    private func cell(_ index: UInt64) -> UnsafeMutablePointer<Atomic<UInt64>> {
         let offset = Int(index) * 8
-        unsafe self[offset..<offset + 8].storeBytes(of: word, as: UInt64.self)
+        return unsafe self[offset..<offset + 8].baseAddress!.assumingMemoryBound(to: Atomic<UInt64>.self)
     }
 
     /// Copies a request's data into it.

@@ -1,5 +1,6 @@
 // Answers of the API, as docs/openapi.yaml describes them. Members are spelled with hyphens (see JSON).
 
+import Blocks
 import Loop
 import Server
 import Settings
@@ -26,6 +27,32 @@ enum Answer {
         let export: String
         /// How much of it had been written.
         let revertedBytes: UInt64
+        /// What was different; nil: nobody knows.
+        let changed: Blocks?
+    }
+
+    /// What of an overlay is not its image's, or a snapshot's.
+    struct Changes: Codable {
+        let export: String
+        /// The snapshot; nil: the image.
+        let since: String?
+        let changed: Blocks
+    }
+
+    /// Blocks of a disk.
+    struct Blocks: Codable {
+        /// How many there are.
+        let sectors: UInt64
+        /// Where there are many, ranges are rounded to as many.
+        let unitSectors: UInt64
+        /// The first and the last of each range.
+        let ranges: [[UInt64]]
+
+        init(_ blocks: BlockRanges) {
+            sectors = blocks.count
+            unitSectors = blocks.unit
+            ranges = blocks.ranges.map { [$0.lowerBound, $0.upperBound - 1] }
+        }
     }
 
     /// An export.

@@ -7,8 +7,18 @@ extension ControlAPI {
     func revert(_ name: String, _ body: [UInt8]) throws(HTTPFailure) -> HTTPResponse {
         let snapshot = body.isEmpty ? nil : try JSON.decode(body).member("snapshot", of: ["snapshot"])
         do {
-            let bytes = try program.server.revert(name, to: snapshot)
-            return HTTPResponse(.ok, Answer.Reverted(export: name, revertedBytes: bytes))
+            let (bytes, changed) = try program.server.revert(name, to: snapshot)
+            return HTTPResponse(
+                .ok, Answer.Reverted(export: name, revertedBytes: bytes, changed: changed.map(Answer.Blocks.init)))
+        } catch {
+            throw HTTPFailure(error)
+        }
+    }
+
+    func changes(of name: String, since snapshot: String?) throws(HTTPFailure) -> HTTPResponse {
+        do {
+            let blocks = try program.server.changedBlocks(of: name, since: snapshot)
+            return HTTPResponse(.ok, Answer.Changes(export: name, since: snapshot, changed: Answer.Blocks(blocks)))
         } catch {
             throw HTTPFailure(error)
         }

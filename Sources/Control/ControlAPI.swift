@@ -45,6 +45,9 @@ struct ControlAPI: Sendable {
             Route("POST", "/v1/exports/{name}/revert", changes) { call throws(HTTPFailure) in
                 try revert(call.arguments[0], call.body)
             },
+            Route("GET", "/v1/exports/{name}/changes", parameters: ["since"], changes) { call throws(HTTPFailure) in
+                try changes(of: call.arguments[0], since: call.parameter("since"))
+            },
             Route("POST", "/v1/exports/{name}/snapshots", changes) { call throws(HTTPFailure) in
                 try takeSnapshot(of: call.arguments[0], call.body)
             },

@@ -34,7 +34,29 @@ public enum ControlTables {
     /// `spindle ctl revert`
     public static func reverted(_ json: [UInt8]) throws -> String {
         let reverted = try JSON.decode(Answer.Reverted.self, json)
-        return Table(rows: [["Export:", reverted.export], ["Forgotten:", size(reverted.revertedBytes)]]).text
+        var rows = [["Export:", reverted.export], ["Forgotten:", size(reverted.revertedBytes)]]
+        if let changed = reverted.changed { rows.append(["Changed:", words(of: changed)]) }
+        return Table(rows: rows).text
+    }
+
+    /// `spindle ctl changes`
+    public static func changes(_ json: [UInt8]) throws -> String {
+        let changes = try JSON.decode(Answer.Changes.self, json)
+        let head = [
+            ["Export:", changes.export], ["Since:", changes.since ?? "its image"],
+            ["Changed:", words(of: changes.changed)],
+        ]
+        let rows = changes.changed.ranges.filter { $0.count == 2 && $0[0] <= $0[1] }.map { range in
+            [String(range[0]), String(range[1]), String((range[1] - range[0]) &+ 1)]
+        }
+        return Table(rows: head).text + "\n"
+            + Table(head: ["FIRST", "LAST", "SECTORS"], rows: rows, numbers: [0, 1, 2], whenEmpty: "nothing").text
+    }
+
+    private static func words(of blocks: Answer.Blocks) -> String {
+        let places = blocks.ranges.count == 1 ? "1 place" : "\(blocks.ranges.count) places"
+        let unit = blocks.unitSectors == 1 ? "" : ", rounded to \(blocks.unitSectors) each"
+        return "\(sectors(blocks.sectors)) in \(places)\(unit)"
     }
 
     /// `spindle ctl show`, and what follows a change of an export.

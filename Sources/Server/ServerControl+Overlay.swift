@@ -1,6 +1,7 @@
 // Overlays, as an operator handles them.
 
 import Backends
+import Blocks
 import IOUring
 import Logging
 import Loop
@@ -19,16 +20,31 @@ extension ServerControl {
     ///
     /// - Parameter snapshot: nil: like the image.
     /// - Returns: see ``ExportEntry/revert(to:)``.
-    public func revert(_ name: String, to snapshot: String? = nil) throws(ServerError) -> UInt64 {
+    public func revert(
+        _ name: String, to snapshot: String? = nil
+    ) throws(ServerError) -> (bytes: UInt64, changed: BlockRanges?) {
         let entry = try overlay(name)
         guard entry.definition.recording == nil else { throw .isRecorded(name) }
         return try operate(entry) { () throws(ServerError) in
             if let snapshot { try checkSnapshot(snapshot, of: entry) }
             try check(entry) { () throws(ImageError) in try entry.checkRevert(to: snapshot) }
-            let bytes = try withoutClients(entry) { () throws(ImageError) in try entry.revert(to: snapshot) }
+            let outcome = try withoutClients(entry) { () throws(ImageError) in try entry.revert(to: snapshot) }
             loops.logger.notice(
-                "overlay reverted", metadata: ["export": "\(name)", "bytes": .stringConvertible(bytes)])
-            return bytes
+                "overlay reverted", metadata: ["export": "\(name)", "bytes": .stringConvertible(outcome.bytes)])
+            return outcome
+        }
+    }
+
+    /// The blocks of an overlay that are not its image's, or a snapshot's: see ``ExportEntry/changedBlocks(since:)``.
+    public func changedBlocks(of name: String, since snapshot: String?) throws(ServerError) -> BlockRanges {
+        let entry = try overlay(name)
+        return try operate(entry) { () throws(ServerError) in
+            if let snapshot { try checkSnapshot(snapshot, of: entry) }
+            do throws(ImageError) {
+                return try entry.changedBlocks(since: snapshot)
+            } catch {
+                throw .overlay(name, error)
+            }
         }
     }
 

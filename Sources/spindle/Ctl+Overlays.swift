@@ -23,6 +23,24 @@ extension Ctl {
         }
     }
 
+    struct Changes: ControlCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show which sectors of an overlay are not those of its image, or of a snapshot.",
+            discussion: """
+                Clients notice nothing. What they have written to an overlay in a file is shown from their next flush on. Where \
+                there would be more than 1024 ranges, they are rounded: there may be sectors too many, but none too few.
+                """)
+        @ParentCommand var ctl: Ctl
+        @OptionGroup var options: ControlClientOptions
+        @Argument(help: "The export's name.") var name: String
+        @Argument(help: ArgumentHelp("The snapshot's name.", valueName: "name")) var snapshot: String?
+
+        func run() throws {
+            let query = snapshot.map { "since=" + ControlClient.percentEncoded($0) }
+            try show(try client().send("GET", ["v1", "exports", name, "changes"], query: query), ControlTables.changes)
+        }
+    }
+
     struct Snapshot: ControlCommand {
         static let configuration = CommandConfiguration(
             abstract: "Keep what an overlay has now, by a name.",

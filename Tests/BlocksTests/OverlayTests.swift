@@ -199,7 +199,7 @@ private struct OverlaidMedium {
     @Test(arguments: UInt64(1)...6) func aMapIsASet(seed: UInt64) {
         var numbers = SeededGenerator(seed: seed)
         let blocks: UInt64 = 1000
-        var map = OverlayMap(allocated(Int(OverlayMap.memoryBytes(blocks: blocks))))
+        var map = OverlayMap(allocated(Int(OverlayMap.memoryBytes(blocks: blocks))), blocks: blocks)
         var set: Set<UInt64> = []
         for _ in 0..<60 {
             let first = UInt64.random(in: 0..<blocks, using: &numbers)
@@ -211,6 +211,21 @@ private struct OverlaidMedium {
             let run = map.run(in: asked)
             let expected = asked.prefix { set.contains($0) == set.contains(asked.lowerBound) }.count
             #expect(run == (set.contains(asked.lowerBound), UInt64(expected)))
+            let isSame = Set(map.ranges.ranges.joined()) == set
+            #expect(isSame)
         }
+    }
+
+    /// Of a large disk, blocks are found wherever they are.
+    @Test func aLargeMap() {
+        let blocks: UInt64 = 70 << 20 + 3
+        var map = OverlayMap(allocated(Int(OverlayMap.memoryBytes(blocks: blocks))), blocks: blocks)
+        // The ends of words, of parts, and of the words that say which parts there are.
+        let ranges: [Range<UInt64>] = [
+            0..<1, 32767..<32769, 1_048_575..<1_048_576, 2_097_152..<2_097_153, 5_000_000..<5_040_000,
+            blocks - 1..<blocks,
+        ]
+        for range in ranges.reversed() { map.insert(range) }
+        #expect(map.ranges.ranges == ranges)
     }
 }

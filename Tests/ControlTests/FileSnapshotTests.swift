@@ -74,6 +74,19 @@ import Testing
             open(folder + '/mirror', 'wb').write(data)
             qemu('check', '-q', '-U', path)
             qemu('compare', '-q', '-U', '-f', 'qcow2', '-F', 'raw', path, folder + '/mirror')
+        def changed(name='disk', *since):
+            'The sectors that are not those of the image, or of a snapshot, as the server says.'
+            said = json.loads(works('--json', 'changes', name, *since))['changed']
+            sectors = {sector for first, last in said['ranges'] for sector in range(first, last + 1)}
+            assert said['sectors'] == len(sectors) and len(said['ranges']) <= 1024
+            return sectors
+        def different(one, other):
+            return {place // 512 for place in range(0, len(one), 512) if one[place:place + 512] != other[place:place + 512]}
+        def mapped(path):
+            "The sectors that are in images above the base, as QEMU says."
+            levels = len(json.loads(qemu('info', '-U', '--output=json', '--backing-chain', path))) - 1
+            return {sector for part in json.loads(qemu('map', '-U', '--output=json', path)) if part['depth'] < levels
+                for sector in range(part['start'] // 512, (part['start'] + part['length']) // 512)}
         start = bytearray(open(base, 'rb').read())
 
         """
@@ -116,7 +129,9 @@ import Testing
                         kept[name] = bytes(disk)
                     elif what == 'r' and kept:
                         name = dice.choice(sorted(kept))
-                        works('revert', 'disk', name)
+                        said = json.loads(works('--json', 'revert', 'disk', name))['changed']['ranges']
+                        for sector in different(kept[name], disk):
+                            assert '\(model)' != 'image' or any(first <= sector <= last for first, last in said), sector
                         disk[:] = kept[name]
                     elif what == 'R':
                         works('revert', 'disk')
@@ -128,6 +143,10 @@ import Testing
                         if done.returncode == 0: del kept[name]
                     assert content() == disk, (life, round, what)
                     assert sorted(shown()) == sorted(kept), (what, shown(), list(kept))
+                    if dice.randrange(3) == 0:
+                        connect().flush()
+                        assert changed() == mapped(changes) >= different(start, disk)
+                        for name in kept: assert changed('disk', name) >= different(kept[name], disk), name
                 connect().flush()
                 server.end(kill=dice.randrange(2))
                 is_image(changes, disk)
@@ -269,6 +288,74 @@ import Testing
             for name in 'file', 'file@own', 'disk@first': assert 'image: ' + folder + '/c/' + name in chain, chain
             server = Server(disk=('--changes', folder + '/c/file'))
             assert content() == b'A' * 4096 + start[4096:8192] + b'file' * 512 + start[10240:] and shown() == ['own']
+            server.end()
+            """)
+    }
+
+    /// What has changed, to the sector, or to the unit in which a file keeps it.
+    @Test func theReportIsExact() throws {
+        try run(
+            """
+            server = Server('--sandbox-path', folder)
+            write(b'A' * 512, 512 * 5)
+            # A subcluster has 2 KiB.
+            assert changed() == set(range(4, 8)) == mapped(changes)
+            works('snapshot', 'disk', 'first')
+            write(b'A' * 2048, 1 << 20)
+            h = connect()
+            h.zero(65536, 2 << 20)
+            # No flush has brought that to the file.
+            assert changed('disk', 'first') == set(range(2048, 2052))
+            h.flush()
+            both = set(range(2048, 2052)) | set(range(4096, 4224))
+            assert changed('disk', 'first') == both and changed() == both | set(range(4, 8)) == mapped(changes)
+            # A client that is connected has noticed nothing.
+            assert h.pread(512, 512 * 5) == b'A' * 512
+            works('snapshot', 'disk', 'second')
+            assert changed('disk', 'second') == set() and changed('disk', 'first') == both
+            works('fork', 'disk', 'fork', '--snapshot', 'first', '--changes', folder + '/c/fork')
+            write(b'F' * 2048, 0, 'fork')
+            assert changed('fork') == set(range(0, 8))
+            # A revert that goes aside: what either has, and not what both have.
+            works('revert', 'disk', 'first')
+            write(b'B' * 2048, 3 << 20)
+            assert changed('disk', 'second') == both | set(range(6144, 6148))
+            said = works('changes', 'disk', 'first')
+            assert '4 sectors in 1 place' in said and '6144  6147        4' in said, said
+            h = connect()
+            h.pwrite(b'C' * 2048, 8192)
+            h.shutdown()
+            # What was not flushed is forgotten, too, and reported.
+            said = json.loads(works('--json', 'revert', 'disk'))['changed']
+            assert said == {'sectors': 12, 'unit-sectors': 1, 'ranges': [[4, 7], [16, 19], [6144, 6147]]}, said
+            assert changed() == set() and 'nothing' in works('changes', 'disk')
+            refused("has no snapshot 'none'", 'changes', 'disk', 'none')
+            server.end()
+            # In memory.
+            server = Server('--sandbox-path', folder, disk=())
+            write(b'A' * 512, 512 * 5)
+            works('snapshot', 'disk', 'first')
+            write(b'A' * 1024, 1 << 20)
+            h = connect()
+            h.zero(65536, 2 << 20)
+            both = set(range(2048, 2050)) | set(range(4096, 4224))
+            assert changed('disk', 'first') == both and changed() == both | {5}
+            works('snapshot', 'disk', 'second')
+            works('fork', 'disk', 'fork', '--snapshot', 'first')
+            write(b'F' * 512, 0, 'fork')
+            assert changed('fork') == {0, 5}
+            works('revert', 'disk', 'first')
+            write(b'B' * 512, 3 << 20)
+            assert changed('disk', 'second') == both | {6144} and changed('disk', 'first') == {6144}
+            said = json.loads(works('--json', 'revert', 'disk'))['changed']
+            assert said == {'sectors': 2, 'unit-sectors': 1, 'ranges': [[5, 5], [6144, 6144]]}, said
+            # Too many places for a list.
+            h = connect()
+            for sector in range(0, 6000, 2): h.pwrite(b'x' * 512, sector * 512)
+            said = json.loads(works('--json', 'changes', 'disk'))['changed']
+            assert said['ranges'] == [[0, 5999]] and said['unit-sectors'] == 2 and said['sectors'] == 6000, said
+            for sector in range(0, 6000, 2): h.zero(512, sector * 512)
+            h.shutdown()
             server.end()
             """)
     }

@@ -20,6 +20,11 @@ import Testing
             return json.loads(works('--json', 'revert', *words))['reverted-bytes']
         def shown(name):
             return json.loads(works('--json', 'show', name))
+        def changed(name, since, old, new):
+            said = json.loads(works('--json', 'changes', name, *([since] if since else [])))['changed']['ranges']
+            sectors = {sector for first, last in said for sector in range(first, last + 1)}
+            for place in range(0, len(old), 512):
+                assert old[place:place + 512] == new[place:place + 512] or place // 512 in sectors, place
         def content(name):
             h = connect(name)
             data = h.pread(h.get_size(), 0)
@@ -79,6 +84,9 @@ import Testing
                         works('discard', name, snapshot)
                         del kept[name][snapshot]
                     assert content(name) == disks[name], (round, what, name)
+                    # What is in a cache is not in the overlay yet.
+                    for since in [None, *kept[name]] if '\(model)' == 'image' else []:
+                        changed(name, since, kept[name][since] if since else open('\(base)', 'rb').read(), disks[name])
                 for name in disks:
                     assert content(name) == disks[name], name
                     assert sorted(shown(name).get('snapshots', [])) == sorted(kept[name])

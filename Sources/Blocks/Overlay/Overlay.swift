@@ -39,7 +39,7 @@ public struct Overlay: Sendable {
         )
         self.sizeBytes = sizeBytes
         self.blockSize = blockSize
-        self.map = OverlayMap(map)
+        self.map = OverlayMap(map, blocks: blockSize.blocks(holdingBytes: sizeBytes))
         precondition(frozen.count <= Self.maximumFrozen, "each of its files has a number")
         self.frozen = frozen
     }

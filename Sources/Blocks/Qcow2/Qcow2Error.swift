@@ -109,6 +109,8 @@ public struct Qcow2Damage: Error, Equatable, Sendable, CustomStringConvertible {
         case overlap
         /// A cluster that is used is said to be free.
         case refcount
+        /// A table cannot be read.
+        case unreadable
     }
 
     /// The kind of this damage.
@@ -119,6 +121,13 @@ public struct Qcow2Damage: Error, Equatable, Sendable, CustomStringConvertible {
     public var fileOffset: UInt64
     /// In which file that is: 0, or so many behind it in its chain of backing files.
     public internal(set) var backingFile = 0
+
+    /// Damage.
+    public init(kind: Kind, diskOffset: UInt64, fileOffset: UInt64) {
+        self.kind = kind
+        self.diskOffset = diskOffset
+        self.fileOffset = fileOffset
+    }
 
     /// The damage and its place.
     public var description: String {
@@ -136,6 +145,7 @@ public struct Qcow2Damage: Error, Equatable, Sendable, CustomStringConvertible {
         case .compressedData: "\(place) is not what a compressed cluster is"
         case .overlap: "\(place) is where a table of the image is"
         case .refcount: "\(place) is said to be used by nobody"
+        case .unreadable: "\(place) cannot be read"
         }
     }
 }

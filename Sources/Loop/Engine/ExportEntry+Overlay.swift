@@ -29,18 +29,24 @@ extension ExportEntry {
     ///
     /// - Parameter snapshot: one that it has.
     /// - Returns: how many bytes were written since then, or since a later snapshot; of one in a file, how much room
-    ///   that gives back.
-    public func revert(to snapshot: String?) throws(ImageError) -> UInt64 {
-        let bytes =
-            changes == nil
-            ? try revertInMemory(to: snapshot.flatMap(levels(ofSnapshot:)) ?? [])
-            : try exchangeFiles { image throws(ImageError) in try image.revert(to: snapshot) }
+    ///   that gives back. With it the blocks that were different then; nil: nobody knows, since tables are damaged.
+    public func revert(to snapshot: String?) throws(ImageError) -> (bytes: UInt64, changed: BlockRanges?) {
+        let outcome: (bytes: UInt64, changed: BlockRanges?)
+        if changes == nil {
+            let changed = try changedBlocks(since: snapshot)
+            outcome = (try revertInMemory(to: snapshot.flatMap(levels(ofSnapshot:)) ?? []), changed)
+        } else {
+            outcome = try exchangeFiles { image throws(ImageError) in
+                let changed = try? image.changedBlocks(since: snapshot, drive.blockSize)
+                return (try image.revert(to: snapshot), changed)
+            }
+        }
         var blocks = takeBlocks()
         _ = blocks.writeCache?.cut(PowerCut(keeping: .none, seed: 0), sectors: drive.sectorCount)
         keep(blocks)
         state.withLock { $0.server?.losePower() }
         counters.forgetUnflushed()
-        return bytes
+        return outcome
     }
 
     private func revertInMemory(to levels: [FrozenLevel]) throws(ImageError) -> UInt64 {
@@ -56,7 +62,7 @@ extension ExportEntry {
         let code = backend.zeroNow(0..<overlay.sizeBytes, mayDeallocate: true)
         guard code == 0 else { throw .cannotRevert(errorText(code)) }
         blocks.overlay = empty
-        state.withLock { $0.levels = levels }
+        state.withLock { ($0.levels, $0.ownMap) = (levels, empty.ownMap) }
         return overlay.ownBytes
     }
 
@@ -96,7 +102,7 @@ extension ExportEntry {
         } catch {
             throw .cannotFreeze("\(error)")
         }
-        state.withLock { ($0.backend, $0.levels) = (fresh, frozen) }
+        state.withLock { ($0.backend, $0.levels, $0.ownMap) = (fresh, frozen, blocks.overlay?.ownMap) }
         return frozen
     }
 
@@ -119,6 +125,25 @@ extension ExportEntry {
             return gone
         }
         precondition(!gone.isEmpty, "whoever discards a snapshot has seen it")
+    }
+
+    /// The blocks of an overlay that are not its image's, or a snapshot's. What is in the drive's write cache is not
+    /// among them; nor, of one in a file, what no flush has brought there.
+    ///
+    /// - Parameter snapshot: one that it has; nil: its image.
+    public func changedBlocks(since snapshot: String?) throws(ImageError) -> BlockRanges {
+        let (changes, backend, backings) = state.withLock { ($0.changes, $0.backend, $0.backings) }
+        if let changes {
+            var image = try ImageChain(tablesOf: changes, backend, backings, drive.blockSize)
+            return try image.changedBlocks(since: snapshot, drive.blockSize)
+        }
+        let (own, levels) = state.withLock { ($0.ownMap, $0.levels) }
+        guard let own else { preconditionFailure("the export is no overlay") }
+        let others = snapshot.flatMap(self.levels(ofSnapshot:)) ?? []
+        // What both are above is the same for both.
+        let common = zip(levels.reversed(), others.reversed()).prefix { $0 === $1 }.count
+        let maps = [own] + (levels.dropLast(common) + others.dropLast(common)).map(\.map)
+        return maps.dropFirst().reduce(maps[0].ranges) { $0.union($1.ranges) }
     }
 
     /// Lets the files of an overlay become others.

@@ -48,6 +48,8 @@ public final class ExportEntry: Sendable {
         var changes: ChangesFile?
         /// What an overlay in memory has above its image, below what is written: the newest first.
         var levels: [FrozenLevel]
+        /// Which blocks it has written since, wherever the layers are.
+        var ownMap: OverlayMap?
         var snapshots: [OverlaySnapshot] = []
         var server: DeviceServer?
         var connectionCount = 0
@@ -95,7 +97,7 @@ public final class ExportEntry: Sendable {
             State(
                 drive: drive, backend: definition.backend, flushes: flushes, image: definition.image,
                 blocks: definition.blocks, backings: definition.backings, changes: definition.changes,
-                levels: definition.levels))
+                levels: definition.levels, ownMap: definition.blocks.overlay?.ownMap))
     }
 
     deinit {
