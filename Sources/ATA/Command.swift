@@ -1,8 +1,10 @@
 // The command codes that the drive knows, by the names and in the order of the standards.
 
-/// The command register's content (ACS-4 annex "Command set summary"; the obsolete ones ATA/ATAPI-5 and ATA-3). A QEMU
-/// HARDDISK aborts all other codes, and those of the PACKET feature set.
+/// The command register's content (ACS-4 annex "Command set summary"; the obsolete ones ACS-2, ATA/ATAPI-5 and ATA-3).
+/// A drive aborts all other codes. ``CommandRow`` says which of these a whole disk has; what a QEMU HARDDISK has, and a
+/// device with the PACKET feature set, `Drive.begin` says.
 public enum Command: UInt8, CaseIterable, Sendable {
+    case nop = 0x00
     case dataSetManagement = 0x06
     case deviceReset = 0x08
     case recalibrate = 0x10
@@ -12,20 +14,31 @@ public enum Command: UInt8, CaseIterable, Sendable {
     case readDMAEXT = 0x25
     case readNativeMaxAddressEXT = 0x27
     case readMultipleEXT = 0x29
+    case readLogEXT = 0x2F
     case writeSectors = 0x30
     case writeSectorsWithoutRetry = 0x31
     case writeSectorsEXT = 0x34
     case writeDMAEXT = 0x35
+    case setMaxAddressEXT = 0x37
     case writeMultipleEXT = 0x39
     case writeVerify = 0x3C
+    case writeDMAFUAEXT = 0x3D
+    case writeLogEXT = 0x3F
     case readVerifySectors = 0x40
     case readVerifySectorsWithoutRetry = 0x41
     case readVerifySectorsEXT = 0x42
+    case zeroEXT = 0x44
+    case writeUncorrectableEXT = 0x45
+    case readLogDMAEXT = 0x47
+    case writeLogDMAEXT = 0x57
     case readFPDMAQueued = 0x60
     case writeFPDMAQueued = 0x61
     case seek = 0x70
+    case accessibleMaxAddressConfiguration = 0x78
     case executeDeviceDiagnostic = 0x90
     case initializeDeviceParameters = 0x91
+    case downloadMicrocode = 0x92
+    case downloadMicrocodeDMA = 0x93
     case standbyImmediateATA3 = 0x94
     case idleImmediateATA3 = 0x95
     case standbyATA3 = 0x96
@@ -35,6 +48,7 @@ public enum Command: UInt8, CaseIterable, Sendable {
     case packet = 0xA0
     case identifyPacketDevice = 0xA1
     case smart = 0xB0
+    case sanitizeDevice = 0xB4
     case readMultiple = 0xC4
     case writeMultiple = 0xC5
     case setMultipleMode = 0xC6
@@ -42,16 +56,27 @@ public enum Command: UInt8, CaseIterable, Sendable {
     case readDMAWithoutRetry = 0xC9
     case writeDMA = 0xCA
     case writeDMAWithoutRetry = 0xCB
+    case writeMultipleFUAEXT = 0xCE
     case standbyImmediate = 0xE0
     case idleImmediate = 0xE1
     case standby = 0xE2
     case idle = 0xE3
+    case readBuffer = 0xE4
     case checkPowerMode = 0xE5
     case sleep = 0xE6
     case flushCache = 0xE7
+    case writeBuffer = 0xE8
+    case readBufferDMA = 0xE9
     case flushCacheEXT = 0xEA
+    case writeBufferDMA = 0xEB
     case identifyDevice = 0xEC
     case setFeatures = 0xEF
+    case securitySetPassword = 0xF1
+    case securityUnlock = 0xF2
+    case securityErasePrepare = 0xF3
+    case securityEraseUnit = 0xF4
     case securityFreezeLock = 0xF5
+    case securityDisablePassword = 0xF6
     case readNativeMaxAddress = 0xF8
+    case setMaxAddress = 0xF9
 }

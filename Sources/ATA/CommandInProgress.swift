@@ -7,7 +7,7 @@ extension Drive {
     public enum Step: Equatable, Sendable {
         /// The command has ended.
         case finished(TaskfileResult)
-        /// The drive supplies this page (``Drive/copy(_:into:)``) and the command ends with this result.
+        /// The drive supplies this (``Drive/copy(_:into:)``), and the command ends with this result.
         case dataIn(DataPage, TaskfileResult)
         /// PACKET has ended with this result. So many bytes are in the reply, or were read from the medium.
         case packetEnded(byteCount: UInt64, TaskfileResult)
@@ -16,7 +16,7 @@ extension Drive {
     }
 }
 
-/// The 512-byte pages that the drive itself supplies.
+/// The pages of 512 bytes that the drive itself supplies: one, or several of a log.
 public enum DataPage: Equatable, Sendable {
     /// IDENTIFY DEVICE, or IDENTIFY PACKET DEVICE (ACS-4).
     case identifyDevice
@@ -28,6 +28,15 @@ public enum DataPage: Equatable, Sendable {
     case smartSummaryErrorLog
     /// SMART READ LOG, address 06h (ACS-4 clause 9, "SMART Self-Test log").
     case smartSelfTestLog
+    /// READ BUFFER (ACS-3).
+    case buffer
+    /// Pages of a log of a whole disk (ACS-3 annex A).
+    case log(LogPages)
+
+    /// How many bytes are transferred.
+    public var byteCount: Int {
+        if case .log(let pages) = self { Int(pages.count) * IdentifyData.byteCount } else { IdentifyData.byteCount }
+    }
 }
 
 /// A command that the drive works on. Kept by the caller between ``Drive/begin(_:data:)`` and the last step.
@@ -46,8 +55,10 @@ public struct CommandInProgress: Sendable {
         case spinningDown
         /// A range of DATA SET MANAGEMENT.
         case trimming
-        /// READ VERIFY, whose outcome does not count.
+        /// READ VERIFY, whose outcome does not count on a QEMU HARDDISK.
         case verifying
+        /// The whole medium, piece by piece.
+        case zeroing
         /// Data from the medium, block by block, each with its header and error correction (READ CD).
         case readingRaw
     }

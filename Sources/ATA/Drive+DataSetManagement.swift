@@ -14,6 +14,27 @@ extension Drive {
     /// The next ranges that follow each other, as one operation; at the end of the list the command is done. A range
     /// that is not wholly on the medium aborts it, when everything before that range is done.
     mutating func trim(_ command: inout CommandInProgress, _ data: RawSpan) -> Step {
+        switch nextTrimRange(&command, data) {
+        case .none: return trimmed(command)
+        case .outside: return aborted(command)
+        case .range(let range):
+            command.phase = .trimming
+            return .blocks(.discard(lba: range.first, count: range.count))
+        }
+    }
+
+    /// What a list of ranges has next.
+    enum NextTrimRange {
+        /// Nothing.
+        case none
+        /// A range that is not wholly on the medium.
+        case outside
+        /// This range, or these, which follow each other.
+        case range(TrimRange)
+    }
+
+    /// Takes the next ranges that follow each other from a command's list.
+    mutating func nextTrimRange(_ command: inout CommandInProgress, _ data: RawSpan) -> NextTrimRange {
         let entries = min(Int(command.count) * 64, data.byteCount / 8)
         var pending: TrimRange?
         while command.entry < entries {
@@ -23,15 +44,11 @@ extension Drive {
                 continue
             }
             if pending != nil { break }
-            guard range.end <= sectors else { return aborted(command) }
+            guard range.end <= sectors else { return .outside }
             pending = range
             command.entry += 1
         }
-        guard let pending else {
-            return trimmed(command)
-        }
-        command.phase = .trimming
-        return .blocks(.discard(lba: pending.first, count: pending.count))
+        return pending.map { .range($0) } ?? .none
     }
 
     /// The address registers move on by the blocks of ranges, as if they had been sectors.
@@ -46,7 +63,7 @@ extension Drive {
 }
 
 /// LBA range entries (ACS-4 clause 7, DATA SET MANAGEMENT, "LBA Range Entry"): one, or several that follow each other.
-private struct TrimRange {
+struct TrimRange {
     var first: UInt64
     var count: UInt32
 

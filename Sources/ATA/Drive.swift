@@ -1,5 +1,6 @@
-// The drive: a QEMU 7.2 `ide-hd` or `ide-cd` as its registers show it (command set: ACS-4 clause 7; the obsolete
-// commands ATA/ATAPI-5 clause 8). It checks commands and keeps state; sectors are the medium's business.
+// The drive: a QEMU 7.2 `ide-hd` or `ide-cd`, or a drive of ours, as its registers show it (command set: ACS-4 clause
+// 7; the obsolete commands ATA/ATAPI-5 clause 8). It checks commands and keeps state; sectors are the medium's
+// business.
 
 import Blocks
 
@@ -32,6 +33,8 @@ public struct Drive: Sendable {
     var smart = SMART()
     /// The memory of a device with the PACKET feature set.
     var packetDevice = PacketDevice()
+    /// The memory of a whole disk.
+    var disk = DiskState()
 
     /// How many commands the drive was given, aborted ones included.
     public internal(set) var taskfilesExecuted: UInt64 = 0
@@ -58,22 +61,50 @@ public struct Drive: Sendable {
                 preconditionFailure("a drive says how large its sectors are")
             }
             self.blockSize = blockSize
+        case .hardDisk, .solidState:
+            disk.features = Feature.ofDisk(properties)
+            disk.enabled = disk.features
+            disk.enabled.remove(.advancedPowerManagement)
+            disk.enabled.set(.writeCache, properties.writeCache != .off)
+            disk.maxAddress.nativeSectors = sectors
+            identifyData = IdentifyData(
+                disk: properties, sectors: sectors, geometry: geometry, features: disk.features)
+            blockSize = properties.logicalBlockSize
         case .dvdROM, .fullDVDROM:
             identifyData = IdentifyData(packetDevice: properties, controller: controller)
             blockSize = .disc
         }
         chsTranslation = CHSTranslation(heads: geometry.heads, sectorsPerTrack: geometry.sectorsPerTrack)
+        if kind.isWholeDisk { refreshIdentity() }
     }
 
     /// The medium has another size. Of a disk, everything else stays as it is, the geometry and what the host has set
     /// included (QEMU's `block_resize`). To a DVD-ROM it is another disc, and 0 is none (`blockdev-change-medium`).
     public mutating func resize(toSectors sectors: UInt64) {
+        guard !kind.isWholeDisk else { return resizeMedium(toSectors: sectors) }
         self.sectors = sectors
         switch kind {
         case .disk: identifyData.store(sectors: sectors)
+        case .hardDisk, .solidState: break
         case .dvdROM, .fullDVDROM: packetDevice.mediumHasChanged(isThere: sectors != 0)
         }
     }
+
+    /// The medium of a whole disk has another size. What a host has hidden of it stays hidden.
+    private mutating func resizeMedium(toSectors native: UInt64) {
+        let isWhole = sectors == disk.maxAddress.nativeSectors
+        disk.maxAddress.nativeSectors = max(native, disk.maxAddress.nativeSectors)
+        setAccessible(isWhole ? disk.maxAddress.nativeSectors : sectors)
+    }
+
+    /// A host can address so many sectors of a whole disk's medium.
+    mutating func setAccessible(_ count: UInt64) {
+        sectors = min(count, disk.maxAddress.nativeSectors)
+        refreshIdentity()
+    }
+
+    /// All sectors of the medium, also those that a host has hidden.
+    public var mediumSectors: UInt64 { kind.isWholeDisk ? disk.maxAddress.nativeSectors : sectors }
 
     /// Whether the volatile write cache is on. Off: a write is stable when it is answered.
     public var writeCacheEnabled: Bool { identifyData.writeCacheEnabled }
@@ -85,9 +116,19 @@ public struct Drive: Sendable {
     ///     else empty.
     public mutating func begin(_ command: inout CommandInProgress, data: RawSpan) -> Step {
         taskfilesExecuted &+= 1
-        guard let code = Command(rawValue: command.taskfile.command) else { return aborted(command) }
-        guard kind == .disk else { return beginOnPacketDevice(&command, code) }
+        guard let code = Command(rawValue: command.taskfile.command) else {
+            return kind.isWholeDisk ? refused(command) : aborted(command)
+        }
+        guard kind == .disk else {
+            return kind.isWholeDisk ? beginOnDisk(&command, code, data) : beginOnPacketDevice(&command, code)
+        }
         return switch code {
+        case .nop, .readLogEXT, .setMaxAddressEXT, .writeDMAFUAEXT, .writeLogEXT, .zeroEXT, .writeUncorrectableEXT,
+            .readLogDMAEXT, .writeLogDMAEXT, .accessibleMaxAddressConfiguration, .downloadMicrocode,
+            .downloadMicrocodeDMA, .sanitizeDevice, .writeMultipleFUAEXT, .readBuffer, .writeBuffer, .readBufferDMA,
+            .writeBufferDMA, .securitySetPassword, .securityUnlock, .securityErasePrepare, .securityEraseUnit,
+            .securityDisablePassword, .setMaxAddress:
+            aborted(command)
         case .dataSetManagement: dataSetManagement(&command, data)
         case .deviceReset, .packet, .identifyPacketDevice: aborted(command)
         case .recalibrate, .seek: done(command)
@@ -129,6 +170,7 @@ public struct Drive: Sendable {
     ///   - outcome: how the operation ended.
     ///   - data: as for ``begin(_:data:)``.
     public mutating func resume(_ command: inout CommandInProgress, _ outcome: BlockOutcome, data: RawSpan) -> Step {
+        guard !kind.isWholeDisk else { return resumeOnDisk(&command, outcome, data: data) }
         let phase = command.phase
         command.phase = .none
         if phase == .verifying { return done(command) }
@@ -138,7 +180,7 @@ public struct Drive: Sendable {
                 : aborted(command, error)
         }
         switch phase {
-        case .none, .readingRaw: preconditionFailure("no medium operation of this command was under way")
+        case .none, .readingRaw, .zeroing: preconditionFailure("no medium operation of this command was under way")
         case .reading: return transferred(&command)
         case .writing: return writeCacheEnabled ? transferred(&command) : flush(&command)
         case .flushing: return transferred(&command)

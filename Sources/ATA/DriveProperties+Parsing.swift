@@ -1,5 +1,7 @@
-// QEMU's syntax of `-device ide-hd,...` and `-device ide-cd,...`: name=value pairs between commas, a doubled comma
+// QEMU's syntax of `-device ide-hd,...`, for all kinds of drives: name=value pairs between commas, a doubled comma
 // standing for one inside a value.
+
+import Blocks
 
 /// A mistake in a `-device` text: the property, its value, and the right way.
 public enum DevicePropertyError: Error, Equatable, CustomStringConvertible {
@@ -18,9 +20,9 @@ public enum DevicePropertyError: Error, Equatable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .unknownDevice(""):
-            "no device is named: there are ide-hd, ide-cd and spindle-cd, as in ide-hd,serial=918a6997-1928-38a1-9"
+            "no device is named: there are \(Self.devices), as in ide-hd,serial=918a6997-1928-38a1-9"
         case .unknownDevice(let name):
-            "unknown device '\(name)': there are ide-hd, ide-cd and spindle-cd, as in ide-hd,serial=918a6997-1928-38a1-9"
+            "unknown device '\(name)': there are \(Self.devices), as in ide-hd,serial=918a6997-1928-38a1-9"
         case .unknownProperty(let name, let kind, let nearest?):
             "\(kind.rawValue) has no property '\(name)': did you mean '\(nearest)'?"
         case .unknownProperty(let name, let kind, nil):
@@ -33,6 +35,11 @@ public enum DevicePropertyError: Error, Equatable, CustomStringConvertible {
         case .noSuchPlace(let property, let value, let expected):
             "\(property)=\(value): \(expected)"
         }
+    }
+
+    private static var devices: String {
+        let names = DriveKind.allCases.map(\.rawValue)
+        return names.dropLast().joined(separator: ", ") + " and " + names[names.count - 1]
     }
 }
 
@@ -50,14 +57,23 @@ extension DriveProperties {
         "backend_defaults", "bios-chs-trans", "lcyls", "lheads", "lsecs", "min_io_size", "opt_io_size",
     ]
 
-    /// Properties of a disk that `ide-cd` does not have.
-    private static let diskNames: Set = [
-        "rotation_rate", "cyls", "heads", "secs", "bios-chs-trans", "lcyls", "lheads", "lsecs",
+    /// Properties that a device does not have: no other than `ide-hd` has a geometry, and only what rotates a rate.
+    private static func missingNames(of kind: DriveKind) -> Set<String> {
+        switch kind {
+        case .disk: []
+        case .hardDisk: geometryNames
+        case .dvdROM, .fullDVDROM, .solidState: geometryNames.union(["rotation_rate"])
+        }
+    }
+
+    private static let geometryNames: Set = [
+        "cyls", "heads", "secs", "bios-chs-trans", "lcyls", "lheads", "lsecs",
     ]
 
     /// Those of ``names`` that the device has.
     static func names(of kind: DriveKind) -> [String] {
-        kind == .disk ? names : names.filter { !diskNames.contains($0) }
+        let missing = missingNames(of: kind)
+        return names.filter { !missing.contains($0) }
     }
 
     fileprivate static func isKnown(_ name: String) -> Bool { names.contains(name) || ignoredNames.contains(name) }
@@ -75,13 +91,14 @@ extension DriveProperties {
         var given = GivenGeometry()
         for option in options { try set(option, &given) }
         geometry = try given.checked()
+        try checkBlockSizes()
     }
 
     /// Applies one property; a later one replaces an earlier one of the same name, as in QEMU.
     private mutating func set(_ option: OptionText, _ given: inout GivenGeometry) throws(DevicePropertyError) {
         let value = option.value
         switch option.name {
-        case let name where kind.isDisc && Self.diskNames.contains(name):
+        case let name where Self.missingNames(of: kind).contains(name):
             throw .unknownProperty(name, of: kind, nearest: nil)
         case "serial": serialNumber = value
         case "model": modelNumber = value
@@ -92,10 +109,7 @@ extension DriveProperties {
             let range = "0 (not reported), 1 (not rotating) or revolutions per minute up to 65535"
             rotationRate = UInt16(try option.number(upTo: 65535, range))
         case "physical_block_size": physicalBlockBytes = try Self.physicalBlockBytes(option)
-        case "logical_block_size":
-            // Zero is QEMU's way to say "not given", here and for the physical size.
-            let bytes = try option.size("512 for an IDE drive")
-            guard bytes == 0 || bytes == 512 else { throw option.bad("512 for an IDE drive") }
+        case "logical_block_size": try setLogicalBlockSize(option)
         case "discard_granularity":
             let bytes = try option.size("0 (no TRIM) or 512")
             guard bytes == 0 || bytes == 512 else { throw option.bad("0 (no TRIM) or 512") }
@@ -107,10 +121,25 @@ extension DriveProperties {
         case "unit": unit = UInt8(try option.number(upTo: 1, "0 (master) or 1 (slave)"))
         case let name where Self.ignoredNames.contains(name): break
         case let name:
-            let ignored = Self.ignoredNames.filter { kind == .disk || !Self.diskNames.contains($0) }
+            let ignored = Self.ignoredNames.filter { !Self.missingNames(of: kind).contains($0) }
             let names = Self.names(of: kind) + ignored
             throw .unknownProperty(name, of: kind, nearest: nearestName(to: name, among: names))
         }
+    }
+
+    /// Zero is QEMU's way to say "not given", here and for the physical size.
+    private mutating func setLogicalBlockSize(_ option: OptionText) throws(DevicePropertyError) {
+        let expected = kind.isWholeDisk ? "512 or 4096" : "512 for an IDE drive"
+        let bytes = try option.size(expected)
+        guard bytes == 0 || bytes == 512 || bytes == 4096 && kind.isWholeDisk else { throw option.bad(expected) }
+        if bytes == 4096, let size = BlockSize(bytes: 4096) { logicalBlockSize = size }
+    }
+
+    private func checkBlockSizes() throws(DevicePropertyError) {
+        guard kind.isWholeDisk, UInt64(physicalBlockBytes) < logicalBlockSize.bytes else { return }
+        throw .badValue(
+            property: "physical_block_size", value: "\(physicalBlockBytes)",
+            expected: "no smaller than logical_block_size, \(logicalBlockSize.bytes)")
     }
 
     private static func writeCache(_ option: OptionText) throws(DevicePropertyError) -> WriteCache {

@@ -1,8 +1,8 @@
-// The differences between drives: the properties of QEMU's `ide-hd` and `ide-cd` devices.
+// The differences between drives: the properties of QEMU's `ide-hd` and `ide-cd` devices, which others have, too.
 
 import Blocks
 
-/// The properties of an `ide-hd` or `ide-cd` device, with QEMU 7.2's names in the comments and its defaults.
+/// The properties of a device, with QEMU 7.2's names in the comments and the defaults of its `ide-hd` and `ide-cd`.
 public struct DriveProperties: Equatable, Sendable {
     /// `write-cache`.
     public enum WriteCache: Equatable, Sendable {
@@ -22,14 +22,14 @@ public struct DriveProperties: Equatable, Sendable {
     public var firmwareRevision = "2.5+"
     /// `write-cache`.
     public var writeCache = WriteCache.auto
-    /// `wwn`; 0 is none.
+    /// `wwn`; 0 is none, and a whole disk makes up its own then.
     public var worldWideName: UInt64 = 0
     /// `rotation_rate`: 0 is not reported, 1 not rotating, else revolutions per minute.
     public var rotationRate: UInt16 = 0
     /// `physical_block_size`, a power of two from 512 to 2 MiB.
     public var physicalBlockBytes: UInt32 = 512
-    /// `logical_block_size`: 512 for an IDE disk, of which the standard has others, too. A disc has blocks of 2048
-    /// bytes, whatever the property says.
+    /// `logical_block_size`: 512 for an IDE disk, 512 or 4096 for a whole disk. A disc has blocks of 2048 bytes,
+    /// whatever the property says.
     public var logicalBlockSize: BlockSize
     /// `discard_granularity` is not 0: the drive announces TRIM.
     public var supportsTrim = true
@@ -56,6 +56,19 @@ public struct DriveProperties: Equatable, Sendable {
             modelNumber = "SPINDLE DVD-ROM"
             firmwareRevision = "1.0"
             logicalBlockSize = .disc
+        case .hardDisk:
+            modelNumber = "SPINDLE HD"
+            firmwareRevision = "1.0"
+            logicalBlockSize = .smallest
+            physicalBlockBytes = 4096
+            rotationRate = 7200
+            supportsTrim = false
+        case .solidState:
+            modelNumber = "SPINDLE SSD"
+            firmwareRevision = "1.0"
+            logicalBlockSize = .smallest
+            physicalBlockBytes = 4096
+            rotationRate = 1
         }
     }
 }

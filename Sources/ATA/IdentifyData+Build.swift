@@ -97,7 +97,7 @@ extension IdentifyData {
     }
 
     /// Words 1, 3, 4 and 6, and 54 to 58.
-    private mutating func storeGeometry(_ geometry: Geometry) {
+    mutating func storeGeometry(_ geometry: Geometry) {
         let cylinders = UInt16(truncatingIfNeeded: geometry.cylinders)
         let heads = UInt16(truncatingIfNeeded: geometry.heads)
         let sectorsPerTrack = UInt16(truncatingIfNeeded: geometry.sectorsPerTrack)
@@ -126,20 +126,20 @@ extension IdentifyData {
     }
 
     /// Words 108 to 111, the most significant first.
-    private mutating func store(worldWideName: UInt64) {
+    mutating func store(worldWideName: UInt64) {
         for number in 0..<4 {
             self[word: 111 - number] = UInt16(truncatingIfNeeded: worldWideName >> (16 * UInt64(number)))
         }
     }
 
     /// `QM` and five digits: QEMU counts the units of all channels, two to a channel or AHCI port, from one on.
-    private static func defaultSerialNumber(_ properties: DriveProperties) -> String {
+    static func defaultSerialNumber(_ properties: DriveProperties) -> String {
         let digits = String(2 * Int(properties.bus) + Int(properties.unit) + 1)
         return "QM" + String(repeating: "0", count: 5 - digits.utf8.count) + digits
     }
 
     /// The power of two of logical sectors in a physical one.
-    private static func physicalExponent(_ properties: DriveProperties) -> UInt16 {
+    static func physicalExponent(_ properties: DriveProperties) -> UInt16 {
         let sectors = max(
             UInt32(properties.logicalBlockSize.blocks(inBytes: UInt64(properties.physicalBlockBytes))), 1)
         return UInt16(31 - sectors.leadingZeroBitCount)

@@ -5,20 +5,32 @@
 typealias Page = InlineArray<512, UInt8>
 
 extension Drive {
-    /// Writes a page that the drive supplies into the first 512 bytes of a buffer, or as many as there are.
+    /// Writes what the drive supplies to the start of a buffer, or as many bytes as there are.
     public func copy(_ page: DataPage, into bytes: inout MutableRawSpan) {
         let content: Page
         switch page {
         case .identifyDevice:
             identifyData.copy(into: &bytes)
             return
-        case .smartData: content = smart.data
-        case .smartThresholds: content = smart.thresholds
+        case .smartData: content = kind.isWholeDisk ? smartData : smart.data
+        case .smartThresholds: content = kind.isWholeDisk ? smartThresholds : smart.thresholds
         case .smartSummaryErrorLog: content = smart.summaryErrorLog
         case .smartSelfTestLog: content = smart.selfTests.page
+        case .buffer: content = bufferPage
+        case .log(let pages):
+            for number in 0..<pages.count {
+                copy(logPage(pages.first + number, of: pages), to: Int(number) * Self.pageBytes, in: &bytes)
+            }
+            return
         }
-        for offset in 0..<min(bytes.byteCount, content.count) {
-            bytes.storeBytes(of: content[offset], toByteOffset: offset, as: UInt8.self)
+        copy(content, to: 0, in: &bytes)
+    }
+
+    private static var pageBytes: Int { IdentifyData.byteCount }
+
+    private func copy(_ page: Page, to start: Int, in bytes: inout MutableRawSpan) {
+        for offset in 0..<max(0, min(bytes.byteCount - start, page.count)) {
+            bytes.storeBytes(of: page[offset], toByteOffset: start + offset, as: UInt8.self)
         }
     }
 }
@@ -132,7 +144,7 @@ struct SelfTestLog {
 
 extension InlineArray where count == 512, Element == UInt8 {
     /// The last byte makes the sum of all 512 zero (ACS-4 clause 9, "data structure checksum").
-    fileprivate mutating func storeChecksum() {
+    mutating func storeChecksum() {
         var sum: UInt8 = 0
         for index in 0..<511 { sum &+= self[index] }
         self[511] = 0 &- sum

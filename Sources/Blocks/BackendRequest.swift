@@ -75,6 +75,8 @@ public struct BackendRequest: Equatable, Sendable {
         case .write(let lba, let count): self.init(.write, lba, count, blockSize, dataOffset)
         case .flush: self.init(.flush)
         case .discard(let lba, let count): self.init(.discard, lba, count, blockSize, 0)
+        case .zeroes(let lba, let count, let mayDeallocate):
+            self.init(.writeZeroes(mayDeallocate: mayDeallocate), lba, count, blockSize, 0)
         case .prefetch(let lba, let count): self.init(.prefetch, lba, count, blockSize, 0)
         }
     }

@@ -12,6 +12,8 @@ public enum BlockRequest: Equatable, Sendable {
     case flush
     /// The content of these blocks is no longer needed.
     case discard(lba: UInt64, count: UInt32)
+    /// Store zeroes over these blocks, which may lose their space if so said; nothing is transferred.
+    case zeroes(lba: UInt64, count: UInt32, mayDeallocate: Bool)
     /// Bring these blocks closer; nothing is transferred.
     case prefetch(lba: UInt64, count: UInt32)
 }

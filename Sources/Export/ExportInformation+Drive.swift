@@ -28,7 +28,7 @@ extension ExportInformation {
         name: String, description: String? = nil, drive: Drive, blocks: BlockTraits
     ) throws(ExportInformationError) {
         switch drive.kind {
-        case .disk:
+        case .disk, .hardDisk, .solidState:
             try self.init(name: name, description: description, identifyData: drive.identifyData, blocks: blocks)
         case .dvdROM, .fullDVDROM:
             // Read-only, and without a command that brings blocks closer.

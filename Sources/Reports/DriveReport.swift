@@ -51,21 +51,21 @@ public struct DriveReport: Sendable {
 
     private var hdparm: String {
         switch drive.kind {
-        case .disk: HdparmText(identify: identifyData, placement: placement).text
+        case .disk, .hardDisk, .solidState: HdparmText(identify: identifyData, placement: placement).text
         case .dvdROM, .fullDVDROM: HdparmText.ofDVD(placement)
         }
     }
 
     private func kernelLines() throws(PageRefused) -> [String] {
         switch drive.kind {
-        case .disk: try kernelLog().lines
+        case .disk, .hardDisk, .solidState: try kernelLog().lines
         case .dvdROM, .fullDVDROM: try dvdText().kernelLines
         }
     }
 
     private func lshw() throws(PageRefused) -> String {
         switch drive.kind {
-        case .disk: try lshwDisk().text
+        case .disk, .hardDisk, .solidState: try lshwDisk().text
         case .dvdROM, .fullDVDROM: try dvdText().lshwText
         }
     }

@@ -43,7 +43,7 @@ extension DriveReport {
     /// The drive as an object. Members that a drive may lack are null then.
     var json: JSONValue {
         switch drive.kind {
-        case .disk: jsonOfDisk
+        case .disk, .hardDisk, .solidState: jsonOfDisk
         case .dvdROM, .fullDVDROM: jsonOfDVD
         }
     }

@@ -10,7 +10,7 @@ struct SummaryText {
 
     /// A line each, the names in a column.
     var text: String {
-        let facts = drive.kind == .disk ? factsOfDisk : factsOfDVD
+        let facts = drive.kind.isDisc ? factsOfDVD : factsOfDisk
         return facts.map { name, value in (name + ":").leftAligned(18) + value + "\n" }.joined()
     }
 

@@ -24,7 +24,7 @@ import SCSI
         switch operation {
         case .read: direction == .fromDevice
         case .write, .discard: direction == .toDevice
-        case .flush, .prefetch: true
+        case .flush, .prefetch, .zeroes: true
         }
     }
 }
@@ -47,7 +47,8 @@ extension TranslationLayer {
         command.continuation = .passThrough(
             PassThrough(
                 direction: direction, checkCondition: cdb[2] & 0x20 != 0,
-                changesIdentifyData: changesIdentifyData(taskfile)))
+                changesIdentifyData: isWholeDisk
+                    ? CommandRow.changesIdentifyData(taskfile) : changesIdentifyData(taskfile)))
         return .taskfile(taskfile, isExtended: isExtended)
     }
 

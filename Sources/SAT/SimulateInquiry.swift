@@ -27,7 +27,7 @@ extension TranslationLayer {
         case VitalProductData.PageCode.blockDeviceCharacteristics: blockDeviceCharacteristics
         case VitalProductData.PageCode.logicalBlockProvisioning:
             // Linux says so whether there is TRIM or not.
-            VitalProductData.logicalBlockProvisioning(unmapsByWriteSame16: true)
+            VitalProductData.logicalBlockProvisioning(unmapsByWriteSame16: true, readsZeroes: readsZeroes)
         default: nil
         }
     }

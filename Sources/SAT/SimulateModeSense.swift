@@ -23,7 +23,8 @@ extension TranslationLayer {
         guard let pages = modePages(cdb[2] & 0x3F) else { return invalidField(2) }
         let list = ModeParameterList(
             isLong: cdb.operationCode == OperationCode.modeSense10,
-            hasBlockDescriptor: cdb[1] & 0x08 == 0,
+            hasBlockDescriptor: cdb[1] & 0x08 == 0, blockBytes: UInt32(blockSize.bytes),
+            supportsForceUnitAccess: identifyData.supportsForceUnitAccess,
             pages: pages.flatMap { control == .changeable ? $0.changeable : $0.current })
         return respond(list.bytes, to: &command, &data)
     }

@@ -10,8 +10,11 @@ extension TranslationLayer {
         return ReadCapacityData(
             lastLogicalBlockAddress: sectors &- 1, logicalBlockBytes: identifyData.logicalSectorBytes,
             physicalBlockExponent: UInt8(exponent), lowestAlignedLogicalBlockAddress: lowestAlignedAddress(exponent),
-            managesProvisioning: identifyData.supportsTrim)
+            managesProvisioning: identifyData.supportsTrim, readsZeroes: readsZeroes)
     }
+
+    /// Blocks that were given back read as zeroes.
+    var readsZeroes: Bool { identifyData.supportsTrim && identifyData.supportsZeroesAfterTrim }
 
     /// Word 209: where in its physical sector the first logical one is.
     private func lowestAlignedAddress(_ exponent: Int) -> UInt16 {

@@ -16,7 +16,10 @@ extension TranslationLayer {
             taskfile.device |= forceUnitAccess ? 0x80 : 0
             return .taskfile(taskfile, isExtended: isExtended)
         }
-        // READ DMA has no FUA form at all, and WRITE DMA FUA EXT is not announced.
+        if forceUnitAccess, writes, identifyData.supportsForceUnitAccess, supportsLBA48 {
+            return .taskfile(Taskfile(lba48: .writeDMAFUAEXT, range), isExtended: true)
+        }
+        // READ DMA has no FUA form at all, and a QEMU HARDDISK does not announce WRITE DMA FUA EXT.
         guard !forceUnitAccess else { return invalidField(0) }
         guard range.fitsLBA28 || supportsLBA48 else { return outOfRange() }
         let (taskfile, isExtended) = transferTaskfile(range, writes: writes)

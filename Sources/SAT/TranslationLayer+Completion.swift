@@ -51,10 +51,10 @@ extension TranslationLayer {
         _ page: DataPage, for command: inout SCSICommandInProgress, from drive: Drive, into data: inout MutableRawSpan
     ) -> Bool {
         guard case .passThrough(let passThrough) = command.continuation, passThrough.direction == .fromDevice,
-            command.transferLength >= IdentifyData.byteCount, data.byteCount >= IdentifyData.byteCount
+            Int(command.transferLength) >= page.byteCount, data.byteCount >= page.byteCount
         else { return false }
         drive.copy(page, into: &data)
-        command.dataLength = UInt32(IdentifyData.byteCount)
+        command.dataLength = UInt32(page.byteCount)
         return true
     }
 }

@@ -15,6 +15,9 @@ public struct TranslationLayer: Sendable {
 
     /// The drive has the PACKET feature set: commands go through as they are.
     private let isPacketDevice: Bool
+    /// The drive has ``CommandRow``'s commands.
+    let isWholeDisk: Bool
+    private let controller: Controller
     /// Sectors of the drive.
     private(set) var sectors: UInt64 = 0
     /// Their size.
@@ -29,9 +32,11 @@ public struct TranslationLayer: Sendable {
     public init(drive: inout Drive, controller: Controller) {
         identifyData = drive.identifyData
         isPacketDevice = drive.kind.isDisc
+        isWholeDisk = drive.kind.isWholeDisk
+        self.controller = controller
         readIdentifyData(from: &drive)
-        // Multiword DMA 2 is what a PIIX3 can do without help from its firmware, Ultra DMA 5 what the drive can.
-        let mode: UInt16 = controller == .piix3IDE ? 0x22 : 0x45
+        // Multiword DMA 2 is what a PIIX3 can do without help from its firmware, Ultra DMA 5 or 6 what the drive can.
+        let mode: UInt16 = controller == .piix3IDE ? 0x22 : isWholeDisk ? 0x46 : 0x45
         var setFeatures = CommandInProgress(
             Taskfile(command: Command.setFeatures.rawValue, feature: 0x03, count: mode))
         _ = drive.begin(&setFeatures, data: RawSpan())
@@ -54,7 +59,7 @@ public struct TranslationLayer: Sendable {
         sectors = isPacketDevice ? drive.sectors : identifyData.sectors
         blockSize = drive.blockSize
         supportsLBA48 = identifyData.supportsLBA48 && sectors != 0
-        usesFPDMA = identifyData.supportsNCQ
+        usesFPDMA = identifyData.supportsNCQ && controller == .ich9AHCI
     }
 
     /// The format of sense data that the initiator chose.
@@ -75,7 +80,9 @@ public struct TranslationLayer: Sendable {
         case .taskfile(let taskfile, let isExtended):
             command.taskfile.start(taskfile)
             command.isExtended = isExtended
-            let step = drive.begin(&command.taskfile, data: data.bytes)
+            let step =
+                hasDataOut(command)
+                ? drive.begin(&command.taskfile, data: data.bytes) : drive.begin(&command.taskfile, data: RawSpan())
             return proceed(&command, step, drive: &drive, data: &data)
         case .finished(let dataLength):
             return .finished(.good, dataLength: dataLength)
@@ -146,9 +153,18 @@ public struct TranslationLayer: Sendable {
             guard end <= UInt64(command.transferLength) else { return overrun(&command) }
             command.dataLength = UInt32(truncatingIfNeeded: end)
             return .blocks(operation, dataOffset: offset, zeroes: false, mayDeallocate: false)
+        case .zeroes(let lba, let count, let mayDeallocate):
+            return .blocks(
+                .write(lba: lba, count: count), dataOffset: 0, zeroes: true, mayDeallocate: mayDeallocate)
         case .flush, .discard, .prefetch:
             return .blocks(operation, dataOffset: 0, zeroes: false, mayDeallocate: false)
         }
+    }
+
+    /// What is in the command's buffer comes from the initiator: a whole disk must not take its memory for data.
+    private func hasDataOut(_ command: SCSICommandInProgress) -> Bool {
+        guard isWholeDisk, case .passThrough(let passThrough) = command.continuation else { return true }
+        return passThrough.direction == .toDevice
     }
 
     /// The next taskfile of a command that needs several; nil after the last.

@@ -12,17 +12,20 @@ public struct ReadCapacityData: Equatable, Sendable {
     public var lowestAlignedLogicalBlockAddress: UInt16
     /// LBPME: the unit is thinly provisioned.
     public var managesProvisioning: Bool
+    /// LBPRZ: unmapped blocks read as zeroes.
+    public var readsZeroes: Bool
 
     /// Creates the data.
     public init(
         lastLogicalBlockAddress: UInt64, logicalBlockBytes: UInt32, physicalBlockExponent: UInt8,
-        lowestAlignedLogicalBlockAddress: UInt16, managesProvisioning: Bool
+        lowestAlignedLogicalBlockAddress: UInt16, managesProvisioning: Bool, readsZeroes: Bool = false
     ) {
         self.lastLogicalBlockAddress = lastLogicalBlockAddress
         self.logicalBlockBytes = logicalBlockBytes
         self.physicalBlockExponent = physicalBlockExponent
         self.lowestAlignedLogicalBlockAddress = lowestAlignedLogicalBlockAddress
         self.managesProvisioning = managesProvisioning
+        self.readsZeroes = readsZeroes
     }
 
     /// READ CAPACITY (10): an address of FFFFFFFFh tells the initiator to ask with the long form.
@@ -30,9 +33,10 @@ public struct ReadCapacityData: Equatable, Sendable {
         bigEndian(UInt32(clamping: lastLogicalBlockAddress)) + bigEndian(logicalBlockBytes)
     }
 
-    /// READ CAPACITY (16). LBPRZ is never set: reads after unmapping promise no zeroes.
+    /// READ CAPACITY (16).
     public var longBytes: [UInt8] {
-        let aligned = lowestAlignedLogicalBlockAddress & 0x3FFF | (managesProvisioning ? 0x8000 : 0)
+        let aligned =
+            lowestAlignedLogicalBlockAddress & 0x3FFF | (managesProvisioning ? 0x8000 : 0) | (readsZeroes ? 0x4000 : 0)
         return bigEndian(lastLogicalBlockAddress) + bigEndian(logicalBlockBytes)
             + [0, physicalBlockExponent & 0x0F] + bigEndian(aligned) + [UInt8](repeating: 0, count: 16)
     }

@@ -41,6 +41,16 @@ public struct CommandDescriptorBlock: Equatable, Sendable {
         return UInt8(truncatingIfNeeded: index < 8 ? high >> UInt64(56 - index * 8) : low >> UInt64(120 - index * 8))
     }
 
+    /// Sets bits of a byte.
+    public mutating func setBits(_ bits: UInt8, ofByte index: Int) {
+        precondition(index >= 0 && index < 16, "a command descriptor block has 16 bytes")
+        if index < 8 {
+            high |= UInt64(bits) << UInt64(56 - index * 8)
+        } else {
+            low |= UInt64(bits) << UInt64(120 - index * 8)
+        }
+    }
+
     /// Byte 0.
     @inlinable
     public var operationCode: UInt8 { UInt8(truncatingIfNeeded: high >> 56) }

@@ -67,30 +67,40 @@ public enum ModePage: Equatable, Sendable {
 public struct ModeParameterList: Equatable, Sendable {
     /// The list is for MODE SENSE (10), whose header has 8 bytes; else for (6), whose header has 4.
     public var isLong: Bool
-    /// There is a short LBA block descriptor of 512 bytes a block; its number of blocks is 0, "unspecified".
+    /// There is a short LBA block descriptor; its number of blocks is 0, "unspecified".
     public var hasBlockDescriptor: Bool
+    /// LOGICAL BLOCK LENGTH in that.
+    public var blockBytes: UInt32
+    /// DPOFUA: commands may have DPO and FUA.
+    public var supportsForceUnitAccess: Bool
     /// The pages, one after the other.
     public var pages: [UInt8]
 
     /// Creates a list.
-    public init(isLong: Bool, hasBlockDescriptor: Bool, pages: [UInt8]) {
+    public init(
+        isLong: Bool, hasBlockDescriptor: Bool, blockBytes: UInt32 = 512, supportsForceUnitAccess: Bool = false,
+        pages: [UInt8]
+    ) {
         self.isLong = isLong
         self.hasBlockDescriptor = hasBlockDescriptor
+        self.blockBytes = blockBytes
+        self.supportsForceUnitAccess = supportsForceUnitAccess
         self.pages = pages
     }
 
     /// The length of the header that a MODE SENSE or MODE SELECT of this size has.
     public static func headerByteCount(isLong: Bool) -> Int { isLong ? 8 : 4 }
 
-    /// The list in bytes. MODE DATA LENGTH counts everything after itself. The device-specific parameter is 00h: not
-    /// write-protected, and no DPO or FUA (SBC-4).
+    /// The list in bytes. MODE DATA LENGTH counts everything after itself. The device-specific parameter says that it
+    /// is not write-protected, and whether there are DPO and FUA (SBC-4).
     public var bytes: [UInt8] {
-        let blockDescriptor: [UInt8] = hasBlockDescriptor ? [0, 0, 0, 0, 0, 0, 0x02, 0x00] : []
+        let blockDescriptor = hasBlockDescriptor ? [0, 0, 0, 0] + bigEndian(blockBytes & 0xFF_FFFF) : []
+        let parameter: UInt8 = supportsForceUnitAccess ? 0x10 : 0
         let count = Self.headerByteCount(isLong: isLong) + blockDescriptor.count + pages.count
         if isLong {
-            return bigEndian(UInt16(count - 2)) + [0, 0, 0, 0, 0, UInt8(blockDescriptor.count)]
+            return bigEndian(UInt16(count - 2)) + [0, parameter, 0, 0, 0, UInt8(blockDescriptor.count)]
                 + blockDescriptor + pages
         }
-        return [UInt8(count - 1), 0, 0, UInt8(blockDescriptor.count)] + blockDescriptor + pages
+        return [UInt8(count - 1), 0, parameter, UInt8(blockDescriptor.count)] + blockDescriptor + pages
     }
 }

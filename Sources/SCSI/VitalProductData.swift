@@ -85,8 +85,11 @@ public enum VitalProductData {
     }
 
     /// Logical Block Provisioning (SBC-4): LBPWS, unmapping by WRITE SAME (16), and nothing else.
-    public static func logicalBlockProvisioning(unmapsByWriteSame16: Bool) -> [UInt8] {
-        page(PageCode.logicalBlockProvisioning, [0, unmapsByWriteSame16 ? 0x40 : 0, 0, 0])
+    public static func logicalBlockProvisioning(unmapsByWriteSame16: Bool, readsZeroes: Bool = false) -> [UInt8] {
+        // LBPRZ, 001b.
+        page(
+            PageCode.logicalBlockProvisioning,
+            [0, (unmapsByWriteSame16 ? 0x40 : 0) | (readsZeroes ? 0x04 : 0), 0, 0])
     }
 
     /// A designation descriptor of the Device Identification page (SPC-5) for the logical unit.

@@ -258,6 +258,9 @@ final class ExportTable: ExportSource {
         }
     }
 
+    /// An export that has gone has no size.
+    func noteSize(of entry: ExportEntry) { try? refresh(entry) }
+
     /// Withdrawn exports that nobody has open: the caller closes them, and then calls ``forget(_:)``.
     func takeEnded() -> [ExportEntry] {
         state.withLock { state in

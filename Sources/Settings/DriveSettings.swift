@@ -9,8 +9,12 @@ import Server
 public struct DriveSettings: Equatable, Sendable {
     /// The properties of QEMU's `-device` option.
     public var device = DriveProperties()
-    /// The controller that the drive hangs on.
-    public var controller = Controller.piix3IDE
+    /// The controller that the drive hangs on. A whole disk is a SATA drive, and always on AHCI.
+    public var controller: Controller {
+        get { device.kind.controller(chosenController) }
+        set { chosenController = newValue }
+    }
+    private var chosenController = Controller.piix3IDE
     /// How the image is cached.
     public var cache = CacheMode.writeback
     /// The format of the images; nil: their names' endings say it.

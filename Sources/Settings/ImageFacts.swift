@@ -106,7 +106,7 @@ extension DriveKind {
     /// The error for an image that such a drive cannot address.
     func tooLarge(_ image: String) -> ImageReferenceError {
         switch self {
-        case .disk: .tooLarge(image)
+        case .disk, .hardDisk, .solidState: .tooLarge(image)
         case .dvdROM, .fullDVDROM: .tooLargeForDisc(image)
         }
     }

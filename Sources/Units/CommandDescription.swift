@@ -80,7 +80,7 @@ struct CommandDescription: Sendable {
     let duty: Duty
     /// CDB USAGE DATA: each bit that the device server looks at is one, and the operation code and service action are
     /// their own.
-    let usage: CommandDescriptorBlock
+    private(set) var usage: CommandDescriptorBlock
     let length: LengthField
     let access: CommandAccess
     /// CDB USAGE DATA from byte 16 on, if the command is as long.
@@ -215,16 +215,28 @@ extension CommandDescription {
     /// The row of a unit's command; nil if it has none.
     init?(_ cdb: CommandDescriptorBlock, of unit: UnitFacts) {
         switch unit.kind {
-        case .disk: self.init(disk: cdb, supportsTrim: unit.supportsTrim)
+        case .disk, .hardDisk, .solidState:
+            self.init(disk: cdb, supportsTrim: unit.supportsTrim)
+            if unit.supportsForceUnitAccess { allowForceUnitAccess() }
         case .dvdROM: self.init(dvdROM: cdb)
         case .fullDVDROM: self.init(fullDVDROM: cdb)
+        }
+    }
+
+    /// DPO and FUA, bits 4 and 3 of byte 1, in READ and WRITE of more than 6 bytes; of the commands that verify, DPO.
+    private mutating func allowForceUnitAccess() {
+        guard usage.operationCode >> 5 != 0 else { return }
+        switch duty {
+        case .read, .write: usage.setBits(0x18, ofByte: 1)
+        case .writeAndVerify, .verify: usage.setBits(0x10, ofByte: 1)
+        default: break
         }
     }
 
     /// There is no such service action, but others of this operation code.
     static func hasOtherActions(_ cdb: CommandDescriptorBlock, of unit: UnitFacts) -> Bool {
         guard hasServiceActions(cdb.operationCode) else { return false }
-        return unit.kind == .disk || cdb.operationCode == OperationCode.maintenanceIn
+        return !unit.kind.isDisc || cdb.operationCode == OperationCode.maintenanceIn
     }
 
     /// Commands of these operation codes are told apart by their service action.

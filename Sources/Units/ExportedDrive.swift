@@ -31,7 +31,26 @@ public struct ExportedDrive: Sendable {
     public mutating func resize(toSectors sectors: UInt64) {
         drive.resize(toSectors: sectors)
         translation.revalidate(&drive)
-        facts.sectors = sectors
+        facts.sectors = drive.sectors
+    }
+
+    /// A host may have changed the size that the drive shows.
+    ///
+    /// - Returns: whether it has.
+    mutating func noteSize() -> Bool {
+        guard facts.sectors != drive.sectors else { return false }
+        facts.sectors = drive.sectors
+        return true
+    }
+
+    /// The power has come back to what was another value: the drive is as large as its medium has become, and a whole
+    /// disk has its memory.
+    public mutating func remember(_ old: ExportedDrive) {
+        if mediumSectors != old.mediumSectors { resize(toSectors: old.mediumSectors) }
+        guard drive.kind.isWholeDisk else { return }
+        drive.remember(old.drive)
+        translation.revalidate(&drive)
+        facts.sectors = drive.sectors
     }
 
     /// It is a DVD-ROM, whose disc may be another one.
@@ -65,6 +84,9 @@ public struct ExportedDrive: Sendable {
     /// The accessible sectors.
     public var sectorCount: UInt64 { drive.sectors }
 
+    /// All sectors of the medium, also those that a host has hidden.
+    public var mediumSectors: UInt64 { drive.mediumSectors }
+
     /// Their bytes.
     public var sizeBytes: UInt64 { blockSize.bytes(ofBlocks: sectorCount) }
 }
@@ -77,6 +99,8 @@ public struct UnitFacts: Equatable, Sendable {
     public let blockSize: BlockSize
     /// The drive has TRIM.
     public let supportsTrim: Bool
+    /// Commands may have DPO and FUA.
+    public let supportsForceUnitAccess: Bool
     /// The accessible blocks.
     public internal(set) var sectors: UInt64
     /// Nothing may be written.
@@ -93,6 +117,7 @@ public struct UnitFacts: Equatable, Sendable {
         kind = .disk
         blockSize = .smallest
         supportsTrim = false
+        supportsForceUnitAccess = false
         sectors = 0
     }
 
@@ -100,7 +125,8 @@ public struct UnitFacts: Equatable, Sendable {
         isPresent = true
         kind = drive.kind
         blockSize = drive.blockSize
-        supportsTrim = drive.kind == .disk && drive.identifyData.supportsTrim
+        supportsTrim = !drive.kind.isDisc && drive.identifyData.supportsTrim
+        supportsForceUnitAccess = !drive.kind.isDisc && drive.identifyData.supportsForceUnitAccess
         sectors = drive.sectors
     }
 

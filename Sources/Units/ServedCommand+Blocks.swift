@@ -68,7 +68,11 @@ extension ServedCommand {
                     transferLength: UInt16(truncatingIfNeeded: count)), byteCount
             )
         case .read, .compare: return (.read16(logicalBlockAddress: first, transferLength: count), byteCount)
-        case .write, .copies: return (.write16(logicalBlockAddress: first, transferLength: count), byteCount)
+        case .write, .copies:
+            return (
+                .write16(logicalBlockAddress: first, transferLength: count, forceUnitAccess: forcesUnitAccess),
+                byteCount
+            )
         case .verify: return (.verify16(logicalBlockAddress: first, verificationLength: count), 0)
         case .preFetch: return (.preFetch16(logicalBlockAddress: first, prefetchLength: count), 0)
         case .zeroes, .trim:

@@ -135,7 +135,10 @@ extension ServedCommand {
                 sense = scsi.sense
                 if isPassThrough32 { sense = sense?.pointing(PassThrough32.place) }
                 // With CK_COND the data of a taskfile are good, and the registers come as sense data.
-                if duty == .passThrough { movedBytes = UInt64(length) }
+                if duty == .passThrough {
+                    movedBytes = UInt64(length)
+                    noteSettings(on: &drive, by: &server)
+                }
                 return .finished
             }
         }
@@ -154,11 +157,17 @@ extension ServedCommand {
         case .lbaStatus, .passThrough, .packet: movedBytes = UInt64(length)
         default: break
         }
+        if duty == .passThrough { noteSettings(on: &drive, by: &server) }
         if work == .compare, let objection = compare(buffer.bytes) {
             return end(objection, drive.translation.descriptorSense ? .descriptor : .fixed)
         }
         if mayPause, hasMore { return .commandEnded }
         return proceed(on: &drive, by: &server, buffer: &buffer)
+    }
+
+    /// A taskfile of the initiator's own may have changed the drive's size: the others are told.
+    private func noteSettings(on drive: inout ExportedDrive, by server: inout DeviceServer) {
+        if drive.noteSize() { server.tellAll(.capacityChanged, but: nexus) }
     }
 
     private mutating func succeed(_ server: inout DeviceServer) -> UnitStep {
@@ -175,7 +184,7 @@ extension BlockRequest {
     /// It changes what is on the medium.
     var changesBlocks: Bool {
         switch self {
-        case .write, .discard: true
+        case .write, .discard, .zeroes: true
         case .read, .flush, .prefetch: false
         }
     }

@@ -125,7 +125,7 @@ public struct ServedCommand: Sendable {
         _ cdb: CommandDescriptorBlock, rest: CommandDescriptorBlock? = nil, expectedBytes: UInt32, reads: Bool,
         writes: Bool, nexus: NexusNumber, unit: UnitFacts
     ) {
-        isPassThrough32 = cdb.operationCode == PassThrough32.operationCode && unit.isPresent && unit.kind == .disk
+        isPassThrough32 = cdb.operationCode == PassThrough32.operationCode && unit.isPresent && !unit.kind.isDisc
         let (cdb, refusal) = isPassThrough32 ? PassThrough32.translate(cdb, rest) : (cdb, nil)
         let judgement = Judgement(
             cdb, expectedIn: reads ? expectedBytes : 0, expectedOut: writes ? expectedBytes : 0, unit: unit)
@@ -193,10 +193,13 @@ public struct ServedCommand: Sendable {
         guard objection == nil else { return false }
         return switch duty {
         case .write, .writeAndVerify, .compareAndWrite, .writeSame, .unmap: true
-        case .passThrough: expectedOut > 0
+        case .passThrough: expectedOut > 0 || facts.kind.isWholeDisk && CommandRow.changesMedium(taskfileCommand)
         default: false
         }
     }
+
+    /// The command register of ATA PASS-THROUGH.
+    private var taskfileCommand: UInt8 { cdb.operationCode == OperationCode.ataPassThrough12 ? cdb[9] : cdb[14] }
 
     /// It may change what the unit is for all: the drive's settings.
     public var changesUnit: Bool {
@@ -213,8 +216,8 @@ public struct ServedCommand: Sendable {
     /// It tells which logical units there are.
     public var readsInventory: Bool { duty == .reportLUNs }
 
-    /// Its data are stable before it ends: no disk here announces FUA (DPOFUA is 0).
-    public var forcesUnitAccess: Bool { false }
+    /// Its data are stable before it ends: FUA of WRITE (10), (12) and (16), which a QEMU HARDDISK does not have.
+    public var forcesUnitAccess: Bool { duty == .write && cdb.operationCode >> 5 != 0 && cdb.forceUnitAccess }
 
     /// It fails rather than store zeroes no faster than they can be written.
     public var hasToBeFast: Bool { false }

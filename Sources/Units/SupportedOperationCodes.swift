@@ -54,7 +54,7 @@ struct SupportedOperationCodes {
 
     /// Of a DVD-ROM nobody knows ATA PASS-THROUGH (32).
     private func hasServiceActions(_ code: UInt8) -> Bool {
-        CommandDescription.hasServiceActions(code) && (code != PassThrough32.operationCode || unit.kind == .disk)
+        CommandDescription.hasServiceActions(code) && (code != PassThrough32.operationCode || !unit.kind.isDisc)
     }
 
     private func row(_ code: UInt8, _ action: UInt16) -> CommandDescription? {

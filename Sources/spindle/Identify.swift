@@ -54,7 +54,7 @@ struct Identify: ParsableCommand {
 
     func validate() throws {
         do {
-            try device.checkPlace(on: controller)
+            try device.checkPlace(on: device.kind.controller(controller))
         } catch {
             throw ValidationError("\(error)")
         }
@@ -68,6 +68,7 @@ struct Identify: ParsableCommand {
         }
         var properties = device
         if properties.writeCache == .auto { properties.writeCache = cache.hasVolatileWriteCache ? .on : .off }
+        let controller = device.kind.controller(controller)
         let drive = Drive(properties, sectors: facts.sectors, bootSector: facts.bootSector, controller: controller)
         let placement = Placement(controller: controller, bus: properties.bus, unit: properties.unit)
         let report = DriveReport(

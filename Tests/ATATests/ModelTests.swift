@@ -100,7 +100,7 @@ private struct Comparison {
             case .read(let lba, let count): read += bytes[Int(lba)..<Int(lba) + Int(count)]
             case .write(let lba, let count):
                 bytes.replaceSubrange(Int(lba)..<Int(lba) + Int(count), with: written[..<Int(count)])
-            case .discard(let lba, let count):
+            case .discard(let lba, let count), .zeroes(let lba, let count, _):
                 bytes.replaceSubrange(Int(lba)..<Int(lba) + Int(count), with: repeatElement(0, count: Int(count)))
             case .prefetch(let lba, let count): #expect(Int(lba) + Int(count) <= bytes.count, "\(context)")
             case .flush: break

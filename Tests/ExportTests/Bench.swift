@@ -183,7 +183,7 @@ struct Bench {
         case .perform(.read, let offset): copy(disk, bytes.lowerBound, to: &buffer, Int(offset), bytes.count)
         case .perform(.write, let offset): copy(buffer, Int(offset), to: &disk, bytes.lowerBound, bytes.count)
         case .perform(.discard, _): fill(&disk, bytes, with: Self.discarded)
-        case .performZeroes: fill(&disk, bytes, with: 0)
+        case .performZeroes, .perform(.zeroes, _): fill(&disk, bytes, with: 0)
         case .perform(.prefetch, _), .perform(.flush, _), .lbaStatus, .commandEnded, .finished: break
         }
     }
@@ -195,7 +195,7 @@ extension UnitStep {
         switch self {
         case .perform(.read(let lba, let count), _), .perform(.write(let lba, let count), _),
             .perform(.discard(let lba, let count), _), .perform(.prefetch(let lba, let count), _),
-            .performZeroes(let lba, let count, _):
+            .perform(.zeroes(let lba, let count, _), _), .performZeroes(let lba, let count, _):
             lba..<lba + UInt64(count)
         case .perform(.flush, _), .lbaStatus, .commandEnded, .finished: nil
         }
@@ -218,7 +218,7 @@ extension UnitStep {
         case .perform(.flush, _): "flush"
         case .perform(.discard, _): "discard"
         case .perform(.prefetch, _): "prefetch"
-        case .performZeroes: "zeroes"
+        case .performZeroes, .perform(.zeroes, _): "zeroes"
         case .lbaStatus: "status"
         case .commandEnded: "pause"
         case .finished: "reply"

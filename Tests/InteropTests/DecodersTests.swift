@@ -54,7 +54,9 @@ import Testing
             ["--device", "ide-hd,physical_block_size=2M", "memory:3G"],
             ["--device", "ide-hd,cyls=65535,heads=16,secs=255", "memory:3G"],
             ["--device", "ide-hd,cyls=1,heads=1,secs=1", "memory:3G"],
-            ["--controller", "ich9-ahci", "--power-on", "memory:3G"],
+            ["--controller", "ich9-ahci", "--power-on", "memory:3G"], ["--device", "spindle-hd", "memory:3G"],
+            ["--device", "spindle-ssd", "null:2T"], ["--device", "spindle-hd,logical_block_size=4096", "memory:3G"],
+            ["--device", "spindle-hd,discard_granularity=512,rotation_rate=5400,wwn=0x5000c50015ea71ac", "memory:3G"],
         ])
     func hdparmTextIsWhatHdparmPrints(arguments: [String]) throws {
         let words = try Self.identify(["--format", "words"] + arguments)

@@ -84,7 +84,10 @@ import Testing
         (["--cache", "fast", "memory:1M"], "'fast' is no cache mode: it is one of writeback"),
         (["--device", "ide-hd,serail=1", "memory:1M"], "ide-hd has no property 'serail': did you mean 'serial'?"),
         (["--device", "ide-hd,cyls=1,heads=17,secs=1", "memory:1M"], "heads=17: heads must be between 1 and 16"),
-        (["--device", "ide-cf", "memory:1M"], "unknown device 'ide-cf': there are ide-hd, ide-cd and spindle-cd"),
+        (
+            ["--device", "ide-cf", "memory:1M"],
+            "unknown device 'ide-cf': there are ide-hd, ide-cd, spindle-cd, spindle-hd and spindle-ssd"
+        ),
         (["--device", "ide-cd,heads=2", "memory:1M"], "ide-cd has no property 'heads': it has serial, model, ver"),
         (["--device", "ide-hd,bus=ide.3", "memory:1M"], "bus=ide.3: piix3-ide has the channels ide.0 and ide.1"),
         (["memory:lots"], "'memory:lots' has no size: write it as memory:64M"),

@@ -62,7 +62,7 @@ import Testing
         (["--device", "ide-hd,serail=1", "memory:1M"], "ide-hd has no property 'serail': did you mean 'serial'?"),
         (
             ["--device", "ide-cf", "memory:1M"],
-            "unknown device 'ide-cf': there are ide-hd, ide-cd and spindle-cd, as in ide-hd,serial=918a6997-1928-38a1-9"
+            "unknown device 'ide-cf': there are ide-hd, ide-cd, spindle-cd, spindle-hd and spindle-ssd, as in ide-hd,serial=918a6997-1928-38a1-9"
         ),
         (["--device", "ide-hd,heads=17,cyls=1,secs=1", "memory:1M"], "heads=17: heads must be between 1 and 16"),
         (

@@ -16,6 +16,7 @@ import Testing
 private final class NoExports: ExportSource {
     let directory = ExportDirectory()
     func dropMappedPages() {}
+    func noteSize(of entry: ExportEntry) {}
     func noteEnd() {}
 
     func make(_ making: ExportMaking) -> Bool { false }

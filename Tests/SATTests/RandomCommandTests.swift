@@ -50,7 +50,7 @@ struct RandomCommandTests {
         switch operation {
         case .flush: true
         case .read(let lba, let count), .write(let lba, let count), .discard(let lba, let count),
-            .prefetch(let lba, let count):
+            .prefetch(let lba, let count), .zeroes(let lba, let count, _):
             count > 0 && lba < sectors && UInt64(count) <= sectors - lba
         }
     }

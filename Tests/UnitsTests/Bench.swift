@@ -204,7 +204,7 @@ extension UnitStep {
         switch self {
         case .perform(.read(let lba, let count), _), .perform(.write(let lba, let count), _),
             .perform(.discard(let lba, let count), _), .perform(.prefetch(let lba, let count), _),
-            .performZeroes(let lba, let count, _):
+            .perform(.zeroes(let lba, let count, _), _), .performZeroes(let lba, let count, _):
             lba..<lba + UInt64(count)
         case .perform(.flush, _), .lbaStatus, .commandEnded, .finished: nil
         }

@@ -31,16 +31,19 @@ struct Host {
     var count: UInt64 = 0
 
     init(_ choice: UInt8) {
-        var properties = DriveProperties(choice & 32 == 0 ? .disk : .dvdROM)
+        let isWhole = choice & 48 == 48
+        let other = isWhole ? (choice & 8 == 0 ? DriveKind.hardDisk : .solidState) : .dvdROM
+        var properties = DriveProperties(choice & 32 == 0 ? .disk : other)
         properties.unit = choice >> 2 & 1
+        if choice & 32 == 0 || isWhole { properties.writeCache = choice & 2 == 0 ? .on : .off }
         if choice & 32 == 0 {
-            properties.writeCache = choice & 2 == 0 ? .on : .off
             if choice & 8 != 0 { properties.geometry = Geometry(cylinders: 2, heads: 16, sectorsPerTrack: 63) }
             if choice & 16 != 0, let size = BlockSize(bytes: 4096) { properties.logicalBlockSize = size }
         }
         drive = Drive(
             properties, sectors: Self.sizes[Int(choice >> 6)], bootSector: nil,
             controller: choice & 1 == 0 ? .piix3IDE : .ich9AHCI)
+        drive.powerOn(at: 0)
     }
 
     /// Feature and count with their previous content first, then six bytes of LBA, the device and the command register.
@@ -58,6 +61,8 @@ struct Host {
             .failed(.writeProtected),
         ]
         let outcome = outcomes[Int(bytes[12] & 3)]
+        // Half a minute goes by.
+        drive.noteTime(count * 30_000_000_000)
         var command = CommandInProgress(Self.taskfile(bytes))
         let isPacket = drive.kind == .dvdROM && command.taskfile.command == Command.packet.rawValue
         var answer = [UInt8](repeating: 0, count: Int(bytes[14]) * 16)
@@ -70,8 +75,8 @@ struct Host {
         count += 1
         precondition(drive.taskfilesExecuted == count, "each command counts once")
         var asked: UInt64 = 0
-        // The longest command, a DATA SET MANAGEMENT, has a step for each of its ranges.
-        for _ in 0...16384 {
+        // The longest: a DATA SET MANAGEMENT has a step for each of its ranges, an erase for each 2^31 sectors.
+        for _ in 0...1 << 17 {
             switch step {
             case .blocks(let request):
                 asked += check(request)
@@ -82,7 +87,7 @@ struct Host {
             case .finished(let result): return check(result, command.taskfile, asked)
             case .dataIn(let page, let result):
                 precondition(result.status == Status.done && asked == 0, "a page comes with a good status")
-                var bytes = [UInt8](repeating: 0, count: 512)
+                var bytes = [UInt8](repeating: 0, count: page.byteCount)
                 var span = bytes.mutableSpan
                 var raw = span.mutableBytes
                 drive.copy(page, into: &raw)
@@ -106,6 +111,10 @@ struct Host {
         case .discard(let lba, let count), .prefetch(let lba, let count):
             precondition(isInside(lba, count), "\(request)")
             return 0
+        case .zeroes(let lba, let count, _):
+            let sectors = drive.mediumSectors
+            precondition(count > 0 && lba < sectors && UInt64(count) <= sectors - lba, "\(request)")
+            return UInt64(count)
         }
     }
 
@@ -113,7 +122,10 @@ struct Host {
         let isDiagnostic = taskfile.command == Command.executeDeviceDiagnostic.rawValue
         let hasFailed = result.status & Status.error != 0
         precondition(result.status & Status.busy == 0, "a command that has ended is busy")
-        precondition(isDiagnostic || hasFailed == (result.error == ErrorRegister.abort), "an error without its bit")
+        let bits =
+            [ErrorRegister.abort]
+            + (drive.kind.isWholeDisk ? [ErrorRegister.idNotFound, ErrorRegister.uncorrectable] : [])
+        precondition(isDiagnostic || hasFailed == bits.contains(result.error), "an error without its bit")
         precondition(result.blockFailure == nil || hasFailed, "blocks have failed, the command has not")
         precondition(UInt64(result.sectorsTransferred) <= asked, "more was transferred than was asked for")
         precondition(result.lba < 1 << 48, "an address has 48 bits")

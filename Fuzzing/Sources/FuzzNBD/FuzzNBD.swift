@@ -113,7 +113,8 @@ struct Client: ~Copyable {
         case .read(let lba, let count), .write(let lba, let count):
             check(lba, UInt64(count))
             precondition(Int(count) * 512 <= room, "the data are outside of their buffer")
-        case .discard(let lba, let count), .prefetch(let lba, let count): check(lba, UInt64(count))
+        case .discard(let lba, let count), .prefetch(let lba, let count), .zeroes(let lba, let count, _):
+            check(lba, UInt64(count))
         }
     }
 

@@ -68,7 +68,7 @@ struct Unit {
         case .flush: return
         case .read(let lba, let count), .write(let lba, let count):
             precondition(isInside(lba, count) && (room == .max || Int(count) * 512 <= room), "\(operation)")
-        case .discard(let lba, let count), .prefetch(let lba, let count):
+        case .discard(let lba, let count), .prefetch(let lba, let count), .zeroes(let lba, let count, _):
             precondition(isInside(lba, count), "\(operation)")
         }
     }

@@ -146,7 +146,8 @@ struct Unit {
             precondition(isInside(lba, count) && Int(count) * size <= room, "\(request)")
         case .write(let lba, let count):
             precondition(isInside(lba, count) && Int(count) * size <= room && mayWrite, "\(request)")
-        case .discard(let lba, let count): precondition(isInside(lba, count) && mayWrite, "\(request)")
+        case .discard(let lba, let count), .zeroes(let lba, let count, _):
+            precondition(isInside(lba, count) && mayWrite, "\(request)")
         case .prefetch(let lba, let count): precondition(isInside(lba, count), "\(request)")
         }
     }

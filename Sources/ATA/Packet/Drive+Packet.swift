@@ -77,7 +77,7 @@ extension Drive {
         case .readingRaw:
             command.transferred += 1
             return readRawBlock(&command, &reply)
-        case .none, .writing, .flushing, .spinningDown, .trimming, .verifying:
+        case .none, .writing, .flushing, .spinningDown, .trimming, .verifying, .zeroing:
             preconditionFailure("no medium operation of this packet was under way")
         }
     }

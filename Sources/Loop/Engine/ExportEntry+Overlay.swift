@@ -42,7 +42,7 @@ extension ExportEntry {
             }
         }
         var blocks = takeBlocks()
-        _ = blocks.writeCache?.cut(PowerCut(keeping: .none, seed: 0), sectors: drive.sectorCount)
+        _ = blocks.writeCache?.cut(PowerCut(keeping: .none, seed: 0), sectors: drive.mediumSectors)
         keep(blocks)
         state.withLock { $0.server?.losePower() }
         counters.forgetUnflushed()

@@ -15,7 +15,7 @@ public final class ExportEntry: Sendable {
     public let number: ExportNumber
     /// The loop that changes its drive.
     let homeLoop: Int
-    /// The only loop that may serve it; nil: any. Layers remember things, and that in one place.
+    /// The only loop that may serve it; nil: any. Layers remember things, and whole disks, and that in one place.
     let onlyLoop: Int?
     /// Answered writes are in the drive until a flush.
     public let hasWriteCache: Bool
@@ -80,7 +80,7 @@ public final class ExportEntry: Sendable {
         self.target = target
         homeLoop = neighbour?.homeLoop ?? number.number % loopCount
         hasWriteCache = definition.blocks.writeCache != nil
-        onlyLoop = definition.blocks.isEmpty ? nil : homeLoop
+        onlyLoop = definition.blocks.isEmpty && !drive.drive.kind.isWholeDisk ? nil : homeLoop
         // A second copy of what the layers have would be one too many.
         var others = definition
         others.blocks = BlockStack()
@@ -93,6 +93,7 @@ public final class ExportEntry: Sendable {
         // A reservation from before the server began keeps clients of NBD out before an initiator comes.
         var drive = drive
         drive.strangers = definition.deviceServer(targetName: []).strangers
+        drive.drive.powerOn(at: MonotonicClock().now())
         state = Mutex(
             State(
                 drive: drive, backend: definition.backend, flushes: flushes, image: definition.image,
@@ -262,9 +263,9 @@ public final class ExportEntry: Sendable {
         state.withLock {
             $0.absence = nil
             $0.blocks.restorePower()
-            let sectors = $0.drive.sectorCount
+            let old = $0.drive
             $0.drive = definition.drive
-            if $0.drive.sectorCount != sectors { $0.drive.resize(toSectors: sectors) }
+            $0.drive.remember(old)
             $0.drive.strangers = ($0.server ?? definition.deviceServer(targetName: [])).strangers
         }
     }
@@ -314,7 +315,7 @@ public final class ExportEntry: Sendable {
     /// - Returns: what was kept and lost, and 0, or the errno of a failure to store it.
     public func cutPower(_ cut: PowerCut) -> (PowerCutReport?, code: Int32) {
         var blocks = takeBlocks()
-        let report = blocks.writeCache?.cut(cut, sectors: drive.sectorCount)
+        let report = blocks.writeCache?.cut(cut, sectors: drive.mediumSectors)
         keep(blocks)
         state.withLock { $0.server?.losePower() }
         let code = emptyWriteCache()
@@ -394,7 +395,7 @@ public final class ExportEntry: Sendable {
     /// Publishes the drive as its home loop has changed it (``Loop/change(_:_:_:)``).
     func publish(_ drive: ExportedDrive) {
         state.withLock {
-            precondition(drive.hasTray || drive.sectorCount >= $0.drive.sectorCount, "a drive never shrinks")
+            precondition(drive.hasTray || drive.mediumSectors >= $0.drive.mediumSectors, "a medium never shrinks")
             $0.drive = drive
         }
     }

@@ -99,6 +99,7 @@ extension Loop {
     mutating func begin(_ place: RequestPlace) {
         let export = requests[place].unit
         requests[place].hasBegun = true
+        if exports[export].isTimed { exports[export].served.drive.noteTime(clock.turnStart) }
         follow(step(.begin, place, export), place)
     }
 

@@ -68,8 +68,10 @@ extension Loop {
     mutating func publishUnit(_ export: ExportNumber) {
         let entry = exports[export].entry
         precondition(entry.homeLoop == index, "another loop is the unit's home")
+        let before = entry.drive.sizeBytes
         entry.publish(exports[export].served)
         shared.postToAll(.refresh(entry))
+        if exports[export].served.sizeBytes != before { shared.exports.noteSize(of: entry) }
     }
 
     /// Takes over the drive that the home loop has published. Connected clients know the old size. But one can tell

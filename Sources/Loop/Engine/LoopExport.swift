@@ -17,6 +17,8 @@ struct LoopExport {
     /// The layers between the drive and the backend.
     var blocks: BlockStack
     let hasLayers: Bool
+    /// Its drive wants to know what time it is.
+    let isTimed: Bool
     /// The drive has no power, and its sessions hang.
     var isHanging = false
     /// Its state is the entry's again. The copy here is of no use any more.
@@ -57,6 +59,7 @@ struct LoopExport {
         recording = entry.definition.recording
         blocks = entry.takeBlocks()
         hasLayers = !blocks.isEmpty
+        isTimed = served.drive.kind.isWholeDisk
         pageCache = hasLayers ? nil : backend.pageCache
         flush = entry.flushes.flush(ofLoop: loop)
         gate = entry.gate

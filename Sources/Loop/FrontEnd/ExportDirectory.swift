@@ -44,6 +44,9 @@ public protocol ExportSource: AnyObject, Sendable {
     /// Pages of mapped images no longer count as memory of this process.
     func dropMappedPages()
 
+    /// An initiator has made a drive larger or smaller: handshakes that begin later are told.
+    func noteSize(of entry: ExportEntry)
+
     /// A withdrawn export has lost its last connection.
     func noteEnd()
 

@@ -1,0 +1,164 @@
+// The memory of a whole disk: what it forgets with its power, and what it never forgets.
+
+import Blocks
+
+/// What the disk knows of itself until its power goes.
+struct DiskState: Sendable {
+    /// Power modes (ACS-3 4.15): what CHECK POWER MODE tells.
+    enum PowerMode: UInt8, Sendable {
+        case active = 0xFF
+        case idle = 0x80
+        case standby = 0x00
+        /// SLEEP: a host resets the drive before it speaks to it again.
+        case sleep = 0x01
+    }
+
+    /// The caller's clock, in nanoseconds since any moment: when the running command began.
+    var now: UInt64 = 0
+    /// The same, when the power came.
+    var poweredOnAt: UInt64 = 0
+    var features = FeatureSet()
+    /// Features that are enabled, of those that can be disabled.
+    var enabled = FeatureSet()
+    /// User data are not to be had: see ``Drive/refreshBar()``.
+    var isBarred = false
+    var powerMode = PowerMode.active
+    /// The level of Advanced Power Management, 1 to FEh.
+    var powerLevel: UInt8 = 0x80
+    /// SET FEATURES 66h and CCh: settings go with a software reset.
+    var revertsToDefaults = false
+    var timing = PowerTiming()
+    var recent = RecentCommands()
+    /// WRITE BUFFER's 512 bytes; empty: none were written.
+    var buffer: [UInt8] = []
+    var selfTest: SelfTest?
+    var temperature = TemperatureModel()
+    var recoveryLimits = RecoveryLimits()
+    var queuedError: QueuedCommandError?
+    var transport = SmartCommandTransport()
+    var security = SecurityState()
+    var maxAddress = MaxAddressState()
+    var sanitizing = SanitizeState()
+    var history = DiskHistory()
+
+    /// Nanoseconds since the power came.
+    var uptime: UInt64 { now > poweredOnAt ? now - poweredOnAt : 0 }
+    /// Nanoseconds with power, in all.
+    var lifetime: UInt64 { history.poweredNanoseconds &+ uptime }
+    /// The same in hours.
+    var lifetimeHours: UInt64 { lifetime / 3_600_000_000_000 }
+}
+
+/// What the disk knows of itself as long as it exists.
+struct DiskHistory: Sendable {
+    /// How long the disk had power, before it had it this time.
+    var poweredNanoseconds: UInt64 = 0
+    var powerCycles: UInt64 = 1
+    /// How many times the medium was set in motion.
+    var spinUps: UInt64 = 1
+    var sectorsRead: UInt64 = 0
+    var sectorsWritten: UInt64 = 0
+    var readCommands: UInt64 = 0
+    var writeCommands: UInt64 = 0
+    var flushCommands: UInt64 = 0
+    var trimCommands: UInt64 = 0
+    var sectorsTrimmed: UInt64 = 0
+    /// Reads that ended with UNC.
+    var uncorrectableErrors: UInt64 = 0
+    /// Writes that the medium has failed.
+    var writeFaults: UInt64 = 0
+    /// Power that went while data were in the write cache.
+    var hardwareResets: UInt64 = 1
+    var hottest: UInt8 = TemperatureModel.ambient
+    var coldest: UInt8 = TemperatureModel.ambient
+    var errors = ErrorLog()
+    var selfTests = SelfTestHistory()
+    var selective = SelectiveSelfTest()
+    /// Sectors that cannot be read until they are written.
+    var unreadable = SectorSet()
+    /// The host's own logs, 80h to 9Fh.
+    var hostLogs = HostLogs()
+    var smartIsEnabled = true
+    var savesAttributes = true
+    var collectsOffLine = false
+    /// Off-line data collection: 00h never, 02h completed, 04h suspended, 05h aborted (ATA8-ACS, SMART READ DATA).
+    var offLineStatus: UInt8 = 0
+    var security = SecurityHistory()
+    /// The accessible sectors that a host has set to last; nil: all.
+    var accessibleSectors: UInt64?
+}
+
+/// The last commands, for the error log (ACS-3 A.7: five command data structures an error).
+struct RecentCommands: Sendable {
+    struct Entry: Sendable {
+        var taskfile = Taskfile(command: 0)
+        /// Milliseconds since the power came; wraps as the standard says.
+        var milliseconds: UInt32 = 0
+    }
+
+    private var entries = InlineArray<5, Entry>(repeating: Entry())
+    private var next = 0
+    private(set) var count = 0
+
+    /// Takes note of a command, over the oldest.
+    mutating func append(_ taskfile: Taskfile, at nanoseconds: UInt64) {
+        entries[next] = Entry(taskfile: taskfile, milliseconds: UInt32(truncatingIfNeeded: nanoseconds / 1_000_000))
+        next = next == 4 ? 0 : next + 1
+        if count < 5 { count += 1 }
+    }
+
+    /// From the oldest to the latest, which the error ended. Nil where there was none yet.
+    subscript(place: Int) -> Entry? {
+        guard place >= 5 - count else { return nil }
+        return entries[(next + place) % 5]
+    }
+}
+
+/// Sectors of a disk: ranges in order that do not touch.
+struct SectorSet: Sendable {
+    /// The most ranges: a disk has no more room for them.
+    static let limit = 1024
+
+    private(set) var ranges: [Range<UInt64>] = []
+
+    var isEmpty: Bool { ranges.isEmpty }
+
+    /// How many sectors they are.
+    var count: UInt64 { ranges.reduce(0) { $0 + ($1.upperBound - $1.lowerBound) } }
+
+    /// The first one in a range; nil if it has none of them.
+    func first(in range: Range<UInt64>) -> UInt64? {
+        var (low, high) = (0, ranges.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if ranges[middle].upperBound <= range.lowerBound { low = middle + 1 } else { high = middle }
+        }
+        guard low < ranges.count, ranges[low].lowerBound < range.upperBound else { return nil }
+        return max(ranges[low].lowerBound, range.lowerBound)
+    }
+
+    /// Takes sectors in.
+    ///
+    /// - Returns: false if there is no room for them; then nothing has changed.
+    mutating func insert(_ range: Range<UInt64>) -> Bool {
+        guard !range.isEmpty else { return true }
+        let touching = ranges.filter { $0.lowerBound <= range.upperBound && $0.upperBound >= range.lowerBound }
+        guard ranges.count - touching.count < Self.limit else { return false }
+        let first = min(range.lowerBound, touching.first?.lowerBound ?? range.lowerBound)
+        let end = max(range.upperBound, touching.last?.upperBound ?? range.upperBound)
+        ranges.removeAll { $0.lowerBound <= range.upperBound && $0.upperBound >= range.lowerBound }
+        ranges.insert(first..<end, at: ranges.firstIndex { $0.lowerBound > first } ?? ranges.count)
+        return true
+    }
+
+    /// Takes sectors out. What is left of a range that is cut in two finds room, or its end stays in.
+    mutating func remove(_ range: Range<UInt64>) {
+        guard first(in: range) != nil else { return }
+        ranges = ranges.flatMap { old -> [Range<UInt64>] in
+            guard old.overlaps(range) else { return [old] }
+            let before = old.lowerBound..<max(old.lowerBound, min(old.upperBound, range.lowerBound))
+            let after = min(old.upperBound, max(old.lowerBound, range.upperBound))..<old.upperBound
+            return [before, after].filter { !$0.isEmpty }
+        }
+    }
+}
