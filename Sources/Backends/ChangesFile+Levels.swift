@@ -193,8 +193,10 @@ extension ChangesFile {
 }
 
 extension ImageChain {
-    /// What an export has of an overlay in a file.
-    public init(_ changes: ChangesFile, _ backend: Backend, _ backings: [Backend], _ blocks: BlockStack) {
+    /// What an export has of an overlay.
+    ///
+    /// - Parameter changes: nil: they are in memory.
+    public init(_ changes: ChangesFile?, _ backend: Backend, _ backings: [Backend], _ blocks: BlockStack) {
         self.init(raw: backend)
         self.backings = backings
         self.blocks = blocks

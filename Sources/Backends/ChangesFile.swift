@@ -115,11 +115,26 @@ public struct ChangesFile: Sendable {
         return try Qcow2Header(header, fileBytes: creation.fileBytes, of: path)
     }
 
+    /// Lets the file say no more what the base is: it is about to change, and has to fit all the same.
+    func unsayStamp(in backend: Backend) throws(ImageError) {
+        guard let place = try header(of: backend, fileBytes: try backend.grow(toBytes: nil)).stampsOffset else {
+            return
+        }
+        do throws(StoringFailure) {
+            try backend.store([UInt8](repeating: 0, count: Qcow2Header.BackingStamp.byteCount), at: place)
+        } catch {
+            throw .cannotCommit("'\(path)' cannot be written: \(errorText(error.code))")
+        }
+        let code = backend.synchronizeNow()
+        guard code == 0 else { throw .cannotCommit("'\(path)' cannot be made stable: \(errorText(code))") }
+    }
+
     /// The header of a file that is there.
-    func header(of backend: Backend) throws(ImageError) -> Qcow2Header {
-        let count = min(backend.sizeBytes, UInt64(Qcow2Header.byteCount))
+    func header(of backend: Backend, fileBytes: UInt64? = nil) throws(ImageError) -> Qcow2Header {
+        let fileBytes = fileBytes ?? backend.sizeBytes
+        let count = min(fileBytes, UInt64(Qcow2Header.byteCount))
         do throws(Qcow2Error) {
-            return try Qcow2Header(backend.beginning(byteCount: Int(count)), fileBytes: backend.sizeBytes)
+            return try Qcow2Header(backend.beginning(byteCount: Int(count)), fileBytes: fileBytes)
         } catch .noMagic {
             throw .changes(
                 path: path,
@@ -168,7 +183,7 @@ extension ChangesFile {
                     + "OTHER' makes an image of it that says nothing of that")
         }
         for (number, stamp) in header.stamps.enumerated()
-        where !stamps.indices.contains(number) || stamps[number] != stamp {
+        where stamp != .unsaid && (!stamps.indices.contains(number) || stamps[number] != stamp) {
             let which = number == 0 ? "'\(base.path)'" : "backing file \(number) of '\(base.path)'"
             guard stamps.indices.contains(number) else {
                 throw .changes(path: path, "\(which) is gone since it was made")

@@ -7,17 +7,22 @@ import IOUring
 extension ImageChain {
     /// The blocks that are in the files in front of the base, as the layer has them: nobody uses it.
     ///
-    /// - Parameter count: how many of these files are asked; nil: all.
-    mutating func ownBlocks(_ blockSize: BlockSize, ofFirst count: Int? = nil) throws(ImageError) -> BlockRanges {
+    /// - Parameters:
+    ///   - count: how many of these files are asked; nil: all.
+    ///   - part: the bytes of the disk that are asked about; nil: all.
+    mutating func ownBlocks(
+        _ blockSize: BlockSize, ofFirst count: Int? = nil, in part: Range<UInt64>? = nil
+    ) throws(ImageError) -> BlockRanges {
         guard let changes, let sizeBytes = blocks.diskBytes, let layer = blocks.qcow2 else {
             preconditionFailure("the changes are in a qcow2 image")
         }
         let imageCount = count ?? layer.headers.count - changes.baseHeaderCount
         var ranges = BlockRanges(ofBlocks: blockSize.blocks(holdingBytes: sizeBytes))
-        var offset: UInt64 = 0
+        var offset = part?.lowerBound ?? 0
+        let end = part?.upperBound ?? sizeBytes
         do throws(Qcow2Damage) {
-            while offset < sizeBytes {
-                let step = try blocks.qcow2?.ownership(of: offset..<sizeBytes, ofFirst: imageCount)
+            while offset < end {
+                let step = try blocks.qcow2?.ownership(of: offset..<end, ofFirst: imageCount)
                 switch step {
                 case nil: return ranges
                 case .found(let isOwn, let byteCount):

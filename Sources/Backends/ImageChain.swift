@@ -11,10 +11,10 @@ public struct ImageChain: Sendable {
     /// Its backing file, that one's, and so on.
     public internal(set) var backings: [Backend] = []
     /// The layers that find the disk in these files; empty if the image is raw.
-    public internal(set) var blocks = BlockStack()
+    public var blocks = BlockStack()
 
     /// Between the two, what an overlay in memory has of others, the newest first.
-    public private(set) var levels: [FrozenLevel] = []
+    public var levels: [FrozenLevel] = []
     /// Its own file has the changes of an overlay; nil: it is none, or has them in memory.
     public internal(set) var changes: ChangesFile?
     /// That file was made just now: the disk is as its base.
@@ -151,6 +151,9 @@ public struct ImageChain: Sendable {
             rawBytes: below == nil ? chain.backend.sizeBytes : below?.rawBytes, blockSize)
     }
 
+    /// How many of the files behind an overlay are its image's.
+    public var baseFileCount: Int { changes?.baseFileCount ?? backings.count }
+
     /// The size of the disk in bytes.
     public var sizeBytes: UInt64 { blocks.diskBytes ?? backend.sizeBytes }
 
@@ -257,13 +260,14 @@ extension ImageChain {
     public mutating func beginning(byteCount: Int) -> [UInt8] {
         guard !blocks.isEmpty else { return backend.beginning(byteCount: byteCount) }
         var bytes = [UInt8](repeating: 0, count: byteCount)
-        let isRead = unsafe bytes.withUnsafeMutableBytes { unsafe read(into: $0) }
+        let isRead = unsafe bytes.withUnsafeMutableBytes { unsafe read(into: $0, at: 0) }
         return isRead ? bytes : [UInt8](repeating: 0, count: byteCount)
     }
 
-    private mutating func read(into buffer: UnsafeMutableRawBufferPointer) -> Bool {
+    /// Reads bytes of the disk, waiting for them. Nobody else uses the layers.
+    mutating func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
         let files = [backend] + levels.map(\.backend) + backings
-        let request = BackendRequest(.read, length: UInt64(buffer.count))
+        let request = BackendRequest(.read, offset: offset, length: UInt64(buffer.count))
         return unsafe blocks.performNow(request, buffer) { request, bytes in
             unsafe files[Int(request.file)].readNow(into: bytes, at: request.offset)
         }
@@ -294,6 +298,10 @@ extension Backend {
 
     /// Reads bytes, waiting for them: zeroes behind the end of the file.
     func readNow(into bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
+        if case .memory(let memory) = kind {
+            let data = unsafe MemoryRange(bytes.baseAddress, count: bytes.count)
+            return memory.perform(BackendTask(.read, offset: offset, data: data)) == .finished
+        }
         guard case .file(let file) = kind else { return false }
         var done = 0
         while done < bytes.count {

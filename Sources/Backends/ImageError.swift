@@ -46,6 +46,8 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
     case cannotExchange(path: String, errno: Int32)
     /// There is no way to keep what an overlay has now.
     case cannotFreeze(String)
+    /// An overlay's changes cannot be brought to its image.
+    case cannotCommit(String)
     /// A snapshot is not to be forgotten.
     case cannotDiscard(String)
     /// An overlay cannot be made like its base again.
@@ -102,6 +104,8 @@ public enum ImageError: Error, Equatable, CustomStringConvertible {
             return "another file cannot take the place of '\(path)': \(errorText(code))" + Self.sandboxHint(code)
         case .cannotFreeze(let reason):
             return "what the overlay has now cannot be kept: \(reason)"
+        case .cannotCommit(let reason):
+            return "its changes stay where they are: \(reason)"
         case .cannotDiscard(let reason):
             return "the snapshot stays: \(reason)"
         case .cannotRevert(let reason):

@@ -31,6 +31,13 @@ enum Answer {
         let changed: Blocks?
     }
 
+    /// An overlay whose changes are in its image now.
+    struct Committed: Codable {
+        let export: String
+        /// How much was written to the image.
+        let committedBytes: UInt64
+    }
+
     /// What of an overlay is not its image's, or a snapshot's.
     struct Changes: Codable {
         let export: String

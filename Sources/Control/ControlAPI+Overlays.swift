@@ -15,6 +15,14 @@ extension ControlAPI {
         }
     }
 
+    func commit(_ name: String) throws(HTTPFailure) -> HTTPResponse {
+        do {
+            return HTTPResponse(.ok, Answer.Committed(export: name, committedBytes: try program.server.commit(name)))
+        } catch {
+            throw HTTPFailure(error)
+        }
+    }
+
     func changes(of name: String, since snapshot: String?) throws(HTTPFailure) -> HTTPResponse {
         do {
             let blocks = try program.server.changedBlocks(of: name, since: snapshot)

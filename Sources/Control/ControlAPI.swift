@@ -45,6 +45,9 @@ struct ControlAPI: Sendable {
             Route("POST", "/v1/exports/{name}/revert", changes) { call throws(HTTPFailure) in
                 try revert(call.arguments[0], call.body)
             },
+            Route("POST", "/v1/exports/{name}/commit", changes) { call throws(HTTPFailure) in
+                try commit(call.arguments[0])
+            },
             Route("GET", "/v1/exports/{name}/changes", parameters: ["since"], changes) { call throws(HTTPFailure) in
                 try changes(of: call.arguments[0], since: call.parameter("since"))
             },
@@ -278,7 +281,7 @@ extension HTTPFailure {
             case .noSuchExport, .noSuchConnection, .noSnapshot: .notFound
             case .nameTaken, .targetTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked,
                 .trayIsClosed, .discInUse, .noWriteCache, .isRecorded, .noPower, .hasPower, .cutArmed,
-                .cutUnderWay, .momentNotCome, .cutTakenBack, .noOverlay, .cannotOperate, .snapshotUsed,
+                .cutUnderWay, .momentNotCome, .cutTakenBack, .noOverlay, .cannotOperate, .imageUsed, .snapshotUsed,
                 .snapshotTaken, .standsForOthers:
                 .conflict
             case .export, .cannotGrow, .noDisc, .beyondDrive: .unprocessableContent

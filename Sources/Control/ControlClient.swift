@@ -40,6 +40,8 @@ public struct ControlClient {
     public static let standardPath = "/run/spindle/control.sock"
     /// Long enough for disks that have to be flushed.
     private static let answerSeconds = 120
+    /// Long enough for whole disks that have to be copied.
+    public static let copySeconds = 86400
 
     private let path: String
 
@@ -53,9 +55,10 @@ public struct ControlClient {
     /// - Parameters:
     ///   - path: the path of the target, its segments not yet encoded.
     ///   - query: what follows the path, if anything.
+    ///   - seconds: how long the answer may take; nil: as long as disks take that have to be flushed.
     /// - Returns: the content of a successful response; it may be empty.
     public func send(
-        _ method: String, _ path: [String], query: String? = nil, body: [UInt8] = []
+        _ method: String, _ path: [String], query: String? = nil, body: [UInt8] = [], seconds: Int? = nil
     ) throws(ControlClientError) -> [UInt8] {
         let target = "/" + path.map(Self.percentEncoded).joined(separator: "/") + (query.map { "?" + $0 } ?? "")
         var request = "\(method) \(target) HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -64,7 +67,7 @@ public struct ControlClient {
         }
         let socket = try connect()
         defer { close(socket.descriptor) }
-        let deadline = Deadline(seconds: Self.answerSeconds)
+        let deadline = Deadline(seconds: seconds ?? Self.answerSeconds)
         // A server that refuses to read on may still have sent an answer: it is worth reading.
         socket.send(Array((request + "\r\n").utf8) + body, before: deadline)
         var response: [UInt8] = []

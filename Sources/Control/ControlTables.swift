@@ -39,6 +39,12 @@ public enum ControlTables {
         return Table(rows: rows).text
     }
 
+    /// `spindle ctl commit`
+    public static func committed(_ json: [UInt8]) throws -> String {
+        let committed = try JSON.decode(Answer.Committed.self, json)
+        return Table(rows: [["Export:", committed.export], ["Written:", size(committed.committedBytes)]]).text
+    }
+
     /// `spindle ctl changes`
     public static func changes(_ json: [UInt8]) throws -> String {
         let changes = try JSON.decode(Answer.Changes.self, json)

@@ -237,6 +237,8 @@ public enum ServerError: Error, CustomStringConvertible {
     case overlay(String, ImageError)
     /// That is known before clients are cut off.
     case cannotOperate(String, ImageError)
+    /// Another export has the image that an overlay's changes are to be brought to.
+    case imageUsed(String, by: String)
     /// Something begins with a snapshot that is a file.
     case snapshotUsed(String, String, by: String)
     /// An overlay has no snapshot of this name.
@@ -321,6 +323,8 @@ public enum ServerError: Error, CustomStringConvertible {
         case .noOverlay(let name):
             "the export '\(name)' is no overlay, so there is nothing that it could be again; serve overlay:PATH for that"
         case .overlay(let name, let error), .cannotOperate(let name, let error): "export '\(name)': \(error)"
+        case .imageUsed(let name, let other):
+            "the changes of '\(name)' stay where they are: the export '\(other)' has the same image, and would change with it"
         case .snapshotUsed(let name, let snapshot, let user):
             "the snapshot '\(snapshot)' of '\(name)' stays: \(user) begins with it"
         case .noSnapshot(let name, let snapshot): "the export '\(name)' has no snapshot '\(snapshot)'"

@@ -48,6 +48,28 @@ extension ServerControl {
         }
     }
 
+    /// Brings an overlay's changes to its image. Its clients are cut off, and find the same on a drive as at power-on.
+    ///
+    /// - Returns: how many bytes were written to the image.
+    public func commit(_ name: String) throws(ServerError) -> UInt64 {
+        let entry = try overlay(name)
+        guard entry.definition.recording == nil else { throw .isRecorded(name) }
+        return try operate(entry) { () throws(ServerError) in
+            let others = shared.exports.directory.entries + shared.exports.withdrawn
+            let base = entry.baseNumber
+            if let base, let other = others.first(where: { $0 !== entry && $0.uses(base) }) {
+                throw .imageUsed(name, by: other.name)
+            }
+            try check(entry) { () throws(ImageError) in try entry.checkCommit() }
+            let bytes = try withoutClients(entry) { () throws(ImageError) in
+                try entry.commit { !loops.isStopping }
+            }
+            loops.logger.notice(
+                "overlay committed", metadata: ["export": "\(name)", "bytes": .stringConvertible(bytes)])
+            return bytes
+        }
+    }
+
     /// Keeps what an overlay has now, by a name. Its clients are cut off, and its drive comes back as at power-on.
     public func takeSnapshot(_ snapshot: String, of name: String) throws(ServerError) -> ExportStatus {
         let entry = try overlay(name)

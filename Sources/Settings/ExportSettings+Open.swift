@@ -38,6 +38,11 @@ extension ExportSettings {
             export.close()
             throw error
         }
+        if case .overlay(let path) = reference, level == nil {
+            export.base = OverlayBase(
+                ImageChain.Base(path: path, isQcow2: format == .qcow2), cache: drive.cache,
+                locking: drive.isLocked ? .immediate : .off, fileCount: opened.baseFileCount)
+        }
         export.image = image
         export.description = drive.description
         export.target = target
@@ -125,16 +130,9 @@ extension ExportSettings {
     private func openFile(
         _ path: String, readOnly: Bool, _ locking: ImageLocking, _ expected: FileNumber?
     ) throws(ImageError) -> ImageChain {
-        switch format {
-        case .raw:
-            ImageChain(
-                raw: try Backend(
-                    path: path, cache: drive.cache, readOnly: readOnly, locking: locking, expected: expected))
-        case .qcow2:
-            try ImageChain(
-                qcow2: path, cache: drive.cache, readOnly: readOnly, locking: locking, expected: expected,
-                blockSize: drive.device.logicalBlockSize)
-        }
+        try ImageChain.Base(path: path, isQcow2: format == .qcow2).open(
+            cache: drive.cache, readOnly: readOnly, locking: locking, expected: expected,
+            blockSize: drive.device.logicalBlockSize)
     }
 
     /// The drive that a look at the image promises: the file is read, but neither locked nor kept open.

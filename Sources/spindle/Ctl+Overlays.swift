@@ -23,6 +23,24 @@ extension Ctl {
         }
     }
 
+    struct Commit: ControlCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Bring an overlay's changes to its image.",
+            discussion: """
+                The overlay is empty then, and its disk the same. Clients are disconnected, and wait until that is done. If \
+                it fails, the disk is as before. It is refused if another export, or another program, has the image.
+                """)
+        @ParentCommand var ctl: Ctl
+        @OptionGroup var options: ControlClientOptions
+        @Argument(help: "The export's name.") var name: String
+
+        func run() throws {
+            let answer = try client().send(
+                "POST", ["v1", "exports", name, "commit"], seconds: ControlClient.copySeconds)
+            try show(answer, ControlTables.committed)
+        }
+    }
+
     struct Changes: ControlCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show which sectors of an overlay are not those of its image, or of a snapshot.",

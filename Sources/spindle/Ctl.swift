@@ -15,7 +15,7 @@ struct Ctl: ParsableCommand {
             $SPINDLE_CONTROL, or \(ControlClient.standardPath).
             """,
         subcommands: [
-            Status.self, List.self, Show.self, Add.self, Remove.self, Grow.self, Revert.self, Changes.self,
+            Status.self, List.self, Show.self, Add.self, Remove.self, Grow.self, Revert.self, Changes.self, Commit.self,
             Snapshot.self,
             Fork.self, Discard.self, Eject.self, Insert.self,
             AcceptLoss.self, Power.self, Connections.self, Drop.self,

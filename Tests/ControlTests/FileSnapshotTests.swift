@@ -23,7 +23,7 @@ import Testing
 
     /// `Server` begins and ends; `ctl`, `works` and `refused` run `spindle ctl`; `content` is all of a disk; `is_image`
     /// has qemu-img look at a file.
-    private static let helpers = """
+    static let helpers = """
         import atexit, json, nbd, os, random, subprocess, sys, time
         spindle, folder, base = sys.argv[1:]
         changes, socket, control = folder + '/c/disk', folder + '/s', folder + '/k'
@@ -57,7 +57,7 @@ import Testing
             return h
         def content(name='disk'):
             h = connect(name)
-            data = h.pread(h.get_size(), 0)
+            data = b''.join(h.pread(min(1 << 23, h.get_size() - at), at) for at in range(0, h.get_size(), 1 << 23))
             h.shutdown()
             return data
         def write(data, offset, name='disk'):

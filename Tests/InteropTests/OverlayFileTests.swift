@@ -452,7 +452,7 @@ extension OverlayFileTests {
             nbd.NBD().connect_uri(uri[0])
             """)
         #expect(try server.stop() == 0, "\(server.log)")
-        for words in ["its disk is just being reverted, or kept", "reverted, or kept, as an operator has ordered"] {
+        for words in ["just being reverted, kept or committed", "reverted, kept or committed, as an operator has"] {
             #expect(server.log.contains(words), "\(server.log)")
         }
         #expect(!server.log.contains("power"), "\(server.log)")

@@ -50,6 +50,26 @@ enum ImageLock {
         }
     }
 
+    /// Locks a file for a writer, that the same export has open for reading. The reader's lock does not keep a writer
+    /// away until ``endWriting(beside:)``; those of all others do.
+    static func acquireWriting(_ descriptor: Int32, beside reader: Int32, _ path: String) throws(ImageError) {
+        var own = range(F_UNLCK, unsharedBase + write)
+        _ = unsafe fcntl(reader, LinuxFile.setLock, &own)
+        switch acquire(descriptor, readOnly: false) {
+        case .free: return
+        case .failed(let code):
+            endWriting(beside: reader)
+            throw .cannotLock(path: path, errno: code)
+        case .taken:
+            endWriting(beside: reader)
+            throw .locked(path: path, file: nil)
+        }
+    }
+
+    /// The reader keeps writers away again. The writer closes its descriptor after that, so that nobody comes in
+    /// between.
+    static func endWriting(beside reader: Int32) { _ = lock(reader, unsharedBase + write) }
+
     /// The one writer is a reader from now on.
     static func giveUpWriting(_ descriptor: Int32) {
         var range = range(F_UNLCK, usedBase + write)

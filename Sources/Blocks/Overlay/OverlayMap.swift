@@ -70,17 +70,21 @@ public struct OverlayMap: Sendable {
     }
 
     /// The blocks that are there.
-    public var ranges: BlockRanges {
+    public var ranges: BlockRanges { ranges(in: 0..<blockCount) }
+
+    /// The blocks of a part of the disk that are there.
+    public func ranges(in asked: Range<UInt64>) -> BlockRanges {
         var ranges = BlockRanges(ofBlocks: blockCount)
         let blocksPerPart = Self.wordsPerPart * Self.bitsPerWord
-        let parts = Self.wordCount(blockCount) / Self.wordsPerPart + 1
-        for group in 0..<(parts + Self.bitsPerWord - 1) / Self.bitsPerWord {
+        guard !asked.isEmpty else { return ranges }
+        let blocksPerGroup = blocksPerPart * Self.bitsPerWord
+        for group in asked.lowerBound / blocksPerGroup...(asked.upperBound - 1) / blocksPerGroup {
             var word = memory.word(at: Self.wordCount(blockCount) + group)
             while word != 0 {
                 let part = group * Self.bitsPerWord + UInt64(word.trailingZeroBitCount)
                 word &= word - 1
-                var block = part * blocksPerPart
-                let end = min(block + blocksPerPart, blockCount)
+                var block = max(part * blocksPerPart, asked.lowerBound)
+                let end = min((part + 1) * blocksPerPart, asked.upperBound)
                 while block < end {
                     let run = run(in: block..<end)
                     if run.isThere { ranges.append(block..<block + run.count) }

@@ -36,6 +36,8 @@ public struct Qcow2Header: Equatable, Sendable {
     public let backing: Backing?
     /// What its backing file, that one's and so on were when it was made; empty if nobody says.
     public let stamps: [BackingStamp]
+    /// Where in the file these begin; nil: nowhere.
+    public let stampsOffset: UInt64?
     /// How many internal snapshots it has.
     public let snapshotCount: UInt32
     /// L2 entries have a bitmap of 32 subclusters (Extended L2 Entries).
@@ -72,7 +74,10 @@ public struct Qcow2Header: Equatable, Sendable {
     /// A sign of what a file was: whoever writes to it changes that. A header extension that only Spindle knows has one
     /// for each backing file of the chain (docs/images.md).
     public struct BackingStamp: Equatable, Sendable {
-        static let byteCount = 24
+        /// How many bytes of the extension it takes.
+        public static let byteCount = 24
+        /// Of a file that the overlay's changes are just being brought to: all zeroes.
+        public static let unsaid = BackingStamp(sizeBytes: 0, seconds: 0, nanoseconds: 0)
 
         /// The size of the file in bytes.
         public var sizeBytes: UInt64
@@ -130,6 +135,7 @@ public struct Qcow2Header: Equatable, Sendable {
         guard cryptMethod == 0 else { throw .encrypted(cryptMethod) }
         backing = try Self.backing(bytes, extensions, clusterBytes: 1 << clusterBits)
         stamps = extensions.stamps
+        stampsOffset = extensions.stampsOffset
         try checkL1Table()
     }
 
@@ -275,6 +281,7 @@ private struct HeaderExtensions {
     /// Empty if nobody says it.
     private(set) var backingFormat = ""
     private(set) var stamps: [Qcow2Header.BackingStamp] = []
+    private(set) var stampsOffset: UInt64?
 
     /// Goes through the extensions. They end before the name of the backing file, or with the first cluster.
     init(_ bytes: [UInt8], from start: Int, clusterBytes: Int) throws(Qcow2Error) {
@@ -293,7 +300,9 @@ private struct HeaderExtensions {
             case Self.featureNameTable: table = place..<place + count
             case Qcow2Header.backingFormatName:
                 backingFormat = String(decoding: bytes[place..<place + count], as: UTF8.self)
-            case Qcow2Header.backingStampsName: stamps = Self.stamps(bytes, place..<place + count)
+            case Qcow2Header.backingStampsName:
+                stamps = Self.stamps(bytes, place..<place + count)
+                stampsOffset = UInt64(place)
             default: break
             }
             place += (count + 7) & ~7

@@ -12,7 +12,7 @@ public enum DriveAbsence: Sendable {
         switch self {
         case .powerCut: "the drive has no power; 'spindle ctl power NAME on' gives it back"
         case .overlayWork:
-            "its disk is just being reverted, or kept, as 'spindle ctl' was told to; connect again in a moment"
+            "its disk is just being reverted, kept or committed, as 'spindle ctl' was told to; connect again in a moment"
         }
     }
 
@@ -20,7 +20,7 @@ public enum DriveAbsence: Sendable {
     var cause: String {
         switch self {
         case .powerCut: "the power of its drive was cut"
-        case .overlayWork: "the disk is reverted, or kept, as an operator has ordered"
+        case .overlayWork: "the disk is reverted, kept or committed, as an operator has ordered"
         }
     }
 }

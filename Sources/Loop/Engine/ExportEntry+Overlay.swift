@@ -146,12 +146,80 @@ extension ExportEntry {
         return maps.dropFirst().reduce(maps[0].ranges) { $0.union($1.ranges) }
     }
 
+    /// Finds out, while clients use the disk, whether its changes can be brought to its image.
+    public func checkCommit() throws(ImageError) {
+        guard snapshotNames.isEmpty else {
+            throw .cannotCommit(
+                "it has snapshots, which are above its image as it is; 'spindle ctl discard' them first")
+        }
+        let (base, reader) = try committedBase()
+        try changes?.checkRevert(backend, to: nil)
+        try WritableBase(base, reader: reader, drive.blockSize).close()
+    }
+
+    /// The file that an overlay's changes would be brought to; nil: none.
+    public var baseNumber: FileNumber? { (try? committedBase())?.1.fileNumber }
+
+    /// The image of an overlay, and its file as the overlay has it.
+    private func committedBase() throws(ImageError) -> (OverlayBase, Backend) {
+        let backings = state.withLock { $0.backings }
+        guard let base = definition.base, changes == nil || base.files(of: backings).count == backings.count,
+            let reader = base.files(of: backings).first
+        else {
+            throw .cannotCommit("it begins with a snapshot, which is above its image as it is, and stays so")
+        }
+        return (base, reader)
+    }
+
+    /// Brings an overlay's changes to its image, and makes the overlay empty. If that fails, its disk is as before.
+    ///
+    /// - Parameter goesOn: whether somebody still wants it.
+    /// - Returns: how many bytes were written to the image.
+    public func commit(_ goesOn: () -> Bool) throws(ImageError) -> UInt64 {
+        let (base, reader) = try committedBase()
+        try bringToImage()
+        let (levels, maps) = state.withLock { ($0.levels, [$0.ownMap].compactMap(\.self) + $0.levels.map(\.map)) }
+        var writable = try WritableBase(base, reader: reader, drive.blockSize)
+        let bytes = try exchangeFiles { image throws(ImageError) in
+            // It is empty, and without power while nobody has the drive.
+            let cache = image.blocks.writeCache
+            image.blocks.writeCache = nil
+            defer {
+                image.blocks.writeCache = cache
+                writable.close()
+            }
+            image.levels = levels
+            try image.unsayStamp()
+            return try image.store(in: &writable, drive.blockSize, maps: maps, goesOn: goesOn)
+        }
+        let fresh: ImageChain
+        do throws(ImageError) {
+            fresh = try base.open(drive.blockSize)
+        } catch {
+            throw .cannotCommit("its image has them now, but cannot be opened to be read again: \(error)")
+        }
+        guard changes == nil else {
+            try exchangeFiles { image throws(ImageError) in try image.begin(above: fresh, base, drive.blockSize) }
+            return bytes
+        }
+        _ = try revertInMemory(to: [])
+        var blocks = takeBlocks()
+        blocks.qcow2 = fresh.blocks.qcow2
+        keep(blocks)
+        let old = state.withLock { state in
+            let old = state.backings
+            state.backings = [fresh.backend] + fresh.backings
+            return old
+        }
+        for file in old { file.close() }
+        return bytes
+    }
+
     /// Lets the files of an overlay become others.
     private func exchangeFiles<Result>(
         _ body: (inout ImageChain) throws(ImageError) -> Result
     ) throws(ImageError) -> Result {
         let (changes, backend, backings, flushes) = state.withLock { ($0.changes, $0.backend, $0.backings, $0.flushes) }
-        guard let changes else { preconditionFailure("the changes are in memory") }
         var image = ImageChain(changes, backend, backings, takeBlocks())
         // Also if it has failed when others were there already.
         defer {

@@ -39,6 +39,8 @@ public struct ServedExport: Sendable {
     /// Changes are kept beside the image, where a revert forgets them.
     public var isOverlay: Bool { hasOverlay || changes != nil }
     private var hasOverlay = false
+    /// The image that an overlay's changes can be brought to; nil: it is none, or begins with a snapshot of another.
+    public var base: OverlayBase?
     /// The backend has the changes of an overlay.
     public var changes: ChangesFile?
     /// The options of its target.
