@@ -22,8 +22,8 @@ import Testing
         #expect(result.status == 0, "\(result.text)\(result.errors)")
     }
 
-    /// Whatever is in the overlay, in memory or in a file, above a raw image or a qcow2 image with another behind it: the
-    /// image has it then, and the overlay nothing.
+    /// Whatever is in the overlay, in memory or in a file, above a raw image or a qcow2 image with another behind it:
+    /// the image has it then, and the overlay nothing.
     @Test(arguments: ["memory", "file"], ["raw", "qcow2"])
     func theImageHasIt(place: String, format: String) throws {
         try run(
