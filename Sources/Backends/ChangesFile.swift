@@ -93,26 +93,43 @@ public struct ChangesFile: Sendable {
         } else {
             backing = Qcow2Header.Backing(path: realBase, isQcow2: base.isQcow2, fromFolder: own)
         }
-        let creation: Qcow2Creation
-        do throws(Qcow2CreationError) {
-            creation = try Qcow2Creation(sizeBytes: sizeBytes, shape: .changes, backing: backing, stamps: stamps)
-        } catch {
-            throw .changes(path: path, "\(error)")
-        }
+        let creation = try creation(sizeBytes, backing)
         var header: [UInt8] = []
         do throws(StoringFailure) {
+            // The header comes last: a killed server leaves nothing that looks like an image and is none.
             try creation.forEachTable { offset, bytes throws(StoringFailure) in
-                if offset == 0 { header = bytes }
-                try backend.store(bytes, at: offset)
+                if offset == 0 { header = bytes } else { try backend.store(bytes, at: offset) }
             }
             // Where the last table ends.
             try backend.store([0], at: creation.fileBytes - 1)
+            try backend.store(header, at: 0)
         } catch {
             // As if it had not been begun, if that is possible.
             _ = backend.empty()
             throw .cannotMakeChanges(path: path, errno: error.code)
         }
         return try Qcow2Header(header, fileBytes: creation.fileBytes, of: path)
+    }
+
+    private func creation(
+        _ sizeBytes: UInt64, _ backing: Qcow2Header.Backing?
+    ) throws(ImageError) -> Qcow2Creation {
+        do throws(Qcow2CreationError) {
+            return try Qcow2Creation(sizeBytes: sizeBytes, shape: .changes, backing: backing, stamps: stamps)
+        } catch {
+            throw .changes(path: path, "\(error)")
+        }
+    }
+
+    /// Somebody was killed who began the file: it has no header, and nothing but some of the tables.
+    func isUnfinished(_ backend: Backend, sizeBytes: UInt64) throws(ImageError) -> Bool {
+        let creation = try creation(sizeBytes, nil)
+        guard backend.sizeBytes <= creation.fileBytes else { return false }
+        var whole = [UInt8](repeating: 0, count: Int(creation.fileBytes))
+        creation.forEachTable { offset, bytes in
+            if offset > 0 { whole.replaceSubrange(Int(offset)..<Int(offset) + bytes.count, with: bytes) }
+        }
+        return zip(backend.beginning(byteCount: Int(backend.sizeBytes)), whole).allSatisfy { $0 == 0 || $0 == $1 }
     }
 
     /// Lets the file say no more what the base is: it is about to change, and has to fit all the same.

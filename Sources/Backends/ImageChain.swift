@@ -124,12 +124,12 @@ public struct ImageChain: Sendable {
         _ file: ChangesFile, _ chain: ImageChain, _ level: String?, _ blockSize: BlockSize
     ) throws(ImageError) {
         let header: Qcow2Header
-        if backend.sizeBytes == 0, !backend.isReadOnly {
+        // Whole blocks: what the drive writes there is in the image.
+        let sizeBytes = blockSize.bytes(ofBlocks: blockSize.blocks(holdingBytes: chain.sizeBytes))
+        let isEmpty = backend.sizeBytes == 0 ? true : try file.isUnfinished(backend, sizeBytes: sizeBytes)
+        if !backend.isReadOnly, isEmpty {
             guard backend.canBegin else { throw .changes(path: file.path, "it is no file") }
-            // Whole blocks: what the drive writes there is in the image.
-            let blocks = blockSize.blocks(holdingBytes: chain.sizeBytes)
-            header = try file.begin(
-                in: backend, sizeBytes: blockSize.bytes(ofBlocks: blocks), above: level)
+            header = try file.begin(in: backend, sizeBytes: sizeBytes, above: level)
             isNew = level == nil
         } else {
             header = try file.header(of: backend)

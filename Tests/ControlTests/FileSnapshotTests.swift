@@ -178,7 +178,9 @@ import Testing
                 data = dice.randbytes(65536)
                 write(data, 65536 * dice.randrange(0, 64))
                 now = content()
-                if kept and dice.randrange(2):
+                if dice.randrange(4) == 0:
+                    words, states = ['revert', 'disk'], [now, bytes(start)]
+                elif kept and dice.randrange(2):
                     name = dice.choice(sorted(kept))
                     words, states = ['revert', 'disk', name], [now, kept[name][0]]
                 else:
@@ -195,7 +197,7 @@ import Testing
                 time.sleep(dice.random() * 0.03)
                 server.end(kill=True)
                 asking.wait()
-                qemu('check', '-q', changes)
+                if os.path.getsize(changes) > 1 << 17: qemu('check', '-q', changes)
             server = Server()
             for name in shown():
                 works('revert', 'disk', name)

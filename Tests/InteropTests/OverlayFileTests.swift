@@ -209,6 +209,28 @@ import Testing
         #expect(check.errors.contains("c.toml:3: export 'null'.changes: 'null:1M' is no overlay"), "\(check.errors)")
     }
 
+    /// A file with which somebody was killed before it had its header is begun again, and no other one.
+    @Test func whatWasOnlyBegun() throws {
+        #expect(try serve("changes/disk").stop() == 0)
+        let whole = try folder.bytes("changes/disk")
+        let tables = [UInt8](repeating: 0, count: 65536) + whole.dropFirst(65536)
+        let url = URL(fileURLWithPath: path("changes/disk"))
+        for count in [1, 65536, 65540, 131_072, 131_080, 196_609, whole.count] {
+            try Data(tables.prefix(count)).write(to: url)
+            #expect(try serve("changes/disk").stop() == 0)
+            let isWhole = try folder.bytes("changes/disk") == whole
+            #expect(isWhole, "\(count) bytes of the tables")
+        }
+        for place in [0, 3000, 70000, 150_000] {
+            var other = tables
+            other[place] = 0x77
+            try Data(other).write(to: url)
+            #expect(try refusal("--changes", path("changes/disk"), "overlay:" + base).contains("does not begin as"))
+            let isLeft = try folder.bytes("changes/disk") == other
+            #expect(isLeft)
+        }
+    }
+
     /// The file system is full: first for the tables, then for what a client writes.
     @Test func aFullFileSystem() throws {
         func limited(_ blocks: Int, _ arguments: [String]) throws -> ProgramResult {
