@@ -38,7 +38,7 @@ extension ImageChain.Base {
     ) throws(ImageError) -> ImageChain {
         guard !isQcow2 else {
             return try ImageChain(
-                qcow2: path, cache: cache, readOnly: readOnly, locking: locking, expected: expected,
+                qcow2: path, cache: cache, readOnly: readOnly, snapshot: snapshot, locking: locking, expected: expected,
                 blockSize: blockSize)
         }
         return ImageChain(
@@ -56,6 +56,9 @@ public struct WritableBase {
     ///
     /// - Parameter reader: the same file as the overlay has it.
     public init(_ base: OverlayBase, reader: Backend, _ blockSize: BlockSize) throws(ImageError) {
+        guard base.base.snapshot == nil else {
+            throw .cannotCommit("it begins as an internal snapshot of its image, which stays as it is")
+        }
         guard let path = realPath(base.base.path) else {
             throw .cannotOpen(path: base.base.path, errno: errno, readOnly: false)
         }

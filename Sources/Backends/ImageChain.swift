@@ -21,6 +21,8 @@ public struct ImageChain: Sendable {
     public private(set) var isNew = false
     /// Files that are not its own any more: whoever has exchanged them closes them.
     public internal(set) var retired: [Backend] = []
+    /// Its own file was dirty, and has new refcounts.
+    public private(set) var isRepaired = false
 
     /// How many backing files an image may have, one behind the other.
     public static let maximumBackings = 16
@@ -29,11 +31,14 @@ public struct ImageChain: Sendable {
     public struct Base: Sendable {
         let path: String
         let isQcow2: Bool
+        /// The internal snapshot that it is as; nil: it is as it is now.
+        let snapshot: String?
 
         /// An image by its name.
-        public init(path: String, isQcow2: Bool) {
+        public init(path: String, isQcow2: Bool, snapshot: String? = nil) {
             self.path = path
             self.isQcow2 = isQcow2
+            self.snapshot = snapshot
         }
     }
 
@@ -47,16 +52,18 @@ public struct ImageChain: Sendable {
     ///
     /// - Parameters:
     ///   - readOnly: the image is not written either.
+    ///   - snapshot: the disk is as it was at this internal snapshot, which is only read; nil: as it is.
     ///   - blockSize: of the unit that has it.
     ///   - expected: see ``Backend/init(path:cache:readOnly:locking:expected:)``.
     public init(
-        qcow2 path: String, cache: CacheMode, readOnly: Bool = true, locking: ImageLocking, expected: FileNumber?,
-        blockSize: BlockSize
+        qcow2 path: String, cache: CacheMode, readOnly: Bool = true, snapshot: String? = nil, locking: ImageLocking,
+        expected: FileNumber?, blockSize: BlockSize
     ) throws(ImageError) {
+        precondition(readOnly || snapshot == nil, "a snapshot stays as it is")
         self.init(
             raw: try Backend(path: path, cache: cache, readOnly: readOnly, locking: locking, expected: expected))
         do {
-            try openBackings(path, cache, locking, blockSize)
+            try openBackings(path, snapshot, cache, locking, blockSize)
         } catch {
             close()
             throw error
@@ -123,7 +130,7 @@ public struct ImageChain: Sendable {
     private mutating func openChanges(
         _ file: ChangesFile, _ chain: ImageChain, _ level: String?, _ blockSize: BlockSize
     ) throws(ImageError) {
-        let header: Qcow2Header
+        var header: Qcow2Header
         // Whole blocks: what the drive writes there is in the image.
         let sizeBytes = blockSize.bytes(ofBlocks: blockSize.blocks(holdingBytes: chain.sizeBytes))
         let isEmpty = backend.sizeBytes == 0 ? true : try file.isUnfinished(backend, sizeBytes: sizeBytes)
@@ -136,7 +143,7 @@ public struct ImageChain: Sendable {
         }
         changes?.snapshotCount = header.snapshotCount
         changes?.findSnapshots(isOwn: !backend.isReadOnly)
-        if !backend.isReadOnly { try backend.checkWritable(header, file.path) }
+        if !backend.isReadOnly { try makeWritable(&header, file.path) }
         let levels = try file.openLevels(below: header, of: file.path, isNew ? nil : backend.fileNumber)
         backings.insert(contentsOf: levels.files, at: 0)
         guard backings.count <= Self.maximumBackings else {
@@ -164,10 +171,11 @@ public struct ImageChain: Sendable {
     }
 
     private mutating func openBackings(
-        _ path: String, _ cache: CacheMode, _ locking: ImageLocking, _ blockSize: BlockSize
+        _ path: String, _ snapshot: String?, _ cache: CacheMode, _ locking: ImageLocking, _ blockSize: BlockSize
     ) throws(ImageError) {
         var headers = [try Qcow2Header(of: backend, path)]
-        if !backend.isReadOnly { try backend.checkWritable(headers[0], path) }
+        if !backend.isReadOnly { try makeWritable(&headers[0], path) }
+        if let snapshot { headers[0] = try backend.header(headers[0], atSnapshot: snapshot, of: path) }
         var rawBytes: UInt64?
         let image = path
         var path = path
@@ -211,6 +219,22 @@ public struct ImageChain: Sendable {
         }
     }
 
+    /// Refuses to write what cannot be written, and repairs the refcounts of a dirty image.
+    private mutating func makeWritable(_ header: inout Qcow2Header, _ path: String) throws(ImageError) {
+        try backend.checkWritable(header, path)
+        do throws(Qcow2Error) {
+            do throws(Qcow2Error) {
+                try header.checkWritable()
+            } catch .isDirty {
+                header = try Qcow2Header(of: backend, path, fileBytes: backend.repair(header, path))
+                isRepaired = true
+                try header.checkWritable()
+            }
+        } catch {
+            throw .qcow2(path: path, "\(error)")
+        }
+    }
+
     /// Where a backing file is.
     static func find(_ name: String, of image: String) throws(ImageError) -> (String, FileNumber) {
         let own = folder(of: image)
@@ -238,7 +262,7 @@ public struct ImageChain: Sendable {
 extension Qcow2Header {
     /// The header of a file that is open.
     ///
-    /// - Parameter fileBytes: its size; nil: that which it had when it was opened.
+    /// - Parameter fileBytes: how large it is now; nil: as when it was opened.
     init(of backend: Backend, _ path: String, fileBytes: UInt64? = nil) throws(ImageError) {
         let fileBytes = fileBytes ?? backend.sizeBytes
         let count = min(fileBytes, UInt64(Self.byteCount))
@@ -280,11 +304,6 @@ extension Backend {
 
     /// Refuses to write where a cluster cannot be written alone, or behind all others.
     fileprivate func checkWritable(_ header: Qcow2Header, _ path: String) throws(ImageError) {
-        do throws(Qcow2Error) {
-            try header.checkWritable()
-        } catch {
-            throw .qcow2(path: path, "\(error)")
-        }
         guard case .file(let file) = kind, file.canGrow else {
             throw .qcow2(path: path, "it is on a block device, where no cluster can be added; only files are written")
         }

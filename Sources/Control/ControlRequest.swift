@@ -9,7 +9,8 @@ public enum ControlRequest {
         /// The image, as the server finds it.
         public var image: String
         /// As in the configuration file.
-        public var device, controller, cache, imageFormat, writeCacheModel, changes, record, locking: String?
+        public var device, controller, cache, imageFormat, imageSnapshot, writeCacheModel, changes, record,
+            locking: String?
         /// As in the configuration file.
         public var target: String?
         /// As in the configuration file.
@@ -20,8 +21,8 @@ public enum ControlRequest {
         /// Describes an export.
         public init(
             name: String, image: String, device: String?, controller: String?, cache: String?,
-            imageFormat: String?, writeCacheModel: String?, changes: String?, record: String?, locking: String?,
-            target: String?, lun: Int?, perClient: Bool, readOnly: Bool
+            imageFormat: String?, imageSnapshot: String?, writeCacheModel: String?, changes: String?, record: String?,
+            locking: String?, target: String?, lun: Int?, perClient: Bool, readOnly: Bool
         ) {
             self.name = name
             self.image = image
@@ -29,6 +30,7 @@ public enum ControlRequest {
             self.controller = controller
             self.cache = cache
             self.imageFormat = imageFormat
+            self.imageSnapshot = imageSnapshot
             self.writeCacheModel = writeCacheModel
             self.changes = changes
             self.record = record

@@ -93,12 +93,24 @@ final class ExportTable: ExportSource {
             definition.reservations = keptReservations(of: definition.name)
         }
         do throws(ServerError) {
-            return try add(definition, drive, information, flushes)
+            let added = try add(definition, drive, information, flushes)
+            if definition.isRepaired { noteRepair(definition.name) }
+            return added
         } catch {
             definition.reservations?.close()
             flushes.abandon()
             throw error
         }
+    }
+
+    /// Whoever had an image before did not end in order.
+    private func noteRepair(_ name: String) {
+        logger.notice(
+            "image repaired",
+            metadata: [
+                "export": "\(name)",
+                "reason": "it was marked as dirty: whoever wrote it last has not closed it. It has new refcounts",
+            ])
     }
 
     /// Opens the file that has an export's reservations. Without it the export is served, and keeps none: the file may

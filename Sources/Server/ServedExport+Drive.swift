@@ -26,6 +26,7 @@ extension ServedExport {
         levels = image.levels
         changes = image.changes
         if image.changes?.isMade == true { madeFiles.append(image.backend) }
+        isRepaired = image.isRepaired
         blocks = image.blocks
     }
 

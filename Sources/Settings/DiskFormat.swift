@@ -42,11 +42,29 @@ extension ExportSettings {
                 "'\(image)' is there to be written, and this drive only reads: serve '\(path)' itself, or leave read-only out"
             )
         }
+        try checkSnapshot()
         guard format == .qcow2 else { return }
         guard !drive.device.kind.isDisc else {
             throw SettingsError(
                 "'\(image)' is a qcow2 image, and the disc of a DVD-ROM is a raw one: 'qemu-img convert -O raw' makes it that"
             )
+        }
+    }
+
+    /// Refuses what does not go together with an internal snapshot.
+    private func checkSnapshot() throws(SettingsError) {
+        guard let snapshot = drive.imageSnapshot else { return }
+        guard format == .qcow2 else {
+            throw SettingsError("'\(image)' is no qcow2 image, and has no internal snapshot '\(snapshot)': leave image-snapshot out")
+        }
+        guard drive.readOnly || reference.isOverlay else {
+            throw SettingsError(
+                "internal snapshot '\(snapshot)' of '\(image)' stays as it is: say read-only, or name it overlay:\(image)")
+        }
+        guard changes == nil, record == nil else {
+            throw SettingsError(
+                "a file above '\(image)' cannot say that it begins with internal snapshot '\(snapshot)': leave changes and record "
+                    + "out; 'qemu-img convert -l snapshot.name=NAME -O qcow2' makes an image of it")
         }
     }
 }

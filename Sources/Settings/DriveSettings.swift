@@ -19,6 +19,8 @@ public struct DriveSettings: Equatable, Sendable {
     public var cache = CacheMode.writeback
     /// The format of the images; nil: their names' endings say it.
     public var format: DiskFormat?
+    /// The internal snapshot of a qcow2 image that the disk begins as; nil: as the image is.
+    public var imageSnapshot: String?
     /// Where what is answered is until it is flushed.
     public var writeCacheModel = WriteCacheModel.image
     /// The image is opened for reading only: its user says so, or the drive cannot write.
@@ -53,6 +55,7 @@ public struct DriveSettings: Equatable, Sendable {
         if let device = reader.parsed("device", DriveProperties.init(parsing:)) { self.device = device }
         if let cache = reader.parsed("cache", parseCacheMode) { self.cache = cache }
         if let format = reader.parsed("image-format", DiskFormat.init(parsing:)) { self.format = format }
+        imageSnapshot = reader.string("image-snapshot")
         let lineOfModel = reader.line(of: "write-cache-model")
         if let model = reader.parsed("write-cache-model", WriteCacheModel.init(parsing:)) { writeCacheModel = model }
         let lineOfReadOnly = reader.line(of: "read-only")

@@ -40,7 +40,8 @@ extension ExportSettings {
         }
         if case .overlay(let path) = reference, level == nil {
             export.base = OverlayBase(
-                ImageChain.Base(path: path, isQcow2: format == .qcow2), cache: drive.cache,
+                ImageChain.Base(path: path, isQcow2: format == .qcow2, snapshot: drive.imageSnapshot),
+                cache: drive.cache,
                 locking: drive.isLocked ? .immediate : .off, fileCount: opened.baseFileCount)
         }
         export.image = image
@@ -130,7 +131,7 @@ extension ExportSettings {
     private func openFile(
         _ path: String, readOnly: Bool, _ locking: ImageLocking, _ expected: FileNumber?
     ) throws(ImageError) -> ImageChain {
-        try ImageChain.Base(path: path, isQcow2: format == .qcow2).open(
+        try ImageChain.Base(path: path, isQcow2: format == .qcow2, snapshot: drive.imageSnapshot).open(
             cache: drive.cache, readOnly: readOnly, locking: locking, expected: expected,
             blockSize: drive.device.logicalBlockSize)
     }
@@ -140,7 +141,8 @@ extension ExportSettings {
         try checkFormat()
         try checkChanges()
         let facts = try ImageFacts(
-            reference, format: format, changes: changes, device: drive.device, expected: expected)
+            reference, format: format, snapshot: drive.imageSnapshot, changes: changes, device: drive.device,
+            expected: expected)
         return Drive(
             properties(ordinal: ordinal), sectors: try checked(sectors: facts.sectors),
             bootSector: facts.bootSector, controller: drive.controller)

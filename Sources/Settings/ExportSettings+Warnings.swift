@@ -30,7 +30,8 @@ extension ExportSettings {
         switch reference {
         case .memory(let sizeBytes) where !drive.readOnly: return sizeBytes
         case .overlay where changes == nil:
-            let facts = try? ImageFacts(reference, format: format, device: drive.device)
+            let facts = try? ImageFacts(
+                reference, format: format, snapshot: drive.imageSnapshot, device: drive.device)
             return (facts?.sectors).map(drive.device.logicalBlockSize.bytes(ofBlocks:))
         case .memory, .file, .null, .overlay: return nil
         }

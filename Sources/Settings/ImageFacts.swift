@@ -18,12 +18,13 @@ public struct ImageFacts: Sendable {
     ///
     /// - Parameters:
     ///   - format: how a file is to be understood.
+    ///   - snapshot: the internal snapshot of a qcow2 image that the disk is as; nil: as it is now.
     ///   - changes: the file with the changes of an overlay, which may not be there yet; nil: they are in memory.
     ///   - device: the drive, which decides how large sectors are, and how many there can be.
     ///   - expected: see ``Backend/init(path:cache:readOnly:locking:expected:)``.
     public init(
-        _ image: ImageReference, format: DiskFormat, changes: String? = nil, device: DriveProperties,
-        expected: FileNumber? = nil
+        _ image: ImageReference, format: DiskFormat, snapshot: String? = nil, changes: String? = nil,
+        device: DriveProperties, expected: FileNumber? = nil
     ) throws {
         let blockSize = device.logicalBlockSize
         let hasChanges = changes.map(ChangesFile.exists) ?? false
@@ -33,7 +34,7 @@ public struct ImageFacts: Sendable {
             bootSector = nil
             partitionTable = nil
         case .file(let path) where format == .qcow2, .overlay(let path) where format == .qcow2 || hasChanges:
-            var chain = try Self.chain(path, format, hasChanges ? changes : nil, blockSize, expected)
+            var chain = try Self.chain(path, format, snapshot, hasChanges ? changes : nil, blockSize, expected)
             defer { chain.close() }
             let sectors = blockSize.blocks(holdingBytes: chain.sizeBytes)
             let first = chain.beginning(byteCount: BootSectorGeometry.byteCount)
@@ -70,14 +71,16 @@ public struct ImageFacts: Sendable {
 
     /// Opens a qcow2 image, or what an overlay's changes are above, to look at it.
     private static func chain(
-        _ path: String, _ format: DiskFormat, _ changes: String?, _ blockSize: BlockSize, _ expected: FileNumber?
+        _ path: String, _ format: DiskFormat, _ snapshot: String?, _ changes: String?, _ blockSize: BlockSize,
+        _ expected: FileNumber?
     ) throws(ImageError) -> ImageChain {
         let image =
             format == .raw
             ? ImageChain(
                 raw: try Backend(path: path, cache: .writeback, readOnly: true, locking: .off, expected: expected))
             : try ImageChain(
-                qcow2: path, cache: .writeback, locking: .off, expected: expected, blockSize: blockSize)
+                qcow2: path, cache: .writeback, snapshot: snapshot, locking: .off, expected: expected,
+                blockSize: blockSize)
         guard let changes else { return image }
         return try ImageChain(
             changes: changes, above: .init(path: path, isQcow2: format == .qcow2), image, cache: .writeback,

@@ -100,6 +100,7 @@ public struct SettingsCheck: Sendable {
         text +=
             "\(drive.sectors) sector\(drive.sectors == 1 ? "" : "s"), \(export.drive.controller.rawValue), \(export.drive.cache.rawValue)"
         if export.format != .raw { text += ", \(export.format.rawValue)" }
+        if let snapshot = export.drive.imageSnapshot { text += ", as it was at '\(snapshot)'" }
         if export.drive.readOnly { text += ", read-only" }
         if let template = export.template { text += ", for each name that is asked for, at most \(template.most)" }
         if export.isPerClient { text += ", one for each client" }

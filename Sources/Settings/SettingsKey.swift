@@ -217,6 +217,10 @@ public struct SettingsKey: Equatable, Sendable {
                 section, "image-format", "\"raw\" or \"qcow2\"", "\"qcow2\" for names that end in .qcow2, else \"raw\"",
                 "The format of the image."),
             SettingsKey(
+                section, "image-snapshot", "string", "none",
+                "An internal snapshot of a qcow2 image, by its name or number: the disk as it was then, only read or below an "
+                    + "overlay."),
+            SettingsKey(
                 section, "write-cache-model", "model", "\"image\"",
                 "Where answered writes are until a flush: image, or volatile or volatile:SIZE, a cache in the drive that a power "
                     + "cut empties."),

@@ -57,6 +57,11 @@ extension Ctl {
         var imageFormat: String?
         @Option(
             help: ArgumentHelp(
+                "An internal snapshot of a qcow2 image, by its name or number: the disk as it was then.",
+                valueName: "name"))
+        var imageSnapshot: String?
+        @Option(
+            help: ArgumentHelp(
                 "Where answered writes are until a flush: image, volatile or volatile:SIZE.", valueName: "model"),
             completion: .list(["image", "volatile"]), transform: checked(WriteCacheModel.init(parsing:)))
         var writeCacheModel: String?
@@ -93,7 +98,7 @@ extension Ctl {
         func run() throws {
             let request = ControlRequest.NewExport(
                 name: image.name, image: try image.seenByServer(), device: device, controller: controller, cache: cache,
-                imageFormat: imageFormat, writeCacheModel: writeCacheModel,
+                imageFormat: imageFormat, imageSnapshot: imageSnapshot, writeCacheModel: writeCacheModel,
                 changes: try changes.map(pathSeenByServer), record: try record.map(pathSeenByServer),
                 locking: locking, target: target, lun: lun, perClient: perClient, readOnly: readOnly)
             let answer = try client().send("POST", ["v1", "exports"], body: request.body)

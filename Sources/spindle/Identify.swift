@@ -3,6 +3,7 @@
 import ATA
 import ArgumentParser
 import Backends
+import Blocks
 import Glibc
 import Logs
 import Reports
@@ -40,6 +41,15 @@ struct Identify: ParsableCommand {
         completion: .imageFormats, transform: DiskFormat.init(parsing:))
     var imageFormat: DiskFormat?
 
+    @Option(
+        help: ArgumentHelp(
+            "An internal snapshot of a qcow2 image, by its name or number: the disk as it was then.",
+            valueName: "name"))
+    var imageSnapshot: String?
+
+    @Flag(help: "List the internal snapshots of a qcow2 image instead: number, time, bytes of the disk, name.")
+    var snapshots = false
+
     @Option(help: "The report.", completion: .list(ReportFormat.names), transform: parseReportFormat)
     var format = ReportFormat.summary
 
@@ -58,11 +68,19 @@ struct Identify: ParsableCommand {
         } catch {
             throw ValidationError("\(error)")
         }
+        guard imageSnapshot == nil && !snapshots || diskFormat == .qcow2 else {
+            throw ValidationError("'\(image.name)' is no qcow2 image, and has no internal snapshots")
+        }
     }
 
+    private var diskFormat: DiskFormat { DiskFormat(of: image, said: imageFormat) }
+
     func run() throws {
-        let diskFormat = DiskFormat(of: image, said: imageFormat)
-        let facts = try ImageFacts(image, format: diskFormat, device: device)
+        if snapshots, let path = image.path {
+            let lines = try ImageChain.snapshots(ofQcow2: path).map(Self.line)
+            return try writeToStandardOutput(Array(lines.joined().utf8))
+        }
+        let facts = try ImageFacts(image, format: diskFormat, snapshot: imageSnapshot, device: device)
         if diskFormat == .raw, let path = image.path, let format = ImageFormat(path: path) {
             writeToStandardError("warning: '\(path.visible)' begins like \(format); it is served as the raw file\n")
         }
@@ -75,5 +93,15 @@ struct Identify: ParsableCommand {
             drive: drive, placement: placement, atPowerOn: powerOn, diskSignature: facts.partitionTable?.signature,
             isPartitioned: facts.partitionTable?.hasPartitions == true)
         try writeToStandardOutput(try report.bytes(format))
+    }
+
+    /// What `--snapshots` prints of one, with tabs between. The name is last: it may have any letters.
+    private static func line(_ snapshot: Qcow2Snapshot) -> String {
+        var (seconds, parts) = unsafe (time_t(snapshot.seconds), tm())
+        var time = [CChar](repeating: 0, count: 32)
+        unsafe gmtime_r(&seconds, &parts)
+        unsafe strftime(&time, time.count, "%Y-%m-%dT%H:%M:%SZ", &parts)
+        let text = String(decoding: time.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        return "\(snapshot.id.visible)\t\(text)\t\(snapshot.sizeBytes)\t\(snapshot.name.visible)\n"
     }
 }

@@ -97,6 +97,12 @@ struct Serve: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "An internal snapshot of a qcow2 image, by its name or number: the disk as it was then, with --read-only or below an "
+                + "overlay; 'identify --snapshots' lists them.", valueName: "name"))
+    var imageSnapshot: String?
+
+    @Option(
+        help: ArgumentHelp(
             "Where answered writes are until a flush: image (default), or volatile or volatile:SIZE, a cache in the drive that "
                 + "'ctl power' empties.", valueName: "model"),
         completion: .list(["image", "volatile"]), transform: WriteCacheModel.init(parsing:))
@@ -160,11 +166,12 @@ struct Serve: ParsableCommand {
             guard config != nil else {
                 throw ValidationError("there is nothing to serve; give an IMAGE or --config FILE")
             }
-            guard device == nil, cache == nil, imageFormat == nil, writeCacheModel == nil, !readOnly, locking == nil
+            guard device == nil, cache == nil, imageFormat == nil, imageSnapshot == nil, writeCacheModel == nil,
+                !readOnly, locking == nil
             else {
                 throw ValidationError(
-                    "--device, --cache, --image-format, --write-cache-model, --read-only and --locking are for images given here, and "
-                        + "there is none"
+                    "--device, --cache, --image-format, --image-snapshot, --write-cache-model, --read-only and --locking are for "
+                        + "images given here, and there is none"
                 )
             }
         }
@@ -340,6 +347,7 @@ struct Serve: ParsableCommand {
         drive.cache = cache ?? .writeback
         drive.readOnly = readOnly
         drive.format = imageFormat
+        drive.imageSnapshot = imageSnapshot
         drive.writeCacheModel = writeCacheModel ?? .image
         drive.isLocked = locking ?? true
         return drive

@@ -225,8 +225,8 @@ import Testing
                 "export: the image is missing: image = \"PATH\", \"overlay:PATH\", \"memory:SIZE\" or \"null:SIZE\"",
                 "export.cache: 'wb' is no cache mode: it is one of writeback, writethrough, none, directsync, unsafe",
                 "export.x: there is no such key; known are name, image, target, lun, changes, record, per-client, device, "
-                    + "controller, cache, image-format, write-cache-model, read-only, locking, description, tls-only, access, "
-                    + "connections, takeover",
+                    + "controller, cache, image-format, image-snapshot, write-cache-model, read-only, locking, description, "
+                    + "tls-only, access, connections, takeover",
             ])
     }
 

@@ -38,6 +38,9 @@ struct L2Entry: Equatable {
     /// The entry of a table or a cluster that nobody else uses.
     static func own(_ offset: UInt64) -> UInt64 { offset | copiedMask }
 
+    /// The entry of one that others may use.
+    static func shared(_ entry: UInt64) -> UInt64 { entry & ~copiedMask }
+
     var isCompressed: Bool { descriptor & Self.compressedMask != 0 }
 
     /// Where its cluster is; 0: nowhere.

@@ -321,7 +321,7 @@ extension Qcow2 {
             let first = (build.cluster / perBlock + step) * perBlock
             let end = build.cluster + build.tableClusters + build.blockCount
             for cluster in max(first, build.cluster)..<max(max(first, build.cluster), min(first + perBlock, end)) {
-                images[0].setRefcount(1, at: cluster - first, bytes.lowerBound)
+                images[0].refcounts(from: bytes.lowerBound)[cluster - first] = 1
             }
             return writeBuffer(to: build.cluster + build.tableClusters + step, &task)
         }

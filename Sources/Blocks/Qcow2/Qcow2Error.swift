@@ -36,6 +36,14 @@ public enum Qcow2Error: Error, Equatable, CustomStringConvertible {
     case l1Offset(UInt64)
     /// The L1 table is not all in the file.
     case l1Outside(UInt64, fileBytes: UInt64)
+    /// The table of internal snapshots is where none can be, or has more than 65536.
+    case snapshotTable(UInt64, count: UInt32)
+    /// What it says of an internal snapshot cannot be read, or cannot be; the first one is 1.
+    case snapshotEntry(Int, at: UInt64)
+    /// No internal snapshot has this name; the ones that there are.
+    case noSnapshot(String, [String])
+    /// Several have it.
+    case severalSnapshots(String, [String])
     /// It is to be written, and its refcounts may be wrong.
     case isDirty
     /// It is to be written, and somebody has found it damaged.
@@ -79,8 +87,15 @@ public enum Qcow2Error: Error, Equatable, CustomStringConvertible {
         case .l1Offset(let offset): "its L1 table is at byte \(offset), which is no place for it"
         case .l1Outside(let offset, let fileBytes):
             "its L1 table, at byte \(offset), is not all in the file, which has \(fileBytes) bytes"
-        case .isDirty:
-            "its refcounts may be wrong (it is marked as dirty), so it is not written before 'qemu-img check -r all' has repaired them"
+        case .snapshotTable(let offset, let count):
+            "its table of \(count) internal snapshots, at byte \(offset), is no place for it, or too large"
+        case .snapshotEntry(let number, let offset):
+            "what it says of internal snapshot \(number), at byte \(offset), cannot be read, or cannot be"
+        case .noSnapshot(let name, []): "it has no internal snapshot '\(name)', and no other one"
+        case .noSnapshot(let name, let others): "it has no internal snapshot '\(name)'; it has \(list(others))"
+        case .severalSnapshots(let name, let those):
+            "\(those.count) internal snapshots are called '\(name)': \(list(those)); name it by its number"
+        case .isDirty: "its refcounts may be wrong: it is marked as dirty"
         case .isCorrupt:
             "it is marked as corrupt, so it is not written before 'qemu-img check -r all' has repaired it; --read-only serves it as it is"
         case .refcountTable(let offset, let clusters):
@@ -148,6 +163,13 @@ public struct Qcow2Damage: Error, Equatable, Sendable, CustomStringConvertible {
         case .unreadable: "\(place) cannot be read"
         }
     }
+}
+
+/// The first ones, and how many there are beside them.
+private func list(_ names: [String]) -> String {
+    let shown = 8
+    let rest = names.count - shown
+    return names.prefix(shown).joined(separator: ", ") + (rest > 0 ? " and \(rest) more" : "")
 }
 
 private func hexadecimal(_ number: UInt32) -> String { "0x" + String(number, radix: 16) }

@@ -20,11 +20,11 @@ public struct Qcow2Header: Equatable, Sendable {
     /// A cluster has 1 << clusterBits bytes.
     let clusterBits: UInt64
     /// The size of the disk in bytes.
-    public let sizeBytes: UInt64
+    public private(set) var sizeBytes: UInt64
     /// Where the active L1 table is.
-    let l1TableOffset: UInt64
+    private(set) var l1TableOffset: UInt64
     /// So many of its entries are there.
-    let l1EntryCount: UInt64
+    private(set) var l1EntryCount: UInt64
     /// Where the refcount table is, and how many clusters it has.
     var refcountTableOffset: UInt64
     var refcountTableClusters: UInt64
@@ -40,9 +40,13 @@ public struct Qcow2Header: Equatable, Sendable {
     public let stampsOffset: UInt64?
     /// How many internal snapshots it has.
     public let snapshotCount: UInt32
+    /// Where the table of these begins.
+    let snapshotsOffset: UInt64
+    /// It has dirty bitmaps, which are kept.
+    let hasBitmaps: Bool
     /// L2 entries have a bitmap of 32 subclusters (Extended L2 Entries).
     let hasSubclusters: Bool
-    private let incompatibleFeatures: UInt64
+    fileprivate let incompatibleFeatures: UInt64
     /// What a writer has to clear, unless it sees to it.
     let autoclearFeatures: UInt64
 
@@ -94,6 +98,10 @@ public struct Qcow2Header: Equatable, Sendable {
         }
     }
 
+    /// The autoclear feature that the bitmaps extension is up to date.
+    private static let bitmapsFeature: UInt64 = 1
+    /// The header extension that says where dirty bitmaps are.
+    static let bitmapsName: UInt32 = 0x2385_2875
     /// The header extension with the format of the backing file.
     static let backingFormatName: UInt32 = 0xE279_2ACA
     /// The one with a ``BackingStamp`` for each backing file: `SPBS`.
@@ -120,6 +128,7 @@ public struct Qcow2Header: Equatable, Sendable {
         refcountTableOffset = bytes.number64(at: 48)
         refcountTableClusters = UInt64(bytes.number32(at: 56))
         snapshotCount = bytes.number32(at: 60)
+        snapshotsOffset = bytes.number64(at: 64)
         l1EntryCount = UInt64(bytes.number32(at: 36))
         hasSubclusters = fields.incompatibleFeatures & Feature.extendedL2.mask != 0
         guard !hasSubclusters || clusterBits >= Self.leastClusterBitsWithSubclusters else {
@@ -136,7 +145,18 @@ public struct Qcow2Header: Equatable, Sendable {
         backing = try Self.backing(bytes, extensions, clusterBytes: 1 << clusterBits)
         stamps = extensions.stamps
         stampsOffset = extensions.stampsOffset
+        hasBitmaps = extensions.hasBitmaps && autoclearFeatures & Self.bitmapsFeature != 0
         try checkL1Table()
+    }
+
+    /// The same image with another disk in it, which has to be there.
+    func header(sizeBytes: UInt64, l1TableOffset: UInt64, l1EntryCount: UInt64) throws(Qcow2Error) -> Qcow2Header {
+        var other = self
+        other.sizeBytes = sizeBytes
+        other.l1TableOffset = l1TableOffset
+        other.l1EntryCount = l1EntryCount
+        try other.checkL1Table()
+        return other
     }
 
     /// A bit of the incompatible features.
@@ -245,6 +265,9 @@ extension Qcow2Header {
         sizeBytes == 0 ? 0..<0 : l1TableOffset..<l1TableOffset + l1EntryCount * 8
     }
 
+    /// What the incompatible features are when the refcounts are right.
+    var cleanFeatures: UInt64 { incompatibleFeatures & ~Feature.dirty.mask }
+
     /// Where the refcount table is.
     var refcountTable: Range<UInt64> {
         refcountTableOffset..<refcountTableOffset + refcountTableClusters << clusterBits
@@ -282,6 +305,7 @@ private struct HeaderExtensions {
     private(set) var backingFormat = ""
     private(set) var stamps: [Qcow2Header.BackingStamp] = []
     private(set) var stampsOffset: UInt64?
+    private(set) var hasBitmaps = false
 
     /// Goes through the extensions. They end before the name of the backing file, or with the first cluster.
     init(_ bytes: [UInt8], from start: Int, clusterBytes: Int) throws(Qcow2Error) {
@@ -300,6 +324,7 @@ private struct HeaderExtensions {
             case Self.featureNameTable: table = place..<place + count
             case Qcow2Header.backingFormatName:
                 backingFormat = String(decoding: bytes[place..<place + count], as: UTF8.self)
+            case Qcow2Header.bitmapsName: hasBitmaps = true
             case Qcow2Header.backingStampsName:
                 stamps = Self.stamps(bytes, place..<place + count)
                 stampsOffset = UInt64(place)
@@ -333,11 +358,13 @@ private struct HeaderExtensions {
 
 extension [UInt8] {
     /// A number in a header, all of which is there.
-    fileprivate func number32(at place: Int) -> UInt32 {
+    func number16(at place: Int) -> UInt16 { UInt16(self[place]) << 8 | UInt16(self[place + 1]) }
+
+    func number32(at place: Int) -> UInt32 {
         self[place..<place + 4].reduce(0) { $0 << 8 | UInt32($1) }
     }
 
-    fileprivate func number64(at place: Int) -> UInt64 {
+    func number64(at place: Int) -> UInt64 {
         self[place..<place + 8].reduce(0) { $0 << 8 | UInt64($1) }
     }
 }

@@ -72,38 +72,16 @@ extension Qcow2Image {
     }
 
     func refcount(of cluster: UInt64, _ slot: Int) -> UInt64 {
-        let (place, shift) = refcountPlace(cluster % refcountsPerPiece, start(ofPiece: slot))
-        let bits = 1 << header.refcountOrder
-        guard bits < 8 else {
-            return (0..<bits / 8).reduce(0) { $0 << 8 | UInt64(memory.byte(at: place + $1)) }
-        }
-        return UInt64(memory.byte(at: place) >> shift) & (1 << UInt64(bits) - 1)
+        refcounts(from: start(ofPiece: slot))[cluster % refcountsPerPiece]
     }
 
     mutating func setRefcount(_ count: UInt64, of cluster: UInt64, _ slot: Int) {
-        setRefcount(count, at: cluster % refcountsPerPiece, start(ofPiece: slot))
+        refcounts(from: start(ofPiece: slot))[cluster % refcountsPerPiece] = count
         tables.change(slot)
     }
 
-    /// Changes a refcount of those that begin somewhere in the memory.
-    func setRefcount(_ count: UInt64, at index: UInt64, _ start: Int) {
-        let (place, shift) = refcountPlace(index, start)
-        let bits = 1 << header.refcountOrder
-        guard bits < 8 else {
-            for byte in 0..<bits / 8 {
-                memory.setByte(UInt8(truncatingIfNeeded: count >> UInt64(bits - 8 - byte * 8)), at: place + byte)
-            }
-            return
-        }
-        let mask = UInt8(1 << bits - 1) << shift
-        memory.setByte(memory.byte(at: place) & ~mask | UInt8(truncatingIfNeeded: count) << shift, at: place)
-    }
-
-    /// Bit 0 of a byte has the first of its refcounts.
-    private func refcountPlace(_ index: UInt64, _ start: Int) -> (place: Int, shift: UInt8) {
-        let bit = index << header.refcountOrder
-        return (start + Int(bit >> 3), UInt8(bit & 7))
-    }
+    /// Refcounts that begin somewhere in the memory.
+    func refcounts(from start: Int) -> RefcountRow { RefcountRow(memory, from: start, order: header.refcountOrder) }
 }
 
 extension L2Entry {

@@ -22,6 +22,8 @@ public struct ServedExport: Sendable {
     public var recording: Backend?
     /// Its files that were not there before.
     public var madeFiles: [Backend] = []
+    /// Its image was dirty, and has new refcounts.
+    public var isRepaired = false
     /// The name of that image, for people.
     public var image = ""
     /// The layers between the drive and the backend: as a rule none.
