@@ -149,7 +149,7 @@ let package = Package(
             "Simulation",
             [
                 "Server", "Loop", "Listening", "Export", "ISCSI", "Units", "Backends", "Blocks", "IOUring", "ATA",
-                "Threads", "SimulatedKernel", "Seeded", "Support",
+                "Recordings", "Threads", "SimulatedKernel", "Seeded", "Support", "WrittenQcow2",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         tests("TLSTests", ["TLS", "CGnuTLS", "Seeded", "Support"]),

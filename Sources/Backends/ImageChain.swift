@@ -222,14 +222,12 @@ public struct ImageChain: Sendable {
     /// Refuses to write what cannot be written, and repairs the refcounts of a dirty image.
     private mutating func makeWritable(_ header: inout Qcow2Header, _ path: String) throws(ImageError) {
         try backend.checkWritable(header, path)
+        if header.needsRepair {
+            header = try Qcow2Header(of: backend, path, fileBytes: backend.repair(header, path))
+            isRepaired = true
+        }
         do throws(Qcow2Error) {
-            do throws(Qcow2Error) {
-                try header.checkWritable()
-            } catch .isDirty {
-                header = try Qcow2Header(of: backend, path, fileBytes: backend.repair(header, path))
-                isRepaired = true
-                try header.checkWritable()
-            }
+            try header.checkWritable()
         } catch {
             throw .qcow2(path: path, "\(error)")
         }

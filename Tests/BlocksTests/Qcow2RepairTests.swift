@@ -34,7 +34,7 @@ private final class CutFile: Qcow2RepairFile {
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Int32 {
         let part = bytes.dropFirst(Int(offset)).prefix(buffer.count)
         buffer.copyBytes(from: part)
-        buffer[part.count...].update(repeating: 0)
+        for index in part.count..<buffer.count { buffer[index] = 0 }
         return 0
     }
 
@@ -217,7 +217,7 @@ private final class CutFile: Qcow2RepairFile {
         var numbers = SeededGenerator(seed: 1)
         let image = Self.image(Shape(), &numbers)
         var bounds = Qcow2RepairBounds()
-        bounds.readBytes = 1 << 14
+        bounds.readBytes = 1 << 12
         #expect(throws: Qcow2RepairError.tooLarge) { try Self.repair(CutFile(image.file), within: bounds) }
         bounds = Qcow2RepairBounds()
         bounds.refcountBytes = 1 << 11

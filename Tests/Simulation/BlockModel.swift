@@ -73,6 +73,14 @@ struct BlockModel {
 
     var byteCount: Int { cellCount * cellBytes }
 
+    /// The image as it was found. Nobody has written yet.
+    var content: [UInt8] {
+        (0..<cellCount).flatMap { cell in
+            let word = word(Int(cells[cell][0].write), cell)
+            return (0..<cellBytes).map { UInt8(truncatingIfNeeded: word >> UInt64($0 % 8 * 8)) }
+        }
+    }
+
     /// The image has become larger.
     mutating func grow(toBytes count: Int) {
         let zeroes = base(0)

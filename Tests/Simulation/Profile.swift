@@ -73,6 +73,12 @@ struct Profile {
     var cacheBytes = 0
     /// Images are only read, and drives are overlays above them.
     var areOverlays = false
+    /// Images are only read, and changes are kept in qcow2 images above them.
+    var keepsChanges = false
+    /// All that drives execute is recorded.
+    var isRecorded = false
+    /// An operator takes snapshots of overlays, and goes back to them.
+    var takesSnapshots = false
 
     enum Ending {
         /// Clients finish, then the server stops.
@@ -229,6 +235,29 @@ struct Profile {
         // A FLUSH takes a cache to the image in many pieces, one after the other.
         behaviour.slowFileOperations = 0
         behaviour.fileDelay = 0...20_000
+        slowWorkers = min(slowWorkers, 20_000)
+    }
+
+    /// Other layers that keep what is written, or an account of it.
+    ///
+    /// - Parameter numbers: none of those that the rest of a run comes from.
+    mutating func chooseLayers(_ numbers: inout SeededGenerator) {
+        func number(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &numbers) }
+        guard imageBytes <= 256 << 10, number(1...4) == 1 else { return }
+        let kind = number(1...6)
+        isRecorded = kind <= 3
+        if kind >= 3 && kind <= 5 {
+            (keepsChanges, areOverlays) = (true, false)
+            // They are for the bytes of a raw image.
+            imageFaults = []
+        } else if kind == 6, logicalUnits.isEmpty, reservations == 0 {
+            areOverlays = true
+            takesSnapshots = true
+            operations = max(operations, 3000)
+        }
+        // Tables, and entries, are written one after the other.
+        behaviour.slowFileOperations = 0
+        behaviour.fileDelay = 0...10_000
         slowWorkers = min(slowWorkers, 20_000)
     }
 

@@ -42,21 +42,63 @@ final class SimulatedImage {
     var isCached = false
     /// They may fail to reach the file even in the end.
     var mayKeepLess = false
+    /// The file is only read, and changes are kept in another one; nil: they are not.
+    let changes: SimulatedChanges?
+    /// What the drive executes is recorded here; nil: it is not.
+    var recording: SimulatedRecording?
+    /// What its overlay had at some times, the oldest first.
+    var snapshots: [SimulatedSnapshot] = []
+    /// An operator waits for its clients to be gone.
+    var levelWork: LevelWork?
 
-    init(_ name: String, sizeBytes: Int, cellBytes: Int, writesThrough: Bool) throws {
+    /// - Parameter changes: where changes are kept; nil: in the file.
+    init(
+        _ name: String, sizeBytes: Int, cellBytes: Int, writesThrough: Bool, changes: SimulatedChanges? = nil
+    ) throws {
         self.name = name
         self.cellBytes = cellBytes
         self.writesThrough = writesThrough
-        descriptor = Self.namelessFile()
-        guard descriptor >= 0, ftruncate(descriptor, off_t(sizeBytes)) == 0 else {
+        self.changes = changes
+        descriptor = changes.map { dup($0.baseDescriptor) } ?? Self.namelessFile()
+        guard descriptor >= 0, changes != nil || ftruncate(descriptor, off_t(sizeBytes)) == 0 else {
             throw Violation("there is no memory for an image: \(errorText(errno))")
         }
         model = BlockModel(
             content: SimulatedDisk.content(of: descriptor), cellBytes: cellBytes, writesThrough: writesThrough,
             firstNumber: 1)
+        if changes != nil { base = SimulatedDisk.content(of: descriptor) }
     }
 
     deinit { Glibc.close(descriptor) }
+
+    /// What an image has that nobody writes to: in two of three cells what no client has written, in the form of writes.
+    static func base(sizeBytes: Int, cellBytes: Int) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: sizeBytes)
+        bytes.withUnsafeMutableBytes { bytes in
+            for cell in 0..<sizeBytes / cellBytes where cell % 3 != 0 {
+                for place in stride(from: cell * cellBytes, to: (cell + 1) * cellBytes, by: 8) {
+                    bytes.storeBytes(of: UInt64(1) << 25 | 1 << 24 | UInt64(cell), toByteOffset: place, as: UInt64.self)
+                }
+            }
+        }
+        return bytes
+    }
+
+    /// The image below an overlay in memory gets a content.
+    func fillBase() throws {
+        let bytes = Self.base(sizeBytes: model.byteCount, cellBytes: cellBytes)
+        guard pwrite(descriptor, bytes, bytes.count, 0) == bytes.count else {
+            throw Violation("an image cannot be written: \(errorText(errno))")
+        }
+        isOverlaid = true
+        model = BlockModel(content: bytes, cellBytes: cellBytes, writesThrough: writesThrough, firstNumber: 1)
+    }
+
+    /// The file that a server writes to.
+    var writtenDescriptor: Int32 { changes?.descriptor ?? descriptor }
+
+    /// What nobody writes to.
+    var isBaseOnly: Bool { isOverlaid || changes != nil }
 
     /// A file that is gone when nobody has it open, in memory where there is a place for such files.
     private static func namelessFile() -> Int32 {
@@ -73,20 +115,23 @@ final class SimulatedImage {
     /// The image as a server opens it.
     ///
     /// - Parameter place: where it is mapped. Which of its pages are looked at together depends on that.
-    func chain(needsThread: Bool, mappedAt place: UnsafeMutableRawPointer?) throws -> ImageChain {
+    func chain(
+        needsThread: Bool, mappedAt place: UnsafeMutableRawPointer?, above levels: [FrozenLevel]
+    ) throws -> ImageChain {
         let file = ImageChain(raw: try backend(needsThread: needsThread, mappedAt: place))
-        return isOverlaid ? try ImageChain(overlayOf: file, blockSize: .smallest) : file
+        if let changes { return try changes.chain(above: file, locking: .immediate) }
+        return isOverlaid ? try ImageChain(overlayOf: file, above: levels, blockSize: .smallest) : file
     }
 
     private func backend(needsThread: Bool, mappedAt place: UnsafeMutableRawPointer?) throws -> Backend {
         let backend = try Backend(
-            path: "/proc/self/fd/\(descriptor)", cache: .writeback, readOnly: isOverlaid, locking: .immediate)
+            path: "/proc/self/fd/\(descriptor)", cache: .writeback, readOnly: isBaseOnly, locking: .immediate)
         guard case .file(var file) = backend.kind else { return backend }
         file.mapping?.unmap()
         file.mapping = place.flatMap { FileMapping(descriptor, sizeBytes: backend.sizeBytes, at: $0) }
         file.needsThread = needsThread
         return Backend(
-            kind: .file(file), sizeBytes: backend.sizeBytes, isReadOnly: isOverlaid,
+            kind: .file(file), sizeBytes: backend.sizeBytes, isReadOnly: isBaseOnly,
             granularityBytes: backend.granularityBytes, zeroesFastByDeallocating: backend.zeroesFastByDeallocating,
             zeroesFastAllocated: backend.zeroesFastAllocated)
     }
@@ -95,18 +140,29 @@ final class SimulatedImage {
     ///
     /// - Parameter isKilled: the server had no time to take a cache to the file.
     func checkContent(at time: Int, isKilled: Bool = false) throws {
-        let content = SimulatedDisk.content(of: descriptor)
-        if isOverlaid {
-            guard content == base else { throw Violation("the file of \(name), which is only read, has changed") }
-            return
+        if isBaseOnly, SimulatedDisk.content(of: descriptor) != base {
+            throw Violation("the file of \(name), which is only read, has changed")
         }
-        if isCached, isKilled || mayKeepLess { return try check(afterPowerFailure: content) }
+        guard !isOverlaid else { return }
+        let mayLose = isCached || changes != nil
+        let content = try disk(mayLeak: isKilled || mayKeepLess)
+        if mayLose, isKilled || mayKeepLess { return try check(afterPowerFailure: content) }
         let reason = content.withUnsafeBytes { model.check($0, from: 0, .read(began: time, ended: time)) }
         if let reason { throw Violation("the file of \(name) in the end: \(reason)") }
     }
 
-    /// Looks at what a power failure leaves.
-    func check(afterPowerFailure content: [UInt8]) throws {
+    /// What is on the disk now, which nobody has open.
+    private func disk(mayLeak: Bool) throws -> [UInt8] {
+        let content = SimulatedDisk.content(of: writtenDescriptor)
+        return try changes?.disk(in: content, mayLeak: mayLeak) ?? content
+    }
+
+    /// Looks at what a power failure leaves of the file.
+    func check(afterPowerFailureOf file: [UInt8]) throws {
+        try check(afterPowerFailure: changes?.disk(in: file, mayLeak: true) ?? file)
+    }
+
+    private func check(afterPowerFailure content: [UInt8]) throws {
         let reason = content.withUnsafeBytes { model.check($0, from: 0, .afterPowerFailure) }
         if let reason { throw Violation("\(name) after a power failure: \(reason)") }
     }
@@ -114,16 +170,18 @@ final class SimulatedImage {
     /// The machine has lost power, and this is what is left.
     func lose(_ content: [UInt8]) throws {
         guard !isOverlaid else { return try checkContent(at: 0) }
-        try check(afterPowerFailure: content)
-        guard pwrite(descriptor, content, content.count, 0) == content.count else {
+        try check(afterPowerFailureOf: content)
+        guard pwrite(writtenDescriptor, content, content.count, 0) == content.count else {
             throw Violation("an image cannot be written: \(errorText(errno))")
         }
     }
 
     /// Another server begins with what is there.
-    func beginAgain() {
+    ///
+    /// - Parameter content: of the disk, where an overlay has it in memory.
+    func beginAgain(with content: [UInt8]? = nil) throws {
         model = BlockModel(
-            content: SimulatedDisk.content(of: descriptor), cellBytes: cellBytes, writesThrough: writesThrough,
+            content: try content ?? disk(mayLeak: true), cellBytes: cellBytes, writesThrough: writesThrough,
             firstNumber: model.endNumber)
         closedConnections = [:]
         reservations?.losePower()

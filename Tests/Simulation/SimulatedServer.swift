@@ -36,6 +36,7 @@ final class SimulatedServer {
     var sessionPath: String { path + "-iscsi" }
     /// Where images are mapped.
     private let place: MappingPlace?
+    private var recordingCount = 0
 
     /// Writes of reservations that are to be done, in the order in which they came.
     let keepings = Keepings()
@@ -86,18 +87,23 @@ final class SimulatedServer {
     }
 
     /// Serves an image.
-    func add(_ image: SimulatedImage, _ profile: Profile) throws {
+    ///
+    /// - Parameter snapshot: what its overlay begins with; nil: the image.
+    func add(_ image: SimulatedImage, _ profile: Profile, from snapshot: SimulatedSnapshot? = nil) throws {
         var properties = DriveProperties()
         properties.writeCache = profile.writesThrough ? .off : .on
         var export = ServedExport(
             name: image.name, properties: properties, controller: .piix3IDE,
-            image: try image.chain(needsThread: profile.needsThread, mappedAt: place?.next(image.model.byteCount)))
+            image: try image.chain(
+                needsThread: profile.needsThread, mappedAt: place?.next(image.model.byteCount),
+                above: snapshot?.levels ?? []))
         if profile.cacheBytes > 0 {
             export.blocks.writeCache = WriteCache(
                 cacheBytes: profile.cacheBytes,
                 memory: try LayerMemory(mapping: WriteCache.memoryBytes(cacheBytes: profile.cacheBytes)),
                 blockSize: .smallest)
         }
+        if profile.isRecorded { try record(image, &export) }
         export.maximumConnections = profile.maximumConnections
         if let logicalUnit = image.logicalUnit {
             export.target = TargetOptions(
@@ -111,6 +117,18 @@ final class SimulatedServer {
             }
         }
         shared.loops.noteAdded(try shared.exports.add(export).0)
+    }
+
+    private func record(_ image: SimulatedImage, _ export: inout ServedExport) throws {
+        recordingCount += 1
+        let path = "\(self.path)-\(recordingCount).rec"
+        let file = try RecordingFile(
+            path: path,
+            RecordingHeader(
+                blockSize: .smallest, sectorsPerPhysical: 1, sectors: UInt64(image.model.byteCount / 512), began: 0,
+                base: .zeroes))
+        (export.recording, export.blocks.recorder) = (file.backend, file.recorder)
+        image.recording = SimulatedRecording(path: path, base: image.model.content)
     }
 
     /// Gives all back, after all loops are over.
@@ -135,6 +153,7 @@ final class SimulatedServer {
         if kernel.filesAreDead {
             var blocks = entry.takeBlocks()
             _ = blocks.writeCache?.cut(PowerCut(keeping: .none, seed: 0), sectors: entry.drive.sectorCount)
+            blocks.qcow2?.endWriting()
             entry.keep(blocks)
         }
         entry.end(shared.loops.logger)

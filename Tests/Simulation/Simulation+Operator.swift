@@ -8,6 +8,7 @@ import SimulatedKernel
 extension Simulation {
     func operate(_ server: SimulatedServer) throws {
         let image = images[Int.random(in: 0..<images.count, using: &numbers)]
+        guard !profile.takesSnapshots || !Bool.random(using: &layers) else { return try keepOrRevert(image, server) }
         switch Int.random(in: 0..<4, using: &numbers) {
         case 0: try grow(image, server)
         case 1: try drop(server)
@@ -17,7 +18,7 @@ extension Simulation {
 
     /// What `ServerControl.grow` does, but for waiting.
     private func grow(_ image: SimulatedImage, _ server: SimulatedServer) throws {
-        guard !image.isEnding, !image.isOverlaid, image.growth == nil, image.model.byteCount < 2 * profile.imageBytes
+        guard !image.isEnding, !image.isBaseOnly, !profile.isRecorded, image.growth == nil, image.model.byteCount < 2 * profile.imageBytes
         else { return }
         let size = image.model.byteCount + 4096 * Int.random(in: 1...8, using: &numbers)
         note("\(image.name) grows to \(size)")
@@ -40,6 +41,7 @@ extension Simulation {
             image.growth = nil
             note("\(image.name) has grown")
         }
+        try noteLevels(server)
         try noteRemovals(server)
     }
 
@@ -66,17 +68,21 @@ extension Simulation {
     private func noteRemovals(_ server: SimulatedServer) throws {
         guard images.contains(where: \.isEnding), chance(10_000) else { return }
         server.closeEndedExports()
-        for image in images where image.isEnding {
+        for image in images where image.isEnding && image.levelWork == nil {
             let isThere = server.shared.exports.withdrawn.contains { $0.name == image.name }
             guard !isThere else { continue }
             try image.checkContent(at: event())
-            if image.isOverlaid {
+            try image.checkRecording(at: event(), seed: seed)
+            let snapshot = image.snapshots.isEmpty ? nil : image.snapshots.randomElement(using: &layers)
+            if image.isOverlaid || profile.isRecorded {
+                // What was recorded so far is another recording's.
                 for client in clients where client.image === image { client.close() }
-                image.beginAgain()
+                try image.beginAgain(with: snapshot?.content)
             }
+            image.snapshots = []
             note("\(image.name) is served anew")
             image.reservations?.losePower()
-            try server.add(image, profile)
+            try server.add(image, profile, from: snapshot)
             try checkReservations(of: image, server)
             image.isEnding = false
             image.growth = nil

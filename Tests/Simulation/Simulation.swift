@@ -21,6 +21,10 @@ final class Simulation {
     private var sessions: SeededGenerator
     /// Decides which units and reservations there are, and when the server is killed because of them.
     private var units: SeededGenerator
+    /// Decides which layers are below the drives, and what becomes of them.
+    var layers: SeededGenerator
+    /// Chosen so that the seeds that are known to find something have none of these: they run as they did before.
+    private static let layersOfSeed: UInt64 = 0x4C45_0153
     let profile: Profile
     let trace: Trace
     let kernel: SimulatedKernel
@@ -56,6 +60,8 @@ final class Simulation {
         profile.chooseUnits(&units)
         var keepers = SeededGenerator(seed: seed ^ 0x4C41_0000)
         profile.chooseKeepers(&keepers)
+        layers = SeededGenerator(seed: seed ^ Self.layersOfSeed)
+        profile.chooseLayers(&layers)
         self.profile = profile
         kernel = try SimulatedKernel(seed: numbers.next())
         kernel.behaviour = profile.behaviour
@@ -68,13 +74,19 @@ final class Simulation {
             images.append(
                 try SimulatedImage(
                     "disk\(number)", sizeBytes: profile.imageBytes, cellBytes: profile.cellBytes,
-                    writesThrough: profile.writesThrough))
+                    writesThrough: profile.writesThrough,
+                    changes: profile.keepsChanges
+                        ? SimulatedChanges(
+                            "\(seed)-disk\(number)",
+                            base: SimulatedImage.base(sizeBytes: profile.imageBytes, cellBytes: profile.cellBytes),
+                            in: folder) : nil))
             images[number].isLimited = profile.maximumConnections != nil
             if !profile.logicalUnits.isEmpty { images[number].logicalUnit = profile.logicalUnits[number] }
             if profile.reservations > 0 { images[number].reservations = ReservationModel() }
             images[number].isOverlaid = profile.areOverlays
+            if profile.takesSnapshots { try images[number].fillBase() }
             images[number].isCached = profile.cacheBytes > 0
-            images[number].mayKeepLess = profile.cacheBytes > 0 && profile.mayFail
+            images[number].mayKeepLess = (profile.cacheBytes > 0 || profile.keepsChanges) && profile.mayFail
         }
     }
 
@@ -150,8 +162,8 @@ final class Simulation {
         isStopping = false
         hasDropped = false
         isOver = false
+        for image in images { (image.snapshots, image.levelWork) = ([], nil) }
         kernel.filesAreDead = false
-        kernel.disks = images.map { SimulatedDisk($0.descriptor, sectorBytes: max(512, $0.cellBytes)) }
         let trace = trace
         let clock = kernel.clock
         let logger = Logger(label: "simulation") { _ in TraceHandler(trace: trace, now: { clock.now() }) }
@@ -160,6 +172,8 @@ final class Simulation {
             profile, images, kernel: kernel, path: "\(folder)/\(seed)-\(lives)", reservations: openReservations(),
             logger: logger)
         self.server = server
+        // A new file for changes is stable from here on.
+        kernel.disks = images.map { SimulatedDisk($0.writtenDescriptor, sectorBytes: max(512, $0.cellBytes)) }
         for image in images { try checkReservations(of: image, server) }
     }
 
@@ -178,7 +192,7 @@ final class Simulation {
         for client in clients { client.close() }
         try server?.checkIdle()
         try stop()
-        for image in images { try image.checkContent(at: event()) }
+        try checkImages()
     }
 
     /// Megabytes in pieces of a few bytes would take more steps than anybody waits for.
@@ -189,7 +203,14 @@ final class Simulation {
     private func endByStopping() throws {
         try stop()
         for client in clients { client.close() }
-        for image in images { try image.checkContent(at: event()) }
+        try checkImages()
+    }
+
+    private func checkImages(isKilled: Bool = false) throws {
+        for image in images {
+            try image.checkContent(at: event(), isKilled: isKilled)
+            try image.checkRecording(at: event(), seed: seed)
+        }
     }
 
     private func endSuddenly(losesPower: Bool) throws {
@@ -199,9 +220,14 @@ final class Simulation {
         if let server { try cutOffKeepings(server) }
         for client in clients { client.close() }
         try stop()
+        if !losesPower { try checkImages(isKilled: true) }
         for (number, image) in images.enumerated() {
-            if losesPower { try image.lose(left[number]) } else { try image.checkContent(at: event(), isKilled: true) }
-            image.beginAgain()
+            // The file of a recording is none of those that lose anything.
+            if losesPower {
+                try image.checkRecording(at: event(), seed: seed)
+                try image.lose(left[number])
+            }
+            try image.beginAgain()
         }
     }
 
@@ -234,7 +260,7 @@ final class Simulation {
         guard !kernel.filesAreDead, !image.isOverlaid, Int.random(in: 1...chance, using: &imagined) == 1,
             let number = images.firstIndex(where: { $0 === image })
         else { return }
-        try image.check(afterPowerFailure: kernel.disks[number].afterPowerFailure(&imagined))
+        try image.check(afterPowerFailureOf: kernel.disks[number].afterPowerFailure(&imagined))
     }
 
     // MARK: Steps

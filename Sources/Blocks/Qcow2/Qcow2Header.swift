@@ -265,6 +265,11 @@ extension Qcow2Header {
         sizeBytes == 0 ? 0..<0 : l1TableOffset..<l1TableOffset + l1EntryCount * 8
     }
 
+    /// Its refcounts may be wrong, and nobody has found anything else that is.
+    public var needsRepair: Bool {
+        incompatibleFeatures & (Feature.dirty.mask | Feature.corrupt.mask) == Feature.dirty.mask
+    }
+
     /// What the incompatible features are when the refcounts are right.
     var cleanFeatures: UInt64 { incompatibleFeatures & ~Feature.dirty.mask }
 

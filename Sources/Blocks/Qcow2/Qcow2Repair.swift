@@ -207,15 +207,18 @@ extension Qcow2Repair {
     }
 
     private func use(_ entry: L2Entry, at diskOffset: UInt64) throws(Qcow2RepairError) {
+        let mapping: Qcow2Mapping
         do throws(Qcow2Damage) {
             try entry.check(header, at: diskOffset)
-            if case .compressed(let offset, let byteCount) = try entry.mapping(ofUnit: 0, header, at: diskOffset) {
-                return try use(compressed: offset..<offset + byteCount, at: diskOffset)
-            }
+            mapping = try entry.mapping(ofUnit: 0, header, at: diskOffset)
         } catch {
             throw .damage(error)
         }
-        if entry.offset != 0 { try use(entry.offset..<entry.offset + header.clusterBytes, at: diskOffset) }
+        if case .compressed(let offset, let byteCount) = mapping {
+            try use(offset..<offset + byteCount, at: diskOffset)
+        } else if entry.offset != 0 {
+            try use(entry.offset..<entry.offset + header.clusterBytes, at: diskOffset)
+        }
     }
 
     /// An entry that says rightly whether its cluster has one user; nil: it does, or the cluster is in another part.

@@ -1,0 +1,98 @@
+// What an operator does with overlays in memory: keeps what they have, goes back, and begins others with it.
+
+import Backends
+import Blocks
+import SimulatedKernel
+
+@testable import Loop
+@testable import Server
+
+/// What an overlay had at some time.
+struct SimulatedSnapshot {
+    let name: String
+    let levels: [FrozenLevel]
+    let content: [UInt8]
+}
+
+/// What is to be done with an overlay, when its clients are gone.
+enum LevelWork {
+    case snapshot
+    /// nil: to the image.
+    case revert(SimulatedSnapshot?)
+}
+
+extension Simulation {
+    /// What `ServerControl.takeSnapshot` and `revert` begin with.
+    func keepOrRevert(_ image: SimulatedImage, _ server: SimulatedServer) throws {
+        guard image.isOverlaid, !image.isEnding else { return }
+        let entry = try server.shared.exports.entry(named: image.name)
+        if Bool.random(using: &layers) {
+            image.levelWork = .snapshot
+        } else {
+            let kept = image.snapshots.map(Optional.some) + [nil]
+            image.levelWork = .revert(kept[Int.random(in: 0..<kept.count, using: &layers)])
+        }
+        note("\(image.name): \(image.snapshots.count) snapshots, clients are cut off")
+        (image.isEnding, hasDropped) = (true, true)
+        entry.switchOff(.overlayWork)
+        server.shared.loops.cutOff(entry)
+    }
+
+    /// Goes on where clients have gone.
+    func noteLevels(_ server: SimulatedServer) throws {
+        for image in images {
+            guard let work = image.levelWork else { continue }
+            let entry = try server.shared.exports.entry(named: image.name)
+            guard entry.connectionCount == 0 else { continue }
+            for client in clients where client.image === image { client.close() }
+            let content: [UInt8]
+            switch work {
+            case .snapshot: content = try takeSnapshot(of: image, entry)
+            case .revert(let snapshot):
+                _ = try entry.revert(to: snapshot?.levels ?? [])
+                content = try disk(of: entry, snapshot?.levels ?? [])
+                guard content == snapshot?.content ?? SimulatedDisk.content(of: image.descriptor) else {
+                    throw Violation("\(image.name) is reverted, and not what it was at \(snapshot?.name ?? "the beginning")")
+                }
+                note("\(image.name) is reverted to \(snapshot?.name ?? "its image")")
+            }
+            try image.beginAgain(with: content)
+            (image.levelWork, image.servedSince) = (nil, now)
+            entry.switchOn()
+            try server.shared.exports.refresh(entry)
+        }
+    }
+
+    /// A snapshot has all that was answered, and so has the disk.
+    private func takeSnapshot(of image: SimulatedImage, _ entry: ExportEntry) throws -> [UInt8] {
+        let levels = try entry.freeze()
+        let content = try disk(of: entry, levels)
+        let time = event()
+        let reason = content.withUnsafeBytes { image.model.check($0, from: 0, .read(began: time, ended: time)) }
+        if let reason { throw Violation("a snapshot of \(image.name): \(reason)") }
+        if image.snapshots.count == 4 {
+            let gone = image.snapshots.remove(at: Int.random(in: 0..<4, using: &layers))
+            guard entry.discard(snapshot: gone.name) else { throw Violation("there is no snapshot \(gone.name)") }
+        }
+        let snapshot = SimulatedSnapshot(name: "at \(time)", levels: levels, content: content)
+        entry.keep(snapshot: snapshot.name, levels)
+        image.snapshots.append(snapshot)
+        note("\(image.name) has snapshot \(snapshot.name), with \(levels.count) levels")
+        return content
+    }
+
+    /// What an overlay has that nobody has open.
+    private func disk(of entry: ExportEntry, _ levels: [FrozenLevel]) throws -> [UInt8] {
+        var blocks = entry.takeBlocks()
+        defer { entry.keep(blocks) }
+        let files = [entry.backend] + levels.map(\.backend) + entry.definition.backings
+        var bytes = [UInt8](repeating: 0, count: Int(entry.drive.sizeBytes))
+        let isRead = bytes.withUnsafeMutableBytes {
+            blocks.performNow(BackendRequest(.read, length: UInt64($0.count)), $0) { request, bytes in
+                files[Int(request.file)].performNow(request, bytes) == 0
+            }
+        }
+        guard isRead else { throw Violation("\(entry.name) cannot be read") }
+        return bytes
+    }
+}
