@@ -55,11 +55,13 @@ extension ExportSettings {
     private func checkSnapshot() throws(SettingsError) {
         guard let snapshot = drive.imageSnapshot else { return }
         guard format == .qcow2 else {
-            throw SettingsError("'\(image)' is no qcow2 image, and has no internal snapshot '\(snapshot)': leave image-snapshot out")
+            throw SettingsError(
+                "'\(image)' is no qcow2 image, and has no internal snapshot '\(snapshot)': leave image-snapshot out")
         }
         guard drive.readOnly || reference.isOverlay else {
             throw SettingsError(
-                "internal snapshot '\(snapshot)' of '\(image)' stays as it is: say read-only, or name it overlay:\(image)")
+                "internal snapshot '\(snapshot)' of '\(image)' stays as it is: say read-only, or name it overlay:\(image)"
+            )
         }
         guard changes == nil, record == nil else {
             throw SettingsError(

@@ -104,7 +104,8 @@ private final class CutFile: Qcow2RepairFile {
         return image
     }
 
-    private static func repair(_ file: CutFile, within bounds: Qcow2RepairBounds = Qcow2RepairBounds()) throws -> UInt64 {
+    private static func repair(_ file: CutFile, within bounds: Qcow2RepairBounds = Qcow2RepairBounds()) throws -> UInt64
+    {
         let header = try Qcow2Header(
             Array(file.bytes.prefix(Qcow2Header.byteCount)), fileBytes: UInt64(file.bytes.count))
         var repair = try Qcow2Repair(header, file, within: bounds) { byteCount throws(Qcow2RepairError) in

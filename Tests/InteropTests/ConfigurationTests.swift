@@ -58,7 +58,8 @@ import Testing
         let lines = try String(contentsOfFile: example, encoding: .utf8).split(
             separator: "\n", omittingEmptySubsequences: false)
         let whole = lines.map { $0.hasPrefix("#") && $0.dropFirst().first != " " ? $0.dropFirst() : $0 }
-            .filter { !$0.hasPrefix("listen = [\"unix") && !$0.hasPrefix("changes = ") && !$0.hasPrefix("image-snapshot = ") }
+            .filter { !$0.hasPrefix("listen = [\"unix") && !$0.hasPrefix("changes = ") }
+            .filter { !$0.hasPrefix("image-snapshot = ") }
             .joined(separator: "\n")
             .replacing("/var/lib/spindle", with: "reservations")
         let all = try check(write(whole, in: folder), in: folder)

@@ -67,7 +67,8 @@ import Testing
             #expect(!server.log.contains("image repaired"), "\(server.log)")
             for file in [server.uri, mirror] {
                 try run(
-                    "qemu-io", ["-f", "raw", "-c", "write -P 7 1M 3M", "-c", "write -P 8 9M 200k", "-c", "flush", file],
+                    "qemu-io",
+                    ["-f", "raw", "-c", "write -P 7 1M 3M", "-c", "write -P 8 9M 200k", "-c", "flush", file],
                     in: folder)
             }
             try run("nbdcopy", [server.uri, copy], in: folder)

@@ -176,6 +176,8 @@ struct BlockModel {
         case read(began: Int, ended: Int)
         /// The file, after a power failure.
         case afterPowerFailure
+        /// What has all that was answered; what was only seen may be lost.
+        case answered
     }
 
     /// Checks bytes that begin at a cell, and remembers what they say.
@@ -230,8 +232,8 @@ struct BlockModel {
         case .read(let began, let ended):
             return writes[Int(candidate.write)].began < ended
                 && !isOverwritten(candidate, in: cell, by: began, effect: effect)
-        case .afterPowerFailure:
-            let horizon = writesThrough ? Int.max : flushBegan
+        case .afterPowerFailure, .answered:
+            let horizon = writesThrough || look.hasAnswered ? Int.max : flushBegan
             return !isOverwritten(candidate, in: cell, by: horizon) { other in
                 let write = writes[Int(other.write)]
                 return write.isCertain ? write.ended ?? .max : .max
@@ -253,4 +255,8 @@ struct BlockModel {
             return "\(name) \(write.began)-\(end)\(write.isCertain ? "" : "?")\(seen)"
         }.joined(separator: "; ")
     }
+}
+
+extension BlockModel.Look {
+    fileprivate var hasAnswered: Bool { if case .answered = self { true } else { false } }
 }

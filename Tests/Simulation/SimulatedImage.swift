@@ -36,7 +36,7 @@ final class SimulatedImage {
     /// It takes only so many connections.
     var isLimited = false
     /// The file is only read, and changes are gone with the server's export.
-    var isOverlaid = false { didSet { base = isOverlaid ? SimulatedDisk.content(of: descriptor) : [] } }
+    var isOverlaid = false { didSet { if isOverlaid { base = SimulatedDisk.content(of: descriptor) } } }
     private var base: [UInt8] = []
     /// Answered writes are in the drive's cache until a FLUSH, and are lost if the server is killed.
     var isCached = false
@@ -46,6 +46,8 @@ final class SimulatedImage {
     let changes: SimulatedChanges?
     /// What the drive executes is recorded here; nil: it is not.
     var recording: SimulatedRecording?
+    /// It was killed once, and clusters of the file may be lost since.
+    private var mayLeak = false
     /// What its overlay had at some times, the oldest first.
     var snapshots: [SimulatedSnapshot] = []
     /// An operator waits for its clients to be gone.
@@ -71,7 +73,7 @@ final class SimulatedImage {
 
     deinit { Glibc.close(descriptor) }
 
-    /// What an image has that nobody writes to: in two of three cells what no client has written, in the form of writes.
+    /// What an image has that nobody writes to: in two of three cells what no client has written, in a write's form.
     static func base(sizeBytes: Int, cellBytes: Int) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: sizeBytes)
         bytes.withUnsafeMutableBytes { bytes in
@@ -145,14 +147,15 @@ final class SimulatedImage {
         }
         guard !isOverlaid else { return }
         let mayLose = isCached || changes != nil
-        let content = try disk(mayLeak: isKilled || mayKeepLess)
+        mayLeak = mayLeak || isKilled || mayKeepLess
+        let content = try disk()
         if mayLose, isKilled || mayKeepLess { return try check(afterPowerFailure: content) }
         let reason = content.withUnsafeBytes { model.check($0, from: 0, .read(began: time, ended: time)) }
         if let reason { throw Violation("the file of \(name) in the end: \(reason)") }
     }
 
     /// What is on the disk now, which nobody has open.
-    private func disk(mayLeak: Bool) throws -> [UInt8] {
+    private func disk() throws -> [UInt8] {
         let content = SimulatedDisk.content(of: writtenDescriptor)
         return try changes?.disk(in: content, mayLeak: mayLeak) ?? content
     }
@@ -170,6 +173,7 @@ final class SimulatedImage {
     /// The machine has lost power, and this is what is left.
     func lose(_ content: [UInt8]) throws {
         guard !isOverlaid else { return try checkContent(at: 0) }
+        mayLeak = true
         try check(afterPowerFailureOf: content)
         guard pwrite(writtenDescriptor, content, content.count, 0) == content.count else {
             throw Violation("an image cannot be written: \(errorText(errno))")
@@ -181,7 +185,7 @@ final class SimulatedImage {
     /// - Parameter content: of the disk, where an overlay has it in memory.
     func beginAgain(with content: [UInt8]? = nil) throws {
         model = BlockModel(
-            content: try content ?? disk(mayLeak: true), cellBytes: cellBytes, writesThrough: writesThrough,
+            content: try content ?? disk(), cellBytes: cellBytes, writesThrough: writesThrough,
             firstNumber: model.endNumber)
         closedConnections = [:]
         reservations?.losePower()

@@ -33,17 +33,13 @@ struct SimulatedRecording {
 
 extension SimulatedImage {
     /// Looks at the recording that is kept now, when nothing is under way.
-    ///
-    /// - Parameter mayKeepLess: failures may have kept entries from it.
-    func checkRecording(at time: Int, seed: UInt64) throws {
+    func checkRecording(seed: UInt64) throws {
         guard let recording else { return }
         let looks: [(PowerCutKeeping, BlockModel.Look)] = [
-            (.all, .read(began: time, ended: time)), (.none, .afterPowerFailure), (.subset, .afterPowerFailure),
+            (.all, .answered), (.none, .afterPowerFailure), (.subset, .afterPowerFailure),
         ]
         for (keeping, look) in looks {
             let disk = try recording.disk(after: PowerCut(keeping: keeping, seed: seed))
-            // What was seen there, no client has seen.
-            var model = model
             let reason = disk.withUnsafeBytes { model.check($0, from: 0, look) }
             if let reason { throw Violation("the recording of \(name), keeping \(keeping): \(reason)") }
         }

@@ -1,9 +1,10 @@
 // What an operator does with overlays in memory: keeps what they have, goes back, and begins others with it.
 
-import Backends
 import Blocks
+import IOUring
 import SimulatedKernel
 
+@testable import Backends
 @testable import Loop
 @testable import Server
 
@@ -52,7 +53,8 @@ extension Simulation {
                 _ = try entry.revert(to: snapshot?.levels ?? [])
                 content = try disk(of: entry, snapshot?.levels ?? [])
                 guard content == snapshot?.content ?? SimulatedDisk.content(of: image.descriptor) else {
-                    throw Violation("\(image.name) is reverted, and not what it was at \(snapshot?.name ?? "the beginning")")
+                    let name = snapshot?.name ?? "the beginning"
+                    throw Violation("\(image.name) is reverted, and not what it was at \(name)")
                 }
                 note("\(image.name) is reverted to \(snapshot?.name ?? "its image")")
             }
@@ -83,16 +85,26 @@ extension Simulation {
 
     /// What an overlay has that nobody has open.
     private func disk(of entry: ExportEntry, _ levels: [FrozenLevel]) throws -> [UInt8] {
-        var blocks = entry.takeBlocks()
-        defer { entry.keep(blocks) }
+        let kept = entry.takeBlocks()
+        defer { entry.keep(kept) }
+        var blocks = kept
+        (blocks.faults, blocks.imageFaults) = (nil, nil)
         let files = [entry.backend] + levels.map(\.backend) + entry.definition.backings
         var bytes = [UInt8](repeating: 0, count: Int(entry.drive.sizeBytes))
         let isRead = bytes.withUnsafeMutableBytes {
             blocks.performNow(BackendRequest(.read, length: UInt64($0.count)), $0) { request, bytes in
-                files[Int(request.file)].performNow(request, bytes) == 0
+                files[Int(request.file)].read(bytes, at: request.offset)
             }
         }
         guard isRead else { throw Violation("\(entry.name) cannot be read") }
         return bytes
+    }
+}
+
+extension Backend {
+    fileprivate func read(_ bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
+        guard case .memory(let memory) = kind else { return readNow(into: bytes, at: offset) }
+        let data = MemoryRange(bytes.baseAddress, count: bytes.count)
+        return memory.perform(BackendTask(.read, offset: offset, data: data)) == .finished
     }
 }

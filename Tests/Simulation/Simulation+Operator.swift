@@ -18,7 +18,8 @@ extension Simulation {
 
     /// What `ServerControl.grow` does, but for waiting.
     private func grow(_ image: SimulatedImage, _ server: SimulatedServer) throws {
-        guard !image.isEnding, !image.isBaseOnly, !profile.isRecorded, image.growth == nil, image.model.byteCount < 2 * profile.imageBytes
+        guard !image.isEnding, !image.isBaseOnly, !profile.isRecorded, image.growth == nil,
+            image.model.byteCount < 2 * profile.imageBytes
         else { return }
         let size = image.model.byteCount + 4096 * Int.random(in: 1...8, using: &numbers)
         note("\(image.name) grows to \(size)")
@@ -72,7 +73,7 @@ extension Simulation {
             let isThere = server.shared.exports.withdrawn.contains { $0.name == image.name }
             guard !isThere else { continue }
             try image.checkContent(at: event())
-            try image.checkRecording(at: event(), seed: seed)
+            try image.checkRecording(seed: seed)
             let snapshot = image.snapshots.isEmpty ? nil : image.snapshots.randomElement(using: &layers)
             if image.isOverlaid || profile.isRecorded {
                 // What was recorded so far is another recording's.

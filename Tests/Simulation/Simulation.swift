@@ -209,7 +209,7 @@ final class Simulation {
     private func checkImages(isKilled: Bool = false) throws {
         for image in images {
             try image.checkContent(at: event(), isKilled: isKilled)
-            try image.checkRecording(at: event(), seed: seed)
+            try image.checkRecording(seed: seed)
         }
     }
 
@@ -224,7 +224,7 @@ final class Simulation {
         for (number, image) in images.enumerated() {
             // The file of a recording is none of those that lose anything.
             if losesPower {
-                try image.checkRecording(at: event(), seed: seed)
+                try image.checkRecording(seed: seed)
                 try image.lose(left[number])
             }
             try image.beginAgain()

@@ -26,8 +26,8 @@ public struct Qcow2RepairBounds: Sendable {
 /// Counts the users of each cluster from the tables, and writes refcounts that say so behind all that the file has.
 ///
 /// The refcounts that are there are never looked at, nor written over. When the new ones are stable, a write to the
-/// first sector puts them into force and takes the dirty bit away. Whatever is lost before that, the image is as it was,
-/// and says that it is dirty.
+/// first sector puts them into force and takes the dirty bit away. Whatever is lost before that, the image is as it
+/// was, and says that it is dirty.
 ///
 /// The refcounts of a part of the file at a time are in memory, and for each part all tables are read twice: once for
 /// the users, and once for the bits of entries that say whether there is one user (COPIED).
