@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A longer test of a spindle that was built, with 1 GiB of random data: in and out by nbdcopy under each cache mode and over
-# both kinds of sockets, compared by qemu-img, a minute of random work whose every block fio verifies, and an hour of torture.
+# both kinds of sockets, compared by qemu-img, a minute of random work whose every block fio verifies, and an hour of torture,
+# and half an hour of torture with a host that fails.
 #
 # Usage: Tests/Interop/soak.sh [SPINDLE]     by default .build/release/spindle of this checkout; needs 4 GiB in /var/tmp
 set -euo pipefail
@@ -71,4 +72,9 @@ for mode in writeback none; do
     stop
 done
 "$torture" "$spindle" --seconds "${TORTURE_SECONDS:-3600}"
+if [ "$(id -u)" = 0 ]; then
+    "$torture" "$spindle" --faults --seconds "$((${TORTURE_SECONDS:-3600} / 2))"
+else
+    echo "no torture with a failing host: it takes root"
+fi
 echo "all well"

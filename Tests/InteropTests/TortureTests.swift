@@ -12,4 +12,13 @@ import Testing
         let said = try run("python3", [script, Program.spindle.path, "--seconds", "72"], in: folder, limitSeconds: 400)
         #expect(said.contains("nothing lost"), "\(said)")
     }
+
+    /// A full file system, failing reads, writes and flushes: requests fail, and nothing that was answered is lost.
+    @Test(.enabled(if: FaultyFile.canBeMade)) func aFailingHostLosesNothingElse() throws {
+        let folder = try TemporaryFolder()
+        let script = URL(fileURLWithPath: #filePath).appendingPathComponent("../../Interop/torture").standardized.path
+        let said = try run(
+            "python3", [script, Program.spindle.path, "--faults", "--seconds", "42"], in: folder, limitSeconds: 400)
+        #expect(said.contains("nothing lost"), "\(said)")
+    }
 }

@@ -88,7 +88,8 @@ extension Simulation {
         let kept = entry.takeBlocks()
         defer { entry.keep(kept) }
         var blocks = kept
-        (blocks.faults, blocks.imageFaults) = (nil, nil)
+        // The cache is empty, and has no power.
+        (blocks.faults, blocks.writeCache, blocks.imageFaults) = (nil, nil, nil)
         let files = [entry.backend] + levels.map(\.backend) + entry.definition.backings
         var bytes = [UInt8](repeating: 0, count: Int(entry.drive.sizeBytes))
         let isRead = bytes.withUnsafeMutableBytes {
