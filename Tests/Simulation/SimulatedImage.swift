@@ -50,6 +50,8 @@ final class SimulatedImage {
     private var mayLeak = false
     /// What its overlay had at some times, the oldest first.
     var snapshots: [SimulatedSnapshot] = []
+    /// What it is above, besides its image.
+    var levels: [FrozenLevel] = []
     /// An operator waits for its clients to be gone.
     var levelWork: LevelWork?
 

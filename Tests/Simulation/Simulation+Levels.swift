@@ -46,18 +46,11 @@ extension Simulation {
             let entry = try server.shared.exports.entry(named: image.name)
             guard entry.connectionCount == 0 else { continue }
             for client in clients where client.image === image { client.close() }
-            let content: [UInt8]
-            switch work {
-            case .snapshot: content = try takeSnapshot(of: image, entry)
-            case .revert(let snapshot):
-                _ = try entry.revert(to: snapshot?.levels ?? [])
-                content = try disk(of: entry, snapshot?.levels ?? [])
-                guard content == snapshot?.content ?? SimulatedDisk.content(of: image.descriptor) else {
-                    let name = snapshot?.name ?? "the beginning"
-                    throw Violation("\(image.name) is reverted, and not what it was at \(name)")
+            let content =
+                switch work {
+                case .snapshot: try takeSnapshot(of: image, entry)
+                case .revert(let snapshot): try revert(image, to: snapshot, entry)
                 }
-                note("\(image.name) is reverted to \(snapshot?.name ?? "its image")")
-            }
             try image.beginAgain(with: content)
             (image.levelWork, image.servedSince) = (nil, now)
             entry.switchOn()
@@ -65,21 +58,44 @@ extension Simulation {
         }
     }
 
+    /// Nothing is left of what was written since, and what was different is told.
+    private func revert(
+        _ image: SimulatedImage, to snapshot: SimulatedSnapshot?, _ entry: ExportEntry
+    ) throws -> [UInt8] {
+        let name = snapshot?.name ?? "the beginning"
+        let before = try disk(of: entry, image.levels)
+        let changed = try entry.revert(to: snapshot?.name).changed
+        image.levels = snapshot?.levels ?? []
+        let content = try disk(of: entry, image.levels)
+        guard content == snapshot?.content ?? SimulatedDisk.content(of: image.descriptor) else {
+            throw Violation("\(image.name) is reverted, and not what it was at \(name)")
+        }
+        for sector in 0..<content.count / 512 {
+            let bytes = sector * 512..<(sector + 1) * 512
+            guard content[bytes] != before[bytes] else { continue }
+            guard changed?.ranges.contains(where: { $0.contains(UInt64(sector)) }) == true else {
+                throw Violation("\(image.name) is reverted to \(name), and sector \(sector) is said to be as it was")
+            }
+        }
+        note("\(image.name) is reverted to \(name)")
+        return content
+    }
+
     /// A snapshot has all that was answered, and so has the disk.
     private func takeSnapshot(of image: SimulatedImage, _ entry: ExportEntry) throws -> [UInt8] {
-        let levels = try entry.freeze()
-        let content = try disk(of: entry, levels)
         let time = event()
+        let name = "at \(time)"
+        try entry.takeSnapshot(name)
+        image.levels = entry.levels(ofSnapshot: name) ?? []
+        let content = try disk(of: entry, image.levels)
         let reason = content.withUnsafeBytes { image.model.check($0, from: 0, .read(began: time, ended: time)) }
         if let reason { throw Violation("a snapshot of \(image.name): \(reason)") }
         if image.snapshots.count == 4 {
             let gone = image.snapshots.remove(at: Int.random(in: 0..<4, using: &layers))
-            guard entry.discard(snapshot: gone.name) else { throw Violation("there is no snapshot \(gone.name)") }
+            try entry.discard(snapshot: gone.name)
         }
-        let snapshot = SimulatedSnapshot(name: "at \(time)", levels: levels, content: content)
-        entry.keep(snapshot: snapshot.name, levels)
-        image.snapshots.append(snapshot)
-        note("\(image.name) has snapshot \(snapshot.name), with \(levels.count) levels")
+        image.snapshots.append(SimulatedSnapshot(name: name, levels: image.levels, content: content))
+        note("\(image.name) has a snapshot \(name), of \(image.levels.count) levels")
         return content
     }
 

@@ -80,7 +80,7 @@ extension Simulation {
                 for client in clients where client.image === image { client.close() }
                 try image.beginAgain(with: snapshot?.content)
             }
-            image.snapshots = []
+            (image.snapshots, image.levels) = ([], snapshot?.levels ?? [])
             note("\(image.name) is served anew")
             image.reservations?.losePower()
             try server.add(image, profile, from: snapshot)

@@ -162,7 +162,7 @@ final class Simulation {
         isStopping = false
         hasDropped = false
         isOver = false
-        for image in images { (image.snapshots, image.levelWork) = ([], nil) }
+        for image in images { (image.snapshots, image.levels, image.levelWork) = ([], [], nil) }
         kernel.filesAreDead = false
         let trace = trace
         let clock = kernel.clock

@@ -89,7 +89,8 @@ extension ExportEntry {
         guard overlay.ownBytes > 0 else { return levels }
         guard levels.count < Overlay.maximumFrozen else {
             throw .cannotFreeze(
-                "it is above \(Overlay.maximumFrozen) snapshots already, and there can be no more in a row")
+                "it is above \(Overlay.maximumFrozen) snapshots already, and there can be no more in a row; "
+                    + "'spindle ctl revert' goes back to an older one, or to the image")
         }
         let fresh: Backend
         let frozen: [FrozenLevel]
