@@ -41,13 +41,18 @@ import Testing
             try run("truncate", ["-r", copy, old], in: folder)
             try folder.expectSame(old, copy)
         }
-        // An overlay begins with it, and the image stays as it is.
+        // An overlay begins with it, and the image stays as it is: changes are not brought there either.
         let before = try run("qemu-img", ["check", "--output=json", path], in: folder)
-        try serving(["--image-snapshot", "1", "disk=overlay:" + path], in: folder) { server in
+        let control = "unix:" + folder.path + "/control"
+        let arguments = ["--control", control, "--sandbox-path", folder.path, "--image-snapshot", "1"]
+        try serving(arguments + ["disk=overlay:" + path], in: folder) { server in
             try run(
                 "qemu-io",
                 ["-f", "raw"] + ["read -P 1 1M 300k", "write -P 9 1M 5k", "read -P 9 1M 5k"].flatMap { ["-c", $0] }
                     + [server.uri], in: folder)
+            let committed = try Program.spindle.run(["ctl", "--control", control, "commit", "disk"], in: folder)
+            #expect(committed.status == 1, "\(committed.text)")
+            #expect(committed.errors.contains("an internal snapshot of its image"), "\(committed.errors)")
         }
         #expect(try run("qemu-img", ["check", "--output=json", path], in: folder) == before)
         try run("qemu-io", ["-r", "-f", "qcow2", "-c", "read -P 4 1M 300k", path], in: folder)

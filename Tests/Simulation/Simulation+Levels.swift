@@ -1,7 +1,6 @@
 // What an operator does with overlays in memory: keeps what they have, goes back, and begins others with it.
 
 import Blocks
-import IOUring
 import SimulatedKernel
 
 @testable import Backends
@@ -110,18 +109,10 @@ extension Simulation {
         var bytes = [UInt8](repeating: 0, count: Int(entry.drive.sizeBytes))
         let isRead = bytes.withUnsafeMutableBytes {
             blocks.performNow(BackendRequest(.read, length: UInt64($0.count)), $0) { request, bytes in
-                files[Int(request.file)].read(bytes, at: request.offset)
+                files[Int(request.file)].readNow(into: bytes, at: request.offset)
             }
         }
         guard isRead else { throw Violation("\(entry.name) cannot be read") }
         return bytes
-    }
-}
-
-extension Backend {
-    fileprivate func read(_ bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) -> Bool {
-        guard case .memory(let memory) = kind else { return readNow(into: bytes, at: offset) }
-        let data = MemoryRange(bytes.baseAddress, count: bytes.count)
-        return memory.perform(BackendTask(.read, offset: offset, data: data)) == .finished
     }
 }
