@@ -223,11 +223,12 @@ extension CommandDescription {
         }
     }
 
-    /// DPO and FUA, bits 4 and 3 of byte 1, in READ and WRITE of more than 6 bytes; of the commands that verify, DPO.
+    /// DPO and FUA, bits 4 and 3 of byte 1, in READ and WRITE of more than 6 bytes, and in COMPARE AND WRITE; of the
+    /// commands that verify, DPO.
     private mutating func allowForceUnitAccess() {
         guard usage.operationCode >> 5 != 0 else { return }
         switch duty {
-        case .read, .write: usage.setBits(0x18, ofByte: 1)
+        case .read, .write, .compareAndWrite: usage.setBits(0x18, ofByte: 1)
         case .writeAndVerify, .verify: usage.setBits(0x10, ofByte: 1)
         default: break
         }

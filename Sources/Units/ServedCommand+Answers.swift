@@ -146,8 +146,8 @@ extension ServedCommand {
         case VitalProductData.PageCode.blockLimits:
             amendBlockLimits(&data)
         case VitalProductData.PageCode.logicalBlockProvisioning:
-            // LBPU, LBPWS and LBPWS10.
-            data[5] = facts.supportsTrim ? 0xE0 : 0
+            // LBPU, LBPWS and LBPWS10; LBPRZ is the drive's.
+            data[5] = facts.supportsTrim ? 0xE0 | data[5] & 0x1C : 0
         default:
             return UInt32(length)
         }

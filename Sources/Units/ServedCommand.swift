@@ -216,8 +216,11 @@ public struct ServedCommand: Sendable {
     /// It tells which logical units there are.
     public var readsInventory: Bool { duty == .reportLUNs }
 
-    /// Its data are stable before it ends: FUA of WRITE (10), (12) and (16), which a QEMU HARDDISK does not have.
-    public var forcesUnitAccess: Bool { duty == .write && cdb.operationCode >> 5 != 0 && cdb.forceUnitAccess }
+    /// Its data are stable before it ends: FUA of WRITE (10), (12) and (16) and of COMPARE AND WRITE, which a QEMU
+    /// HARDDISK does not have.
+    public var forcesUnitAccess: Bool {
+        (duty == .write || duty == .compareAndWrite) && cdb.operationCode >> 5 != 0 && cdb.forceUnitAccess
+    }
 
     /// It fails rather than store zeroes no faster than they can be written.
     public var hasToBeFast: Bool { false }

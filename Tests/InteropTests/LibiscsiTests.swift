@@ -28,6 +28,10 @@ import Testing
         image = "memory:1M"
         controller = "ich9-ahci"
         [[export]]
+        name = "whole"
+        image = "memory:256M"
+        device = "spindle-hd"
+        [[export]]
         name = "file"
         image = "file.img"
         [[export]]
@@ -158,6 +162,15 @@ import Testing
     ])
     func othersTakeWhatADiskLeavesOut(export: String, suite: String, reason: String) throws {
         #expect(try !expectPass("ALL.\(suite)", [try url(export)]).contains(reason))
+    }
+
+    /// A whole disk has DPO and FUA, which these suites look at.
+    @Test(arguments: [
+        "CompareAndWrite", "Inquiry", "ModeSense6", "Read10", "Read12", "Read16", "ReportSupportedOpcodes", "Verify10",
+        "Verify16", "Write10", "Write12", "Write16", "WriteVerify10", "WriteVerify16",
+    ])
+    func aWholeDiskPasses(suite: String) throws {
+        _ = try expectPass("ALL.\(suite)", [try url("whole")])
     }
 
     /// One server lives through all suites, from the last to the first or in an order by chance.
