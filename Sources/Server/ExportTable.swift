@@ -35,7 +35,10 @@ final class ExportTable: ExportSource {
 
         /// Takes out of the directory what has gone with its last client.
         mutating func setAsideEnded() {
-            let ended = directory.entries.indices.filter { directory.entries[$0].hasEnded }
+            // Whoever removes one that is there without a limit takes it out at once.
+            let ended = directory.entries.indices.filter { index in
+                directory.entries[index].definition.lifetime != .unlimited && directory.entries[index].hasEnded
+            }
             guard !ended.isEmpty else { return }
             for index in ended.reversed() {
                 withdrawn.append(directory.entries.remove(at: index))
