@@ -290,7 +290,7 @@ final class ExportTable: ExportSource {
     func dropMappedPages() {
         state.withLock { state in
             for entry in state.directory.entries + state.withdrawn {
-                entry.backend.pageCache?.dropMappedPages()
+                entry.dropMappedPages()
             }
         }
     }

@@ -1,6 +1,8 @@
 // Every kind of payload over every link, in every size, and with everything that can go wrong: what a client reads is
 // what the image has, and what fails fails as a read into memory does.
 
+import Blocks
+import Counters
 import Foundation
 import IOUring
 import Seeded
@@ -27,6 +29,15 @@ extension Backend {
 @Suite struct PayloadTests {
     private static let inputOutput: UInt32 = 5
     private static let kinds: [Payload.Kind?] = [nil, .pages, .mapped, .spliced, .piped]
+
+    /// A kind that is forced, and whether requests pass a layer, which says where in a file their data are.
+    struct Way: Sendable {
+        var kind: Payload.Kind?
+        var hasLayer = false
+    }
+
+    private static let ways =
+        kinds.map { Way(kind: $0) } + [nil, .mapped, .spliced].map { Way(kind: $0, hasLayer: true) }
     private let folder: TemporaryFolder
 
     init() throws {
@@ -40,10 +51,11 @@ extension Backend {
     }
 
     /// Loops whose clients may begin TLS with a key.
-    private func serve(_ backend: Backend, _ kind: Payload.Kind?, _ key: TestKey) throws -> RunningLoops {
+    private func serve(_ backend: Backend, _ way: Way, _ key: TestKey) throws -> RunningLoops {
         let credentials = try TLSCredentials(certificates: nil, preSharedKeyFile: key.path, verifyPeer: false)
         return try RunningLoops(
-            backend, limits: limits(kind), tls: TLSSettings(credentials: credentials, isRequired: false), in: folder)
+            backend, limits: limits(way.kind), tls: TLSSettings(credentials: credentials, isRequired: false), in: folder
+        ) { if way.hasLayer { $0.blocks.faults = Faults([], sizeBytes: backend.sizeBytes, blockSize: .smallest) } }
     }
 
     private func pattern(_ count: Int, _ seed: UInt64) -> [UInt8] {
@@ -62,7 +74,7 @@ extension Backend {
     ]
 
     /// A byte-array model of the image: WRITEs and READs by turns, several READs at a time.
-    @Test(arguments: kinds, TestedLink.allCases) func allAgreeWithAModel(kind: Payload.Kind?, link: TestedLink) throws {
+    @Test(arguments: ways, TestedLink.allCases) func allAgreeWithAModel(way: Way, link: TestedLink) throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         var numbers = SeededGenerator(seed: seed)
         let size = 40 << 20
@@ -71,7 +83,7 @@ extension Backend {
         let backend = try Backend(path: path, cache: .writeback, readOnly: false)
         defer { backend.close() }
         let key = try TestKey()
-        let loops = try serve(backend, kind, key)
+        let loops = try serve(backend, way, key)
         let clients = try [false, true].map { try PayloadClient(loops, link, chunks: $0, key: key) }
         for step in 0..<42 {
             let client = clients[step / 2 % 2]
@@ -108,15 +120,15 @@ extension Backend {
     }
 
     /// The file has shrunk under what is sent from the page cache: it reads as zeroes, as it does into memory.
-    @Test(arguments: kinds, TestedLink.allCases)
-    func aFileThatHasShrunk(kind: Payload.Kind?, link: TestedLink) throws {
+    @Test(arguments: ways, TestedLink.allCases)
+    func aFileThatHasShrunk(way: Way, link: TestedLink) throws {
         let size = 4 << 20
         let content = pattern(size, 3)
         let path = try folder.file("disk.img", sizeBytes: UInt64(size), beginning: content)
         let backend = try Backend(path: path, cache: .writeback, readOnly: false)
         defer { backend.close() }
         let key = try TestKey()
-        let loops = try serve(backend, kind, key)
+        let loops = try serve(backend, way, key)
         let clients = try [false, true].map { try PayloadClient(loops, link, chunks: $0, key: key) }
         // Known to be in the page cache.
         for _ in 0..<8 { #expect(try clients[0].read(at: 0, 1 << 20).data == Array(content[..<(1 << 20)])) }
@@ -137,8 +149,8 @@ extension Backend {
     /// Sectors that cannot be read: however the data were to be sent, the drive says so, with the place where the
     /// protocol has one, and the connection goes on.
     @Test(
-        .enabled(if: FaultyFile.canBeMade, "only root may mount"), arguments: kinds, TestedLink.allCases)
-    func aMediumThatFails(kind: Payload.Kind?, link: TestedLink) throws {
+        .enabled(if: FaultyFile.canBeMade, "only root may mount"), arguments: ways, TestedLink.allCases)
+    func aMediumThatFails(way: Way, link: TestedLink) throws {
         let size = 2 << 20
         let content = pattern(size, 4)
         let broken = 1500
@@ -148,15 +160,15 @@ extension Backend {
         let backend = try Backend(path: file.path, cache: .writeback, readOnly: true).mapped()
         defer { backend.close() }
         let key = try TestKey()
-        let reference = try serve(backend, .pages, key)
-        let loops = try serve(backend, kind, key)
+        let reference = try serve(backend, Way(kind: .pages), key)
+        let loops = try serve(backend, way, key)
         for chunks in [false, true] {
             let expecting = try PayloadClient(reference, link, chunks: chunks, key: key)
             let client = try PayloadClient(loops, link, chunks: chunks, key: key)
             // Spliced, nothing leaves before all is there, as much as a pipe has room for. Mapped, sockets take pieces.
             let ranges =
                 [(page, 4096), (page - 4096, 8192), (page - 100, 200), (page - 8192, 16_384)]
-                + (kind != .mapped ? [(page - 200_000, 262_144), (page - 500_001, 600_000)] : [])
+                + (way.kind != .mapped ? [(page - 200_000, 262_144), (page - 500_001, 600_000)] : [])
             for (offset, count) in ranges {
                 let answer = try client.read(at: UInt64(offset), count)
                 #expect(answer.error == Self.inputOutput)
@@ -189,6 +201,7 @@ extension Backend {
     @Test(
         .enabled(if: FaultyFile.canBeMade, "only root may mount"), arguments: kinds, TestedLink.allCases)
     func aWriteThatFails(kind: Payload.Kind?, link: TestedLink) throws {
+        let way = Way(kind: kind)
         let size = 4 << 20
         var model = pattern(size, 8)
         let worn = 3000
@@ -198,7 +211,7 @@ extension Backend {
         let backend = try Backend(path: file.path, cache: .writeback, readOnly: false)
         defer { backend.close() }
         let key = try TestKey()
-        let loops = try serve(backend, kind, key)
+        let loops = try serve(backend, way, key)
         let client = try PayloadClient(loops, link, chunks: true, key: key)
         let ranges = [
             (place, 512), (place - 4096, 8192), (place - 77, 4096), (place - 60_000, 1 << 17),
@@ -269,14 +282,14 @@ extension Backend {
     }
 
     /// Clients that go away in the middle of replies and payloads, or read them late; memory and pipes come back.
-    @Test(arguments: kinds, TestedLink.allCases) func clientsThatVanish(kind: Payload.Kind?, link: TestedLink) throws {
+    @Test(arguments: ways, TestedLink.allCases) func clientsThatVanish(way: Way, link: TestedLink) throws {
         let size = 4 << 20
         let content = pattern(size, 6)
         let path = try folder.file("disk.img", sizeBytes: UInt64(size), beginning: content)
         let backend = try Backend(path: path, cache: .writeback, readOnly: false)
         defer { backend.close() }
         let key = try TestKey()
-        let loops = try serve(backend, kind, key)
+        let loops = try serve(backend, way, key)
         for round in 0..<6 {
             let client = try PayloadClient(loops, link, chunks: round % 2 == 0, key: key)
             let isReading = round < 3
@@ -302,15 +315,15 @@ extension Backend {
 
     /// Replies wait for a client that does not read, and meanwhile the pages go: what had begun goes on with what the
     /// drive reads, and the connection's memory is no hindrance.
-    @Test(arguments: [Payload.Kind.mapped, .spliced, nil], TestedLink.allCases)
-    func pagesThatGoAway(kind: Payload.Kind?, link: TestedLink) throws {
+    @Test(arguments: ways.filter { ![.pages, .piped].contains($0.kind) }, TestedLink.allCases)
+    func pagesThatGoAway(way: Way, link: TestedLink) throws {
         let size = 4 << 20
         let content = pattern(size, 7)
         let path = try folder.file("disk.img", sizeBytes: UInt64(size), beginning: content)
         let backend = try Backend(path: path, cache: .writeback, readOnly: false)
         defer { backend.close() }
         let key = try TestKey()
-        let loops = try serve(backend, kind, key)
+        let loops = try serve(backend, way, key)
         let client = try PayloadClient(loops, link, chunks: false, key: key)
         let count = 1 << 20
         for _ in 0..<8 { #expect(try client.read(at: 0, count).data == Array(content[..<count])) }
@@ -328,6 +341,33 @@ extension Backend {
             try #require(Array(header[..<8]) == [0x67, 0x44, 0x66, 0x98, 0, 0, 0, 0])
             let offset = Int(header[15] % 4) * 4096
             try #require(try client.receive(count) == Array(content[offset..<offset + count]), "reply \(number)")
+        }
+        client.connection.close()
+        #expect(try loops.stop())
+    }
+
+    /// A client asks for more than its connection's memory has room for, and takes nothing: what is answered
+    /// nevertheless waits in the page cache.
+    @Test(arguments: [false, true]) func whatIsMappedTakesNoMemory(hasLayer: Bool) throws {
+        let count = 1 << 19
+        let content = pattern(4 << 20, 10)
+        let path = try folder.file("disk.img", sizeBytes: 4 << 20, beginning: content)
+        let backend = try Backend(path: path, cache: .writeback, readOnly: false).mapped()
+        defer { backend.close() }
+        let key = try TestKey()
+        let loops = try serve(backend, Way(kind: .mapped, hasLayer: hasLayer), key)
+        let client = try PayloadClient(loops, .unix, chunks: false)
+        for _ in 0..<8 { #expect(try client.read(at: 0, count).data == Array(content[..<count])) }
+        let entry = loops.entry
+        func answered() -> UInt64 { entry.counters.figures().commands[CommandKind.read.rawValue].requests }
+        let before = answered()
+        for cookie in 0..<16 as Range<UInt64> {
+            try client.send(Client.header(.read, at: 0, UInt32(count), cookie: cookie))
+        }
+        try waitUntil("16 are answered, and not \(answered() - before)") { answered() == before + 16 }
+        for _ in 0..<16 {
+            #expect(try client.receive(16).prefix(8) == [0x67, 0x44, 0x66, 0x98, 0, 0, 0, 0])
+            #expect(try client.receive(count) == Array(content[..<count]))
         }
         client.connection.close()
         #expect(try loops.stop())

@@ -117,6 +117,15 @@ public final class ExportEntry: Sendable {
     /// The files behind it, for which ``BackendRequest/file`` stands from 1 on.
     var backings: [Backend] { state.withLock { $0.levels.map(\.backend) + $0.backings } }
 
+    /// Pages of its mapped files no longer count as memory of this process. A file that is here is not closed: whoever
+    /// closes one has taken it out before.
+    public func dropMappedPages() {
+        state.withLock { state in
+            state.backend.pageCache?.dropMappedPages()
+            for file in state.backings { file.pageCache?.dropMappedPages() }
+        }
+    }
+
     /// How its image is made stable.
     public var flushes: ImageFlushes { state.withLock { $0.flushes } }
 

@@ -107,7 +107,9 @@ extension Loop {
                 next = resume(found, place, export)
             case .io(let request):
                 requests[place].ask(request, layers: exports[export].blocks.memory(of: request.dataPlace))
-                let progress = leaveToWriter(place, pipe: nil) ? .pending : startAtBackend(place, export)
+                let progress =
+                    isInPageCache(request, place)
+                    ? .finished : leaveToWriter(place, pipe: nil) ? .pending : startAtBackend(place, export)
                 guard let outcome = outcome(of: progress, place) else { return nil }
                 next = resume(outcome, place, export)
             case .wait(let milliseconds):

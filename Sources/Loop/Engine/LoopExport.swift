@@ -25,6 +25,8 @@ struct LoopExport {
     private(set) var isHandedBack = false
     /// The backend's; nil with layers, which no request may pass by.
     private(set) var pageCache: PageCache?
+    /// Those of the files of the image's chain, which layers ask for.
+    private var pageCaches: [PageCache?] = []
     /// How many connections of this loop have it open.
     var users = 0
     /// This loop's way to make the image stable.
@@ -60,11 +62,11 @@ struct LoopExport {
         blocks = entry.takeBlocks()
         hasLayers = !blocks.isEmpty
         isTimed = served.drive.kind.isWholeDisk
-        pageCache = hasLayers ? nil : backend.pageCache
         flush = entry.flushes.flush(ofLoop: loop)
         gate = entry.gate
         self.entry = entry
         cells = entry.counters.cells(of: loop)
+        takePageCaches()
     }
 
     /// Gives back to the entry what the drive has and knows.
@@ -83,10 +85,20 @@ struct LoopExport {
         return file == 0 ? backend : backings[Int(file) - 1]
     }
 
+    /// The page cache of a file of the image's chain; nil if that has none, or if it may not be sent from.
+    func pageCache(ofFile file: UInt8) -> PageCache? {
+        Int(file) < pageCaches.count ? pageCaches[Int(file)] : nil
+    }
+
+    private mutating func takePageCaches() {
+        pageCaches = ([backend] + backings).map(\.pageCache)
+        pageCache = hasLayers ? nil : backend.pageCache
+    }
+
     /// The medium is another one, and nothing of the old one is in use.
     mutating func takeMedium() {
         backend = entry.backend
-        pageCache = hasLayers ? nil : backend.pageCache
+        takePageCaches()
         stored = StoredExtent()
         toldAt = -1
     }

@@ -26,6 +26,8 @@ struct RequestSlot: ~Copyable {
     private(set) var bytes = MemoryRange.empty
     /// The kind of that place.
     var payload = Payload.none
+    /// Its data could not be sent from the page cache: they are read into memory.
+    var isReadAgain = false
     /// Part of its reply has been sent, and the rest is to be read again.
     var isInterrupted = false
     /// Its front end's number for it, if that has one.

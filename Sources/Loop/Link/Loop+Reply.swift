@@ -320,7 +320,8 @@ extension Loop {
     ///
     /// - Returns: false when some of the data are not to be had.
     private mutating func fillPipe(_ slot: ConnectionSlot) -> Bool {
-        let cache = exports[requests[connections[slot].replies[0]].unit].pageCache
+        let first = connections[slot].replies[0]
+        let cache = exports[requests[first].unit].pageCache(ofFile: requests[first].file)
         for part in connections[slot].message.parts {
             let bytes = connections[slot].message[part]
             let filling = cache?.add(bytes, to: &pipe) ?? pipe.add(bytes)

@@ -1,6 +1,7 @@
 // Where a request's data are (Payload): chosen by a table, taken, stored, given up.
 
 import Backends
+import Blocks
 import Counters
 import Export
 import Glibc
@@ -16,21 +17,15 @@ extension Loop {
         let slot = place.slot
         // Only a READ needs it: other requests have no block in front of their data.
         let start = need.kind == .read ? requests[place].facts.firstNeededByte : 0
-        let unit = requests[place].unit
+        let cache = exports[requests[place].unit].pageCache
         let kind = PayloadTable.choose(need, connections[slot].crossing, offer, forced: forcedPayload) {
-            self.isTrue($0, start, need, unit, slot)
+            self.isTrue($0, start, need, cache, place)
         }
         switch kind {
         case .none: preconditionFailure("a request that needs memory has data")
         case .mapped, .spliced:
-            guard let data = exports[unit].pageCache?.mappedBytes(at: start, count: UInt64(need.byteCount))
-            else {
-                return placeInMemory(place)
-            }
-            requests[place].use(data)
-            requests[place].payload = kind == .spliced ? .spliced(clock.turnStart) : .mapped(need.byteCount)
-            if kind == .mapped { mappedBytes += need.byteCount }
-            return true
+            return placeInPageCache(place, kind, cache?.mappedBytes(at: start, count: UInt64(need.byteCount)))
+                || placeInMemory(place)
         case .pages:
             return placeInMemory(place)
         case .piped:
@@ -40,6 +35,37 @@ extension Loop {
             }
             return true
         }
+    }
+
+    /// Chooses anew for a READ in layers, when all of it turns out to be in one file of the image.
+    ///
+    /// - Returns: whether the page cache has its data, and they need no memory.
+    mutating func isInPageCache(_ asked: BackendRequest, _ place: RequestPlace) -> Bool {
+        guard asked.operation == .read, asked.dataPlace == .request, !requests[place].isReadAgain,
+            let cache = exports[requests[place].unit].pageCache(ofFile: asked.file), cache.isMapped
+        else { return false }
+        let need = need(of: place)
+        guard need.kind == .read, asked.length == UInt64(need.byteCount),
+            let data = cache.mappedBytes(at: asked.offset, count: asked.length)
+        else { return false }
+        let offer = PayloadOffer(isMapped: true, writesToPageCache: false)
+        let kind = PayloadTable.choose(need, connections[place.slot].crossing, offer, forced: forcedPayload) {
+            self.isTrue($0, asked.offset, need, cache, place)
+        }
+        guard kind == .mapped || kind == .spliced else { return false }
+        releasePayload(place)
+        return placeInPageCache(place, kind, data)
+    }
+
+    /// The data of a READ are sent from the page cache.
+    ///
+    /// - Returns: false when they are not mapped.
+    private mutating func placeInPageCache(_ place: RequestPlace, _ kind: Payload.Kind, _ data: MemoryRange?) -> Bool {
+        guard let data else { return false }
+        requests[place].use(data)
+        requests[place].payload = kind == .spliced ? .spliced(clock.turnStart) : .mapped(data.count)
+        if kind == .mapped { mappedBytes += data.count }
+        return true
     }
 
     func need(of place: RequestPlace) -> PayloadNeed {
@@ -56,20 +82,21 @@ extension Loop {
         return PayloadOffer(isMapped: cache?.isMapped == true, writesToPageCache: cache != nil)
     }
 
-    /// Finds a fact out for the table. `start` is the first byte that is needed.
+    /// Finds a fact out for the table. `start` is the first byte of the file that is needed.
     private mutating func isTrue(
-        _ fact: PayloadFact, _ start: UInt64, _ need: PayloadNeed, _ unit: ExportNumber, _ slot: ConnectionSlot
+        _ fact: PayloadFact, _ start: UInt64, _ need: PayloadNeed, _ cache: PageCache?, _ place: RequestPlace
     ) -> Bool {
-        let count = UInt64(need.byteCount)
+        let (unit, slot, count) = (requests[place].unit, place.slot, UInt64(need.byteCount))
         switch fact {
         case .isResident:
-            guard isTold(unit) else { return false }
-            return exports[unit].pageCache?.residentBytes(at: start, count: count) != nil
+            guard let cache, isTold(unit, cache) else { return false }
+            return cache.residentBytes(at: start, count: count) != nil
         case .isStored:
-            return isKnownStored(start, count, unit, slot)
+            // Layers are not asked twice.
+            return !exports[unit].hasLayers && isKnownStored(start, count, unit, slot)
         case .isRemembered:
             guard hasRoomForMappedReply else { return false }
-            return exports[unit].pageCache?.cachedBytes(
+            return cache?.cachedBytes(
                 at: start, count: count, known: shared.residentChunks, scratch: scratch.bytes(0, scratch.pageCount))
                 != nil
         case .hasPipe:
@@ -82,9 +109,9 @@ extension Loop {
     /// were dropped. So there must not be many of them when other memory is taken into use.
     private var hasRoomForMappedReply: Bool { mappedBytes < shared.mappedReplyBytes }
 
-    private mutating func isTold(_ export: ExportNumber) -> Bool {
+    private mutating func isTold(_ export: ExportNumber, _ cache: PageCache) -> Bool {
         guard exports[export].toldAt != now else { return true }
-        guard exports[export].pageCache?.tellsWhatIsResident == true else { return false }
+        guard cache.tellsWhatIsResident else { return false }
         exports[export].toldAt = now
         return true
     }

@@ -45,6 +45,7 @@ extension Loop {
             }
             let place = connections[slot].removeReply(at: number)
             releasePayload(place)
+            requests[place].isReadAgain = true
             served.renew(place, requests[place].facts.machine)
             connections[slot].returned.append(place, &requests)
             _ = serveReturned(slot)
@@ -57,6 +58,7 @@ extension Loop {
             return false
         }
         releasePayload(place)
+        requests[place].isReadAgain = true
         useExtraMemory(place)
         served.renew(place, requests[place].facts.machine)
         requests[place].isInterrupted = true
@@ -118,9 +120,8 @@ extension Loop {
 
     /// Whether the data of a spliced reply are in the page cache still.
     func isStillResident(_ place: RequestPlace) -> Bool {
-        let needs = requests[place].facts.bufferNeeds
-        let start = requests[place].facts.firstNeededByte
-        let cache = exports[requests[place].unit].pageCache
-        return cache?.residentBytes(at: start, count: UInt64(needs.byteCount)) != nil
+        let byteCount = requests[place].facts.bufferNeeds.byteCount
+        let cache = exports[requests[place].unit].pageCache(ofFile: requests[place].file)
+        return cache?.residentBytes(at: requests[place].task.offset, count: UInt64(byteCount)) != nil
     }
 }
