@@ -18,6 +18,7 @@ LARGE = "ide-hd,physical_block_size=4096"
 # Name, image, device, controller. Without the name of a file the image is in memory.
 DISKS = [("memory", None, "ide-hd", "piix3-ide"), ("file", "file.img", "ide-hd", "piix3-ide"),
          ("overlay", "base.img", "ide-hd", "piix3-ide"),
+         ("hd", None, "spindle-hd", "ich9-ahci"), ("ssd", None, "spindle-ssd", "piix3-ide"),
          ("ahci", None, "ide-hd", "ich9-ahci"), ("large", None, LARGE, "piix3-ide"),
          ("large-ahci-file", "large.img", LARGE, "ich9-ahci")]
 
@@ -51,7 +52,7 @@ def emulations(context):
 def all_orders(context, server, name, device, generator, suites):
     """What was not as documented with one disk."""
     url = f"iscsi://127.0.0.1:{server.iscsi}/iqn.2026-11.org.spindle:{name}/0"
-    left_out, wrong = documented(context, device == LARGE)
+    left_out, wrong = documented(context, device)
     mistakes = []
     outcome = outcomes([*TOOL, "ALL", url, url])
     if len(outcome) != 230:
@@ -97,12 +98,15 @@ def tests_of_the_tool(dots):
             if name.startswith("ALL.") and name.count(".") == dots]
 
 
-def documented(context, is_large):
-    """The tests that are left out, and those that are wrong about disks with large physical blocks, in docs/iscsi.md."""
+def documented(context, device):
+    """The tests that are left out with a disk, and those that are wrong about it, in docs/iscsi.md."""
     page = (context.project / "docs/iscsi.md").read_text()
+    is_large = device in (LARGE, "spindle-ssd")
     rows = [row.split("|")[1:3] for row in page[page.index("| Left out "):].split("\n\n")[0].splitlines()[2:]]
     every = tests_of_the_tool(dots=2)
-    left_out = {test for names, why in rows if not (is_large and "physical blocks" in why)
-                for name in re.findall("`([^`]+)`", names) for test in every
-                if test == name or test.startswith(name + ".")}
-    return left_out, {"GetLBAStatus.UnmapSingle"} if is_large else set()
+    names = [name for names, why in rows if not (is_large and "physical blocks" in why) for name in re.findall("`([^`]+)`", names)]
+    if device == "spindle-hd":
+        names += re.findall("`([^`]+)`", page[page.index("has no TRIM either"):].split("\n\n")[0])
+    left_out = {test for name in names for test in every if test == name or test.startswith(name + ".")}
+    wrong = {"GetLBAStatus.UnmapSingle"} if is_large else set()
+    return left_out, wrong | {"WriteSame10.UnmapUntilEnd"} if device == "spindle-ssd" else wrong

@@ -32,6 +32,10 @@ import Testing
         image = "memory:256M"
         device = "spindle-hd"
         [[export]]
+        name = "ssd"
+        image = "memory:256M"
+        device = "spindle-ssd"
+        [[export]]
         name = "file"
         image = "file.img"
         [[export]]
@@ -122,7 +126,7 @@ import Testing
 
     /// What the tool leaves out because a disk says that it has it not, no disk has. Tests/Guest/libiscsi_tests.py runs
     /// the tool against all of them.
-    @Test(arguments: ["disk", "large", "ahci", "file"])
+    @Test(arguments: ["disk", "large", "ahci", "file", "whole", "ssd"])
     func whatIsLeftOutIsDenied(export: String) throws {
         let session = try HandMadeSession(server.announcement, target: "iqn.2026-11.org.spindle:\(export)")
         let codes = try documented().flatMap(\.codes)
@@ -157,7 +161,8 @@ import Testing
 
     /// What the disk is not, others are.
     @Test(arguments: [
-        ("large", "CompareAndWrite", "LBPPB"), ("large", "WriteSame10", "LBPPB"), ("large", "WriteSame16", "LBPPB"),
+        ("ssd", "CompareAndWrite", "LBPPB"), ("large", "CompareAndWrite", "LBPPB"), ("large", "WriteSame10", "LBPPB"),
+        ("large", "WriteSame16", "LBPPB"),
         ("kept", "ReadOnly", "not write-protected"), ("disc", "StartStopUnit", "not removable"),
     ])
     func othersTakeWhatADiskLeavesOut(export: String, suite: String, reason: String) throws {
