@@ -38,8 +38,8 @@ enum PayloadFact: CaseIterable {
 }
 
 /// The table of payloads. A kind that is not possible is wrong; one that does not pay is only slow. Sent unseen is what
-/// this process neither encrypts nor digests, and clear what the kernel does not encrypt either. For an export with layers it is
-/// asked twice: nothing is mapped when a READ comes, and then its file may be when the layers say where it is.
+/// this process neither encrypts nor digests, and clear what the kernel does not encrypt either. For an export with
+/// layers it is asked twice: nothing is mapped when a READ comes; its file may be, once the layers have named it.
 ///
 /// | Payload | Possible for | Pays for | Asks |
 /// |---|---|---|---|
