@@ -47,7 +47,7 @@ extension ChangesFile {
     private func forEachFile(_ body: (String) -> Void) {
         guard let listing = unsafe opendir(folder(of: path)) else { return }
         defer { unsafe closedir(listing) }
-        let beginning = Array((String(path.split(separator: "/").last ?? "") + Self.sign).utf8CString.dropLast())
+        let beginning = Array((String(lastName(of: path)) + Self.sign).utf8CString.dropLast())
         while let entry = unsafe readdir(listing) {
             // There may be thousands of others.
             let isOne = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { name in
@@ -124,22 +124,33 @@ extension ChangesFile {
     /// Removes the file of a snapshot, unless the disk, or another snapshot, begins with it.
     public mutating func discard(_ name: String) throws(ImageError) {
         let file = path(ofSnapshot: name)
-        guard level(below: path) != file else {
+        guard !isLevel(name, below: path) else {
             throw .cannotDiscard(
                 "the disk begins with it; 'spindle ctl revert' to another state, or to the image, comes first")
         }
-        if let other = snapshots.first(where: { level(below: path(ofSnapshot: $0)) == file }) {
+        if let other = snapshots.first(where: { isLevel(name, below: path(ofSnapshot: $0)) }) {
             throw .cannotDiscard("the snapshot '\(other)' begins with it; discard that first")
         }
         guard unsafe unlink(file) == 0 || errno == ENOENT else { throw .cannotExchange(path: file, errno: errno) }
         findSnapshots(isOwn: false)
     }
 
-    private func level(below image: String) -> String? {
-        guard let file = try? Backend(path: image, cache: .writeback, readOnly: true, locking: .off) else { return nil }
+    /// An image names the file of a snapshot as what is below it. An image that cannot be read may do so. Names count,
+    /// and not files: a file may have the names of several snapshots.
+    private func isLevel(_ snapshot: String, below image: String) -> Bool {
+        guard LinuxFile.status(image) != nil else { return false }
+        guard let file = try? Backend(path: image, cache: .writeback, readOnly: true, locking: .off) else {
+            return true
+        }
         defer { file.close() }
-        return (try? Qcow2Header(of: file, image)).flatMap(level(below:))
+        guard let header = try? Qcow2Header(of: file, image) else { return true }
+        guard let level = level(below: header) else { return false }
+        let name = path(ofSnapshot: snapshot)
+        return lastName(of: level) == lastName(of: name)
+            && FileNumber(path: folder(of: level)) == FileNumber(path: folder(of: name))
     }
+
+    private func lastName(of path: String) -> Substring { path.split(separator: "/").last ?? "" }
 
     /// Opens the images between one that is above the base and the base, for reading. They have been frozen.
     ///

@@ -321,7 +321,7 @@ public enum ServerError: Error, CustomStringConvertible {
         case .cutTakenBack(let name):
             "the cut of '\(name)' that was to come was taken back, or '\(name)' was removed: there is no report of it"
         case .noOverlay(let name):
-            "the export '\(name)' is no overlay, so there is nothing that it could be again; serve overlay:PATH for that"
+            "the export '\(name)' is no overlay, which alone has changes of its own; serve overlay:PATH for that"
         case .overlay(let name, let error), .cannotOperate(let name, let error): "export '\(name)': \(error)"
         case .imageUsed(let name, let other):
             "the changes of '\(name)' stay where they are: the export '\(other)' has the same image, and would change with it"

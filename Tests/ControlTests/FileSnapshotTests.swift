@@ -294,6 +294,29 @@ import Testing
             """)
     }
 
+    /// A file may be named from the folder of the server: what the disk begins with stays nevertheless.
+    @Test(arguments: ["disk", "./disk", "../c/disk"]) func namesFromTheServersFolder(file: String) throws {
+        try run(
+            """
+            os.chdir(folder + '/c')
+            server = Server('--sandbox-path', folder, disk=('--changes', '\(file)'))
+            write(b'A' * 4096, 0)
+            works('snapshot', 'disk', 'first')
+            write(b'B' * 4096, 4096)
+            works('snapshot', 'disk', 'second')
+            for name in 'first', 'second': refused('begins with it', 'discard', 'disk', name)
+            server.end()
+            server = Server('--sandbox-path', folder, disk=('--changes', '\(file)'))
+            assert content()[:8192] == b'A' * 4096 + b'B' * 4096 and shown() == ['first', 'second']
+            works('revert', 'disk')
+            refused('begins with it', 'discard', 'disk', 'first')
+            works('discard', 'disk', 'second')
+            works('discard', 'disk', 'first')
+            assert os.listdir('.') == ['disk']
+            server.end()
+            """)
+    }
+
     /// What has changed, to the sector, or to the unit in which a file keeps it.
     @Test func theReportIsExact() throws {
         try run(

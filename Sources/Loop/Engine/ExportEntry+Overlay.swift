@@ -150,8 +150,11 @@ extension ExportEntry {
     /// Finds out, while clients use the disk, whether its changes can be brought to its image.
     public func checkCommit() throws(ImageError) {
         guard snapshotNames.isEmpty else {
-            throw .cannotCommit(
-                "it has snapshots, which are above its image as it is; 'spindle ctl discard' them first")
+            let way =
+                changes == nil
+                ? "'spindle ctl discard' them first"
+                : "when it is not served, 'qemu-img commit -b' its image brings all there, and its files can go"
+            throw .cannotCommit("it has snapshots, which are above its image as it is; " + way)
         }
         let (base, reader) = try committedBase()
         try changes?.checkRevert(backend, to: nil)

@@ -422,6 +422,8 @@ extension ExportEntry {
             logger.error(
                 "export closed, but its image could not be flushed: what clients have not flushed may be lost",
                 metadata: ["export": "\(name)", "unflushed": .stringConvertible(unflushed), "reason": "\(failure)"])
+        } else if state.withLock({ $0.ownMap != nil }) {
+            logger.info("export closed; the changes of its overlay in memory are gone", metadata: ["export": "\(name)"])
         } else if unflushed > 0 {
             logger.notice(
                 "export closed; what clients have not flushed is stable now",
