@@ -7,17 +7,18 @@ import IOUring
 
 /// Their names. A snapshot `before` of `disk.qcow2` is `disk.qcow2@before`, in the same folder.
 extension ChangesFile {
-    private static let sign = "@"
+    private static let sign: Character = "@"
 
     /// The file of a snapshot.
-    public func path(ofSnapshot name: String) -> String { path + Self.sign + name }
+    public func path(ofSnapshot name: String) -> String { "\(path)\(Self.sign)\(name)" }
 
     /// What is made here takes the overlay's place when it is whole. No snapshot has that name.
-    private var nextPath: String { path + Self.sign + Self.sign }
+    private var nextPath: String { "\(path)\(Self.sign)\(Self.sign)" }
 
     /// Refuses a name that no file can have, or that another file has.
     public func checkSnapshot(_ name: String) throws(ImageError) {
-        guard !name.contains("/"), !name.contains(Self.sign), !name.utf8.contains(0) else {
+        let slash: Character = "/"
+        guard !name.contains(slash), !name.contains(Self.sign), !name.utf8.contains(0) else {
             throw .cannotFreeze("'\(name)' is to be the end of a file's name, which has no '/' and no second '@'")
         }
     }
@@ -32,7 +33,7 @@ extension ChangesFile {
         forEachFile { name in
             let path = self.path(ofSnapshot: name)
             guard let status = LinuxFile.status(path), status.st_mode & S_IFMT == S_IFREG else { return }
-            guard FileNumber(status) != own, !name.hasPrefix(Self.sign) else {
+            guard FileNumber(status) != own, name.first != Self.sign else {
                 if isOwn { LinuxFile.remove(path) }
                 return
             }
@@ -47,7 +48,7 @@ extension ChangesFile {
     private func forEachFile(_ body: (String) -> Void) {
         guard let listing = unsafe opendir(folder(of: path)) else { return }
         defer { unsafe closedir(listing) }
-        let beginning = Array((String(lastName(of: path)) + Self.sign).utf8CString.dropLast())
+        let beginning = Array("\(lastName(of: path))\(Self.sign)".utf8CString.dropLast())
         while let entry = unsafe readdir(listing) {
             // There may be thousands of others.
             let isOne = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { name in

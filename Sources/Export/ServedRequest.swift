@@ -22,6 +22,8 @@ public struct ServedRequest: Sendable {
         case tail
         /// Such a sector, written back with zeroes in it.
         case edge
+        /// All is done, and is made stable.
+        case flushing
     }
 
     /// The request that the client sent.
@@ -192,7 +194,7 @@ public struct ServedRequest: Sendable {
             endSector = 1
             return .synchronizeCache10()
         }
-        guard nextSector < endSector else { return nil }
+        guard nextSector < endSector else { return flushAtEnd() }
         phase = .whole
         let first = nextSector
         let count = UInt32(sectorsOfNextCommand)
@@ -229,6 +231,13 @@ public struct ServedRequest: Sendable {
         case .flush, .disconnect:
             preconditionFailure("this command has no sectors")
         }
+    }
+
+    /// What makes zeroes stable: WRITE SAME has no FUA.
+    private mutating func flushAtEnd() -> CommandDescriptorBlock? {
+        guard forcesUnitAccess, command == .writeZeroes || command == .trim, phase != .flushing else { return nil }
+        phase = .flushing
+        return .synchronizeCache10()
     }
 
     /// The most sectors that one SCSI command is sent for: what one taskfile carries, in whole 4 KiB, and for TRIM what
@@ -289,7 +298,7 @@ extension ServedRequest {
 
     private mutating func finishCommand(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> UnitStep {
         switch phase {
-        case .whole, .edge:
+        case .whole, .edge, .flushing:
             guard !mayPause else { return .commandEnded }
             return proceed(export: &export, buffer: &buffer)
         case .head, .tail:

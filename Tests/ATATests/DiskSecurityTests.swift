@@ -76,7 +76,7 @@ struct DiskSecurityTests {
         #expect(disk.registers(0xF2, data: password("master", control: 1)) == aborted)
         #expect(disk.registers(0xF3) == ok)
         let (result, asked) = disk.send(0xF4, data: password("master", control: 1))
-        #expect(result.status == 0x50 && asked == [.zeroes(lba: 0, count: 2_000_000, mayDeallocate: true)])
+        #expect(result.status == 0x50 && asked == [.zeroes(lba: 0, count: 2_000_000, mayDeallocate: true), .flush])
         #expect(word(disk, 128) == 0x0021 && disk.registers(0x25, count: 1) == ok)
     }
 
@@ -97,7 +97,7 @@ struct DiskSecurityTests {
         #expect(
             asked == [
                 .zeroes(lba: 0, count: 1 << 31, mayDeallocate: true),
-                .zeroes(lba: 1 << 31, count: 5, mayDeallocate: true),
+                .zeroes(lba: 1 << 31, count: 5, mayDeallocate: true), .flush,
             ])
         #expect(disk.registers(0x25, count: 8) == ok, "no sector is unreadable any more")
         // A medium that fails: the password stays.
@@ -188,7 +188,9 @@ struct DiskSecurityTests {
         #expect(disk.registers(0xB4, feature: 0x14, lba: 0x4F57_0000_0000) == aborted, "no OVERWRITE EXT")
         let (result, asked) = disk.send(0xB4, feature: 0x12, lba: 0x426B_4572)
         #expect(result.status == 0x50 && result.count == 0x4000)
-        #expect(asked == [.zeroes(lba: 0, count: 2_000_000, mayDeallocate: true)])
+        #expect(
+            asked == [.zeroes(lba: 0, count: 2_000_000, mayDeallocate: true), .flush],
+            "it does not come back with the power")
         disk.wait(seconds: 1)
         #expect(status(&disk) == (0x4000, 0x8000))
         for command: UInt8 in [0x25, 0x35, 0x61, 0xE7, 0xEF, 0xF5, 0x45] {
@@ -199,7 +201,7 @@ struct DiskSecurityTests {
         disk.wait(seconds: 1.1)
         #expect(disk.registers(0x25, count: 1) == ok, "also if nobody asks")
         #expect(status(&disk) == (0x8000, 0xFFFF))
-        #expect(disk.send(0xB4, feature: 0x11, lba: 0x4372_7970).asked.count == 1)
+        #expect(disk.send(0xB4, feature: 0x11, lba: 0x4372_7970).asked.count == 2)
         disk.wait(seconds: 3)
         #expect(status(&disk) == (0x8000, 0xFFFF))
         #expect(disk.send(0xB4, feature: 0x20, lba: 0x4672_4C6B).result.count == 0xA000)

@@ -3,6 +3,7 @@
 import Foundation
 import Glibc
 import Support
+import Synchronization
 import Testing
 
 @testable import Backends
@@ -61,15 +62,20 @@ import Testing
     }
 
     /// Who had the lock before may have added clusters to its image: the size is that of the file when the lock is had.
-    @Test func theSizeIsThatBehindTheLock() async throws {
+    @Test func theSizeIsThatBehindTheLock() throws {
         let path = try folder.file("disk.img", sizeBytes: 4096)
         let first = try Backend(path: path, cache: .writeback, readOnly: false)
-        let second = Task.detached { try Backend(path: path, cache: .writeback, readOnly: false) }
-        // It has told that it comes, and waits.
-        while Self.lockCount(path) < 2 { await Task.yield() }
+        let second = Mutex<Result<Backend, any Error>?>(nil)
+        // A thread of its own: those that tests share may all be busy with others.
+        Thread {
+            let opened = Result { try Backend(path: path, cache: .writeback, readOnly: false) }
+            second.withLock { $0 = opened }
+        }.start()
+        try waitUntil("the second one has told that it comes, and waits") { Self.lockCount(path) == 2 }
         #expect(truncate(path, 8192) == 0)
         first.close()
-        let backend = try await second.value
+        try waitUntil("it has the lock") { second.withLock { $0 != nil } }
+        let backend = try #require(second.withLock { $0 }).get()
         #expect(backend.sizeBytes == 8192)
         backend.close()
     }

@@ -65,6 +65,28 @@ import Testing
         #expect(!log.contains("what clients have not flushed"), "what is lost is not stable: \(log)")
     }
 
+    /// What a client has asked for with FUA is stable when it is answered (proto.md, NBD_CMD_FLAG_FUA): zeroes and
+    /// trims as well as writes.
+    @Test(arguments: ["spindle-hd", "spindle-ssd"]) func whatIsForcedIsStable(device: String) throws {
+        _ = try serve(
+            """
+            import nbd
+            h = connect()
+            assert h.can_fua() and h.can_trim() == ('\(device)' == 'spindle-ssd')
+            h.pwrite(b'O' * 65536, 4096)
+            h.flush()
+            h.pwrite(b'W' * 4096, 32768, nbd.CMD_FLAG_FUA)
+            h.zero(4096, 4096, nbd.CMD_FLAG_FUA)
+            h.zero(1024, 12288, nbd.CMD_FLAG_FUA | nbd.CMD_FLAG_NO_HOLE)
+            if h.can_trim(): h.trim(4096, 49152, nbd.CMD_FLAG_FUA)
+            cut()
+            h = connect()
+            assert h.pread(4096, 32768) == b'W' * 4096
+            assert h.pread(4096, 4096) == bytes(4096) and h.pread(1024, 12288) == bytes(1024)
+            assert h.pread(4096, 49152) == (bytes(4096) if h.can_trim() else b'O' * 4096)
+            """, ["--write-cache-model", "volatile:1M", "--device", device])
+    }
+
     /// However many wait for a report, others are answered: the cut can be taken back, which ends all waiting.
     @Test func reportsThatAreWaitedForKeepNobodyElse() throws {
         _ = try serve(

@@ -60,7 +60,9 @@ extension Drive {
 
     /// The next ranges that follow each other, as one operation.
     mutating func haveTrimmed(_ command: inout CommandInProgress, _ data: RawSpan) -> Step {
-        guard case .range(let range) = nextTrimRange(&command, data) else { return done(command) }
+        guard case .range(let range) = nextTrimRange(&command, data) else {
+            return writeCacheEnabled ? done(command) : flush(&command)
+        }
         disk.history.sectorsTrimmed += UInt64(range.count)
         disk.history.unreadable.remove(range.first..<range.end)
         command.phase = .trimming
@@ -109,9 +111,13 @@ extension Drive {
         return moved(command)
     }
 
-    /// Written data are stable: of a command that has written some, or of one that has asked for it.
+    /// What was written is stable: by a command that has written some, or has erased everything, or has asked for it.
     mutating func haveFlushed(_ command: inout CommandInProgress) -> Step {
-        command.transferred == 0 ? done(command) : haveWritten(&command)
+        switch command.taskfile.command {
+        case Command.sanitizeDevice.rawValue: haveSanitized(command)
+        case Command.securityEraseUnit.rawValue: haveErased(command)
+        default: command.transferred == 0 ? done(command) : haveWritten(&command)
+        }
     }
 
     /// A write has to be stable before it ends.

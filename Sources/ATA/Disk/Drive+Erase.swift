@@ -120,14 +120,17 @@ extension Drive {
         return zeroNext(&command)
     }
 
+    /// A sanitize operation has erased everything, and goes on for hosts.
+    mutating func haveSanitized(_ command: CommandInProgress) -> Step {
+        disk.sanitizing.begin(at: disk.now)
+        refreshBar()
+        return tellSanitizeStatus(command)
+    }
+
     private mutating func zeroNext(_ command: inout CommandInProgress) -> Step {
         let left = disk.maxAddress.nativeSectors - command.first
-        guard left != 0 else {
-            guard command.taskfile.command == Command.sanitizeDevice.rawValue else { return haveErased(command) }
-            disk.sanitizing.begin(at: disk.now)
-            refreshBar()
-            return tellSanitizeStatus(command)
-        }
+        // What was erased must not come back with the power.
+        guard left != 0 else { return flush(&command) }
         command.phase = .zeroing
         command.transferred = UInt32(min(left, 1 << 31))
         return .blocks(.zeroes(lba: command.first, count: command.transferred, mayDeallocate: true))

@@ -47,9 +47,9 @@ struct LoopExport {
     let entry: ExportEntry
     /// The counters of this loop for it.
     let cells: ExportCells
-    /// When it was last found that the kernel says what is in the page cache, in seconds since the loop began. A
-    /// process that becomes another user may no longer be told.
-    var toldAt = -1
+    /// When it was last found that the kernel says what of a file is in the page cache, in seconds since the loop
+    /// began, for each file. A process that becomes another user may no longer be told, and of some files only.
+    var toldAt: [Int] = []
     var stored = StoredExtent()
 
     init(_ entry: ExportEntry, loop: Int) {
@@ -92,6 +92,7 @@ struct LoopExport {
 
     private mutating func takePageCaches() {
         pageCaches = ([backend] + backings).map(\.pageCache)
+        toldAt = Array(repeating: -1, count: pageCaches.count)
         pageCache = hasLayers ? nil : backend.pageCache
     }
 
@@ -100,7 +101,6 @@ struct LoopExport {
         backend = entry.backend
         takePageCaches()
         stored = StoredExtent()
-        toldAt = -1
     }
 
     /// A step of an initiator's command on its way through the unit.

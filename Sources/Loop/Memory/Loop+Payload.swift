@@ -19,7 +19,7 @@ extension Loop {
         let start = need.kind == .read ? requests[place].facts.firstNeededByte : 0
         let cache = exports[requests[place].unit].pageCache
         let kind = PayloadTable.choose(need, connections[slot].crossing, offer, forced: forcedPayload) {
-            self.isTrue($0, start, need, cache, place)
+            self.isTrue($0, start, need, cache, ofFile: 0, place)
         }
         switch kind {
         case .none: preconditionFailure("a request that needs memory has data")
@@ -50,7 +50,7 @@ extension Loop {
         else { return false }
         let offer = PayloadOffer(isMapped: true, writesToPageCache: false)
         let kind = PayloadTable.choose(need, connections[place.slot].crossing, offer, forced: forcedPayload) {
-            self.isTrue($0, asked.offset, need, cache, place)
+            self.isTrue($0, asked.offset, need, cache, ofFile: asked.file, place)
         }
         guard kind == .mapped || kind == .spliced else { return false }
         releasePayload(place)
@@ -84,12 +84,13 @@ extension Loop {
 
     /// Finds a fact out for the table. `start` is the first byte of the file that is needed.
     private mutating func isTrue(
-        _ fact: PayloadFact, _ start: UInt64, _ need: PayloadNeed, _ cache: PageCache?, _ place: RequestPlace
+        _ fact: PayloadFact, _ start: UInt64, _ need: PayloadNeed, _ cache: PageCache?, ofFile file: UInt8,
+        _ place: RequestPlace
     ) -> Bool {
         let (unit, slot, count) = (requests[place].unit, place.slot, UInt64(need.byteCount))
         switch fact {
         case .isResident:
-            guard let cache, isTold(unit, cache) else { return false }
+            guard let cache, isTold(unit, cache, ofFile: file) else { return false }
             return cache.residentBytes(at: start, count: count) != nil
         case .isStored:
             // Layers are not asked twice.
@@ -109,10 +110,10 @@ extension Loop {
     /// were dropped. So there must not be many of them when other memory is taken into use.
     private var hasRoomForMappedReply: Bool { mappedBytes < shared.mappedReplyBytes }
 
-    private mutating func isTold(_ export: ExportNumber, _ cache: PageCache) -> Bool {
-        guard exports[export].toldAt != now else { return true }
+    private mutating func isTold(_ export: ExportNumber, _ cache: PageCache, ofFile file: UInt8) -> Bool {
+        guard exports[export].toldAt[Int(file)] != now else { return true }
         guard cache.tellsWhatIsResident else { return false }
-        exports[export].toldAt = now
+        exports[export].toldAt[Int(file)] = now
         return true
     }
 
