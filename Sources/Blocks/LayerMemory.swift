@@ -1,6 +1,6 @@
 // Memory that the layers of a unit have for themselves.
 
-import Synchronization
+import struct Synchronization.Atomic
 
 /// Zeroed memory of the layers of one unit, from their coming to the unit's end. Its size never changes.
 ///

@@ -78,7 +78,9 @@ struct Serve: ParsableCommand {
     var controller: Controller?
 
     @Option(
-        help: ArgumentHelp("The drives, in the words of QEMU's -device option: ide-hd,serial=...", valueName: "spec"),
+        help: ArgumentHelp(
+            "The drives, in the words of QEMU's -device option: ide-hd (default), ide-cd, spindle-cd, spindle-hd or spindle-ssd, with properties behind: ide-hd,serial=...",
+            valueName: "spec"),
         completion: .devices, transform: DriveProperties.init(parsing:))
     var device: DriveProperties?
 

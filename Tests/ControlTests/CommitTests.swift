@@ -107,9 +107,8 @@ import Testing
                 h.shutdown()
                 asking = subprocess.Popen([spindle, 'ctl', '--control', 'unix:' + control, 'commit', 'disk'],
                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                image = open(base, 'rb')
-                while asking.poll() is None and os.pread(image.fileno(), 512, 0) != data[:512]: time.sleep(0.0005)
-                time.sleep(dice.random() * 0.1)
+                image, far = open(base, 'rb'), dice.randrange(64) << 20
+                until(lambda: asking.poll() is not None or os.pread(image.fileno(), 512, far) == data[:512])
                 server.end(kill=True)
                 asking.wait()
                 done = [os.pread(image.fileno(), 1 << 20, place) == data for place in range(0, 64 << 20, 1 << 20)]

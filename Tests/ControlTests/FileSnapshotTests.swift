@@ -60,6 +60,12 @@ import Testing
             data = b''.join(h.pread(min(1 << 23, h.get_size() - at), at) for at in range(0, h.get_size(), 1 << 23))
             h.shutdown()
             return data
+        def until(happened):
+            'Waits for an event, which takes less than a minute.'
+            end = time.monotonic() + 60
+            while not happened():
+                assert time.monotonic() < end, 'waited in vain'
+                os.sched_yield()
         def write(data, offset, name='disk'):
             h = connect(name)
             h.pwrite(data, offset)
@@ -165,7 +171,7 @@ import Testing
             seed = random.randrange(1 << 32)
             dice = random.Random(seed)
             print('seed', seed)
-            states, kept, came = [bytes(start)], {}, set()
+            states, kept = [bytes(start)], {}
             for life in range(40):
                 server = Server()
                 now = content()
@@ -173,7 +179,6 @@ import Testing
                 names = shown()
                 # The one that was being taken is there, or not.
                 assert set(kept) - {maybe for maybe in kept if kept[maybe][1]} <= set(names) <= set(kept), (names, kept)
-                came.add((len(names), now == states[-1]))
                 kept = {name: (kept[name][0], False) for name in names}
                 data = dice.randbytes(65536)
                 write(data, 65536 * dice.randrange(0, 64))
@@ -192,9 +197,14 @@ import Testing
                         kept, now = {old: kept[old] for old in shown()}, bytes(start)
                         states = [now]
                     kept[name] = (now, True)
+                def file(): return (lambda status: (status.st_ino, status.st_size))(os.stat(changes))
+                # What is made, named and exchanged, and that it is said; something of all that comes.
+                files, before = len(os.listdir(folder + '/c')), file()
+                moment = dice.choice([lambda: os.path.exists(changes + '@@'), lambda: file() != before,
+                    lambda: len(os.listdir(folder + '/c')) > files, lambda: False])
                 asking = subprocess.Popen([spindle, 'ctl', '--control', 'unix:' + control, *words],
                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                time.sleep(dice.random() * 0.03)
+                until(lambda: asking.poll() is not None or moment())
                 server.end(kill=True)
                 asking.wait()
                 if os.path.getsize(changes) > 1 << 17: qemu('check', '-q', changes)

@@ -128,13 +128,9 @@ struct SectorSet: Sendable {
 
     /// The first one in a range; nil if it has none of them.
     func first(in range: Range<UInt64>) -> UInt64? {
-        var (low, high) = (0, ranges.count)
-        while low < high {
-            let middle = (low + high) / 2
-            if ranges[middle].upperBound <= range.lowerBound { low = middle + 1 } else { high = middle }
-        }
-        guard low < ranges.count, ranges[low].lowerBound < range.upperBound else { return nil }
-        return max(ranges[low].lowerBound, range.lowerBound)
+        let index = firstIndex { $0.upperBound > range.lowerBound }
+        guard !range.isEmpty, index < ranges.count, ranges[index].lowerBound < range.upperBound else { return nil }
+        return max(ranges[index].lowerBound, range.lowerBound)
     }
 
     /// Takes sectors in.
@@ -142,23 +138,39 @@ struct SectorSet: Sendable {
     /// - Returns: false if there is no room for them; then nothing has changed.
     mutating func insert(_ range: Range<UInt64>) -> Bool {
         guard !range.isEmpty else { return true }
-        let touching = ranges.filter { $0.lowerBound <= range.upperBound && $0.upperBound >= range.lowerBound }
-        guard ranges.count - touching.count < Self.limit else { return false }
+        let begin = firstIndex { $0.upperBound >= range.lowerBound }
+        let end = firstIndex { $0.lowerBound > range.upperBound }
+        guard ranges.count - (end - begin) < Self.limit else { return false }
+        let touching = ranges[begin..<end]
         let first = min(range.lowerBound, touching.first?.lowerBound ?? range.lowerBound)
-        let end = max(range.upperBound, touching.last?.upperBound ?? range.upperBound)
-        ranges.removeAll { $0.lowerBound <= range.upperBound && $0.upperBound >= range.lowerBound }
-        ranges.insert(first..<end, at: ranges.firstIndex { $0.lowerBound > first } ?? ranges.count)
+        let last = max(range.upperBound, touching.last?.upperBound ?? range.upperBound)
+        ranges.replaceSubrange(begin..<end, with: CollectionOfOne(first..<last))
         return true
     }
 
-    /// Takes sectors out. What is left of a range that is cut in two finds room, or its end stays in.
+    /// Takes sectors out. Of a range that is cut in two the shorter part goes as well if there is no room for both: a
+    /// host that writes here and there must not make every later write slower.
     mutating func remove(_ range: Range<UInt64>) {
-        guard first(in: range) != nil else { return }
-        ranges = ranges.flatMap { old -> [Range<UInt64>] in
-            guard old.overlaps(range) else { return [old] }
-            let before = old.lowerBound..<max(old.lowerBound, min(old.upperBound, range.lowerBound))
-            let after = min(old.upperBound, max(old.lowerBound, range.upperBound))..<old.upperBound
-            return [before, after].filter { !$0.isEmpty }
+        let begin = firstIndex { $0.upperBound > range.lowerBound }
+        let end = firstIndex { $0.lowerBound >= range.upperBound }
+        guard !range.isEmpty, begin < end else { return }
+        let before = ranges[begin].lowerBound..<max(ranges[begin].lowerBound, range.lowerBound)
+        let last = ranges[end - 1].upperBound
+        let after = min(last, range.upperBound)..<last
+        var kept = [before, after].filter { !$0.isEmpty }
+        if ranges.count - (end - begin) + kept.count > Self.limit {
+            kept = [before.count < after.count ? after : before]
         }
+        ranges.replaceSubrange(begin..<end, with: kept)
+    }
+
+    /// The index of the first range for which something is true that is true for all behind it, too.
+    private func firstIndex(_ isTrue: (Range<UInt64>) -> Bool) -> Int {
+        var (low, high) = (0, ranges.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if isTrue(ranges[middle]) { high = middle } else { low = middle + 1 }
+        }
+        return low
     }
 }

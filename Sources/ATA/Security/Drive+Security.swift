@@ -11,6 +11,12 @@ struct SecurityHistory: Sendable {
     var masterIdentifier: UInt16 = 0xFFFE
     /// Master Password Capability is Maximum: the master's password only erases.
     var isMaximum = false
+
+    /// A password unlocks the disk, and disables security.
+    fileprivate func isOpened(by given: PasswordData) -> Bool {
+        guard given.isMaster else { return given.password == userPassword }
+        return !isMaximum && given.password == masterPassword
+    }
 }
 
 /// What the power takes with it.
@@ -97,9 +103,7 @@ extension Drive {
         guard !disk.security.isFrozen, !disk.security.hasExpired, security.userPassword != nil,
             let given = PasswordData(data)
         else { return refused(command) }
-        let isRight =
-            given.isMaster
-            ? !security.isMaximum && given.password == security.masterPassword : given.password == security.userPassword
+        let isRight = security.isOpened(by: given)
         if isRight {
             disk.security.isLocked = false
             disk.security.attemptsLeft = SecurityState.attempts
@@ -116,10 +120,7 @@ extension Drive {
         guard !disk.security.isLocked, !disk.security.isFrozen, security.userPassword != nil,
             let given = PasswordData(data)
         else { return refused(command) }
-        let isRight =
-            given.isMaster
-            ? !security.isMaximum && given.password == security.masterPassword : given.password == security.userPassword
-        guard isRight else { return refused(command) }
+        guard security.isOpened(by: given) else { return refused(command) }
         disk.history.security.userPassword = nil
         refreshSecurity()
         return done(command)
