@@ -227,6 +227,12 @@ struct WholeDiskTests {
         }
         #expect([failed.result.status, failed.result.error] == uncorrectable && failed.result.lba == 203)
         #expect(failed.result.blockFailure == .unrecovered)
+        // READ VERIFY moves no data, whatever it has looked at before the error.
+        let verified = disk.send(0x42, count: 8, lba: 300) { _ in .failed(.unrecovered, afterBytes: 1024) }
+        #expect(verified.result.lba == 302 && verified.result.sectorsTransferred == 0)
+        #expect(disk.registers(0x45, feature: 0x55, count: 1, lba: 403) == ok)
+        let known = disk.send(0x42, count: 8, lba: 400)
+        #expect(known.result.lba == 403 && known.result.sectorsTransferred == 0)
     }
 
     @Test("takes settings, and shows them")

@@ -118,24 +118,29 @@ final class SimulatedImage {
 
     /// The image as a server opens it.
     ///
-    /// - Parameter place: where it is mapped. Which of its pages are looked at together depends on that.
-    func chain(
-        needsThread: Bool, mappedAt place: UnsafeMutableRawPointer?, above levels: [FrozenLevel]
-    ) throws -> ImageChain {
-        let file = ImageChain(raw: try backend(needsThread: needsThread, mappedAt: place))
-        if let changes { return try changes.chain(above: file, locking: .immediate) }
-        return isOverlaid ? try ImageChain(overlayOf: file, above: levels, blockSize: .smallest) : file
+    /// - Parameter place: where its files are mapped; nil: they are not. Which of their pages are looked at together
+    ///   depends on that.
+    func chain(needsThread: Bool, mappedIn place: MappingPlace?, above levels: [FrozenLevel]) throws -> ImageChain {
+        let image = try Backend(
+            path: "/proc/self/fd/\(descriptor)", cache: .writeback, readOnly: isBaseOnly, locking: .immediate)
+        let file = ImageChain(raw: mapped(image, in: place, needsThread: needsThread))
+        guard let changes else {
+            return isOverlaid ? try ImageChain(overlayOf: file, above: levels, blockSize: .smallest) : file
+        }
+        var chain = try changes.chain(above: file, locking: .immediate)
+        chain.backend = mapped(chain.backend, in: place, needsThread: needsThread)
+        return chain
     }
 
-    private func backend(needsThread: Bool, mappedAt place: UnsafeMutableRawPointer?) throws -> Backend {
-        let backend = try Backend(
-            path: "/proc/self/fd/\(descriptor)", cache: .writeback, readOnly: isBaseOnly, locking: .immediate)
+    private func mapped(_ backend: Backend, in place: MappingPlace?, needsThread: Bool) -> Backend {
         guard case .file(var file) = backend.kind else { return backend }
         file.mapping?.unmap()
-        file.mapping = place.flatMap { FileMapping(descriptor, sizeBytes: backend.sizeBytes, at: $0) }
+        file.mapping = place?.next(Int(backend.sizeBytes)).flatMap {
+            FileMapping(file.descriptor, sizeBytes: backend.sizeBytes, at: $0)
+        }
         file.needsThread = needsThread
         return Backend(
-            kind: .file(file), sizeBytes: backend.sizeBytes, isReadOnly: isBaseOnly,
+            kind: .file(file), sizeBytes: backend.sizeBytes, isReadOnly: backend.isReadOnly,
             granularityBytes: backend.granularityBytes, zeroesFastByDeallocating: backend.zeroesFastByDeallocating,
             zeroesFastAllocated: backend.zeroesFastAllocated)
     }

@@ -95,8 +95,7 @@ final class SimulatedServer {
         var export = ServedExport(
             name: image.name, properties: properties, controller: .piix3IDE,
             image: try image.chain(
-                needsThread: profile.needsThread, mappedAt: place?.next(image.model.byteCount),
-                above: snapshot?.levels ?? []))
+                needsThread: profile.needsThread, mappedIn: place, above: snapshot?.levels ?? []))
         if profile.cacheBytes > 0 {
             export.blocks.writeCache = WriteCache(
                 cacheBytes: profile.cacheBytes,

@@ -67,7 +67,7 @@ struct DiskHistory: Sendable {
     var uncorrectableErrors: UInt64 = 0
     /// Writes that the medium has failed.
     var writeFaults: UInt64 = 0
-    /// Power that went while data were in the write cache.
+    /// Resets by a host, and the power that comes, which is one as well.
     var hardwareResets: UInt64 = 1
     var hottest: UInt8 = TemperatureModel.ambient
     var coldest: UInt8 = TemperatureModel.ambient
@@ -133,7 +133,7 @@ struct SectorSet: Sendable {
         return max(ranges[index].lowerBound, range.lowerBound)
     }
 
-    /// Takes sectors in.
+    /// Inserts sectors.
     ///
     /// - Returns: false if there is no room for them; then nothing has changed.
     mutating func insert(_ range: Range<UInt64>) -> Bool {
@@ -148,7 +148,7 @@ struct SectorSet: Sendable {
         return true
     }
 
-    /// Takes sectors out. Of a range that is cut in two the shorter part goes as well if there is no room for both: a
+    /// Removes sectors. Of a range that is cut in two, the shorter part goes as well if there is no room for both: a
     /// host that writes here and there must not make every later write slower.
     mutating func remove(_ range: Range<UInt64>) {
         let begin = firstIndex { $0.upperBound > range.lowerBound }

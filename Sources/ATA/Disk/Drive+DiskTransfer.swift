@@ -20,11 +20,11 @@ extension Drive {
         return .blocks(.write(lba: command.first, count: command.transferred))
     }
 
-    /// READ VERIFY SECTOR(S) (EXT). The image brings the sectors closer, and what it knows of errors shows.
+    /// READ VERIFY SECTOR(S) (EXT). It prefetches the sectors, and fails at one that is known to be unreadable.
     mutating func verifyMedium(_ command: inout CommandInProgress, _ layout: TaskfileLayout) -> Step {
         guard locate(&command, layout) else { return notThere(command) }
         command.transferred = readable(command)
-        guard command.transferred == command.count else { return unreadable(&command) }
+        guard command.transferred == command.count else { return unreadable(&command, movesData: false) }
         command.phase = .verifying
         return .blocks(.prefetch(lba: command.first, count: command.count))
     }
@@ -146,10 +146,12 @@ extension Drive {
     }
 
     /// UNC, at the first sector that was not transferred.
-    private mutating func unreadable(_ command: inout CommandInProgress, _ failure: BlockFailure? = nil) -> Step {
+    private mutating func unreadable(
+        _ command: inout CommandInProgress, _ failure: BlockFailure? = nil, movesData: Bool = true
+    ) -> Step {
         disk.history.uncorrectableErrors &+= 1
         var result = result(command.taskfile, status: Status.failedDisk, error: ErrorRegister.uncorrectable)
-        result.sectorsTransferred = command.transferred
+        result.sectorsTransferred = movesData ? command.transferred : 0
         result.blockFailure = failure
         note(&result, at: command.first &+ UInt64(command.transferred), command)
         return .finished(result)
@@ -166,7 +168,7 @@ extension Drive {
             disk.history.readCommands &+= 1
             disk.history.sectorsRead &+= UInt64(command.transferred)
             return unreadable(&command, failure)
-        case .verifying: return unreadable(&command, failure)
+        case .verifying: return unreadable(&command, failure, movesData: false)
         case .writing:
             if failure == .unrecovered { disk.history.writeFaults &+= 1 }
             var result = result(command.taskfile, status: Status.failedDisk, error: ErrorRegister.abort)

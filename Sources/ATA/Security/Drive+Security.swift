@@ -29,7 +29,7 @@ struct SecurityState: Sendable {
     var isFrozen = false
     var attemptsLeft = Self.attempts
     var isErasePrepared = false
-    /// SECURITY ERASE UNIT has so many sectors still to erase.
+    /// Until the power comes anew no password is right.
     var hasExpired: Bool { attemptsLeft == 0 }
 
     /// The power comes.

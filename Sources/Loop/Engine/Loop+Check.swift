@@ -119,6 +119,8 @@ extension Loop {
         if connections[slot].frontEnd == .iscsi, connections[slot].phase != .free {
             let landed = sessions.iscsi[slot].tasks.count { $0.landedBytes > 0 }
             sums.landedPages += landed * TargetSession.landingPages
+            let waiting = sessions.iscsi[slot].tasks.count { $0.isWaiting }
+            expect(sessions.iscsi[slot].waiting.count, waiting, "tasks that wait for memory")
         }
         expect(sessions.contains(slot) ? 1 : 0, connections[slot].phase == .free ? 0 : 1, "sessions")
         if connections[slot].isSending { sums.sends += 1 }

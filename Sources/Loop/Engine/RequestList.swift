@@ -24,15 +24,6 @@ struct RequestList {
         return count
     }
 
-    /// Takes a request out of the list, in which it is.
-    mutating func remove(_ place: RequestPlace, _ requests: inout SlotTable<RequestPlace, RequestSlot>) {
-        var others = RequestList()
-        while let next = popFirst(&requests) {
-            if next != place { others.append(next, &requests) }
-        }
-        self = others
-    }
-
     /// Takes the first request off.
     mutating func popFirst(_ requests: inout SlotTable<RequestPlace, RequestSlot>) -> RequestPlace? {
         guard let place = first else { return nil }

@@ -39,7 +39,7 @@ extension Loop {
             moveLanded(number, place)
         } else {
             sessions.iscsi[slot].tasks[number].isWaiting = true
-            sessions.iscsi[slot].waiting.append(place, &requests)
+            sessions.iscsi[slot].waiting.append(place)
         }
     }
 
@@ -56,7 +56,7 @@ extension Loop {
         while let place = sessions.iscsi[slot].waiting.first {
             let number = Int(requests[place].taskNumber)
             guard sessions.iscsi[slot].tasks[number].isTurnedAway || placeTaskData(place) else { return }
-            _ = sessions.iscsi[slot].waiting.popFirst(&requests)
+            sessions.iscsi[slot].waiting.removeFirst()
             moveLanded(number, place)
             sessions.iscsi[slot].tasks[number].isWaiting = false
             goOn(number, sessions.iscsi[slot].tasks[number].next, slot)
@@ -94,24 +94,27 @@ extension Loop {
         requests[place].endsWithReply = true
         let task = sessions.iscsi[slot].tasks[number]
         if task.isAborted { return endAborted(place) }
-        let isForgotten = connections[slot].phase != .transmission && task.isArriving
+        let isForgotten = connections[slot].phase != .transmission && (task.isArriving || task.isWaiting)
         guard connections[slot].phase != .closing && !isForgotten else { return drop(place) }
         goOn(number, task.next, slot)
     }
 
-    /// Tasks whose data will not come, or that have no memory, have not happened.
+    /// Tasks whose data will not come, or that have no memory, have not happened. An R2T in the queue leaves first.
     mutating func forgetIncompleteTasks(_ slot: ConnectionSlot) {
-        while sessions.iscsi[slot].waiting.popFirst(&requests) != nil {}
         for number in sessions.iscsi[slot].tasks.indices {
             let task = sessions.iscsi[slot].tasks[number]
-            guard task.isWaiting || task.isArriving && !task.isInQueue, let place = task.place else { continue }
+            guard task.isWaiting || task.isArriving, !task.isInQueue, let place = task.place else { continue }
             drop(place)
         }
     }
 
     /// Nobody will hear of a task any more, and nothing of it is under way.
     private mutating func drop(_ place: RequestPlace) {
-        removeTask(Int(requests[place].taskNumber), place.slot)
+        let slot = place.slot
+        let number = Int(requests[place].taskNumber)
+        precondition(!sessions.iscsi[slot].tasks[number].isInQueue, "bytes of a task wait to be sent")
+        if sessions.iscsi[slot].tasks[number].isWaiting { sessions.iscsi[slot].waiting.removeAll { $0 == place } }
+        removeTask(number, slot)
         releaseRequest(place)
     }
 
@@ -432,9 +435,8 @@ extension Loop {
             guard let place = task.place, !task.isAborted,
                 isMeant(sessions.iscsi[slot].session, TaskNumber(number), task, requests[place].unit)
             else { continue }
-            if task.isWaiting || task.isArriving && !task.isInQueue {
+            if task.isWaiting || task.isArriving, !task.isInQueue {
                 sessions.iscsi[slot].session.aborted(TaskNumber(number))
-                if task.isWaiting { sessions.iscsi[slot].waiting.remove(place, &requests) }
                 drop(place)
             } else {
                 sessions.iscsi[slot].tasks[number].isAborted = true

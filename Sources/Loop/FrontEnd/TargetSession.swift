@@ -59,8 +59,9 @@ struct TargetSession: ~Copyable, Sendable {
     var session: Session
     /// By the numbers that the session gives them.
     var tasks: [TargetTask]
-    /// Tasks that wait for memory. The stream behind them is read all the same: it has the data of others.
-    var waiting = RequestList()
+    /// Tasks that wait for memory, in their order. The stream behind them is read all the same: it has the data of
+    /// others. A task whose R2T has still to leave goes through a list of requests meanwhile, so this is none.
+    var waiting: [RequestPlace] = []
     /// The facts of the initiator, once its login is at its end.
     var facts = InitiatorFacts.unknown
     /// The address that the initiator is told of all targets (RFC 7143, 13.8).
@@ -100,6 +101,7 @@ struct TargetSession: ~Copyable, Sendable {
         session = Session(configuration)
         self.portal = portal
         tasks = [TargetTask](repeating: TargetTask(), count: configuration.places)
+        waiting.reserveCapacity(configuration.places)
         self.handle = handle
     }
 
