@@ -89,7 +89,7 @@ let package = Package(
         room(
             "Control",
             [
-                "Server", "Loop", "Listening", "Settings", "Backends", "Blocks", "IOUring", "Logs", "Threads",
+                "Server", "Loop", "Listening", "Settings", "Backends", "Blocks", "IOUring", "ATA", "Logs", "Threads",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         room("Recordings", ["Backends", "Blocks"]),

@@ -70,6 +70,8 @@ public struct CommandInProgress: Sendable {
 
     @usableFromInline var phase: Phase
     @usableFromInline var layout: TaskfileLayout
+    /// What ends the command before its last sector.
+    @usableFromInline var fault: MetFault?
     /// The sector that the registers name. Not always inside the medium.
     @usableFromInline var first: UInt64
     /// Sectors that the command asks for.
@@ -85,6 +87,7 @@ public struct CommandInProgress: Sendable {
         self.taskfile = taskfile
         phase = .none
         layout = .lba28
+        fault = nil
         first = 0
         count = 0
         transferred = 0
@@ -96,6 +99,7 @@ public struct CommandInProgress: Sendable {
     public mutating func start(_ taskfile: Taskfile) {
         self.taskfile = taskfile
         phase = .none
+        fault = nil
         count = 0
         transferred = 0
         entry = 0

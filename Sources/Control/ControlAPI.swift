@@ -72,6 +72,15 @@ struct ControlAPI: Sendable {
             Route("GET", "/v1/exports/{name}/power", parameters: ["wait"]) { call throws(HTTPFailure) in
                 try power(call.arguments[0], wait: call.parameter("wait"))
             },
+            Route("GET", "/v1/exports/{name}/faults") { call throws(HTTPFailure) in
+                try faults(of: call.arguments[0])
+            },
+            Route("POST", "/v1/exports/{name}/faults", changes) { call throws(HTTPFailure) in
+                try plantFault(in: call.arguments[0], call.body)
+            },
+            Route("DELETE", "/v1/exports/{name}/faults", parameters: ["number"], changes) { call throws(HTTPFailure) in
+                try liftFault(call.parameter("number"), of: call.arguments[0])
+            },
             Route("GET", "/v1/connections") { _ throws(HTTPFailure) in try listConnections() },
             Route("DELETE", "/v1/connections/{number}") { call throws(HTTPFailure) in
                 try dropConnection(call.arguments[0])
@@ -278,13 +287,13 @@ extension HTTPFailure {
     init(_ error: ServerError) {
         let status: HTTPStatus =
             switch error {
-            case .noSuchExport, .noSuchConnection, .noSnapshot: .notFound
+            case .noSuchExport, .noSuchConnection, .noSnapshot, .noSuchFault: .notFound
             case .nameTaken, .targetTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked,
                 .trayIsClosed, .discInUse, .noWriteCache, .isRecorded, .noPower, .hasPower, .cutArmed,
                 .cutUnderWay, .momentNotCome, .cutTakenBack, .noOverlay, .cannotOperate, .imageUsed, .snapshotUsed,
-                .snapshotTaken, .standsForOthers:
+                .snapshotTaken, .standsForOthers, .noFaults:
                 .conflict
-            case .export, .cannotGrow, .noDisc, .beyondDrive: .unprocessableContent
+            case .export, .cannotGrow, .noDisc, .beyondDrive, .fault: .unprocessableContent
             case .stopping: .serviceUnavailable
             case .ring, .endpoint, .image, .command, .interrupted, .flush, .stillInUse, .stillCutting, .stillReverting,
                 .overlay,

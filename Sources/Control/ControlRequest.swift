@@ -12,6 +12,8 @@ public enum ControlRequest {
         public var device, controller, cache, imageFormat, imageSnapshot, writeCacheModel, changes, record,
             locking: String?
         /// As in the configuration file.
+        public var fault: [String]?
+        /// As in the configuration file.
         public var target: String?
         /// As in the configuration file.
         public var lun: Int?
@@ -21,8 +23,9 @@ public enum ControlRequest {
         /// Describes an export.
         public init(
             name: String, image: String, device: String?, controller: String?, cache: String?,
-            imageFormat: String?, imageSnapshot: String?, writeCacheModel: String?, changes: String?, record: String?,
-            locking: String?, target: String?, lun: Int?, perClient: Bool, readOnly: Bool
+            imageFormat: String?, imageSnapshot: String?, writeCacheModel: String?, fault: [String]?,
+            changes: String?, record: String?, locking: String?, target: String?, lun: Int?, perClient: Bool,
+            readOnly: Bool
         ) {
             self.name = name
             self.image = image
@@ -32,6 +35,7 @@ public enum ControlRequest {
             self.imageFormat = imageFormat
             self.imageSnapshot = imageSnapshot
             self.writeCacheModel = writeCacheModel
+            self.fault = fault
             self.changes = changes
             self.record = record
             self.locking = locking
@@ -69,6 +73,9 @@ public enum ControlRequest {
         for option in PowerTexts.options { members[option.name] = texts[keyPath: option.text] }
         return JSON.encode(members)
     }
+
+    /// The content that breaks a drive.
+    public static func fault(_ rule: String) -> [UInt8] { JSON.encode(["rule": rule]) }
 
     /// The content that asks for a level.
     public static func logLevel(_ level: String) -> [UInt8] { JSON.encode(["level": level]) }

@@ -87,6 +87,20 @@ public enum ControlTables {
         ((try? JSON.decode(Answer.Export.self, json))?.warnings ?? []).map(\.visible)
     }
 
+    /// `spindle ctl fault`
+    public static func faults(_ json: [UInt8]) throws -> String {
+        let rows = try JSON.decode(Answer.Faults.self, json).faults.map { fault in
+            [
+                String(fault.number), String(fault.commands), String(fault.failures), String(fault.pendingSectors),
+                fault.rule,
+            ]
+        }
+        return Table(
+            head: ["NUMBER", "COMMANDS", "FAILURES", "PENDING", "RULE"], rows: rows, numbers: [0, 1, 2, 3],
+            whenEmpty: "no faults"
+        ).text
+    }
+
     /// `spindle ctl power`, of a cut that is to come, and of a report
     public static func power(_ json: [UInt8], picture: Bool) throws -> String {
         let power = try JSON.decode(Answer.Power.self, json)

@@ -19,6 +19,9 @@ extension NBDError {
         case .illegalRequest where kind == .dvdROM && sense.additionalSenseCode == .logicalBlockAddressOutOfRange:
             // A DVD-ROM says so of blocks that cannot be read, and of those behind the end of another disc.
             self = .inputOutput
+        case .illegalRequest where kind.isWholeDisk && sense.additionalSenseCode == .logicalBlockAddressOutOfRange:
+            // A whole disk says so of a sector that it does not find.
+            self = .inputOutput
         case .illegalRequest:
             self = .invalidArgument
         default:

@@ -54,7 +54,7 @@ struct ErrorTranslation: Sendable {
 extension SenseData {
     /// Sense data for the end of a taskfile. The registers of a disk have no place for a full or write-protected
     /// medium; then the reason beside them decides (SBC-4 for the former).
-    init(_ result: TaskfileResult, format: Format) {
+    package init(_ result: TaskfileResult, format: Format) {
         switch result.blockFailure {
         case .noSpace:
             self.init(.dataProtect, .spaceAllocationFailedWriteProtect, format: format)

@@ -1,5 +1,6 @@
 // A server: its listeners, its loops, its beginning and its end.
 
+import ATA
 import Backends
 import Export
 import Glibc
@@ -217,6 +218,12 @@ public enum ServerError: Error, CustomStringConvertible {
     case noWriteCache(String)
     /// The disk would change in a way that the recording of the export does not know.
     case isRecorded(String)
+    /// A drive that is somebody else's is not broken.
+    case noFaults(String, DriveKind)
+    /// It cannot be broken in this way.
+    case fault(String, FaultRuleError)
+    /// It has no such fault.
+    case noSuchFault(String, Int)
     /// The power of a drive is cut already.
     case noPower(String)
     /// The drive has its power.
@@ -306,6 +313,12 @@ public enum ServerError: Error, CustomStringConvertible {
             "the export '\(name)' has no volatile write cache; --write-cache-model volatile gives it one"
         case .isRecorded(let name):
             "the export '\(name)' is recorded, and its recording has commands only; 'spindle cut' makes cuts of it"
+        case .noFaults(let name, let kind):
+            "the export '\(name)' is of \(kind.rawValue), which is what it is elsewhere; faults are for spindle-hd and"
+                + " spindle-ssd (--device)"
+        case .fault(let name, let error): "export '\(name)': \(error)"
+        case .noSuchFault(let name, let number):
+            "the export '\(name)' has no fault \(number); 'spindle ctl fault list \(name)' lists them"
         case .noPower(let name):
             "the power of '\(name)' is cut already; 'spindle ctl power \(name) on' gives it back"
         case .hasPower(let name): "the drive '\(name)' has power"

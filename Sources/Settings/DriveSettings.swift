@@ -23,6 +23,8 @@ public struct DriveSettings: Equatable, Sendable {
     public var imageSnapshot: String?
     /// Where what is answered is until it is flushed.
     public var writeCacheModel = WriteCacheModel.image
+    /// What is wrong with the drive from the beginning.
+    public var faults: [FaultRule] = []
     /// The image is opened for reading only: its user says so, or the drive cannot write.
     public var readOnly: Bool {
         get { isToldToOnlyRead || device.kind.isDisc }
@@ -72,6 +74,13 @@ public struct DriveSettings: Equatable, Sendable {
         } catch {
             reader.add("write-cache-model", line: lineOfModel, "\(error)")
         }
+        let lineOfFaults = reader.line(of: "fault")
+        faults = reader.list("fault", FaultRule.init(parsing:))
+        do {
+            try checkFaults()
+        } catch {
+            reader.add("fault", line: lineOfFaults, "\(error)")
+        }
         if let isLocked = reader.parsed("locking", parseLocking) { self.isLocked = isLocked }
         description = reader.parsed("description") { try ExportSettings.checked($0, "description") }
         if let requiresTLS = reader.boolean("tls-only") { self.requiresTLS = requiresTLS }
@@ -89,6 +98,29 @@ public struct DriveSettings: Equatable, Sendable {
     public func checkWriteCache() throws(SettingsError) {
         guard writeCacheModel == .image || !readOnly else {
             throw SettingsError("a drive that only reads has no write cache: leave write-cache-model out")
+        }
+    }
+
+    /// Only a whole disk can be broken, and in so many ways at a time.
+    public func checkFaults() throws(SettingsError) {
+        guard faults.isEmpty || device.kind.isWholeDisk else {
+            throw SettingsError(
+                "'\(device.kind.rawValue)' is what it is elsewhere, and has no faults: say spindle-hd or spindle-ssd as the"
+                    + " device, or leave fault out")
+        }
+        guard faults.count <= FaultRule.limit else {
+            throw SettingsError("a drive has at most \(FaultRule.limit) faults, and these are \(faults.count)")
+        }
+    }
+
+    /// Breaks a drive before its power comes.
+    func plantFaults(in drive: inout Drive) throws(SettingsError) {
+        for rule in faults {
+            do throws(FaultRuleError) {
+                try drive.plant(rule, isRunning: false)
+            } catch {
+                throw SettingsError("fault '\(rule)': \(error)")
+            }
         }
     }
 

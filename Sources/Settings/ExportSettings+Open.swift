@@ -28,6 +28,7 @@ extension ExportSettings {
             name: name, properties: properties(ordinal: ordinal), controller: drive.controller, image: opened)
         do {
             export.blocks.writeCache = try drive.writeCacheModel.cache(of: export.drive.drive)
+            try drive.plantFaults(in: &export.drive.drive)
             try checkRecord()
             if let record {
                 let file = try RecordingFile(path: record, recordingHeader(export.drive.drive, isNew: opened.isNew))
@@ -143,9 +144,11 @@ extension ExportSettings {
         let facts = try ImageFacts(
             reference, format: format, snapshot: drive.imageSnapshot, changes: changes, device: drive.device,
             expected: expected)
-        return Drive(
+        var drive = Drive(
             properties(ordinal: ordinal), sectors: try checked(sectors: facts.sectors),
             bootSector: facts.bootSector, controller: drive.controller)
+        try self.drive.plantFaults(in: &drive)
+        return drive
     }
 
     private func checked(sectors: UInt64) throws -> UInt64 {

@@ -224,6 +224,10 @@ public struct SettingsKey: Equatable, Sendable {
                 section, "write-cache-model", "model", "\"image\"",
                 "Where answered writes are until a flush: image, or volatile or volatile:SIZE, a cache in the drive that a power "
                     + "cut empties."),
+            SettingsKey(
+                section, "fault", "list of strings", "none",
+                "What is wrong with a drive of spindle-hd or spindle-ssd: \"unreadable lba=81920..81927\"; docs/faults.md has the "
+                    + "words."),
             SettingsKey(section, "read-only", "true or false", "false", "The image is opened for reading only."),
             SettingsKey(
                 section, "locking", "\"on\" or \"off\"", "\"on\"",

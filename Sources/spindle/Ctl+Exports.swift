@@ -67,6 +67,11 @@ extension Ctl {
         var writeCacheModel: String?
         @Option(
             help: ArgumentHelp(
+                "What is wrong with a drive of spindle-hd or spindle-ssd; may be repeated.", valueName: "rule"),
+            completion: .list(FaultRule.Kind.allCases.map(\.rawValue)), transform: checked(FaultRule.init(parsing:)))
+        var fault: [String] = []
+        @Option(
+            help: ArgumentHelp(
                 "A file that keeps the changes of an overlay over a restart; made if it is missing.", valueName: "file"),
             completion: .file())
         var changes: String?
@@ -99,6 +104,7 @@ extension Ctl {
             let request = ControlRequest.NewExport(
                 name: image.name, image: try image.seenByServer(), device: device, controller: controller, cache: cache,
                 imageFormat: imageFormat, imageSnapshot: imageSnapshot, writeCacheModel: writeCacheModel,
+                fault: fault.isEmpty ? nil : fault,
                 changes: try changes.map(pathSeenByServer), record: try record.map(pathSeenByServer),
                 locking: locking, target: target, lun: lun, perClient: perClient, readOnly: readOnly)
             let answer = try client().send("POST", ["v1", "exports"], body: request.body)

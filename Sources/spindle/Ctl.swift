@@ -18,7 +18,7 @@ struct Ctl: ParsableCommand {
             Status.self, List.self, Show.self, Add.self, Remove.self, Grow.self, Revert.self, Changes.self, Commit.self,
             Snapshot.self,
             Fork.self, Discard.self, Eject.self, Insert.self,
-            AcceptLoss.self, Power.self, Connections.self, Drop.self,
+            AcceptLoss.self, Power.self, Fault.self, Connections.self, Drop.self,
             LogLevel.self, Reload.self, Metrics.self,
         ])
 

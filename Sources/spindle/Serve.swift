@@ -112,6 +112,13 @@ struct Serve: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "What is wrong with drives of spindle-hd or spindle-ssd, as in 'unreadable lba=81920..81927'; may be repeated.",
+            valueName: "rule"),
+        completion: .list(FaultRule.Kind.allCases.map(\.rawValue)), transform: FaultRule.init(parsing:))
+    var fault: [FaultRule] = []
+
+    @Option(
+        help: ArgumentHelp(
             "A file that keeps the changes of an overlay over a restart, a qcow2 image above it; made if it is missing; for one "
                 + "image.", valueName: "file"), completion: .file())
     var changes: String?
@@ -169,11 +176,11 @@ struct Serve: ParsableCommand {
                 throw ValidationError("there is nothing to serve; give an IMAGE or --config FILE")
             }
             guard device == nil, cache == nil, imageFormat == nil, imageSnapshot == nil, writeCacheModel == nil,
-                !readOnly, locking == nil
+                fault.isEmpty, !readOnly, locking == nil
             else {
                 throw ValidationError(
-                    "--device, --cache, --image-format, --image-snapshot, --write-cache-model, --read-only and --locking are for "
-                        + "images given here, and there is none"
+                    "--device, --cache, --image-format, --image-snapshot, --write-cache-model, --fault, --read-only and --locking "
+                        + "are for images given here, and there is none"
                 )
             }
         }
@@ -196,6 +203,7 @@ struct Serve: ParsableCommand {
         }
         do {
             try drive.checkWriteCache()
+            try drive.checkFaults()
             try ControlService.check(control: control.control, metrics: control.metrics)
         } catch {
             throw ValidationError("\(error)")
@@ -351,6 +359,7 @@ struct Serve: ParsableCommand {
         drive.format = imageFormat
         drive.imageSnapshot = imageSnapshot
         drive.writeCacheModel = writeCacheModel ?? .image
+        drive.faults = fault
         drive.isLocked = locking ?? true
         return drive
     }

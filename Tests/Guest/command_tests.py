@@ -11,7 +11,8 @@ import subprocess
 
 # The documents for users, in their order.
 PAGES = ["README.md", *(f"docs/{name}.md" for name in ("drive", "reference", "configuration", "images", "tls", "iscsi",
-                                                       "one-command", "limits", "operations", "bench", "protocol", "security"))]
+                                                       "one-command", "limits", "operations", "bench", "protocol", "security",
+                                                       "faults"))]
 # Sections whose commands other tests run.
 ELSEWHERE = {
     "Install": "make fresh-test",

@@ -29,8 +29,8 @@ import Testing
         ([], "there is nothing to serve; give an IMAGE or --config FILE"),
         (
             ["--config", "f", "--read-only"],
-            "--device, --cache, --image-format, --image-snapshot, --write-cache-model, --read-only and --locking are for "
-                + "images given here, and there is none"
+            "--device, --cache, --image-format, --image-snapshot, --write-cache-model, --fault, --read-only and --locking "
+                + "are for images given here, and there is none"
         ),
         (["--xyzzyplugh", "memory:1M"], "there is no option '--xyzzyplugh'"),
         (

@@ -225,9 +225,40 @@ import Testing
                 "export: the image is missing: image = \"PATH\", \"overlay:PATH\", \"memory:SIZE\" or \"null:SIZE\"",
                 "export.cache: 'wb' is no cache mode: it is one of writeback, writethrough, none, directsync, unsafe",
                 "export.x: there is no such key; known are name, image, target, lun, changes, record, per-client, device, "
-                    + "controller, cache, image-format, image-snapshot, write-cache-model, read-only, locking, description, "
+                    + "controller, cache, image-format, image-snapshot, write-cache-model, fault, read-only, locking, description, "
                     + "tls-only, access, connections, takeover",
             ])
+    }
+
+    /// What is wrong with a drive, and what is wrong with that.
+    @Test func faults() throws {
+        let disk = "[[export]]\nimage = \"memory:1M\"\ndevice = \"spindle-hd\"\n"
+        let drive = try read(disk + "fault = [\"unreadable lba=5..7\", \"icrc every=9\"]").exports[0]
+        #expect(drive.drive.faults.map(\.description) == ["unreadable lba=5..7", "icrc every=9"])
+        let opened = try drive.open(ordinal: 1)
+        #expect(opened.drive.drive.faults.map(\.rule) == ["unreadable lba=5..7", "icrc every=9"])
+        opened.close()
+        #expect(try read(disk + "fault = \"abort\"").exports[0].drive.faults.count == 1)
+        let many = (0..<17).map { "\"idnf lba=\($0)\"" }.joined(separator: ",")
+        for (text, message) in [
+            (disk + "fault = [\"icrc evry=9\"]", "'evry=9' says nothing about a fault"),
+            (disk + "fault = [\(many)]", "a drive has at most 16 faults, and these are 17"),
+            (
+                "[[export]]\nimage = \"memory:1M\"\nfault = \"abort\"",
+                "'ide-hd' is what it is elsewhere, and has no faults"
+            ),
+        ] {
+            let errors = #expect(throws: SettingsErrors.self) { try read(text) }
+            #expect(errors?.description.contains(message) == true, "\(String(describing: errors))")
+            #expect(errors?.description.contains("export 'memory'.fault: ") == true)
+        }
+        // Where its end is, the image says.
+        let beyond = try read(disk + "fault = \"idnf lba=2048\"").exports[0]
+        for open in [{ _ = try beyond.open(ordinal: 1) }, { _ = try beyond.preview(ordinal: 1) }] {
+            let error = #expect(throws: SettingsError.self) { try open() }
+            let words = "fault 'idnf lba=2048': lba=2048 is behind the drive's end: its last sector is 2047"
+            #expect(error?.description.contains(words) == true)
+        }
     }
 
     @Test func serialNumbersByPlace() throws {

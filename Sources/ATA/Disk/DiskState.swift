@@ -39,6 +39,7 @@ struct DiskState: Sendable {
     var security = SecurityState()
     var maxAddress = MaxAddressState()
     var sanitizing = SanitizeState()
+    var faults = DriveFaults()
     var history = DiskHistory()
 
     /// Nanoseconds since the power came.
@@ -47,6 +48,23 @@ struct DiskState: Sendable {
     var lifetime: UInt64 { history.poweredNanoseconds &+ uptime }
     /// The same in hours.
     var lifetimeHours: UInt64 { lifetime / 3_600_000_000_000 }
+
+    /// Some sectors cannot be read, or something else may go wrong.
+    var isFlawed: Bool { !history.unreadable.isEmpty || !faults.isEmpty }
+    /// Sectors that are known to be unreadable, and wait for a write.
+    var pendingSectors: UInt64 { history.unreadable.count + faults.foundCount }
+
+    /// The first sector that a self-test would fail at.
+    func firstUnreadable(in range: Range<UInt64>) -> UInt64? {
+        let known = history.unreadable.first(in: range)
+        return faults.firstDefect(in: range).map { min($0, known ?? $0) } ?? known
+    }
+
+    /// Sectors have other data now. Those that the medium could not give others take the place of.
+    mutating func overwrite(_ range: Range<UInt64>) {
+        history.unreadable.remove(range)
+        history.reallocatedSectors &+= faults.overwrite(range)
+    }
 }
 
 /// What the disk knows of itself as long as it exists.
@@ -67,6 +85,10 @@ struct DiskHistory: Sendable {
     var uncorrectableErrors: UInt64 = 0
     /// Writes that the medium has failed.
     var writeFaults: UInt64 = 0
+    /// Transfers that were damaged on the way.
+    var interfaceErrors: UInt64 = 0
+    /// Sectors in whose place others are.
+    var reallocatedSectors: UInt64 = 0
     /// Resets by a host, and the power that comes, which is one as well.
     var hardwareResets: UInt64 = 1
     var hottest: UInt8 = TemperatureModel.ambient

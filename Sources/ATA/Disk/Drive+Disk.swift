@@ -12,6 +12,7 @@ extension Drive {
         disk.poweredOnAt = nanoseconds
         disk.now = nanoseconds
         disk.temperature.powerOn(at: nanoseconds)
+        disk.faults.begin(at: nanoseconds)
         disk.timing.lastUse = nanoseconds
     }
 
@@ -20,6 +21,7 @@ extension Drive {
     public mutating func remember(_ old: Drive) {
         guard kind.isWholeDisk, old.kind == kind else { return }
         disk.history = old.disk.history
+        disk.faults = old.disk.faults
         disk.history.poweredNanoseconds = old.disk.lifetime
         disk.history.powerCycles += 1
         disk.history.spinUps += old.disk.powerMode == .active || old.disk.powerMode == .idle ? 1 : 0
@@ -54,6 +56,7 @@ extension Drive {
             allows(row, command.taskfile)
         else { return refused(command) }
         if row.command != .securityEraseUnit { disk.security.isErasePrepared = false }
+        if !disk.faults.isEmpty, let step = meetFaults(command, code) { return step }
         if !row.command.isReadNativeMaxAddress, !row.command.isSetMaxAddress { disk.maxAddress.hasAsked = false }
         return beginRarely(&command, code, data)
     }

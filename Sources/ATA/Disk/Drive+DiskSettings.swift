@@ -39,6 +39,7 @@ extension Drive {
             hottest: &disk.history.hottest)
         if let test = disk.selfTest, let end = test.end(at: disk.now) { finishSelfTest(test, end) }
         if disk.sanitizing.hasEnded(at: disk.now) { finishSanitize() }
+        disk.faults.advance(to: disk.now)
     }
 
     /// SET FEATURES: the feature register is the subcommand.

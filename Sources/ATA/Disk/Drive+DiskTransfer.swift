@@ -7,8 +7,8 @@ extension Drive {
     /// READ DMA and all that read as it does. Of a sector that cannot be read those before it are delivered.
     mutating func readMedium(_ command: inout CommandInProgress, _ layout: TaskfileLayout) -> Step {
         guard locate(&command, layout) else { return notThere(command) }
-        command.transferred = readable(command)
-        guard command.transferred != 0 else { return unreadable(&command) }
+        if disk.isFlawed { lookForErrors(&command, .read) }
+        guard command.transferred != 0 else { return ended(&command) }
         command.phase = .reading
         return .blocks(.read(lba: command.first, count: command.transferred))
     }
@@ -16,6 +16,10 @@ extension Drive {
     /// WRITE DMA and all that write as it does.
     mutating func writeMedium(_ command: inout CommandInProgress, _ layout: TaskfileLayout) -> Step {
         guard locate(&command, layout) else { return notThere(command) }
+        if !disk.faults.isEmpty {
+            meetFaults(&command, .write)
+            guard command.transferred != 0 else { return ended(&command) }
+        }
         command.phase = .writing
         return .blocks(.write(lba: command.first, count: command.transferred))
     }
@@ -23,8 +27,8 @@ extension Drive {
     /// READ VERIFY SECTOR(S) (EXT). It prefetches the sectors, and fails at one that is known to be unreadable.
     mutating func verifyMedium(_ command: inout CommandInProgress, _ layout: TaskfileLayout) -> Step {
         guard locate(&command, layout) else { return notThere(command) }
-        command.transferred = readable(command)
-        guard command.transferred == command.count else { return unreadable(&command, movesData: false) }
+        if disk.isFlawed { lookForErrors(&command, .verify) }
+        guard command.transferred == command.count else { return ended(&command, movesData: false) }
         command.phase = .verifying
         return .blocks(.prefetch(lba: command.first, count: command.count))
     }
@@ -32,9 +36,13 @@ extension Drive {
     /// ZERO EXT: TRIM, bit 0 of the feature register, lets the sectors lose their space.
     mutating func zeroMedium(_ command: inout CommandInProgress) -> Step {
         guard locate(&command, .lba48) else { return notThere(command) }
+        if !disk.faults.isEmpty {
+            meetFaults(&command, .write)
+            guard command.transferred != 0 else { return ended(&command) }
+        }
         command.phase = .writing
         let mayDeallocate = command.taskfile.feature & 0x0001 != 0
-        return .blocks(.zeroes(lba: command.first, count: command.count, mayDeallocate: mayDeallocate))
+        return .blocks(.zeroes(lba: command.first, count: command.transferred, mayDeallocate: mayDeallocate))
     }
 
     /// FLUSH CACHE (EXT).
@@ -64,7 +72,7 @@ extension Drive {
             return writeCacheEnabled ? done(command) : flush(&command)
         }
         disk.history.sectorsTrimmed += UInt64(range.count)
-        disk.history.unreadable.remove(range.first..<range.end)
+        disk.overwrite(range.first..<range.end)
         command.phase = .trimming
         return .blocks(.zeroes(lba: range.first, count: range.count, mayDeallocate: true))
     }
@@ -85,19 +93,25 @@ extension Drive {
         return true
     }
 
-    /// How many sectors come before the first one that cannot be read.
-    private mutating func readable(_ command: CommandInProgress) -> UInt32 {
-        guard !disk.history.unreadable.isEmpty,
-            let bad = disk.history.unreadable.first(in: command.first..<command.first + UInt64(command.count))
-        else { return command.count }
-        return UInt32(truncatingIfNeeded: bad - command.first)
+    /// Ends a command before the first sector that cannot be read, or where a fault happens to it.
+    private mutating func lookForErrors(_ command: inout CommandInProgress, _ group: FaultRule.Commands) {
+        if let bad = disk.history.unreadable.first(in: command.first..<command.first + UInt64(command.count)) {
+            command.transferred = UInt32(truncatingIfNeeded: bad - command.first)
+        }
+        if !disk.faults.isEmpty { meetFaults(&command, group) }
+    }
+
+    /// The command has come to a sector where it cannot go on.
+    private mutating func ended(_ command: inout CommandInProgress, movesData: Bool = true) -> Step {
+        guard let fault = command.fault else { return unreadable(&command, movesData: movesData) }
+        return failed(command, by: fault, movesData: movesData)
     }
 
     /// Data have come from the medium.
     mutating func haveRead(_ command: inout CommandInProgress) -> Step {
         disk.history.readCommands &+= 1
         disk.history.sectorsRead &+= UInt64(command.transferred)
-        guard command.transferred == command.count else { return unreadable(&command) }
+        guard command.transferred == command.count else { return ended(&command) }
         return moved(command)
     }
 
@@ -105,9 +119,8 @@ extension Drive {
     mutating func haveWritten(_ command: inout CommandInProgress) -> Step {
         disk.history.writeCommands &+= 1
         disk.history.sectorsWritten &+= UInt64(command.transferred)
-        if !disk.history.unreadable.isEmpty {
-            disk.history.unreadable.remove(command.first..<command.first + UInt64(command.transferred))
-        }
+        if disk.isFlawed { disk.overwrite(command.first..<command.first + UInt64(command.transferred)) }
+        guard command.transferred == command.count else { return ended(&command) }
         return moved(command)
     }
 
@@ -182,7 +195,7 @@ extension Drive {
     }
 
     /// An error of the medium goes to the logs, with its sector in the address.
-    private mutating func note(_ result: inout TaskfileResult, at sector: UInt64, _ command: CommandInProgress) {
+    mutating func note(_ result: inout TaskfileResult, at sector: UInt64, _ command: CommandInProgress) {
         chsTranslation.store(sector, command.layout, in: &result)
         if command.layout == .queued { result.lba = sector & 0xFFFF_FFFF_FFFF }
         disk.history.errors.append(result, disk.recent, hours: disk.lifetimeHours)

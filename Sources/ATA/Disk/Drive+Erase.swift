@@ -107,7 +107,7 @@ extension Drive {
 
     /// The whole medium becomes zeroes, also where hosts cannot address it.
     mutating func zeroEverything(_ command: inout CommandInProgress) -> Step {
-        disk.history.unreadable = SectorSet()
+        disk.overwrite(0..<disk.maxAddress.nativeSectors)
         if let test = disk.selfTest { finishSelfTest(test, .aborted) }
         command.first = 0
         command.transferred = 0

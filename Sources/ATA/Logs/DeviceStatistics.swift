@@ -50,8 +50,8 @@ extension Drive {
     private func storeRotating(in page: inout Page) {
         store(disk.lifetimeHours, at: 8, bytes: 4, in: &page)
         store(disk.history.spinUps, at: 24, bytes: 4, in: &page)
-        store(0, at: 32, bytes: 4, in: &page)
-        store(disk.history.unreadable.count, at: 56, bytes: 4, in: &page)
+        store(disk.history.reallocatedSectors, at: 32, bytes: 4, in: &page)
+        store(disk.pendingSectors, at: 56, bytes: 4, in: &page)
     }
 
     /// Reported uncorrectable errors, and resets between a command's acceptance and its end.
@@ -72,7 +72,7 @@ extension Drive {
     /// Hardware resets, and CRC errors of the interface.
     private func storeTransport(in page: inout Page) {
         store(disk.history.hardwareResets, at: 8, bytes: 4, in: &page)
-        store(0, at: 24, bytes: 4, in: &page)
+        store(disk.history.interfaceErrors, at: 24, bytes: 4, in: &page)
     }
 }
 

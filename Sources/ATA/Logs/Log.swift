@@ -176,16 +176,17 @@ extension Drive {
         return page
     }
 
-    /// SATA Phy Event Counters, address 11h (ACS-3 A.17): a link without errors, and the COMRESETs that a host sends.
+    /// SATA Phy Event Counters, address 11h (ACS-3 A.17): commands that ended with ICRC, and the COMRESETs of hosts.
     private var phyEventCounters: Page {
         var page = Page(repeating: 0)
         let resets = UInt16(clamping: disk.history.hardwareResets)
+        let damaged = UInt16(clamping: disk.history.interfaceErrors)
         // Identifier with the size in bits 14:12, then a value of 2 or 4 bytes. ICRC, R_ERR of data FISes, of
         // non-data FISes, transitions from PhyRdy, signature FISes that a COMRESET has caused, CRC errors and others
         // of FISes of hosts.
         var offset = 4
         for (identifier, words, value) in [
-            (UInt16(0x001), UInt16(2), UInt16(0)), (0x002, 2, 0), (0x005, 2, 0), (0x009, 1, 0), (0x00A, 1, resets),
+            (UInt16(0x001), UInt16(2), damaged), (0x002, 2, 0), (0x005, 2, 0), (0x009, 1, 0), (0x00A, 1, resets),
             (0x00B, 2, 0), (0x00D, 2, 0),
         ] {
             page.store(identifier | words << 12, at: offset)

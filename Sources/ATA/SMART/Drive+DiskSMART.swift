@@ -70,7 +70,7 @@ extension Drive {
         var before: UInt64 = 0
         var failure: (sector: UInt64, after: UInt64)?
         for span in spans where kind != .offLine {
-            if let bad = disk.history.unreadable.first(in: span) {
+            if let bad = disk.firstUnreadable(in: span) {
                 failure = (bad, before + (bad - span.lowerBound))
                 break
             }
@@ -100,6 +100,7 @@ extension Drive {
             return
         }
         disk.history.selfTests.append(test.entry(outcome, at: disk))
+        if outcome == .readFailure, let failure = test.failure { disk.faults.find(failure.sector) }
     }
 
     /// SMART READ LOG: LBA low is the address, the count is in sectors.

@@ -31,7 +31,7 @@ extension Drive {
         let rotates = kind == .hardDisk
         let counter = DiskAttribute.Flag.onLine | DiskAttribute.Flag.eventCount | DiskAttribute.Flag.selfPreserving
         let critical = counter | DiskAttribute.Flag.preFailure
-        let pending = history.unreadable.count
+        let pending = disk.pendingSectors
         var list = [
             DiskAttribute(
                 id: 1, flags: critical & ~DiskAttribute.Flag.eventCount | DiskAttribute.Flag.errorRate,
@@ -41,7 +41,10 @@ extension Drive {
             list.append(DiskAttribute(id: 3, flags: 0x03, raw: 0))
             list.append(DiskAttribute(id: 4, flags: counter, raw: history.spinUps))
         }
-        list.append(DiskAttribute(id: 5, flags: critical, threshold: 10, raw: 0))
+        list.append(
+            DiskAttribute(
+                id: 5, flags: critical, value: Self.spare(history.reallocatedSectors),
+                worst: Self.spare(history.reallocatedSectors), threshold: 10, raw: history.reallocatedSectors))
         list.append(DiskAttribute(id: 9, flags: counter, raw: disk.lifetimeHours))
         if rotates { list.append(DiskAttribute(id: 10, flags: 0x13, threshold: 97, raw: 0)) }
         list.append(DiskAttribute(id: 12, flags: counter, raw: history.powerCycles))
@@ -52,7 +55,7 @@ extension Drive {
         list.append(temperatureAttribute)
         list.append(DiskAttribute(id: 197, flags: 0x12, value: Self.health(pending), raw: pending))
         list.append(DiskAttribute(id: 198, flags: 0x10, value: Self.health(pending), raw: pending))
-        list.append(DiskAttribute(id: 199, flags: 0x3E, raw: 0))
+        list.append(DiskAttribute(id: 199, flags: 0x3E, raw: history.interfaceErrors))
         list.append(DiskAttribute(id: 241, flags: counter, raw: history.sectorsWritten & 0xFFFF_FFFF_FFFF))
         list.append(DiskAttribute(id: 242, flags: counter, raw: history.sectorsRead & 0xFFFF_FFFF_FFFF))
         return list
@@ -60,6 +63,9 @@ extension Drive {
 
     /// A value that falls from 100 to 1 with the number of errors.
     private static func health(_ errors: UInt64) -> UInt8 { UInt8(max(1, 100 - Int(min(errors, 99)))) }
+
+    /// A value that falls from 100 to 1 with the sectors that could take the place of bad ones, 2,000 of them.
+    private static func spare(_ used: UInt64) -> UInt8 { health(used / 20) }
 
     /// Degrees Celsius; in the higher bytes of the raw value the lowest and the highest since the power came.
     private var temperatureAttribute: DiskAttribute {

@@ -239,6 +239,8 @@ extension Loop {
             default:
                 break
             }
+        } else if exports[requests[place].unit].isTimed {
+            noteFault(place, slot)
         }
         // Of a connection that is lost what was left to do is given up, which is no error, and nobody reads the answer.
         guard connections[slot].phase != .closing else { return }
@@ -257,6 +259,14 @@ extension Loop {
             _ = exports[requests[place].unit].entry.deallocations.add(1, ordering: .acquiringAndReleasing)
         default: break
         }
+    }
+
+    /// A request has failed, perhaps by a fault that somebody has given the drive.
+    private mutating func noteFault(_ place: RequestPlace, _ slot: ConnectionSlot) {
+        guard let failure = exports[requests[place].unit].served.takeFailure() else { return }
+        note(
+            .warning, "the drive failed a command", slot,
+            Dictionary(uniqueKeysWithValues: failure.map { ($0.name, "\($0.value)") }))
     }
 
     /// The medium has failed for a request.

@@ -1,6 +1,7 @@
 // Only the home loop changes a unit's state, and publishes the new one to all loops.
 
 import Export
+import Units
 
 /// Something that changes the state of a unit for all who use it.
 public enum UnitChange: Sendable {
@@ -12,6 +13,8 @@ public enum UnitChange: Sendable {
     case insert(sectors: UInt64)
     /// The tray closes over the disc in it.
     case closeTray
+    /// Something is done to the faults of a whole disk.
+    case faults(FaultOrder)
 }
 
 extension Loop {
@@ -31,6 +34,7 @@ extension Loop {
         case .eject(let isForced): drive.eject(isForced: isForced)
         case .insert(let sectors): drive.resize(toSectors: sectors)
         case .closeTray: drive.closeTray()
+        case .faults(let order): drive.carryOut(order, at: clock.turnStart)
         }
         if isOpen {
             exports[entry.number].served = drive
