@@ -203,13 +203,17 @@ class SimulatedClient {
     /// The server has closed.
     private func endOfStream() throws {
         let isLate = phase == .handshake && (image.isLimited || world.now - openedAt > 9_000_000_000)
-        let isExpected = hasFinished || world.mayEndConnections || isTurnedAway || wasStalled || isLate
+        let isExpected =
+            hasFinished || world.mayEndConnections || isTurnedAway || wasStalled || isLate || mayBeSucceeded
         close()
         guard isExpected else { throw Violation("the server has closed the connection of client \(number)") }
     }
 
     /// Its export is being removed, or was removed since it came.
     var isTurnedAway: Bool { image.isEnding || openedAt < image.servedSince }
+
+    /// The server may take an older connection of the same party for a newer one.
+    var mayBeSucceeded: Bool { false }
 
     /// It has kept the server waiting at some time.
     private var wasStalled: Bool { stalledUntil > 0 }

@@ -115,6 +115,8 @@ final class SimulatedInitiator: SimulatedClient {
         return units.allSatisfy { isGone($0) }
     }
 
+    override var mayBeSucceeded: Bool { world.unansweredLogins.contains(isid) }
+
     override func endPredecessors(at time: Int) {
         for (image, closed) in zip(world.images, predecessorsOfUnits)
         where units.contains(where: { $0.image === image }) {
@@ -125,6 +127,7 @@ final class SimulatedInitiator: SimulatedClient {
     override func close() {
         guard phase != .closed else { return }
         super.close()
+        if stage == .login { world.unansweredLogins.insert(isid) }
         for request in outstanding { forget(request) }
         for unit in units { unit.image.closedConnections[party, default: []].insert(number) }
         lost?.close()

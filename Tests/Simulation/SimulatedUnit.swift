@@ -231,8 +231,8 @@ extension SimulatedInitiator {
             }
             // What it does now, it had done before it was asked.
             guard let settled = last.settled, settled < request.began else { continue }
-            let isThere = last.isAddition && !image.isEnding
-            // A session ends with its last unit.
+            // A session ends with its last unit, and opens no others.
+            let isThere = last.isAddition && !image.isEnding && !isTurnedAway
             let isAbsent = !last.isAddition && !isTurnedAway
             guard isThere ? isListed : !(isAbsent && isListed) else {
                 throw Violation("initiator \(number): REPORT LUNS has \(numbers), \(image.name) is there: \(isThere)")

@@ -38,6 +38,8 @@ final class Simulation {
     var changes: [InventoryChange] = []
     /// An operator has ended connections.
     var hasDropped = false
+    /// Initiator ports that have left before their login was answered: the server may come to it behind a newer one.
+    var unansweredLogins: Set<UInt64> = []
     /// If this life ends suddenly, it ends now.
     private var isOver = false
     private var events = 0
@@ -161,6 +163,7 @@ final class Simulation {
         note("life \(lives) begins")
         isStopping = false
         hasDropped = false
+        unansweredLogins = []
         isOver = false
         for image in images { (image.snapshots, image.levels, image.levelWork) = ([], [], nil) }
         kernel.filesAreDead = false

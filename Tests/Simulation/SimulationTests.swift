@@ -39,10 +39,11 @@ import Threads
     /// data at a wrong place, and 55 an iSCSI session that is begun anew without a fence. 1 and 6 notice mistakes about
     /// units of a target that come and go, 6 and 17 about news of them. 21 notices reservations that are not kept yet,
     /// and 99 those that are shown before. 216 notices an R2T for a task that two resets have ended, and 441777991 a
-    /// task that ends while it waits for memory, and its R2T for the socket.
+    /// task that ends while it waits for memory, and its R2T for the socket. 437956949 notices a session that opens
+    /// units although it has lost its last one.
     @Test(
         .enabled(if: wanted == nil),
-        arguments: [UInt64(1), 2, 3, 4, 5, 6, 27, 459_657_124, 5013, 5022, 28, 55, 17, 21, 99, 216, 441_777_991])
+        arguments: [UInt64(1), 2, 3, 4, 5, 6, 27, 459_657_124, 5013, 5022, 28, 55, 17, 21, 99, 216, 441_777_991, 437_956_949])
     func knownSeeds(seed: UInt64) throws {
         try run(seed)
     }

@@ -34,11 +34,12 @@ extension Loop {
     }
 
     /// A target has one more unit: its sessions are told. One that still has the unit that had this number before
-    /// keeps that.
+    /// keeps that, and one that has lost its last unit ends all the same.
     mutating func openAddedUnit(_ entry: ExportEntry) {
         guard !isStopping else { return }
         for slot in usedSlots
         where connections[slot].frontEnd == .iscsi && connections[slot].phase == .transmission
+            && connections[slot].endsAt == nil
             && connections[slot].entry?.target?.name == entry.target?.name && !hasOpen(entry, slot)
             && mayOpen(entry, slot) && !hasUnit(numbered: entry.target?.logicalUnit, slot)
         {
