@@ -43,7 +43,9 @@ import Threads
     /// units although it has lost its last one.
     @Test(
         .enabled(if: wanted == nil),
-        arguments: [UInt64(1), 2, 3, 4, 5, 6, 27, 459_657_124, 5013, 5022, 28, 55, 17, 21, 99, 216, 441_777_991, 437_956_949])
+        arguments: [
+            UInt64(1), 2, 3, 4, 5, 6, 27, 459_657_124, 5013, 5022, 28, 55, 17, 21, 99, 216, 441_777_991, 437_956_949,
+        ])
     func knownSeeds(seed: UInt64) throws {
         try run(seed)
     }
