@@ -29,3 +29,16 @@ extension NBDError {
         }
     }
 }
+
+extension ServedRequest {
+    /// What has failed, in words of the drive's registers; nil: they say no more than ``error``.
+    public var failureInWords: StaticString? {
+        switch scsi.sense?.additionalSenseCode {
+        case .unrecoveredReadErrorAutoReallocateFailed: "unrecoverable read error (UNC)"
+        case .logicalBlockAddressOutOfRange: "the drive does not find a sector (IDNF)"
+        case .scsiParityError: "the transfer was damaged on the way (ICRC)"
+        case .internalTargetFailure: "the drive has a fault (DF)"
+        default: nil
+        }
+    }
+}

@@ -50,6 +50,9 @@ import Testing
             h.set_strict_mode(h.get_strict_mode() & ~nbd.STRICT_BOUNDS)
             h.connect_uri(uri[0])
             refused('EIO', lambda: h.pread(65536, 81920 * 512 - 4096))
+            said = []
+            h.set_debug(True)
+            h.set_debug_callback(lambda context, message: said.append(message) or 0)
             chunks = []
             def chunk(data, offset, status, error):
                 chunks.append((offset, len(data), status, error.value, bytes(data[:1])))
@@ -57,6 +60,8 @@ import Testing
             try: h.pread_structured(65536, 81920 * 512 - 4096, chunk)
             except nbd.Error: pass
             assert (81920 * 512, 0, nbd.READ_ERROR) in [(o, 0, s) for o, n, s, e, b in chunks], chunks
+            h.set_debug(False)
+            assert any('unrecoverable read error (UNC)' in message for message in said), said
             assert h.pread(4096, 81920 * 512 - 4096) == b'\\x09' * 4096
             assert h.pread(512, 81928 * 512) == b'\\x09' * 512
             """, in: folder)
@@ -118,6 +123,36 @@ import Testing
             ctl('add', 'disk', 'idnf', 'lba=100')
             refused('EIO', lambda: h.pread(512, 51200))
             """, in: folder)
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
+    /// Faults belong to the drive: they outlast its power, and a reload that is not about it.
+    @Test func faultsStay() throws {
+        let file = folder.path + "/spindle.toml"
+        let settings =
+            "[[export]]\nname = \"disk\"\nimage = \"memory:1M\"\ndevice = \"spindle-hd\"\n"
+            + "write-cache-model = \"volatile\"\nfault = [\"unreadable lba=8\"]\n"
+        func configure(_ text: String) throws { try Data(text.utf8).write(to: URL(fileURLWithPath: file)) }
+        try configure(settings)
+        let server = try RunningServer(
+            ["--config", file, "--control", "unix:" + folder.path + "/control"], in: folder)
+        try ctl("fault", "add", "disk", "idnf lba=16")
+        let uri = try server.uri(of: "disk")
+        let both = "h.connect_uri(uri[0])\nfor lba in (8, 16): refused('EIO', lambda: h.pread(512, lba * 512))\n"
+        try nbdsh([uri], both, in: folder)
+        for state in ["off", "on"] { try ctl("power", "disk", state) }
+        try nbdsh([uri], both, in: folder)
+        try configure(settings + "[[export]]\nimage = \"null:1M\"\n")
+        try ctl("reload")
+        try nbdsh([uri], both, in: folder)
+        // Other faults in the file are another drive's.
+        try configure(settings.replacing("lba=8", with: "lba=9"))
+        try ctl("reload")
+        let list = try ctl("fault", "list", "disk")
+        #expect(list.contains("unreadable lba=9") && !list.contains("idnf"), "\(list)")
+        try nbdsh(
+            [uri],
+            "h.connect_uri(uri[0])\nrefused('EIO', lambda: h.pread(512, 9 * 512))\nh.pread(512, 8 * 512)", in: folder)
         #expect(try server.stop() == 0, "\(server.log)")
     }
 

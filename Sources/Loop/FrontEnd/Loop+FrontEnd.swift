@@ -548,7 +548,8 @@ extension Loop {
         if served.requests[place].meetsReservation {
             return .failure(error, Self.reserved)
         }
-        return .failure(error, error.inWords, offsetBytes: served.requests[place].failedOffsetBytes)
+        let request = served.requests[place]
+        return .failure(error, request.failureInWords ?? error.inWords, offsetBytes: request.failedOffsetBytes)
     }
 
     private static var reserved: StaticString { "an initiator has reserved or write-protected the drive" }
