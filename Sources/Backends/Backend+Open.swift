@@ -43,7 +43,7 @@ extension Backend {
             let granularity = direct == buffered ? Backend.anyGranularity : try findAlignment(direct, path)
             let isPrompt = isBlockDevice || LinuxFile.isOnPromptFileSystem(buffered)
             let file = FileBackend(
-                descriptor: direct, bufferedDescriptor: buffered, granularityBytes: UInt64(granularity),
+                descriptor: direct, bufferedDescriptor: buffered, number: number, granularityBytes: UInt64(granularity),
                 ignoresFlushes: cache.ignoresFlushes,
                 abilities: try fileAbilities(), zeroes: try zeroMemory(),
                 mapping: direct != buffered || !isPrompt ? nil : FileMapping(buffered, sizeBytes: sizeBytes),
@@ -54,6 +54,7 @@ extension Backend {
                 kind: .file(file), sizeBytes: sizeBytes, isReadOnly: readOnly, granularityBytes: granularity,
                 zeroesFastByDeallocating: isFast.0, zeroesFastAllocated: isFast.1)
         } catch let error as ImageError {
+            if let number = FileNumber(buffered) { ReaderLocks.leave(number, buffered) }
             Glibc.close(buffered)
             throw error
         } catch {

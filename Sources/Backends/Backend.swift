@@ -95,7 +95,7 @@ extension Backend {
     /// Which file it is; nil: none.
     public var fileNumber: FileNumber? {
         switch kind {
-        case .file(let file): FileNumber(file.bufferedDescriptor)
+        case .file(let file): file.number
         case .memory, .null: nil
         }
     }

@@ -163,7 +163,7 @@ extension ChangesFile {
         below header: Qcow2Header, of path: String, _ number: FileNumber?
     ) throws(ImageError) -> (files: [Backend], headers: [Qcow2Header]) {
         var (files, headers) = ([Backend](), [header])
-        var (path, numbers) = (path, [number])
+        var (path, numbers, paths) = (path, [number], [path])
         do throws(ImageError) {
             while !(try leadsToBase(headers[headers.count - 1], of: path)) {
                 let (next, number) = try findLevel(headers[headers.count - 1].backing, of: path, first: header)
@@ -175,8 +175,10 @@ extension ChangesFile {
                 numbers.append(number)
                 headers.append(try Qcow2Header(of: file, next))
                 path = next
+                paths.append(path)
             }
-            for header in headers { try checkStamps(header) }
+            // What is below was there before.
+            for (header, path) in zip(headers, paths).reversed() { try checkStamps(header, of: path) }
         } catch {
             for file in files { file.close() }
             throw error
@@ -277,7 +279,8 @@ extension ImageChain {
             blocks.qcow2 = layer
             throw error
         }
-        retired = [backend] + backings.dropLast(changes.baseFileCount)
+        retired = Array(backings.dropLast(changes.baseFileCount))
+        replaced = backend
         backend = next
         backings = levels.files + backings.suffix(changes.baseFileCount)
         self.changes?.snapshotCount = 0

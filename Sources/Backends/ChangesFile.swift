@@ -11,7 +11,8 @@ import IOUring
 /// its name in the folder, too. So a power cut loses the file, or its content, only while nothing in it had to be
 /// stable.
 public struct ChangesFile: Sendable {
-    let path: String
+    /// Where it is, as it was named.
+    public let path: String
     let cache: CacheMode
     let locking: ImageLocking
     private let base: ImageChain.Base
@@ -191,27 +192,31 @@ extension ChangesFile {
     }
 
     /// The base, which an image is above, has to be what it was when that was made.
-    func checkStamps(_ header: Qcow2Header) throws(ImageError) {
+    ///
+    /// - Parameter image: the file itself, or one below it.
+    func checkStamps(_ header: Qcow2Header, of image: String) throws(ImageError) {
         if let odd = header.stamps.first(where: { $0.nanoseconds >= 1_000_000_000 }) {
             throw .changes(
                 path: path,
-                "what it says of '\(base.path)' makes no sense: \(odd.nanoseconds) nanoseconds, and a second has "
-                    + "1000000000. 'qemu-img convert -O qcow2 -B \(base.path) -F \(base.isQcow2 ? "qcow2" : "raw") \(path) "
+                "what '\(image)' says of '\(base.path)' makes no sense: \(odd.nanoseconds) nanoseconds, and a second has "
+                    + "1000000000. 'qemu-img convert -O qcow2 -B \(base.path) -F \(base.isQcow2 ? "qcow2" : "raw") \(image) "
                     + "OTHER' makes an image of it that says nothing of that")
         }
         for (number, stamp) in header.stamps.enumerated()
         where stamp != .unsaid && (!stamps.indices.contains(number) || stamps[number] != stamp) {
             let which = number == 0 ? "'\(base.path)'" : "backing file \(number) of '\(base.path)'"
+            let made = image == path ? "it was made" : "'\(image)', which is below it, was made"
             guard stamps.indices.contains(number) else {
-                throw .changes(path: path, "\(which) is gone since it was made")
+                throw .changes(path: path, "\(which) is gone since \(made)")
             }
             let file = number == 0 ? base.path : "IT"
             let time = stamp.seconds == 0 ? "" : ", with its time ('touch -d \(stamp.time) \(file)')"
             throw .changes(
                 path: path,
-                "\(which) has changed since it was made: then it had \(stamp), now \(stamps[number]). The changes fit to "
+                "\(which) has changed since \(made): then it had \(stamp), now \(stamps[number]). The changes fit to "
                     + "the old one only. Bring that back\(time), or name a new file for the changes. If 'qemu-img commit' has "
-                    + "changed it, it has these changes: remove '\(path)'")
+                    + "changed it, it has these changes: remove '\(image)'"
+                    + (image == path ? "" : ", and what is above that"))
         }
     }
 }

@@ -21,6 +21,8 @@ public struct ImageChain: Sendable {
     public private(set) var isNew = false
     /// Files that are not its own any more: whoever has exchanged them closes them.
     public internal(set) var retired: [Backend] = []
+    /// Its own file before, which has no name any more: the file system may take long to give its room back.
+    public internal(set) var replaced: Backend?
     /// Its own file was dirty, and has new refcounts.
     public private(set) var isRepaired = false
 

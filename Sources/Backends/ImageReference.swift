@@ -28,6 +28,9 @@ public enum ImageReference: Equatable, Sendable {
         } else if text.hasPrefix(Self.overlayPrefix) {
             let path = String(text.dropFirst(Self.overlayPrefix.count))
             guard !path.isEmpty else { throw .noBase }
+            guard !path.hasPrefix("memory:"), !path.hasPrefix("null:"), !path.hasPrefix("dir:") else {
+                throw .baseIsNoFile(path)
+            }
             self = .overlay(path: path)
         } else if text.hasPrefix("dir:") {
             throw .directory(text)
@@ -93,6 +96,8 @@ public enum ImageReferenceError: Error, Equatable, CustomStringConvertible {
     case directory(String)
     /// An overlay has nothing below it.
     case noBase
+    /// What is below an overlay is said to be in memory, nowhere, or many.
+    case baseIsNoFile(String)
     /// The text behind `memory:` or `null:` is no size.
     case badSize(String, prefix: String)
     /// The size is beyond the last sector that an ATA drive can address.
@@ -110,6 +115,9 @@ public enum ImageReferenceError: Error, Equatable, CustomStringConvertible {
                 + "a file of that name is ./\(text)"
         case .noBase:
             "'overlay:' has no image below it: write it as overlay:PATH; a file of that name is ./overlay:"
+        case .baseIsNoFile(let path):
+            "'overlay:\(path)' is above no file: what is below an overlay is a file or a block device, overlay:PATH. Without "
+                + "'overlay:', memory:SIZE is a fresh disk already; a file of that name is overlay:./\(path)"
         case .badSize(let text, let prefix):
             "'\(text)' has no size: write it as \(prefix)64M, \(prefix)3G, \(prefix)6291456s (sectors) or in bytes"
                 + (prefix.isEmpty ? "" : "; a file of that name is ./\(text)")

@@ -80,14 +80,20 @@ enum Answer {
         let armed: String?
         /// Only of a DVD-ROM.
         let tray: Tray?
-        /// Only of an overlay that has any, the oldest first.
+        /// What it was made of; not of a DVD-ROM.
+        let image: String?
+        /// Only of an overlay in a file: that file.
+        let changes: String?
+        /// Only of an overlay that has any.
         let snapshots: [String]?
         /// Why flushes fail.
         let flushFailure: String?
         /// Only of one that was just added, and only if there are any.
         let warnings: [String]?
+        /// Only of a fork: what is not its image's.
+        let changed: Blocks?
 
-        init(_ status: ExportStatus, warnings: [ExportWarning] = []) {
+        init(_ status: ExportStatus, warnings: [ExportWarning] = [], changed: BlockRanges? = nil) {
             name = status.name
             description = status.description
             sizeBytes = status.sizeBytes
@@ -100,9 +106,12 @@ enum Answer {
             power = status.hasPower.map { $0 ? "on" : "off" }
             armed = status.armedCut?.command(status.name)
             tray = status.tray.map { Tray(open: $0.isOpen, locked: $0.isLocked, image: $0.image) }
+            image = status.image
+            changes = status.changes
             snapshots = status.snapshots.isEmpty ? nil : status.snapshots
             flushFailure = status.flushFailure
             self.warnings = warnings.isEmpty ? nil : warnings.map(\.description)
+            self.changed = changed.map(Blocks.init)
         }
     }
 

@@ -150,7 +150,8 @@ extension ControlAPI {
         } catch {
             throw HTTPFailure(unprocessable: error)
         }
-        var response = HTTPResponse(.created, Answer.Export(added.status, warnings: added.warnings))
+        var response = HTTPResponse(
+            .created, Answer.Export(added.status, warnings: added.warnings, changed: added.changed))
         response.fields.append(
             HTTPResponse.Field(
                 name: "Location", value: "/v1/exports/" + ControlClient.percentEncoded(added.status.name)))
@@ -288,7 +289,7 @@ extension HTTPFailure {
         let status: HTTPStatus =
             switch error {
             case .noSuchExport, .noSuchConnection, .noSnapshot, .noSuchFault: .notFound
-            case .nameTaken, .targetTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked,
+            case .nameTaken, .forkTaken, .targetTaken, .tooManyExports, .inUse, .stillUnstable, .noTray, .trayIsLocked,
                 .trayIsClosed, .discInUse, .noWriteCache, .isRecorded, .noPower, .hasPower, .cutArmed,
                 .cutUnderWay, .momentNotCome, .cutTakenBack, .noOverlay, .cannotOperate, .imageUsed, .snapshotUsed,
                 .snapshotTaken, .standsForOthers, .noFaults:

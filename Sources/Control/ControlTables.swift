@@ -78,7 +78,10 @@ public enum ControlTables {
             ["Connections:", String(export.connections)],
         ]
         if let tray = export.tray { rows.append(["Disc:", tray.image ?? "none"]) }
+        if let image = export.image { rows.append(["Image:", image]) }
+        if let changes = export.changes { rows.append(["Changes:", changes]) }
         if let snapshots = export.snapshots { rows.append(["Snapshots:", snapshots.joined(separator: ", ")]) }
+        if let changed = export.changed { rows.append(["Changed:", words(of: changed)]) }
         return Table(rows: rows).text
     }
 

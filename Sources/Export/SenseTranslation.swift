@@ -6,7 +6,14 @@ import SCSI
 
 extension NBDError {
     /// The error that a client is told for a command that ended with CHECK CONDITION.
-    init(_ sense: SenseData?, from kind: DriveKind = .disk) {
+    ///
+    /// - Parameters:
+    ///   - command: what the client has sent. NBD has another error for writes past the end than for reads.
+    ///   - isBeyondEnd: the request ends behind the drive, whose end a host protected area has moved since the client
+    ///     came.
+    init(
+        _ sense: SenseData?, from kind: DriveKind = .disk, for command: NBD.Command = .read, isBeyondEnd: Bool = false
+    ) {
         guard let sense else {
             self = .inputOutput
             return
@@ -19,6 +26,9 @@ extension NBDError {
         case .illegalRequest where kind == .dvdROM && sense.additionalSenseCode == .logicalBlockAddressOutOfRange:
             // A DVD-ROM says so of blocks that cannot be read, and of those behind the end of another disc.
             self = .inputOutput
+        case .illegalRequest
+        where isBeyondEnd && !kind.isDisc && sense.additionalSenseCode == .logicalBlockAddressOutOfRange:
+            self = command == .write || command == .writeZeroes ? .noSpace : .invalidArgument
         case .illegalRequest where kind.isWholeDisk && sense.additionalSenseCode == .logicalBlockAddressOutOfRange:
             // A whole disk says so of a sector that it does not find.
             self = .inputOutput

@@ -280,7 +280,8 @@ extension ServedRequest {
         case .finished(.good, _):
             return finishCommand(export: &export, buffer: &buffer)
         case .finished:
-            error = NBDError(scsi.sense, from: export.drive.kind)
+            error = NBDError(
+                scsi.sense, from: export.drive.kind, for: command, isBeyondEnd: endSector > export.sectorCount)
             return .finished
         }
     }

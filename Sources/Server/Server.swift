@@ -188,6 +188,8 @@ public enum ServerError: Error, CustomStringConvertible {
     case image(name: String, ImageError)
     /// Two exports cannot have one name.
     case nameTaken(String)
+    /// A fork cannot have it either.
+    case forkTaken(String)
     /// Initiators find another export where one wants to be.
     case targetTaken(String, logicalUnit: UInt8?, by: String)
     /// There are as many exports as there can be.
@@ -286,6 +288,8 @@ public enum ServerError: Error, CustomStringConvertible {
         case .image(let name, let error): "export '\(name)' cannot be served: \(error)"
         case .nameTaken(let name):
             "there is an export named '\(name)' already; give one of the two another name: NAME=IMAGE"
+        case .forkTaken(let name):
+            "there is an export named '\(name)' already, which stays as it is; give the fork another name, or remove that first"
         case .targetTaken(let target, let number, let other):
             "export '\(other)' is \(number.map { "LUN \($0) of the target" } ?? "at the target") '\(target)' already"
         case .tooManyExports: "there are \(Limits.exports) exports; a server has no more"

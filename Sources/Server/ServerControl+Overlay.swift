@@ -28,7 +28,7 @@ extension ServerControl {
         return try operate(entry) { () throws(ServerError) in
             if let snapshot { try checkSnapshot(snapshot, of: entry) }
             try check(entry) { () throws(ImageError) in try entry.checkRevert(to: snapshot) }
-            let outcome = try withoutClients(entry) { () throws(ImageError) in try entry.revert(to: snapshot) }
+            let outcome = try withoutClients(entry, .revert) { () throws(ImageError) in try entry.revert(to: snapshot) }
             loops.logger.notice(
                 "overlay reverted", metadata: ["export": "\(name)", "bytes": .stringConvertible(outcome.bytes)])
             return outcome
@@ -61,7 +61,7 @@ extension ServerControl {
                 throw .imageUsed(name, by: other.name)
             }
             try check(entry) { () throws(ImageError) in try entry.checkCommit() }
-            let bytes = try withoutClients(entry) { () throws(ImageError) in
+            let bytes = try withoutClients(entry, .commit) { () throws(ImageError) in
                 try entry.commit { !loops.isStopping }
             }
             loops.logger.notice(
@@ -75,7 +75,7 @@ extension ServerControl {
         let entry = try overlay(name)
         guard entry.definition.recording == nil else { throw .isRecorded(name) }
         return try operate(entry) { () throws(ServerError) in
-            try takeSnapshot(snapshot, of: entry)
+            try takeSnapshot(snapshot, of: entry, for: .snapshot)
             return status(of: entry)
         }
     }
@@ -110,17 +110,19 @@ extension ServerControl {
             }
             guard entry.definition.recording == nil else { throw .isRecorded(name) }
             guard let changes = entry.changes else {
-                return .memory(try withoutClients(entry) { () throws(ImageError) in try entry.freeze() })
+                return .memory(try withoutClients(entry, .fork) { () throws(ImageError) in try entry.freeze() })
             }
-            try takeSnapshot(other, of: entry)
+            try takeSnapshot(other, of: entry, for: .fork)
             return .file(changes.path(ofSnapshot: other))
         }
     }
 
-    private func takeSnapshot(_ snapshot: String, of entry: ExportEntry) throws(ServerError) {
+    private func takeSnapshot(
+        _ snapshot: String, of entry: ExportEntry, for work: OverlayWork
+    ) throws(ServerError) {
         guard !entry.snapshotNames.contains(snapshot) else { throw .snapshotTaken(entry.name, snapshot) }
         try check(entry) { () throws(ImageError) in try entry.changes?.checkSnapshot(snapshot) }
-        try withoutClients(entry) { () throws(ImageError) in try entry.takeSnapshot(snapshot) }
+        try withoutClients(entry, work) { () throws(ImageError) in try entry.takeSnapshot(snapshot) }
         loops.logger.notice("snapshot taken", metadata: ["export": "\(entry.name)", "snapshot": "\(snapshot)"])
     }
 
@@ -141,11 +143,11 @@ extension ServerControl {
 
     /// Does something with an overlay that nobody uses meanwhile: its clients are cut off, as if its power went.
     private func withoutClients<Result: Sendable>(
-        _ entry: ExportEntry, _ body: () throws(ImageError) -> Result
+        _ entry: ExportEntry, _ work: OverlayWork, _ body: () throws(ImageError) -> Result
     ) throws(ServerError) -> Result {
         guard entry.armedCut == nil else { throw .cutArmed(entry.name) }
         guard entry.isOn else { throw .noPower(entry.name) }
-        entry.switchOff(.overlayWork)
+        entry.switchOff(.overlayWork(work))
         loops.cutOff(entry)
         let outcome: Swift.Result<Result, ServerError>
         if hasEnded(entry, { entry.connectionCount == 0 }) {
@@ -159,7 +161,8 @@ extension ServerControl {
         }
         if case .failure(let error) = outcome {
             loops.logger.error(
-                "overlay operation failed", metadata: ["export": "\(entry.name)", "reason": "\(error)"])
+                "overlay operation failed",
+                metadata: ["export": "\(entry.name)", "work": "\(work)", "reason": "\(error)"])
         }
         entry.switchOn()
         try shared.exports.refresh(entry)

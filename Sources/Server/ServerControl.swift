@@ -1,6 +1,7 @@
 // The controls of a running server, for its operator.
 
 import Backends
+import Blocks
 import IOUring
 import Logging
 import Loop
@@ -33,7 +34,11 @@ public struct ExportStatus: Equatable, Sendable {
     public var flushFailure: String?
     /// The tray of a DVD-ROM; nil: the drive is a disk.
     public var tray: TrayStatus?
-    /// The names of an overlay's snapshots, the oldest first.
+    /// What it was made of, as it was named; nil: a DVD-ROM, whose disc is in its tray.
+    public var image: String?
+    /// The file with the changes of an overlay; nil: they are in memory, or it is none.
+    public var changes: String?
+    /// The names of an overlay's snapshots: see ``ExportEntry/snapshotNames``.
     public var snapshots: [String]
     /// The totals of its clients.
     public var totals: ExportTotals
@@ -201,8 +206,17 @@ public final class ServerControl: Sendable {
             // Before the image is touched: it may have been made shorter than the drive, or be asked to be too large
             // for one.
             if entry.drive.hasTray, present == 0 { throw .cannotGrow(name, reason: "there is no disc in the drive") }
+            guard !entry.definition.isOverlay else {
+                throw .cannotGrow(
+                    name,
+                    reason: "an overlay is as large as the image below it; a larger image and a new overlay are it")
+            }
             guard !entry.definition.hasOwnSize else {
-                throw .cannotGrow(name, reason: "its image says how large it is")
+                throw .cannotGrow(
+                    name,
+                    reason:
+                        "a qcow2 image says itself how large its disk is; 'qemu-img resize' changes that while the image is "
+                        + "not served")
             }
             guard entry.definition.recording == nil else {
                 throw .cannotGrow(name, reason: "it is recorded, and a recording has one size")
@@ -274,9 +288,14 @@ public final class ServerControl: Sendable {
             throw .cannotGrow(
                 entry.name,
                 reason:
-                    "it has \(present) sectors, and the \(sectors) \(whose) cannot be its size: a drive never shrinks,"
-                    + " and has at most \(most)")
+                    "it has \(present) sectors\(Self.size(of: entry.drive.blockSize)), and the \(sectors) \(whose) cannot be "
+                    + "its size: a drive never shrinks, and has at most \(most)")
         }
+    }
+
+    /// Of what size sectors are, where that is not what people write as `s`.
+    private static func size(of blockSize: BlockSize) -> String {
+        blockSize.bytes == 512 ? "" : " of \(blockSize.bytes) bytes"
     }
 
     /// All connections.
@@ -313,6 +332,7 @@ extension ExportStatus {
             connections: entry.connectionCount, isDraining: isDraining,
             hasPower: entry.hasWriteCache ? entry.isOn : nil, armedCut: entry.armedCut?.order,
             flushFailure: entry.flushes.stability?.failure.map(errorText), tray: TrayStatus(entry),
+            image: entry.drive.hasTray ? nil : entry.image, changes: entry.changes?.path,
             snapshots: entry.snapshotNames,
             totals: ExportTotals(entry))
     }

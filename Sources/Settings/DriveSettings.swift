@@ -52,9 +52,15 @@ public struct DriveSettings: Equatable, Sendable {
 
     /// Reads the keys that exports and directories have in common.
     init(_ reader: inout TableReader, controller: Controller) {
-        self.controller = reader.parsed("controller", parseController) ?? controller
+        let (lineOfController, said) = (reader.line(of: "controller"), reader.parsed("controller", parseController))
+        self.controller = said ?? controller
         let line = reader.line(of: "device")
         if let device = reader.parsed("device", DriveProperties.init(parsing:)) { self.device = device }
+        do {
+            if let said { try device.kind.check(said) }
+        } catch {
+            reader.add("controller", line: lineOfController, "\(error)")
+        }
         if let cache = reader.parsed("cache", parseCacheMode) { self.cache = cache }
         if let format = reader.parsed("image-format", DiskFormat.init(parsing:)) { self.format = format }
         imageSnapshot = reader.string("image-snapshot")
@@ -153,6 +159,18 @@ extension AccessRule {
             dilemmas.append("an iSCSI initiator has no certificate, pre-shared key or user: nobody could meet the rule")
         }
         return dilemmas
+    }
+}
+
+extension DriveKind {
+    /// Refuses a controller that somebody has chosen for a drive which is never there: a whole disk is a SATA drive.
+    public func check(_ chosen: Controller) throws(SettingsError) {
+        let own = controller(chosen)
+        guard own == chosen else {
+            throw SettingsError(
+                "\(rawValue) is a SATA drive, and \(chosen.rawValue) has no place for one: leave controller out, or say "
+                    + own.rawValue)
+        }
     }
 }
 

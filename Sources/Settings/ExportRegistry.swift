@@ -2,6 +2,7 @@
 // they are read again, of the control socket, and of files that come and go in a directory.
 
 import Backends
+import Blocks
 import Logging
 import Loop
 import Server
@@ -71,7 +72,7 @@ public final class ExportRegistry: Sendable {
     }
 
     /// Serves another overlay that begins as one is now, or was at a snapshot. It has the settings of that, but for its
-    /// name and its target.
+    /// name and its target. The answer tells which blocks are not its image's.
     ///
     /// - Parameter changes: a new file that keeps its changes; nil: they stay in memory.
     public func fork(_ name: String, to new: String, snapshot: String?, changes: String?) throws -> AddedExport {
@@ -79,7 +80,7 @@ public final class ExportRegistry: Sendable {
             guard control.hasExport(named: name), let settings = state.records[name]?.settings else {
                 throw ServerError.noSuchExport(name)
             }
-            guard !control.hasExport(named: new) else { throw ServerError.nameTaken(new) }
+            guard !control.hasExport(named: new) else { throw ServerError.forkTaken(new) }
             var export = settings.made(named: try ExportSettings.checked(new, "name"), .unlimited)
             export.target = TargetOptions()
             export.record = nil
@@ -87,12 +88,20 @@ public final class ExportRegistry: Sendable {
             if let changes { try Self.checkFork(changes, of: settings) }
             try control.checkTarget(of: new, state.settings.placed(export).target)
             switch try control.keepState(of: name, atSnapshot: snapshot, for: new) {
-            case .memory(let levels): return try add(export, .request, &state, above: levels)
+            case .memory(let levels): return try reporting(add(export, .request, &state, above: levels))
             case .file(let path):
                 export.level = path
-                return try add(export, .request, &state)
+                let added = try add(export, .request, &state)
+                // What is in memory above a file has that for its image.
+                return changes == nil ? added : reporting(added)
             }
         }
+    }
+
+    private func reporting(_ added: AddedExport) -> AddedExport {
+        var added = added
+        added.changed = try? control.changedBlocks(of: added.status.name, since: nil)
+        return added
     }
 
     /// A fork's file is a new one, above a file in the same folder.
@@ -210,6 +219,8 @@ public struct AddedExport: Sendable {
     public let status: ExportStatus
     /// Probable mistakes.
     public let warnings: [ExportWarning]
+    /// Of a fork, the blocks that are not its image's; nil: it is none, or nobody knows.
+    public internal(set) var changed: BlockRanges?
 }
 
 /// The places of drives. A caller that adds thousands need not look at all of them each time.

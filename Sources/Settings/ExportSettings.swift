@@ -53,7 +53,9 @@ public struct ExportSettings: Equatable, Sendable {
     public func checkChanges() throws(SettingsError) {
         guard changes == nil || reference.isOverlay else {
             throw SettingsError(
-                "'\(image)' is no overlay, and has no changes beside it: name it overlay:PATH, or leave changes out")
+                "'\(image)' is no overlay, and has no changes beside it: "
+                    + (reference.path == nil ? "only overlay:PATH has" : "name it overlay:\(image)")
+                    + ", or leave changes out")
         }
     }
 

@@ -14,7 +14,7 @@ extension Ctl {
         @ParentCommand var ctl: Ctl
         @OptionGroup var options: ControlClientOptions
         @Argument(help: "The export's name.") var name: String
-        @Argument(help: ArgumentHelp("The snapshot's name.", valueName: "name")) var snapshot: String?
+        @Argument(help: ArgumentHelp("The snapshot's name.", valueName: "snapshot")) var snapshot: String?
 
         func run() throws {
             let body = snapshot.map(ControlRequest.snapshot) ?? []
@@ -51,7 +51,7 @@ extension Ctl {
         @ParentCommand var ctl: Ctl
         @OptionGroup var options: ControlClientOptions
         @Argument(help: "The export's name.") var name: String
-        @Argument(help: ArgumentHelp("The snapshot's name.", valueName: "name")) var snapshot: String?
+        @Argument(help: ArgumentHelp("The snapshot's name.", valueName: "snapshot")) var snapshot: String?
 
         func run() throws {
             let query = snapshot.map { "since=" + ControlClient.percentEncoded($0) }
@@ -70,7 +70,7 @@ extension Ctl {
         @ParentCommand var ctl: Ctl
         @OptionGroup var options: ControlClientOptions
         @Argument(help: "The export's name.") var name: String
-        @Argument(help: ArgumentHelp("The snapshot's name.", valueName: "name")) var snapshot: String
+        @Argument(help: ArgumentHelp("The snapshot's name.", valueName: "snapshot")) var snapshot: String
 
         func run() throws {
             let body = ControlRequest.new(snapshot)
@@ -88,7 +88,7 @@ extension Ctl {
                 """)
         @ParentCommand var ctl: Ctl
         @OptionGroup var options: ControlClientOptions
-        @Option(help: ArgumentHelp("The snapshot that it begins as.", valueName: "name")) var snapshot: String?
+        @Option(help: ArgumentHelp("The snapshot that it begins as.", valueName: "snapshot")) var snapshot: String?
         @Option(
             help: ArgumentHelp(
                 "A new file that keeps its changes, beside that of the old one; without it they stay in memory.",
@@ -96,7 +96,7 @@ extension Ctl {
             completion: .file())
         var changes: String?
         @Argument(help: "The export's name.") var name: String
-        @Argument(help: ArgumentHelp("The new export's name.", valueName: "name")) var new: String
+        @Argument(help: ArgumentHelp("The new export's name.", valueName: "new")) var new: String
 
         func run() throws {
             let body = ControlRequest.new(new, snapshot: snapshot, changes: try changes.map(pathSeenByServer))
@@ -116,7 +116,7 @@ extension Ctl {
         @ParentCommand var ctl: Ctl
         @OptionGroup var options: ControlClientOptions
         @Argument(help: "The export's name.") var name: String
-        @Argument(help: ArgumentHelp("The snapshot's name.", valueName: "name")) var snapshot: String
+        @Argument(help: ArgumentHelp("The snapshot's name.", valueName: "snapshot")) var snapshot: String
 
         func run() throws {
             _ = try client().send("DELETE", ["v1", "exports", name, "snapshots", snapshot])

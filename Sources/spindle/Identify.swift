@@ -22,8 +22,9 @@ struct Identify: ParsableCommand {
             """)
 
     @Option(
-        help: "The IDE controller: piix3-ide or ich9-ahci.", completion: .controllers, transform: parseController)
-    var controller = Controller.piix3IDE
+        help: "The IDE controller: piix3-ide (default) or ich9-ahci.", completion: .controllers,
+        transform: parseController)
+    var controller: Controller?
 
     @Option(
         help: ArgumentHelp("The drive, in the words of QEMU's -device option.", valueName: "spec"),
@@ -64,7 +65,8 @@ struct Identify: ParsableCommand {
 
     func validate() throws {
         do {
-            try device.checkPlace(on: device.kind.controller(controller))
+            if let controller { try device.kind.check(controller) }
+            try device.checkPlace(on: placed)
         } catch {
             throw ValidationError("\(error)")
         }
@@ -72,6 +74,9 @@ struct Identify: ParsableCommand {
             throw ValidationError("'\(image.name)' is no qcow2 image, and has no internal snapshots")
         }
     }
+
+    /// The controller that the drive is on.
+    private var placed: Controller { device.kind.controller(controller ?? .piix3IDE) }
 
     private var diskFormat: DiskFormat { DiskFormat(of: image, said: imageFormat) }
 
@@ -86,9 +91,8 @@ struct Identify: ParsableCommand {
         }
         var properties = device
         if properties.writeCache == .auto { properties.writeCache = cache.hasVolatileWriteCache ? .on : .off }
-        let controller = device.kind.controller(controller)
-        let drive = Drive(properties, sectors: facts.sectors, bootSector: facts.bootSector, controller: controller)
-        let placement = Placement(controller: controller, bus: properties.bus, unit: properties.unit)
+        let drive = Drive(properties, sectors: facts.sectors, bootSector: facts.bootSector, controller: placed)
+        let placement = Placement(controller: placed, bus: properties.bus, unit: properties.unit)
         let report = DriveReport(
             drive: drive, placement: placement, atPowerOn: powerOn, diskSignature: facts.partitionTable?.signature,
             isPartitioned: facts.partitionTable?.hasPartitions == true)

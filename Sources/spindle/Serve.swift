@@ -185,9 +185,15 @@ struct Serve: ParsableCommand {
             }
         }
         if changes != nil {
-            guard images.count == 1, case .export(let export) = images[0], export.reference.isOverlay else {
+            guard images.count == 1, case .export(var export) = images[0] else {
                 throw ValidationError(
                     "--changes is for one image, overlay:PATH; in a configuration file each overlay may have a file")
+            }
+            export.changes = changes
+            do {
+                try export.checkChanges()
+            } catch {
+                throw ValidationError("\(error)")
             }
         }
         if perClient, images.isEmpty || images.contains(where: { if case .directory = $0 { true } else { false } }) {
@@ -204,6 +210,7 @@ struct Serve: ParsableCommand {
         do {
             try drive.checkWriteCache()
             try drive.checkFaults()
+            if let controller { try drive.device.kind.check(controller) }
             try ControlService.check(control: control.control, metrics: control.metrics)
         } catch {
             throw ValidationError("\(error)")

@@ -75,7 +75,8 @@ import Testing
         try #require(pipe(&pipes) == 0)
         defer { for descriptor in pipes { close(descriptor) } }
         let file = FileBackend(
-            descriptor: pipes[0], bufferedDescriptor: pipes[0], granularityBytes: 512, ignoresFlushes: false,
+            descriptor: pipes[0], bufferedDescriptor: pipes[0], number: nil, granularityBytes: 512,
+            ignoresFlushes: false,
             abilities: try FileAbilities(canPunchHoles: false, canZeroRanges: false),
             zeroes: try SharedMemory(byteCount: Int(FileBackend.zeroesByteCount)))
         #expect(file.extent(at: 4096, limit: 1 << 40, blockSize: .smallest) == data(1 << 40))

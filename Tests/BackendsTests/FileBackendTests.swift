@@ -21,7 +21,8 @@ import Testing
         canPunchHoles: Bool = true, canZeroRanges: Bool = true
     ) throws -> Backend {
         let file = FileBackend(
-            descriptor: descriptor, bufferedDescriptor: buffered ?? descriptor, granularityBytes: granularity,
+            descriptor: descriptor, bufferedDescriptor: buffered ?? descriptor, number: nil,
+            granularityBytes: granularity,
             ignoresFlushes: ignoresFlushes,
             abilities: try FileAbilities(canPunchHoles: canPunchHoles, canZeroRanges: canZeroRanges),
             zeroes: try SharedMemory(byteCount: Int(FileBackend.zeroesByteCount)))

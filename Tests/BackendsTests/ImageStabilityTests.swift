@@ -26,7 +26,8 @@ import Testing
 
     private func open(_ descriptor: Int32) throws -> (backend: Backend, flushes: ImageFlushes) {
         let file = FileBackend(
-            descriptor: descriptor, bufferedDescriptor: descriptor, granularityBytes: 512, ignoresFlushes: false,
+            descriptor: descriptor, bufferedDescriptor: descriptor, number: nil, granularityBytes: 512,
+            ignoresFlushes: false,
             abilities: try FileAbilities(canPunchHoles: false, canZeroRanges: false),
             zeroes: try SharedMemory(byteCount: Int(FileBackend.zeroesByteCount)))
         let backend = Backend(

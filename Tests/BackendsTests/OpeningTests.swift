@@ -50,6 +50,39 @@ import Testing
         try Backend(path: path, cache: .writeback, readOnly: false).close()
     }
 
+    /// Readers of one process have one lock of a file, whoever of them goes first. None comes beside a writer.
+    @Test(arguments: [[0, 1, 2], [2, 1, 0], [1, 0, 2]]) func readersHaveOneLock(order: [Int]) throws {
+        let path = try folder.file("disk.img", sizeBytes: 4096)
+        let readers = try (0..<3).map { _ in try Backend(path: path, cache: .writeback, readOnly: true) }
+        let reader = try #require(readers[order[2]].descriptor)
+        let writing = try Backend(path: path, cache: .writeback, readOnly: false, locking: .off)
+        let writer = try #require(writing.descriptor)
+        for number in order {
+            #expect(Self.lockCount(path) == 1)
+            guard case .locked(path, .otherProgram, .some) = try error(path) else {
+                Issue.record("a writer beside reader \(number)")
+                return
+            }
+            if number == order[2] { break }
+            #expect(throws: ImageError.self, "beside \(number) there are others") {
+                try ImageLock.acquireWriting(writer, beside: reader, path)
+            }
+            readers[number].close()
+        }
+        try ImageLock.acquireWriting(writer, beside: reader, path)
+        guard case .locked(path, .otherProgram, .some) = try error(path, readOnly: true) else {
+            Issue.record("a reader beside a writer")
+            return
+        }
+        ImageLock.endWriting(beside: reader)
+        writing.close()
+        try Backend(path: path, cache: .writeback, readOnly: true).close()
+        #expect(Self.lockCount(path) == 1)
+        readers[order[2]].close()
+        #expect(Self.lockCount(path) == 0)
+        try Backend(path: path, cache: .writeback, readOnly: false).close()
+    }
+
     /// How many descriptors of this process have locks on a file.
     private static func lockCount(_ path: String) -> Int {
         let descriptors = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []

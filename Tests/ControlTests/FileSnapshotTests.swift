@@ -245,6 +245,27 @@ import Testing
             """)
     }
 
+    /// QEMU has brought the changes to the image, and a snapshot was left: that one does not fit, and not the new file.
+    @Test func aSnapshotThatWasLeft() throws {
+        try run(
+            """
+            server = Server()
+            write(b'A' * 4096, 0)
+            works('snapshot', 'disk', 'old')
+            server.end()
+            qemu('commit', '-q', '-f', 'qcow2', '-b', base, changes)
+            os.remove(changes)
+            server = Server()
+            assert shown() == ['old'] and content()[:4096] == b'A' * 4096
+            refused("'" + base + "' has changed since '" + changes + "@old', which is below it, was made", 'revert', 'disk', 'old')
+            refused("remove '" + changes + "@old', and what is above that", 'revert', 'disk', 'old')
+            assert content()[:4096] == b'A' * 4096
+            works('discard', 'disk', 'old')
+            assert shown() == []
+            server.end()
+            """)
+    }
+
     /// Other disks that begin with a snapshot, in memory and in files of their own, which a restart finds again.
     @Test func forks() throws {
         try run(
@@ -255,7 +276,9 @@ import Testing
             client = connect()
             client.pwrite(b'B' * 4096, 4096)
             works('fork', 'disk', 'memory', '--snapshot', 'first')
-            works('fork', 'disk', 'file', '--snapshot', 'first', '--changes', folder + '/c/file')
+            forked = works('fork', 'disk', 'file', '--snapshot', 'first', '--changes', folder + '/c/file')
+            assert 'Changed:      8 sectors in 1 place' in forked and 'Changes:      ' + folder + '/c/file' in forked, forked
+            assert 'Image:        ' + image in works('show', 'file')
             # With a snapshot the clients of the old one notice nothing.
             client.flush()
             for name in 'memory', 'file':

@@ -65,7 +65,7 @@ import Testing
                 works('add', '--locking', 'off', f'plain={others[0]}', '--read-only')
                 refused('is no overlay', 'revert', 'plain')
                 refused('no export', 'revert', 'nothing')
-                refused('its image says how large it is', 'grow', 'a', '32M')
+                refused('an overlay is as large as the image below it', 'grow', 'a', '32M')
                 """, [base])
         #expect(log.contains("overlay reverted"), "\(log)")
         let isUntouched = try Data(contentsOf: URL(fileURLWithPath: base)) == before
@@ -104,6 +104,14 @@ import Testing
     @Test(arguments: [
         (["overlay:"], "'overlay:' has no image below it: write it as overlay:PATH"),
         (["overlay:nowhere.img"], "nowhere.img"),
+        (["overlay:memory:1M"], "'overlay:memory:1M' is above no file: what is below an overlay is a file"),
+        (["overlay:dir:x"], "a file of that name is overlay:./dir:x"),
+        (["overlay:./memory:1M"], "cannot open image './memory:1M'"),
+        (
+            ["--changes", "c", "disk.img"],
+            "'disk.img' is no overlay, and has no changes beside it: name it overlay:disk.img"
+        ),
+        (["--changes", "c", "memory:1M"], "has no changes beside it: only overlay:PATH has, or leave changes out"),
         (
             ["--read-only", "overlay:disk.img"],
             "this drive only reads: serve 'disk.img' itself, or leave read-only out"

@@ -114,7 +114,9 @@ import Testing
                 works('snapshot', 'a', 'first')
                 assert is_cut_off(a)
                 a = connect('a')
-                works('fork', 'a', 'b', '--snapshot', 'first')
+                forked = json.loads(works('--json', 'fork', 'a', 'b', '--snapshot', 'first'))
+                assert forked['changed'] == {'sectors': 8, 'unit-sectors': 1, 'ranges': [[0, 7]]}, forked
+                assert forked['image'] == 'overlay:\(base)' and 'changes' not in forked, forked
                 b = connect('b')
                 b.pwrite(b'B' * 512, 512)
                 assert a.pread(4096, 0) == b'A' * 4096
@@ -136,7 +138,7 @@ import Testing
                 refused("has no snapshot 'none'", 'revert', 'a', 'none')
                 refused("has no snapshot 'none'", 'discard', 'a', 'none')
                 refused("has no snapshot 'none'", 'fork', 'a', 'd', '--snapshot', 'none')
-                refused("there is an export named 'b' already", 'fork', 'a', 'b')
+                refused("there is an export named 'b' already, which stays as it is; give the fork another name", 'fork', 'a', 'b')
                 refused('is no overlay', 'snapshot', 'plain', 'x')
                 refused('no export', 'fork', 'nothing', 'd')
                 works('add', '--record', '\(folder.path)/r', 'recorded=overlay:\(base)')
@@ -144,6 +146,11 @@ import Testing
                 assert 'Snapshots:    first, same0' in works('show', 'a')
                 """, [])
         #expect(log.contains("snapshot taken"), "\(log)")
+        for words in [
+            "a snapshot of the disk is taken (ctl snapshot)", "another disk begins as this one is now (ctl fork)",
+        ] {
+            #expect(log.contains(words), "\(log)")
+        }
     }
 
     /// The memory of a state is given back with the last that has it.

@@ -145,6 +145,24 @@ import Testing
         #expect(NBDError(SenseData(key, code, format: .descriptor)) == error)
     }
 
+    /// NBD proto, "Error values": ENOSPC for a write past the end, EINVAL for a read. A host protected area may have
+    /// moved the end that a connected client knows.
+    @Test(arguments: [
+        (NBD.Command.read, NBDError.invalidArgument), (.trim, .invalidArgument), (.write, .noSpace),
+        (.writeZeroes, .noSpace),
+    ])
+    func beyondTheEnd(command: NBD.Command, error: NBDError) {
+        let sense = SenseData(.illegalRequest, .logicalBlockAddressOutOfRange, format: .descriptor)
+        let invalid = SenseData(.illegalRequest, .invalidFieldInCDB, format: .fixed)
+        for kind in [DriveKind.disk, .hardDisk] {
+            #expect(NBDError(sense, from: kind, for: command, isBeyondEnd: true) == error)
+            #expect(NBDError(invalid, from: kind, for: command, isBeyondEnd: true) == .invalidArgument)
+        }
+        #expect(NBDError(sense, from: .dvdROM, for: command, isBeyondEnd: true) == .inputOutput)
+        // Inside of it, a whole disk has not found a sector.
+        #expect(NBDError(sense, from: .hardDisk, for: command) == .inputOutput)
+    }
+
     @Test func noSenseDataIsAnInputOutputError() {
         #expect(NBDError(nil) == .inputOutput)
     }

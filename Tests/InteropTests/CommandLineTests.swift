@@ -93,7 +93,7 @@ import Testing
     @Test func everyValueIsCompleted() throws {
         let madeUp: Set<String> = [
             "number", "threads", "seconds", "mib", "days", "size", "depth", "connections", "requests", "mix", "n",
-            "name", "command", "subcommands", "seed", "first-last",
+            "name", "new", "snapshot", "command", "subcommands", "seed", "first-last",
         ]
         let dump = try Program.spindle.run(["--experimental-dump-help"], in: TemporaryFolder())
         let document = try #require(try JSONSerialization.jsonObject(with: Data(dump.output)) as? [String: Any])

@@ -199,9 +199,13 @@ import Testing
                 #expect(errors.contains(words), "\(errors)")
             }
         }
-        for arguments in [["disk=" + base], ["overlay:" + base, "b=null:1M"], ["dir:" + folder.path]] {
+        for (arguments, words) in [
+            (["disk=" + base], "'\(base)' is no overlay, and has no changes beside it: name it overlay:\(base)"),
+            (["overlay:" + base, "b=null:1M"], "--changes is for one image, overlay:PATH"),
+            (["dir:" + folder.path], "--changes is for one image, overlay:PATH"),
+        ] {
             let errors = try Program.spindle.run(["serve", "--changes", "x"] + arguments, in: folder)
-            #expect(errors.status == 64 && errors.errors.contains("--changes is for one image, overlay:PATH"))
+            #expect(errors.status == 64 && errors.errors.contains(words), "\(errors.errors)")
         }
         let file = path("c.toml")
         try "[[export]]\nimage = 'null:1M'\nchanges = 'x'\n".write(toFile: file, atomically: true, encoding: .utf8)
@@ -327,7 +331,7 @@ extension OverlayFileTests {
                 all, name, "assert h.pread(70144, 0)[4000:69984] == b'\\xba' * 96 + b'\(name)' * 65536 + b'\\xba' * 352"
             )
         }
-        #expect(try ctl("grow", "a", "32M", status: 1).contains("its image says how large it is"))
+        #expect(try ctl("grow", "a", "32M", status: 1).contains("an overlay is as large as the image below it"))
         // A client that has it open is cut off; what is in the drive's cache is gone, too.
         try script(
             all, "a",
@@ -474,7 +478,10 @@ extension OverlayFileTests {
             nbd.NBD().connect_uri(uri[0])
             """)
         #expect(try server.stop() == 0, "\(server.log)")
-        for words in ["just being reverted, kept or committed", "reverted, kept or committed, as an operator has"] {
+        for words in [
+            "'spindle ctl' was told to do something with its disk just now",
+            "the disk is reverted (ctl revert), as an operator has ordered",
+        ] {
             #expect(server.log.contains(words), "\(server.log)")
         }
         #expect(!server.log.contains("power"), "\(server.log)")

@@ -69,6 +69,10 @@ import Testing
             ["--device", "ide-hd,bus=ide.3", "memory:1M"],
             "bus=ide.3: piix3-ide has the channels ide.0 and ide.1"
         ),
+        (
+            ["--controller", "piix3-ide", "--device", "spindle-ssd", "memory:1M"],
+            "spindle-ssd is a SATA drive, and piix3-ide has no place for one: leave controller out, or say ich9-ahci"
+        ),
         // Images.
         (["memory:129P"], "'memory:129P' is too large: an ATA drive has at most 2^48 sectors of 512 bytes, 128P"),
         (["null:999999P"], "'null:999999P' is too large: an ATA drive has at most 2^48 sectors of 512 bytes, 128P"),

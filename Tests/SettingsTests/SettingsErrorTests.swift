@@ -85,6 +85,10 @@ import Testing
             "f:3: export 'a'.device: bus=ide.3: piix3-ide has the channels ide.0 and ide.1"
         ),
         (
+            "[[export]]\nimage = 'a'\ncontroller = 'piix3-ide'\ndevice = 'spindle-hd'",
+            "f:3: export 'a'.controller: spindle-hd is a SATA drive, and piix3-ide has no place for one: leave controller out, or say ich9-ahci"
+        ),
+        (
             "[[export]]\nimage = 'memory:lots'",
             "f:2: export 'memory'.image: 'memory:lots' has no size: write it as memory:64M, memory:3G, memory:6291456s (sectors) or in bytes; a file of that name is ./memory:lots"
         ),

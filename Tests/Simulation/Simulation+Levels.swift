@@ -26,15 +26,17 @@ extension Simulation {
     func keepOrRevert(_ image: SimulatedImage, _ server: SimulatedServer) throws {
         guard image.isOverlaid, !image.isEnding else { return }
         let entry = try server.shared.exports.entry(named: image.name)
+        let work: OverlayWork
         if Bool.random(using: &layers) {
-            image.levelWork = .snapshot
+            (image.levelWork, work) = (.snapshot, .snapshot)
         } else {
+            work = .revert
             let kept = image.snapshots.map(Optional.some) + [nil]
             image.levelWork = .revert(kept[Int.random(in: 0..<kept.count, using: &layers)])
         }
         note("\(image.name): \(image.snapshots.count) snapshots, clients are cut off")
         (image.isEnding, hasDropped) = (true, true)
-        entry.switchOff(.overlayWork)
+        entry.switchOff(.overlayWork(work))
         server.shared.loops.cutOff(entry)
     }
 

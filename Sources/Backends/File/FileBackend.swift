@@ -9,6 +9,8 @@ struct FileBackend: Sendable {
     let descriptor: Int32
     /// For all other accesses, and for the tail of an image that is no multiple of the granularity: never O_DIRECT.
     let bufferedDescriptor: Int32
+    /// Which file it is.
+    let number: FileNumber?
     let granularityBytes: UInt64
     let ignoresFlushes: Bool
     /// The abilities of fallocate(2) here, as far as they are known.
@@ -236,6 +238,7 @@ struct FileBackend: Sendable {
     }
 
     func close() -> Int32 {
+        if let number { ReaderLocks.leave(number, bufferedDescriptor) }
         mapping?.unmap()
         zeroes.unmap()
         abilities.close()

@@ -34,11 +34,23 @@ enum ImageLock {
     }
 
     /// Locks the file for a reader, or for the one writer, with everybody else kept from writing and resizing. Where
-    /// that cannot be had, nobody could be kept away, and that is an error, as it is for QEMU.
+    /// that cannot be had, nobody could be kept away, and that is an error, as it is for QEMU. All readers of this
+    /// process have one lock.
     static func acquire(
         _ descriptor: Int32, _ path: String, readOnly: Bool, _ locking: ImageLocking
     ) throws(ImageError) {
         guard locking != .off else { return }
+        guard readOnly, let file = FileNumber(descriptor) else {
+            return try acquireAlone(descriptor, path, readOnly: readOnly, locking)
+        }
+        guard !ReaderLocks.join(file, descriptor) else { return }
+        try acquireAlone(descriptor, path, readOnly: true, locking)
+        ReaderLocks.enter(file, descriptor)
+    }
+
+    private static func acquireAlone(
+        _ descriptor: Int32, _ path: String, readOnly: Bool, _ locking: ImageLocking
+    ) throws(ImageError) {
         for attempt in 1... {
             switch acquire(descriptor, readOnly: readOnly) {
             case .free: return
@@ -53,6 +65,9 @@ enum ImageLock {
     /// Locks a file for a writer, that the same export has open for reading. The reader's lock does not keep a writer
     /// away until ``endWriting(beside:)``; those of all others do.
     static func acquireWriting(_ descriptor: Int32, beside reader: Int32, _ path: String) throws(ImageError) {
+        guard let file = FileNumber(reader), ReaderLocks.beginWriting(file, beside: reader) else {
+            throw .locked(path: path, file: FileNumber(reader))
+        }
         var own = range(F_UNLCK, unsharedBase + write)
         _ = unsafe fcntl(reader, LinuxFile.setLock, &own)
         switch acquire(descriptor, readOnly: false) {
@@ -68,7 +83,17 @@ enum ImageLock {
 
     /// The reader keeps writers away again. The writer closes its descriptor after that, so that nobody comes in
     /// between.
-    static func endWriting(beside reader: Int32) { _ = lock(reader, unsharedBase + write) }
+    static func endWriting(beside reader: Int32) {
+        _ = lock(reader, unsharedBase + write)
+        if let file = FileNumber(reader) { ReaderLocks.endWriting(file) }
+    }
+
+    /// A reader has the lock of others from now on, which still hold it.
+    static func takeOver(_ descriptor: Int32) {
+        for byte in [usedBase + consistentRead, unsharedBase + write, unsharedBase + resize] {
+            _ = lock(descriptor, byte)
+        }
+    }
 
     /// The one writer is a reader from now on.
     static func giveUpWriting(_ descriptor: Int32) {

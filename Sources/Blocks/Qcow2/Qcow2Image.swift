@@ -117,10 +117,18 @@ struct Qcow2Image: Sendable {
         let first = try mapping(place, slot, at: start)
         var place = place
         var next = start + header.unitBytes
+        if first == .unallocated, hasNothing(at: place, slot) {
+            next = start & ~(header.clusterBytes - 1) + header.clusterBytes
+        }
         while next < range.upperBound {
             if next & (header.clusterBytes - 1) == 0 {
                 place += header.l2EntryBytes
                 guard place & (tables.pieceBytes - 1) != 0 else { break }
+                // Most tables are empty for the most part: all of a cluster goes on with the one before.
+                if first == .unallocated, hasNothing(at: place, slot) {
+                    next += header.clusterBytes
+                    continue
+                }
             }
             // A wrong entry there is met when it is its turn.
             guard let mapping = try? mapping(place, slot, at: next), isMore(first, mapping, next - start) else { break }
@@ -129,6 +137,11 @@ struct Qcow2Image: Sendable {
         let byteCount = min(next, range.upperBound) - range.lowerBound
         guard case .data(let fileOffset) = first else { return Run(mapping: first, byteCount: byteCount) }
         return Run(mapping: .data(fileOffset + range.lowerBound - start), byteCount: byteCount)
+    }
+
+    /// Whether the L2 entry at a place of the file is empty: nothing of its cluster is in the file.
+    private func hasNothing(at place: UInt64, _ slot: Int) -> Bool {
+        number(at: place, slot) == 0 && (!header.hasSubclusters || number(at: place + 8, slot) == 0)
     }
 
     /// The L2 entry at a place of the file.

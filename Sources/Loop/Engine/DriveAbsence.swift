@@ -5,14 +5,14 @@ public enum DriveAbsence: Sendable {
     /// Its power was cut, and an operator gives it back.
     case powerCut
     /// Its disk is being made another, or kept as it is: soon it is there again.
-    case overlayWork
+    case overlayWork(OverlayWork)
 
     /// What a client is told that wants to open it.
     var refusal: String {
         switch self {
         case .powerCut: "the drive has no power; 'spindle ctl power NAME on' gives it back"
         case .overlayWork:
-            "its disk is just being reverted, kept or committed, as 'spindle ctl' was told to; connect again in a moment"
+            "'spindle ctl' was told to do something with its disk just now; connect again in a moment"
         }
     }
 
@@ -20,9 +20,17 @@ public enum DriveAbsence: Sendable {
     var cause: String {
         switch self {
         case .powerCut: "the power of its drive was cut"
-        case .overlayWork: "the disk is reverted, kept or committed, as an operator has ordered"
+        case .overlayWork(let work): "\(work.rawValue), as an operator has ordered"
         }
     }
+}
+
+/// An operator's work with an overlay that nobody may have open meanwhile, in the words of the log.
+public enum OverlayWork: String, Sendable {
+    case revert = "the disk is reverted (ctl revert)"
+    case snapshot = "a snapshot of the disk is taken (ctl snapshot)"
+    case fork = "another disk begins as this one is now (ctl fork)"
+    case commit = "the disk's changes are brought to its image (ctl commit)"
 }
 
 extension ExportEntry {
