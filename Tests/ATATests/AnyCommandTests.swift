@@ -28,9 +28,21 @@ struct AnyCommandTests {
                 cylinders: UInt32(truncatingIfNeeded: odd(&random)), heads: UInt32(truncatingIfNeeded: odd(&random)),
                 sectorsPerTrack: UInt32(truncatingIfNeeded: odd(&random)))
         }
-        return Drive(
+        var drive = Drive(
             properties, sectors: odd(&random), bootSector: nil,
             controller: Controller.allCases.randomElement(using: &random)!)
+        // What cannot be planted is refused, by words and by drives.
+        for _ in 0..<Int.random(in: 0...3, using: &random) {
+            let kind = FaultRule.Kind.allCases.randomElement(using: &random)!.rawValue
+            let words = [
+                "lba=\(odd(&random))", "every=\(odd(&random) & 7)", "probability=0.5", "seed=\(odd(&random))",
+                "command=all",
+                "count=3", "after=1", "for=1", "seconds=1",
+            ].filter { _ in Int.random(in: 0...2, using: &random) == 0 }
+            guard let rule = try? FaultRule(parsing: ([kind] + words).joined(separator: " ")) else { continue }
+            try? drive.plant(rule, isRunning: Bool.random(using: &random))
+        }
+        return drive
     }
 
     /// Bytes of which a quarter of the bits are ones.
@@ -62,12 +74,13 @@ struct AnyCommandTests {
                 func context() -> Comment { "seed \(seed), round \(round), \(taskfile), \(drive.sectors) sectors" }
                 let (result, asked) = drive.execute(taskfile, data: data) { _ in failing ? .failed(.noSpace) : .done }
                 #expect(asked.allSatisfy { isInside($0, drive.mediumSectors) }, context())
-                let failed: UInt8 = drive.kind.isWholeDisk ? 0x51 : 0x41
-                #expect([0x50, 0x40, failed].contains(result.status), context())
+                // DF, and ICRC, are of faults.
+                let failed: [UInt8] = drive.kind.isWholeDisk ? [0x51, 0x71] : [0x41]
+                #expect(([0x50, 0x40] + failed).contains(result.status), context())
                 // EXECUTE DEVICE DIAGNOSTIC has its code in the error register. A QEMU HARDDISK knows one error.
-                let errors: [UInt8] = drive.kind.isWholeDisk ? [0x04, 0x10, 0x40] : [0x04]
-                #expect(code == 0x90 || (result.status == failed) == errors.contains(result.error), context())
-                #expect(result.blockFailure == nil || result.status == failed, context())
+                let errors: [UInt8] = drive.kind.isWholeDisk ? [0x04, 0x10, 0x40, 0x84] : [0x04]
+                #expect(code == 0x90 || failed.contains(result.status) == errors.contains(result.error), context())
+                #expect(result.blockFailure == nil || failed.contains(result.status), context())
                 #expect(drive.taskfilesExecuted == UInt64(code) + 1, context())
             }
         }

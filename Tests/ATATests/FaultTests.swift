@@ -153,6 +153,21 @@ struct FaultTests {
         #expect(disk.registers(0x25, count: 1) == ok && disk.registers(0xE5) == ok)
     }
 
+    @Test("may be that the drive takes its time, and no more of it for the next command")
+    func slowness() throws {
+        var disk = try disk("slow lba=100..199 seconds=1.5", "slow command=flush seconds=0.25", "unreadable lba=150")
+        func delay(_ command: UInt8, count: UInt16 = 0, lba: UInt64 = 0) -> UInt32 {
+            _ = disk.send(command, count: count, lba: lba)
+            return disk.drive.delayMilliseconds
+        }
+        #expect(delay(0x25, count: 8, lba: 96) == 1500 && delay(0x25, count: 8, lba: 200) == 0)
+        #expect(delay(0xE7) == 250 && delay(0xE5) == 0 && delay(0x35, count: 1, lba: 199) == 1500)
+        // A sector that cannot be read takes its time, too, also when the drive knows that.
+        for _ in 0..<2 { #expect(delay(0x25, count: 8, lba: 150) == 1500) }
+        #expect(disk.registers(0x25, count: 8, lba: 150) == uncorrectable)
+        #expect(disk.drive.faults.map(\.failures) == [5, 1, 3])
+    }
+
     @Test("comes when its rule says so")
     func moments() throws {
         var third = try disk("abort every=3 after=2 count=2 command=read")
@@ -228,7 +243,7 @@ struct FaultTests {
             try disk.drive.plant(FaultRule(parsing: "idnf lba=5..2000000"), isRunning: true)
             Issue.record("a sector behind the end was taken")
         } catch {
-            #expect(error.description == "lba=2000000 is behind the drive's end: its last sector is 1999999")
+            #expect(error.description == "lba=2000000 is behind the drive's end: it has 2000000 sectors")
         }
         for number in 0..<FaultRule.limit {
             try disk.drive.plant(FaultRule(parsing: "idnf lba=\(number)"), isRunning: true)

@@ -156,6 +156,33 @@ import Testing
         #expect(try server.stop() == 0, "\(server.log)")
     }
 
+    /// A slow sector makes nobody else wait, and who goes away is not waited for.
+    @Test func slowSectors() throws {
+        let (server, _) = try serve(["slow lba=8..15 seconds=0.5", "slow lba=1000 seconds=600"])
+        try nbdsh(
+            [try server.uri(of: "disk")],
+            """
+            import time
+            h.connect_uri(uri[0])
+            def seconds(call):
+                before = time.monotonic()
+                call()
+                return time.monotonic() - before
+            h.pwrite(b'a' * 512, 0)
+            assert seconds(lambda: h.pread(512, 8 * 512)) >= 0.5
+            assert seconds(lambda: h.pwrite(b'b' * 512, 8 * 512)) >= 0.5
+            assert h.pread(512, 8 * 512) == b'b' * 512
+            # One that waits for ten minutes is not in the way of others.
+            other = nbd.NBD()
+            other.connect_uri(uri[0])
+            for handle in (h, other): handle.aio_pread(nbd.Buffer(512), 1000 * 512)
+            assert seconds(lambda: h.pread(512, 0)) < 60
+            assert seconds(lambda: other.pread(512, 0)) < 60
+            """, in: folder)
+        #expect(try server.stop() == 0, "\(server.log)")
+        #expect(!server.log.contains("does not end"), "\(server.log)")
+    }
+
     /// The registers of each kind of failure as smartctl reads them in the error log.
     @Test func errorsAreNamed() throws {
         let (server, disk) = try serve([])

@@ -256,7 +256,7 @@ import Testing
         let beyond = try read(disk + "fault = \"idnf lba=2048\"").exports[0]
         for open in [{ _ = try beyond.open(ordinal: 1) }, { _ = try beyond.preview(ordinal: 1) }] {
             let error = #expect(throws: SettingsError.self) { try open() }
-            let words = "fault 'idnf lba=2048': lba=2048 is behind the drive's end: its last sector is 2047"
+            let words = "fault 'idnf lba=2048': lba=2048 is behind the drive's end: it has 2048 sectors"
             #expect(error?.description.contains(words) == true)
         }
     }

@@ -5,7 +5,10 @@ import Blocks
 
 extension Drive {
     /// Time goes on: the caller says what its clock shows, before each command.
-    public mutating func noteTime(_ nanoseconds: UInt64) { disk.now = nanoseconds }
+    public mutating func noteTime(_ nanoseconds: UInt64) {
+        disk.now = nanoseconds
+        disk.faults.delayMilliseconds = 0
+    }
 
     /// The power comes, at this time of the caller's clock.
     public mutating func powerOn(at nanoseconds: UInt64) {

@@ -13,7 +13,7 @@ extension Drive {
         }
         if let rule = rule.sectors, rule.upperBound > mediumSectors {
             throw FaultRuleError(
-                "lba=\(rule.upperBound - 1) is behind the drive's end: its last sector is \(mediumSectors - 1)")
+                "lba=\(rule.upperBound - 1) is behind the drive's end: it has \(mediumSectors) sectors")
         }
         disk.faults.advance(to: disk.now)
         try disk.faults.plant(rule, at: isRunning ? disk.now : nil)
@@ -44,13 +44,16 @@ extension Drive {
         return disk.faults.failure
     }
 
+    /// How much longer the command that has just begun takes before it asks for the medium.
+    public var delayMilliseconds: UInt32 { disk.faults.delayMilliseconds }
+
     /// Finds where a command that was located ends before its last sector, and why.
     mutating func meetFaults(_ command: inout CommandInProgress, _ group: FaultRule.Commands) {
         disk.faults.advance(to: disk.now)
         let end = command.first + UInt64(command.transferred)
         var earliest = group == .write ? nil : disk.faults.firstFound(in: command.first..<end)
         // What is behind a sector that ends the command is never come to.
-        let reached = command.first..<min(end, earliest?.sector ?? end)
+        let reached = command.first..<(earliest.map { $0.sector + 1 } ?? end)
         if !reached.isEmpty, let struck = disk.faults.meet(group, reached) { earliest = struck }
         guard let earliest else { return }
         command.fault = earliest.fault
@@ -72,7 +75,7 @@ extension Drive {
         case .unreadable: disk.history.uncorrectableErrors &+= 1
         case .writeFault: disk.history.writeFaults &+= 1
         case .interfaceCRC: disk.history.interfaceErrors &+= 1
-        case .idNotFound, .abort, .deviceFault: break
+        case .idNotFound, .abort, .deviceFault, .slow: break
         }
         var result = result(command.taskfile, status: fault.kind.status, error: fault.kind.error)
         result.sectorsTransferred = movesData ? command.transferred : 0
@@ -95,6 +98,7 @@ extension FaultRule.Kind {
         switch self {
         case .writeFault, .deviceFault: Status.failedDisk | Status.deviceFault
         case .unreadable, .idNotFound, .interfaceCRC, .abort: Status.failedDisk
+        case .slow: Status.done
         }
     }
 
@@ -104,6 +108,7 @@ extension FaultRule.Kind {
         case .idNotFound: ErrorRegister.idNotFound
         case .interfaceCRC: ErrorRegister.interfaceCRC | ErrorRegister.abort
         case .writeFault, .abort, .deviceFault: ErrorRegister.abort
+        case .slow: 0
         }
     }
 }

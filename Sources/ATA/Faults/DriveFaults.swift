@@ -12,6 +12,8 @@ struct DriveFaults: Sendable {
     private(set) var planted: [PlantedFault] = []
     /// What has failed, until somebody takes note of it.
     var failure: DriveFailure?
+    /// How much longer the running command takes.
+    var delayMilliseconds: UInt32 = 0
 
     var isEmpty: Bool { planted.isEmpty }
 
@@ -53,7 +55,14 @@ struct DriveFaults: Sendable {
     ) -> (fault: MetFault, sector: UInt64)? {
         var first: (fault: MetFault, sector: UInt64)?
         for index in planted.indices {
-            guard let sector = planted[index].meet(group, range), sector < first?.sector ?? .max else { continue }
+            guard let sector = planted[index].meet(group, range) else { continue }
+            guard planted[index].rule.kind != .slow else {
+                planted[index].failureCount &+= 1
+                delayMilliseconds = min(
+                    delayMilliseconds + planted[index].rule.delayMilliseconds, FaultRule.longestDelay)
+                continue
+            }
+            guard sector < first?.sector ?? .max else { continue }
             first = (MetFault(kind: planted[index].rule.kind, number: planted[index].number), sector)
         }
         return first
@@ -106,7 +115,7 @@ public struct FaultStatus: Equatable, Sendable {
     public let rule: String
     /// How many commands it could have happened to.
     public let commands: UInt64
-    /// How many it has failed.
+    /// How many it has failed, or made slow.
     public let failures: UInt64
     /// Sectors that were found unreadable, and not written since.
     public let pendingSectors: UInt64

@@ -9,7 +9,7 @@ public struct FaultRuleError: Error, Equatable, CustomStringConvertible {
 }
 
 extension FaultRule: CustomStringConvertible {
-    private static let keys = ["lba", "command", "after", "every", "probability", "seed", "count", "for"]
+    private static let keys = ["lba", "command", "after", "every", "probability", "seed", "count", "for", "seconds"]
     /// More commands than a drive sees in its life.
     private static let countLimit: UInt64 = 1 << 48
     private static let secondLimit: UInt64 = 1_000_000_000
@@ -47,6 +47,7 @@ extension FaultRule: CustomStringConvertible {
         case "every": every = try Self.number(key, value, 1...Self.countLimit)
         case "seed": seed = try Self.number(key, value, 0...UInt64.max)
         case "count": count = try Self.number(key, value, 1...Self.countLimit)
+        case "seconds": delayMilliseconds = try Self.milliseconds(value)
         case "for": seconds = try Self.number(key, value, 1...Self.secondLimit)
         default:
             guard let probability = Double(value), probability > 0, probability <= 1 else {
@@ -63,6 +64,11 @@ extension FaultRule: CustomStringConvertible {
             throw FaultRuleError(
                 "'\(kind.rawValue)' does not happen to \(impossible.inWords): it happens to \(kind.possibleCommands.inWords)"
             )
+        }
+        guard (kind == .slow) == keys.contains("seconds") else {
+            throw FaultRuleError(
+                kind == .slow
+                    ? "how slow is missing: seconds=0.5" : "'\(kind.rawValue)' takes no time: seconds is for slow")
         }
         let without = commands.subtracting(.addressed)
         guard sectors == nil || without.isEmpty || !keys.contains("command") else {
@@ -104,6 +110,14 @@ extension FaultRule: CustomStringConvertible {
         return number
     }
 
+    /// An hour at the most.
+    private static func milliseconds(_ text: String) throws(FaultRuleError) -> UInt32 {
+        guard let seconds = Double(text), seconds >= 0.001, seconds <= 3600 else {
+            throw FaultRuleError("'seconds=\(text)' is not right: it is a number from 0.001 to 3600")
+        }
+        return UInt32((seconds * 1000).rounded())
+    }
+
     /// Digits alone.
     private static func decimal(_ text: some StringProtocol) -> UInt64? {
         text.utf8.allSatisfy { (0x30...0x39).contains($0) } ? UInt64(text) : nil
@@ -126,6 +140,10 @@ extension FaultRule: CustomStringConvertible {
         if seed != 0 { words.append("seed=\(seed)") }
         if let count { words.append("count=\(count)") }
         if let seconds { words.append("for=\(seconds)") }
+        if delayMilliseconds != 0 {
+            let isWhole = delayMilliseconds % 1000 == 0
+            words.append("seconds=" + (isWhole ? "\(delayMilliseconds / 1000)" : "\(Double(delayMilliseconds) / 1000)"))
+        }
         return words.joined(separator: " ")
     }
 }

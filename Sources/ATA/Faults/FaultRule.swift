@@ -17,6 +17,8 @@ public struct FaultRule: Equatable, Sendable {
         case abort
         /// The drive cannot: DF and ABRT.
         case deviceFault = "device-fault"
+        /// The drive takes its time for the command, and does it.
+        case slow
 
         /// It happens to a sector, and not to the command as a whole.
         var isOfSector: Bool { self == .unreadable || self == .writeFault || self == .idNotFound }
@@ -28,7 +30,7 @@ public struct FaultRule: Equatable, Sendable {
             case .writeFault: [.write]
             case .idNotFound: [.read, .verify, .write]
             case .interfaceCRC: [.read, .write]
-            case .abort, .deviceFault: .all
+            case .abort, .deviceFault, .slow: .all
             }
         }
 
@@ -70,6 +72,8 @@ public struct FaultRule: Equatable, Sendable {
 
     /// The most rules that a drive has at a time.
     public static let limit = 16
+    /// An hour.
+    static let longestDelay: UInt32 = 3_600_000
     /// Addresses have 48 bits (ACS-3 4.1.1).
     static let everywhere: Range<UInt64> = 0..<1 << 48
 
@@ -91,6 +95,8 @@ public struct FaultRule: Equatable, Sendable {
     var count: UInt64?
     /// After so many seconds it is over; nil: never.
     var seconds: UInt64?
+    /// So long a slow drive takes; 0: it is not slow.
+    var delayMilliseconds: UInt32 = 0
 
     /// A fault of a kind, everywhere and always.
     init(_ kind: Kind) {

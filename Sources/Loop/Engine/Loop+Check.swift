@@ -172,7 +172,7 @@ extension Loop {
 
     private func addStage(of place: RequestPlace, to sums: inout Sums) {
         switch layered[place].stage {
-        case .outside: break
+        case .outside, .held: break
         case .inside: sums.insideLayers[requests[place].unit, default: 0] += 1
         case .waitingForOthers: sums.waitingForOthers[requests[place].unit, default: 0] += 1
         }

@@ -61,6 +61,7 @@ extension Loop {
         dropReplies(slot)
         leaveLine(slot)
         giveUpWaiting(slot)
+        hurryHeld(slot)
         if isUnused(slot) { release(slot) }
     }
 

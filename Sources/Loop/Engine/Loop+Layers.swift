@@ -16,10 +16,15 @@ struct LayeredRequest: ~Copyable {
         case inside
         /// In one, until another request of its unit has come further.
         case waitingForOthers
+        /// Above all of them: its drive takes its time before it asks for anything.
+        case held(UnitStep)
     }
 
     var task = BlockTask()
     var stage = Stage.outside
+    var isHeld: Bool { if case .held = stage { true } else { false } }
+    var isOutside: Bool { if case .outside = stage { true } else { false } }
+    var isWaitingForOthers: Bool { if case .waitingForOthers = stage { true } else { false } }
     /// How many bytes it is looking up; 0: it does something else.
     var lookUpBytes: UInt64 = 0
     /// How long a layer waits.
@@ -74,8 +79,32 @@ extension Loop {
         }
     }
 
-    /// The time that a layer lets pass is over.
+    /// Holds a request back that a slow drive takes its time for, before it asks for the medium.
+    ///
+    /// - Returns: whether it does.
+    mutating func holds(_ step: UnitStep, _ place: RequestPlace, _ export: ExportNumber) -> Bool {
+        let milliseconds = exports[export].served.drive.delayMilliseconds
+        guard milliseconds != 0 else { return false }
+        if !layered.contains(place) { layered.insert(LayeredRequest(), at: place) }
+        layered[place].stage = .held(step)
+        layered[place].wait(Int64(milliseconds), ring: &ring, userData: Token(.delay, place).userData)
+        return true
+    }
+
+    /// A slow drive does at once what nobody waits for any more.
+    mutating func hurryHeld(_ slot: ConnectionSlot) {
+        guard connections[slot].busyRequests > 0 else { return }
+        for place in slot.places where layered.contains(place) && layered[place].isHeld {
+            ring.cancel(Token(.delay, place).userData, userData: Token(.cancelled).userData)
+        }
+    }
+
+    /// The time that a drive or a layer lets pass is over.
     mutating func delayEnded(_ place: RequestPlace) {
+        if case .held(let step) = layered[place].stage {
+            layered[place].stage = .outside
+            return goOn(place, with: step)
+        }
         goOn(place, with: resumeInLayers(.done, place, requests[place].unit))
     }
 

@@ -48,8 +48,8 @@ extension Loop {
     private mutating func handBackIfStill(_ export: ExportNumber) {
         for slot in usedSlots {
             for place in slot.places
-            where layered.contains(place) && layered[place].stage != .outside && requests[place].unit == export {
-                guard layered[place].stage == .waitingForOthers, waitsForPower(place, export) else { return }
+            where layered.contains(place) && !layered[place].isOutside && requests[place].unit == export {
+                guard layered[place].isWaitingForOthers, waitsForPower(place, export) else { return }
             }
         }
         exports[export].handBack(fromHome: true)
@@ -60,7 +60,7 @@ extension Loop {
         guard connections[slot].busyRequests > 0 else { return }
         // It stays until all of them have ended.
         connections[slot].busyRequests += 1
-        for place in slot.places where layered.contains(place) && layered[place].stage == .waitingForOthers {
+        for place in slot.places where layered.contains(place) && layered[place].isWaitingForOthers {
             let unit = requests[place].unit
             guard waitsForPower(place, unit) else { continue }
             exports[unit].blocks.losePower()

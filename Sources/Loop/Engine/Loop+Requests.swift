@@ -100,7 +100,9 @@ extension Loop {
         let export = requests[place].unit
         requests[place].hasBegun = true
         if exports[export].isTimed { exports[export].served.drive.noteTime(clock.turnStart) }
-        follow(step(.begin, place, export), place)
+        let first = step(.begin, place, export)
+        guard !exports[export].isTimed || !holds(first, place, export) else { return }
+        follow(first, place)
     }
 
     /// A step of a request has come so far.
