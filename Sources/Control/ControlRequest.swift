@@ -10,7 +10,7 @@ public enum ControlRequest {
         public var image: String
         /// As in the configuration file.
         public var device, controller, cache, imageFormat, imageSnapshot, writeCacheModel, changes, record,
-            locking: String?
+            state, locking: String?
         /// As in the configuration file.
         public var fault: [String]?
         /// As in the configuration file.
@@ -24,8 +24,8 @@ public enum ControlRequest {
         public init(
             name: String, image: String, device: String?, controller: String?, cache: String?,
             imageFormat: String?, imageSnapshot: String?, writeCacheModel: String?, fault: [String]?,
-            changes: String?, record: String?, locking: String?, target: String?, lun: Int?, perClient: Bool,
-            readOnly: Bool
+            changes: String?, record: String?, state: String?, locking: String?, target: String?, lun: Int?,
+            perClient: Bool, readOnly: Bool
         ) {
             self.name = name
             self.image = image
@@ -38,6 +38,7 @@ public enum ControlRequest {
             self.fault = fault
             self.changes = changes
             self.record = record
+            self.state = state
             self.locking = locking
             self.target = target
             self.lun = lun

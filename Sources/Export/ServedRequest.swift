@@ -177,6 +177,9 @@ public struct ServedRequest: Sendable {
         return .finished
     }
 
+    /// The state of the drive that it has changed could not be kept.
+    public mutating func failKeeping() { error = .inputOutput }
+
     /// Sends the next SCSI command, or ends the request when there is none.
     private mutating func proceed(export: inout ExportedDrive, buffer: inout MutableRawSpan) -> UnitStep {
         if headIsOpen { return readEdge(.head, export: &export, buffer: &buffer) }

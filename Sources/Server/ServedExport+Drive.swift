@@ -39,6 +39,7 @@ extension ServedExport {
     public func close() {
         for backing in backings { backing.close() }
         recording?.close()
+        state?.close()
         backend.close()
     }
 

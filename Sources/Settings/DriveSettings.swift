@@ -185,7 +185,8 @@ extension DriveSettings {
 extension ExportSettings {
     /// How many descriptors the export takes.
     public func descriptors(loops: Int) -> Int {
-        (record == nil ? 0 : 1) + descriptorsOfImage(loops: loops)
+        // Of a state: its file, the next one, and their folder.
+        (record == nil ? 0 : 1) + (state == nil ? 0 : 3) + descriptorsOfImage(loops: loops)
     }
 
     private func descriptorsOfImage(loops: Int) -> Int {

@@ -194,6 +194,8 @@ private struct Change {
                     })
             } catch ImageError.locked where isFreed {
                 continue
+            } catch StateFileError.inUse where isFreed {
+                continue
             } catch {
                 if case ImageError.locked = error { hasWaited = true }
                 errors.addOnce(file.error(ofExport: export.name, "\(error)"))

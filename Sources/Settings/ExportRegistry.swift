@@ -84,6 +84,7 @@ public final class ExportRegistry: Sendable {
             var export = settings.made(named: try ExportSettings.checked(new, "name"), .unlimited)
             export.target = TargetOptions()
             export.record = nil
+            export.state = nil
             export.changes = changes
             if let changes { try Self.checkFork(changes, of: settings) }
             try control.checkTarget(of: new, state.settings.placed(export).target)

@@ -35,6 +35,7 @@ extension ExportSettings {
                 (export.recording, export.blocks.recorder) = (file.backend, file.recorder)
                 if file.isMade { export.madeFiles.append(file.backend) }
             }
+            try openState(of: &export)
         } catch {
             export.close()
             throw error
@@ -55,6 +56,24 @@ extension ExportSettings {
         export.maximumConnections = drive.maximumConnections
         export.isTakenOver = drive.isTakenOver
         return export
+    }
+
+    /// The drive becomes the one that its file describes, and the file says that its power has come.
+    private func openState(of export: inout ServedExport) throws {
+        try checkState()
+        guard let state else { return }
+        let file = try StateFile(path: state)
+        export.state = file
+        if !file.text.isEmpty {
+            do throws(DiskMemoryError) {
+                try export.drive.remember(file.text)
+            } catch {
+                throw StateFileError.content(state, "\(error)")
+            }
+        }
+        let memory = export.drive.state
+        let code = file.write(memory.bytes, number: file.nextNumber(), changes: memory.changes)
+        guard code == 0 else { throw StateFileError.system(state, "it cannot be written", errno: code) }
     }
 
     /// What a recording says of the drive. An image that the drive writes to is none that others can begin with; nor is

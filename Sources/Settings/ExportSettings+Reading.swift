@@ -51,6 +51,8 @@ extension ExportSettings {
         settings?.changes = changes
         let (recordLine, record) = (reader.line(of: "record"), reader.path("record"))
         settings?.record = record
+        let (stateLine, state) = (reader.line(of: "state"), reader.path("state"))
+        settings?.state = state
         let perClientLine = reader.line(of: "per-client")
         let isPerClient = reader.boolean("per-client") ?? false
         settings?.isPerClient = isPerClient
@@ -66,6 +68,11 @@ extension ExportSettings {
             try settings?.checkRecord()
         } catch {
             reader.add("record", line: recordLine, "\(error)")
+        }
+        do {
+            try settings?.checkState()
+        } catch {
+            reader.add("state", line: stateLine, "\(error)")
         }
         do {
             try settings?.checkPerClient()

@@ -20,6 +20,8 @@ public struct ExportSettings: Equatable, Sendable {
     var level: String?
     /// The file that keeps a recording of it; nil: there is none.
     public var record: String?
+    /// The file that keeps the state of its whole disk; nil: it is forgotten at the end.
+    public var state: String?
     /// It stands for exports that come when clients ask for them.
     public var template: TemplateSettings?
     /// Each client that opens it gets a disk of its own, gone with the connection.
@@ -60,12 +62,21 @@ public struct ExportSettings: Equatable, Sendable {
     }
 
     /// The files that it opens for itself, by their names; not those that an image names.
-    var files: Set<String> { Set([reference.path, changes, level].compactMap(\.self)) }
+    var files: Set<String> { Set([reference.path, changes, level, state].compactMap(\.self)) }
 
     /// A drive that only reads does nothing that could be recorded.
     public func checkRecord() throws(SettingsError) {
         guard record == nil || !drive.readOnly else {
             throw SettingsError("a drive that only reads has nothing to record: leave record out")
+        }
+    }
+
+    /// Only a whole disk has a state.
+    public func checkState() throws(SettingsError) {
+        guard state == nil || drive.device.kind.isWholeDisk else {
+            throw SettingsError(
+                "an \(drive.device.kind.rawValue) has no state that could be kept: it is spindle-hd or spindle-ssd that has one; "
+                    + "choose one of them with device, or leave state out")
         }
     }
 

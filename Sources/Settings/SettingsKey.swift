@@ -139,6 +139,10 @@ public struct SettingsKey: Equatable, Sendable {
         SettingsKey(
             .export, "record", "path", "none",
             "A new file for a recording of every write, zero, trim and flush; 'spindle cut' makes power cuts of it."),
+        SettingsKey(
+            .export, "state", "path", "none",
+            "A file that keeps what a spindle-hd or spindle-ssd never forgets over a restart; it is made if it is missing."
+        ),
         perClientKey(.export),
     ]
 

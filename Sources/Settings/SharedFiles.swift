@@ -33,12 +33,16 @@ struct SharedFiles {
             files.append(("image", path, !export.drive.readOnly && !export.reference.isOverlay))
         }
         if let changes = export.changes { files.append(("changes", changes, true)) }
+        if let state = export.state { files.append(("state", state, true)) }
         var mistakes: [(key: String, message: String)] = []
         for file in files {
             guard let place = Place(file.path) else { continue }
             let others = users[place, default: []]
             if let other = others.first(where: { $0.writes || file.writes }), other.export != export.name {
-                let error = ImageError.locked(path: file.path, by: .export(other.export), file: nil)
+                let error: any Error =
+                    file.key == "state"
+                    ? StateFileError.inUse(file.path)
+                    : ImageError.locked(path: file.path, by: .export(other.export), file: nil)
                 mistakes.append((file.key, "\(error)"))
             }
             users[place] = others + [(export.name, file.writes)]
@@ -56,6 +60,9 @@ extension ExportSettings {
         }
         if let record, let code = Self.obstacle(record) {
             mistakes.append(("record", "\(RecordingFileError.cannotMake(record, errno: code))"))
+        }
+        if let state, let code = Self.obstacle(state) {
+            mistakes.append(("state", "\(StateFileError.system(state, "its folder cannot be opened", errno: code))"))
         }
         return mistakes
     }

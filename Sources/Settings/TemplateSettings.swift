@@ -105,6 +105,9 @@ extension ExportSettings {
         guard record == nil else {
             throw SettingsError("a recording is of one disk, and each client has its own: leave record out")
         }
+        guard state == nil else {
+            throw SettingsError("a state is of one disk, and each client has its own: leave state out")
+        }
         guard changes == nil else {
             throw SettingsError(
                 "a disk of a client's own is gone with it, and nothing keeps changes: leave changes out")

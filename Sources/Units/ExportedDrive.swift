@@ -53,6 +53,16 @@ public struct ExportedDrive: Sendable {
         facts.sectors = drive.sectors
     }
 
+    /// A whole disk is the one that a text describes (``DriveState/bytes``), at power-on.
+    public mutating func remember(_ text: String) throws(DiskMemoryError) {
+        try drive.remember(DiskMemory(parsing: text))
+        translation.revalidate(&drive)
+        facts.sectors = drive.sectors
+    }
+
+    /// What a whole disk never forgets.
+    public var state: DriveState { DriveState(memory: drive.memory, changes: drive.lastingChanges) }
+
     /// It is a DVD-ROM, whose disc may be another one.
     public var hasTray: Bool { drive.kind.isDisc }
 
@@ -89,6 +99,16 @@ public struct ExportedDrive: Sendable {
 
     /// Their bytes.
     public var sizeBytes: UInt64 { blockSize.bytes(ofBlocks: sectorCount) }
+}
+
+/// What a whole disk never forgets, to be kept.
+public struct DriveState: Sendable {
+    fileprivate let memory: DiskMemory
+    /// How many lasting changes it has (``Drive/lastingChanges``).
+    public let changes: UInt64
+
+    /// The text of its file. This takes long, and is no loop's work.
+    public var bytes: [UInt8] { Array(memory.text.utf8) }
 }
 
 /// The facts by which a command is judged before it begins: a command whose blocks do not exist needs no memory.

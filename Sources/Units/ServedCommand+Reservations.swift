@@ -43,7 +43,8 @@ extension ServedCommand {
         return .finished
     }
 
-    /// The change of the command could not be kept (APTPL), and has not happened.
+    /// The change of the command could not be kept: of reservations (APTPL), which has not happened then, or of the
+    /// drive's state.
     public mutating func failKeeping() {
         status = .checkCondition
         sense = Objection.notKept.sense(.fixed)

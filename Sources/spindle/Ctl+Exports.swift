@@ -79,6 +79,12 @@ extension Ctl {
             help: ArgumentHelp("A new file for a recording of all that the drive executes.", valueName: "file"),
             completion: .file())
         var record: String?
+        @Option(
+            help: ArgumentHelp(
+                "A file that keeps what a spindle-hd or spindle-ssd never forgets over a restart; made if it is missing.",
+                valueName: "file"),
+            completion: .file())
+        var state: String?
         @Flag(help: "Each connection gets a disk of its own, gone with it.") var perClient = false
         @Flag(help: "Open the image for reading only.") var readOnly = false
         @Option(
@@ -106,6 +112,7 @@ extension Ctl {
                 imageFormat: imageFormat, imageSnapshot: imageSnapshot, writeCacheModel: writeCacheModel,
                 fault: fault.isEmpty ? nil : fault,
                 changes: try changes.map(pathSeenByServer), record: try record.map(pathSeenByServer),
+                state: try state.map(pathSeenByServer),
                 locking: locking, target: target, lun: lun, perClient: perClient, readOnly: readOnly)
             let answer = try client().send("POST", ["v1", "exports"], body: request.body)
             for warning in ControlTables.warnings(answer) { writeToStandardError("warning: \(warning)\n") }

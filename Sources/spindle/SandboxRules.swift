@@ -9,7 +9,8 @@ import Settings
 
 extension Sandbox.Rules {
     /// Without a configuration file, nothing but the names of Unix sockets, which are removed at the end, the folder
-    /// that keeps reservations, files with overlays' changes, which a revert empties, directories whose files come and
+    /// that keeps reservations, files with overlays' changes, which a revert empties, the folders of
+    /// drives' states, directories whose files come and
     /// go, and images below disks that are made for clients, both with the folders that they are in. With one, what
     /// reading it again takes, too: its folder, the keys, the images with the folders that they are in, and the names
     /// of users.
@@ -31,6 +32,7 @@ extension Sandbox.Rules {
             if let path = export.reference.path { readable += withFolder(path) }
         }
         writable += settings.exports.compactMap(\.changes)
+        exchangeable += settings.exports.compactMap(\.state).map(folder(of:))
         if isControlled { exchangeable += settings.exports.compactMap(\.changes).map(folder(of:)) }
         guard let file else { return }
         readable += ["/etc/nsswitch.conf", "/etc/passwd"].filter { unsafe access($0, R_OK) == 0 }

@@ -129,6 +129,12 @@ struct Serve: ParsableCommand {
             valueName: "file"), completion: .file())
     var record: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "A file that keeps what a spindle-hd or spindle-ssd never forgets over a restart; made if it is missing; for one "
+                + "image.", valueName: "file"), completion: .file())
+    var state: String?
+
     @Flag(help: "Each connection gets a disk of its own, gone with it: of overlay:PATH or memory:SIZE, over NBD.")
     var perClient = false
 
@@ -194,6 +200,11 @@ struct Serve: ParsableCommand {
                 try export.checkChanges()
             } catch {
                 throw ValidationError("\(error)")
+            }
+        }
+        if state != nil {
+            guard images.count == 1, case .export = images[0] else {
+                throw ValidationError("--state is for one image; in a configuration file each disk may have a file")
             }
         }
         if perClient, images.isEmpty || images.contains(where: { if case .directory = $0 { true } else { false } }) {
@@ -385,7 +396,7 @@ struct Serve: ParsableCommand {
         settings.logLevel = log.logLevel
         settings.tls = tls.files
         settings.limits = limits.settings
-        return { [settings, drive, images, controller, changes, record, perClient] file in
+        return { [settings, drive, images, controller, changes, record, state, perClient] file in
             var settings = settings
             var drive = drive
             drive.controller = controller ?? file.controller ?? .piix3IDE
@@ -395,6 +406,7 @@ struct Serve: ParsableCommand {
                     export.drive = drive
                     export.changes = changes
                     export.record = record
+                    export.state = state
                     export.isPerClient = perClient
                     settings.exports.append(export)
                 case .directory(var directory):

@@ -10,7 +10,7 @@ import re
 import subprocess
 
 # The documents for users, in their order.
-PAGES = ["README.md", *(f"docs/{name}.md" for name in ("drive", "reference", "configuration", "images", "tls", "iscsi",
+PAGES = ["README.md", *(f"docs/{name}.md" for name in ("drive", "drive-state", "reference", "configuration", "images", "tls", "iscsi",
                                                        "one-command", "limits", "operations", "bench", "protocol", "security",
                                                        "faults"))]
 # Sections whose commands other tests run.

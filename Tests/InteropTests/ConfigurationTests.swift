@@ -54,12 +54,13 @@ import Testing
         let result = try check(example, in: folder)
         #expect(result.status == 0 && result.text.hasPrefix("2 exports at unix:"), "\(result.errors)")
         // With every key that stands there as a comment it is no less right, but for the keys, which are not there.
-        // Only an overlay has changes, only a qcow2 image has snapshots, only a whole disk has faults: all none here.
+        // Only an overlay has changes, only a qcow2 image has snapshots, only a whole disk has faults and a state: all
+        // none here.
         let lines = try String(contentsOfFile: example, encoding: .utf8).split(
             separator: "\n", omittingEmptySubsequences: false)
         let whole = lines.map { $0.hasPrefix("#") && $0.dropFirst().first != " " ? $0.dropFirst() : $0 }
             .filter { !$0.hasPrefix("listen = [\"unix") && !$0.hasPrefix("changes = ") }
-            .filter { !$0.hasPrefix("image-snapshot = ") && !$0.hasPrefix("fault = ") }
+            .filter { !$0.hasPrefix("image-snapshot = ") && !$0.hasPrefix("fault = ") && !$0.hasPrefix("state = ") }
             .joined(separator: "\n")
             .replacing("/var/lib/spindle", with: "reservations")
         let all = try check(write(whole, in: folder), in: folder)

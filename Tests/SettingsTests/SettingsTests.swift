@@ -224,7 +224,7 @@ import Testing
             errors.map { Set($0.lines) } == [
                 "export: the image is missing: image = \"PATH\", \"overlay:PATH\", \"memory:SIZE\" or \"null:SIZE\"",
                 "export.cache: 'wb' is no cache mode: it is one of writeback, writethrough, none, directsync, unsafe",
-                "export.x: there is no such key; known are name, image, target, lun, changes, record, per-client, device, "
+                "export.x: there is no such key; known are name, image, target, lun, changes, record, state, per-client, device, "
                     + "controller, cache, image-format, image-snapshot, write-cache-model, fault, read-only, locking, description, "
                     + "tls-only, access, connections, takeover",
             ])

@@ -1,14 +1,12 @@
 // Reservations on their way to their files. In the server each write is a thread's; here it is a step.
 
-import Backends
 import Glibc
 import Synchronization
 
 /// The writes that loops have asked for and that are not done.
 final class Keepings: Sendable {
     struct Job: Sendable {
-        let file: ReservationFile
-        let bytes: [UInt8]
+        let write: @Sendable () -> Int32
         let done: @Sendable (Int32) -> Void
         /// It is not done before.
         var readyAt: UInt64?
@@ -16,8 +14,8 @@ final class Keepings: Sendable {
 
     private let jobs = Mutex<[Job]>([])
 
-    func add(_ file: ReservationFile, _ bytes: [UInt8], _ done: @escaping @Sendable (Int32) -> Void) {
-        jobs.withLock { $0.append(Job(file: file, bytes: bytes, done: done)) }
+    func add(_ write: @escaping @Sendable () -> Int32, _ done: @escaping @Sendable (Int32) -> Void) {
+        jobs.withLock { $0.append(Job(write: write, done: done)) }
     }
 
     /// Those that can be done now.
@@ -48,7 +46,7 @@ final class Keepings: Sendable {
             defer { job.done(EIO) }
             guard random(4) > 0 else { continue }
             let before = try paths.map { try FileOfSimulation.content($0) }
-            _ = job.file.write(job.bytes)
+            _ = job.write()
             guard random(3) > 0 else { continue }
             for (number, path) in paths.enumerated() {
                 let after = try FileOfSimulation.content(path)

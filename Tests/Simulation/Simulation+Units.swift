@@ -98,7 +98,7 @@ extension Simulation {
             return job.done(EIO)
         }
         note("reservations are kept")
-        job.done(job.file.write(job.bytes))
+        job.done(job.write())
     }
 
     /// The process is gone, in the middle of its writes.

@@ -62,13 +62,19 @@ struct DiskState: Sendable {
 
     /// Sectors have other data now. Those that the medium could not give others take the place of.
     mutating func overwrite(_ range: Range<UInt64>) {
-        history.unreadable.remove(range)
-        history.reallocatedSectors &+= faults.overwrite(range)
+        // Only what has changed counts as a change.
+        if history.unreadable.contains(oneOf: range) { history.unreadable.remove(range) }
+        let count = faults.overwrite(range)
+        if count > 0 { history.reallocatedSectors &+= count }
     }
 }
 
-/// What the disk knows of itself as long as it exists.
+/// What the disk knows of itself as long as it exists. ``DiskMemory`` is how it outlasts the process.
 struct DiskHistory: Sendable {
+    /// How many changes there were that a host may rely on from the end of its command on: those of the properties that
+    /// count here.
+    private(set) var lastingChanges: UInt64 = 0
+
     /// How long the disk had power, before it had it this time.
     var poweredNanoseconds: UInt64 = 0
     var powerCycles: UInt64 = 1
@@ -88,26 +94,26 @@ struct DiskHistory: Sendable {
     /// Transfers that were damaged on the way.
     var interfaceErrors: UInt64 = 0
     /// Sectors in whose place others are.
-    var reallocatedSectors: UInt64 = 0
+    var reallocatedSectors: UInt64 = 0 { didSet { lastingChanges &+= 1 } }
     /// Resets by a host, and the power that comes, which is one as well.
     var hardwareResets: UInt64 = 1
     var hottest: UInt8 = TemperatureModel.ambient
     var coldest: UInt8 = TemperatureModel.ambient
     var errors = ErrorLog()
     var selfTests = SelfTestHistory()
-    var selective = SelectiveSelfTest()
+    var selective = SelectiveSelfTest() { didSet { lastingChanges &+= 1 } }
     /// Sectors that cannot be read until they are written.
-    var unreadable = SectorSet()
+    var unreadable = SectorSet() { didSet { lastingChanges &+= 1 } }
     /// The host's own logs, 80h to 9Fh.
-    var hostLogs = HostLogs()
-    var smartIsEnabled = true
-    var savesAttributes = true
-    var collectsOffLine = false
+    var hostLogs = HostLogs() { didSet { lastingChanges &+= 1 } }
+    var smartIsEnabled = true { didSet { lastingChanges &+= 1 } }
+    var savesAttributes = true { didSet { lastingChanges &+= 1 } }
+    var collectsOffLine = false { didSet { lastingChanges &+= 1 } }
     /// Off-line data collection: 00h never, 02h completed, 04h suspended, 05h aborted (ATA8-ACS, SMART READ DATA).
     var offLineStatus: UInt8 = 0
-    var security = SecurityHistory()
+    var security = SecurityHistory() { didSet { lastingChanges &+= 1 } }
     /// The accessible sectors that a host has set to last; nil: all.
-    var accessibleSectors: UInt64?
+    var accessibleSectors: UInt64? { didSet { lastingChanges &+= 1 } }
 }
 
 /// The last commands, for the error log (ACS-3 A.7: five command data structures an error).
@@ -169,6 +175,9 @@ struct SectorSet: Sendable {
         ranges.replaceSubrange(begin..<end, with: CollectionOfOne(first..<last))
         return true
     }
+
+    /// Has one of these sectors.
+    func contains(oneOf range: Range<UInt64>) -> Bool { first(in: range) != nil }
 
     /// Removes sectors. Of a range that is cut in two, the shorter part goes as well if there is no room for both: a
     /// host that writes here and there must not make every later write slower.

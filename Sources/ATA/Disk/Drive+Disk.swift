@@ -19,26 +19,6 @@ extension Drive {
         disk.timing.lastUse = nanoseconds
     }
 
-    /// The memory of a disk, which lasts, at power-on of another one in its place.
-    /// - Parameter old: the drive before its power went.
-    public mutating func remember(_ old: Drive) {
-        guard kind.isWholeDisk, old.kind == kind else { return }
-        disk.history = old.disk.history
-        disk.faults = old.disk.faults
-        disk.history.poweredNanoseconds = old.disk.lifetime
-        disk.history.powerCycles += 1
-        disk.history.spinUps += old.disk.powerMode == .active || old.disk.powerMode == .idle ? 1 : 0
-        disk.history.hardwareResets += 1
-        if let test = old.disk.selfTest {
-            disk.history.selfTests.append(test.entry(.interruptedByReset, at: old.disk))
-        }
-        powerOn(at: old.disk.now)
-        disk.security.begin(with: disk.history.security)
-        if let accessible = disk.history.accessibleSectors { setAccessible(accessible) }
-        refreshBar()
-        refreshIdentity()
-    }
-
     /// Begins a command of a whole disk. Reads and writes come first: they are most of them.
     mutating func beginOnDisk(_ command: inout CommandInProgress, _ code: Command, _ data: RawSpan) -> Step {
         disk.recent.append(command.taskfile, at: disk.uptime)

@@ -202,7 +202,18 @@ extension Drive {
 struct HostLogs: Sendable {
     static let pages = 16
 
-    private var content: [UInt8: [UInt8]] = [:]
+    /// Their bytes, by their addresses.
+    private(set) var content: [UInt8: [UInt8]] = [:]
+
+    /// Takes the beginning of a log over; the rest is zeroes.
+    ///
+    /// - Returns: false if there is no such log, or no room in it.
+    mutating func restore(_ bytes: [UInt8], address: UInt8) -> Bool {
+        let room = Self.pages * IdentifyData.byteCount
+        guard (0x80...0x9F).contains(address), bytes.count <= room else { return false }
+        content[address] = bytes + [UInt8](repeating: 0, count: room - bytes.count)
+        return true
+    }
 
     mutating func store(_ data: RawSpan, address: UInt8, first: Int, count: Int) {
         var bytes = content[address] ?? [UInt8](repeating: 0, count: Self.pages * IdentifyData.byteCount)

@@ -17,6 +17,22 @@ struct ErrorLog: Sendable {
     /// How many there were.
     private(set) var count: UInt64 = 0
 
+    /// One without errors.
+    init() {}
+
+    /// One that has had `count` errors, and has the last ones of them, in their order; nil if it would have others.
+    init?(_ latest: [Entry], count: UInt64) {
+        guard UInt64(latest.count) == min(count, UInt64(Self.limit)) else { return nil }
+        // Each stands where it would if all had come one by one.
+        let first = Int((count - UInt64(latest.count)) % UInt64(Self.limit))
+        let parting = latest.count - first
+        entries = first == 0 ? latest : Array(latest[parting...] + latest[..<parting])
+        self.count = count
+    }
+
+    /// Those that it has, in their order.
+    var latest: [Entry] { ring(of: Self.limit).entries.reversed().map(\.entry) }
+
     /// Takes note of one, over the oldest if there is no more room.
     mutating func append(_ result: TaskfileResult, _ commands: RecentCommands, hours: UInt64) {
         let entry = Entry(commands: commands, result: result, hours: UInt16(truncatingIfNeeded: hours))

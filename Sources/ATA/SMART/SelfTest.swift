@@ -108,6 +108,9 @@ struct SelfTest: Sendable {
 
 /// The self-tests that have ended, the last 21 of them.
 struct SelfTestHistory: Sendable {
+    /// So many have a place in log 06h.
+    static let limit = 21
+
     struct Entry: Sendable {
         let subcommand: UInt8
         /// The self-test execution status.
@@ -124,17 +127,17 @@ struct SelfTestHistory: Sendable {
 
     /// Takes note of one, over the oldest if there is no more room.
     mutating func append(_ entry: Entry) {
-        if entries.count < 21 { entries.append(entry) } else { entries[count % 21] = entry }
+        if entries.count < Self.limit { entries.append(entry) } else { entries[count % Self.limit] = entry }
         count += 1
     }
 
     /// The status of the last one; 0: none was run.
-    var latestStatus: UInt8 { count == 0 ? 0 : entries[(count - 1) % 21].status }
+    var latestStatus: UInt8 { count == 0 ? 0 : entries[(count - 1) % Self.limit].status }
 
     /// The last `limit` of them, the oldest first.
-    private func latest(_ limit: Int) -> [Entry] {
+    func latest(_ limit: Int) -> [Entry] {
         let number = min(count, limit, entries.count)
-        return (0..<number).map { entries[(count - number + $0) % 21] }
+        return (0..<number).map { entries[(count - number + $0) % Self.limit] }
     }
 
     /// SMART READ LOG, address 06h.
@@ -148,7 +151,7 @@ struct SelfTestHistory: Sendable {
             page.store(entry.hours, at: offset + 2)
             page.store(entry.sector.map { UInt32(clamping: $0) } ?? 0, at: offset + 5)
         }
-        page[508] = count == 0 ? 0 : UInt8((count - 1) % 21 + 1)
+        page[508] = count == 0 ? 0 : UInt8((count - 1) % Self.limit + 1)
         page.storeChecksum()
         return page
     }
@@ -174,8 +177,20 @@ struct SelfTestHistory: Sendable {
 /// The Selective Self-Test log (ACS-3 A.15, address 09h): a host writes which sectors are to be read.
 struct SelectiveSelfTest: Sendable {
     /// The test spans as they were written, last sector included.
-    private var spans: [(first: UInt64, last: UInt64)] = []
-    private var flags: UInt16 = 0
+    private(set) var spans: [(first: UInt64, last: UInt64)] = []
+    private(set) var flags: UInt16 = 0
+
+    /// Nothing was written.
+    init() {}
+
+    /// What a host has written; nil if it could not have.
+    init?(spans: [(first: UInt64, last: UInt64)], flags: UInt16) {
+        guard spans.isEmpty || spans.count == 5, spans.allSatisfy({ $0.first <= $0.last && $0.last < 1 << 48 }) else {
+            return nil
+        }
+        self.spans = spans
+        self.flags = flags
+    }
 
     /// Takes what a host has written.
     ///

@@ -357,6 +357,7 @@ public final class ExportEntry: Sendable {
         let unflushed = unflushedBytes
         armedCut?.takeBack()
         disarm()
+        keepLastState(logger)
         // An operator's work with the image ends before it is closed.
         let code = operation.withLock { _ in
             // Nor does one begin afterwards.
@@ -372,6 +373,7 @@ public final class ExportEntry: Sendable {
             return flushing != 0 ? flushing : closing
         }
         definition.reservations?.close()
+        definition.state?.close()
         if code != 0 { state.withLock { $0.failure = errorText(code) } }
         gate.close()
         logEnd(logger, unflushed: unflushed)

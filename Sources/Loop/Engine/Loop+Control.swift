@@ -37,6 +37,7 @@ extension Loop {
         case .fencePassed(let fence): fencePassed(fence)
         case .unitAdded(let entry): openAddedUnit(entry)
         case .reservationsKept(let entry, let code): reservationsKept(entry.number, code)
+        case .stateKept(let entry, let number, let code): stateKept(entry, number, code)
         case .takeOver(let connection): takeOver(connection)
         }
     }
@@ -97,6 +98,7 @@ extension Loop {
         clock.settle()
         if exports[number].users == 0 {
             exports[number].handBack(fromHome: entry.homeLoop == index)
+            keepState(of: entry)
             precondition(exports[number].gate.sharedWriters(of: index) == 0, "a writer has not left its gate")
             precondition(exports[number].flushing.isEmpty, "a request waits for a flush")
             precondition(exports[number].waitingForOthers.isEmpty, "a request waits for another")

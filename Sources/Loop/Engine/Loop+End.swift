@@ -113,6 +113,7 @@ extension Loop {
         if !mediaToTake.isEmpty { endSlowReaders() }
         if index == 0 && !isStopping { listen() }
         isTrimDue = true
+        keepStates()
         if index == 0 { beginCacheEpoch() }
         ring.timeout(second, userData: Token(.tick).userData)
     }

@@ -192,6 +192,13 @@ extension Loop {
             leaveGate(place, slot)
             noteDeallocation(place, slot)
         }
+        guard !exports[requests[place].unit].isTimed || !keepState(for: place) else { return }
+        endService(place)
+    }
+
+    /// All that a request has changed is where it lasts.
+    mutating func endService(_ place: RequestPlace) {
+        let slot = place.slot
         connections[slot].busyRequests -= 1
         requestsUnderWay -= 1
         if requests[place].mark != connections[slot].currentMark { finishMarked(slot) }

@@ -38,6 +38,8 @@ struct LoopExport {
     var waitingForOthers = RequestList()
     /// Commands that wait until the reservations are kept.
     var keeping = ReservationKeeping()
+    /// Requests that wait until the drive's state is kept.
+    var stateKeeping: StateKeeping
     /// These are being resumed now.
     var isWaking = false
     var ringShare = RingShare()
@@ -62,6 +64,7 @@ struct LoopExport {
         blocks = entry.takeBlocks()
         hasLayers = !blocks.isEmpty
         isTimed = served.drive.kind.isWholeDisk
+        stateKeeping = StateKeeping(entry.definition.state)
         flush = entry.flushes.flush(ofLoop: loop)
         gate = entry.gate
         self.entry = entry

@@ -40,6 +40,8 @@ enum LoopCommand: Sendable {
     case unitAdded(ExportEntry)
     /// The reservations of an export whose home this loop is are kept, or could not be (errno).
     case reservationsKept(ExportEntry, Int32)
+    /// The state of a drive whose home this loop is is kept, or could not be (errno), by the write of this number.
+    case stateKept(ExportEntry, UInt64, Int32)
     /// Go on with a connection that another loop has begun.
     case takeOver(MovingConnection)
 }

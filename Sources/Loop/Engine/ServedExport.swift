@@ -49,6 +49,8 @@ public struct ServedExport: Sendable {
     public var target = TargetOptions()
     /// The persistent reservations that were kept of it, and where they are kept; nil: nowhere.
     public var reservations: KeptReservations?
+    /// The file that keeps the state of its whole disk; nil: nothing does.
+    public var state: StateFile?
     /// Only clients that have begun TLS may open it.
     public var requiresTLS = false
     /// Clients that any of these rules lets in may open it; without a rule everybody may.

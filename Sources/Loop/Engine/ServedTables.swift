@@ -117,6 +117,14 @@ struct ServedTables: ~Copyable {
         }
     }
 
+    /// What a request has changed could not be kept: it has failed.
+    mutating func failKeeping(_ place: RequestPlace, _ machine: RequestFacts.Machine) {
+        switch machine {
+        case .request: requests[place].failKeeping()
+        case .command: commands[place].failKeeping()
+        }
+    }
+
     /// The same request once more, which has not begun.
     mutating func renew(_ place: RequestPlace, _ machine: RequestFacts.Machine) {
         switch machine {

@@ -32,8 +32,8 @@ public final class SharedState: Sendable {
     private let processorCount: Int
     /// The peer at the other end of a socket.
     let peer: @Sendable (Int32) -> Peer
-    /// Has reservations written to their file, and says how that has ended (errno).
-    let keep: ReservationKeeper
+    /// Has reservations and states of drives written to their files, and says how that has ended (errno).
+    let keep: Keeper
     /// Connections that were accepted and have not ended.
     let connectionCount = Atomic<Int>(0)
     /// The number of the last connection that was accepted.
@@ -63,13 +63,13 @@ public final class SharedState: Sendable {
     }
 
     /// Of loops that serve these exports to those who come through these entrances. Tests say how many processors there
-    /// are, who is at the other end, and when reservations are written.
+    /// are, who is at the other end, and when what outlasts the server is written.
     public init(
         exports: any ExportSource, entrances: Entrances, loopCount: Int, limits: Limits, tls: TLSSettings?,
         targets: TargetSettings = TargetSettings(), logger: Logger,
         processorCount: Int = LinuxProcess.processorCount,
         peer: @escaping @Sendable (Int32) -> Peer = { Peer(of: $0) },
-        keep: @escaping ReservationKeeper = keepByThread
+        keep: @escaping Keeper = keepByThread
     ) throws(RingError) {
         self.processorCount = processorCount
         self.peer = peer

@@ -6,7 +6,6 @@ import Glibc
 import IOUring
 import Logging
 import SCSI
-import Threads
 import Units
 
 /// Commands of an export that wait for its file. One write is under way at a time.
@@ -17,20 +16,6 @@ struct ReservationKeeping {
     var written = RequestList()
     /// These have changed the reservations since: the next write is for them.
     var waiting = RequestList()
-}
-
-/// Has bytes written to a file, which may take long, and is told then how that has ended (errno).
-public typealias ReservationKeeper =
-    @Sendable (
-        _ file: ReservationFile, _ bytes: [UInt8], _ done: @escaping @Sendable (Int32) -> Void
-    ) -> Void
-
-/// Writes by a thread of its own.
-@Sendable
-public func keepByThread(
-    _ file: ReservationFile, _ bytes: [UInt8], _ done: @escaping @Sendable (Int32) -> Void
-) {
-    if !startDetachedThread({ done(file.write(bytes)) }) { done(EAGAIN) }
 }
 
 extension ServedExport {
@@ -76,7 +61,7 @@ extension Loop {
         exports[unit].keeping.written = exports[unit].keeping.waiting
         exports[unit].keeping.waiting = RequestList()
         let mailbox = shared.mailboxes[index]
-        shared.keep(file, bytes) { mailbox.post(.reservationsKept(entry, $0)) }
+        shared.keep({ file.write(bytes) }) { mailbox.post(.reservationsKept(entry, $0)) }
         return true
     }
 
