@@ -187,6 +187,9 @@ final class SimulatedImage {
         }
     }
 
+    /// The disk that has its file, of which all is stable.
+    func stableDisk() -> SimulatedDisk { SimulatedDisk(writtenDescriptor, sectorBytes: max(512, cellBytes)) }
+
     /// Another server begins with what is there.
     ///
     /// - Parameter content: of the disk, where an overlay has it in memory.

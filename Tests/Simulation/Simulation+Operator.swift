@@ -69,7 +69,7 @@ extension Simulation {
     private func noteRemovals(_ server: SimulatedServer) throws {
         guard images.contains(where: \.isEnding), chance(10_000) else { return }
         server.closeEndedExports()
-        for image in images where image.isEnding && image.levelWork == nil {
+        for (number, image) in images.enumerated() where image.isEnding && image.levelWork == nil {
             let isThere = server.shared.exports.withdrawn.contains { $0.name == image.name }
             guard !isThere else { continue }
             try image.checkContent(at: event())
@@ -79,6 +79,7 @@ extension Simulation {
                 // What was recorded so far is another recording's.
                 for client in clients where client.image === image { client.close() }
                 try image.beginAgain(with: snapshot?.content)
+                kernel.disks[number] = image.stableDisk()
             }
             (image.snapshots, image.levels) = ([], snapshot?.levels ?? [])
             note("\(image.name) is served anew")

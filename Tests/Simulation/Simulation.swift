@@ -176,7 +176,7 @@ final class Simulation {
             logger: logger)
         self.server = server
         // A new file for changes is stable from here on.
-        kernel.disks = images.map { SimulatedDisk($0.writtenDescriptor, sectorBytes: max(512, $0.cellBytes)) }
+        kernel.disks = images.map { $0.stableDisk() }
         for image in images { try checkReservations(of: image, server) }
     }
 
