@@ -45,7 +45,13 @@ while [ $number -le "$rounds" ]; do
     nbd-client -d /dev/nbd0
     umount /mnt
     detach
-    attach "$port" "$name"
+    # The drive turns clients away until it has its power again.
+    tries=0
+    until attach "$port" "$name"; do
+        tries=$((tries + 1))
+        [ $tries -lt 100 ]
+        usleep 100000
+    done
     mount -t ext4 /dev/nbd0 /mnt
     find_out $number >> /results/found
     umount /mnt
