@@ -212,6 +212,9 @@ class SimulatedClient {
     /// Its export is being removed, or was removed since it came.
     var isTurnedAway: Bool { image.isEnding || openedAt < image.servedSince }
 
+    /// It has the image open, or has asked for something of it.
+    func knows(_ other: SimulatedImage) -> Bool { image === other }
+
     /// The server may take an older connection of the same party for a newer one.
     var mayBeSucceeded: Bool { false }
 

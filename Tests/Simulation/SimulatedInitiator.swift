@@ -115,6 +115,10 @@ final class SimulatedInitiator: SimulatedClient {
         return units.allSatisfy { isGone($0) }
     }
 
+    override func knows(_ other: SimulatedImage) -> Bool {
+        super.knows(other) || units.contains { $0.image === other } || outstanding.contains { $0.image === other }
+    }
+
     override var mayBeSucceeded: Bool { world.unansweredLogins.contains(isid) }
 
     override func endPredecessors(at time: Int) {

@@ -77,7 +77,7 @@ extension Simulation {
             let snapshot = image.snapshots.isEmpty ? nil : image.snapshots.randomElement(using: &layers)
             if image.isOverlaid || profile.isRecorded {
                 // What was recorded so far is another recording's.
-                for client in clients where client.image === image { client.close() }
+                for client in clients where client.knows(image) { client.close() }
                 try image.beginAgain(with: snapshot?.content)
                 kernel.disks[number] = image.stableDisk()
             }
