@@ -49,6 +49,9 @@ public final class SimulatedDisk {
         return fstat(other, &status) == 0 && status.st_ino == inode
     }
 
+    /// Somebody has made stable what was written so far, past the kernel of the simulation.
+    public func synchronize() { writeBack(isFailing: false) }
+
     /// What has been written so far becomes stable, or is lost on the way.
     func writeBack(isFailing: Bool) {
         let content = Self.content(of: descriptor)

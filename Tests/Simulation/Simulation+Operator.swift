@@ -80,6 +80,9 @@ extension Simulation {
                 for client in clients where client.knows(image) { client.close() }
                 try image.beginAgain(with: snapshot?.content)
                 kernel.disks[number] = image.stableDisk()
+            } else {
+                // What the server has made stable by itself.
+                kernel.disks[number].synchronize()
             }
             (image.snapshots, image.levels) = ([], snapshot?.levels ?? [])
             note("\(image.name) is served anew")
