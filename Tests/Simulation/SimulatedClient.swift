@@ -219,7 +219,7 @@ class SimulatedClient {
     var mayBeSucceeded: Bool { false }
 
     /// It has kept the server waiting at some time.
-    private var wasStalled: Bool { stalledUntil > 0 }
+    var wasStalled: Bool { stalledUntil > 0 }
 
     /// Closes the socket, whatever is under way.
     func close() {

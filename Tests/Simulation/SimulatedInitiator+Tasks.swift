@@ -339,6 +339,8 @@ extension SimulatedInitiator {
             0x020B where world.mayFail:
             return
         case 0x0207 where world.mayFail && request.type != CommandNumber.read: return
+        // TASK SET FULL: others have had the memory of a write whose data did not come.
+        case 0x2800 where wasStalled && request.write != nil: return
         default:
             throw Violation(
                 "initiator \(number): command \(request.type) has ended with \(String(request.error, radix: 16))")
