@@ -241,4 +241,44 @@ import Testing
         #expect(try text("busy").contains("power-cycles = 2") && text("busy").contains("sectors-written = 2048"))
         #expect(try next.stop() == 0, "\(next.log)")
     }
+
+    /// While a write of a state waits for its file system, nobody waits for the loop that has begun it.
+    @Test(.enabled(if: FrozenFileSystem.canBeMade, "only root may mount"))
+    func aFileSystemThatHangsHoldsUpNobodyElse() throws {
+        let fileSystem = try FrozenFileSystem()
+        let configuration = folder.path + "/configuration"
+        try """
+        threads = 1
+        listen = "unix:\(folder.path)/nbd"
+        [[export]]
+        name = "disk"
+        image = "memory:64M"
+        device = "spindle-hd"
+        state = "\(fileSystem.path)/state"
+        [[export]]
+        name = "other"
+        image = "memory:64M"
+        """.write(toFile: configuration, atomically: true, encoding: .utf8)
+        let server = try RunningServer(["--config", configuration], in: folder)
+        try fileSystem.freeze()
+        defer { try? fileSystem.thaw() }
+        // The last client leaves.
+        #expect(try !io("read 0 512").contains("error"))
+        let tasks = "\(server.processIdentifier)/task"
+        try waitUntil("a thread waits for the file system") {
+            try FileManager.default.contentsOfDirectory(atPath: "/proc/\(tasks)").contains {
+                waitsUninterruptibly(thread: "\(tasks)/\($0)")
+            }
+        }
+        let script = """
+            first, second = nbd.NBD(), nbd.NBD()
+            first.connect_uri(uri[0])
+            assert first.pread(512, 0) == bytes(512)
+            second.connect_uri(uri[1])
+            assert second.pread(512, 0) == bytes(512)
+            """
+        try nbdsh([uri, uri.replacing("/disk", with: "/other")], script, in: folder)
+        try fileSystem.thaw()
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
 }

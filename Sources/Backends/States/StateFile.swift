@@ -16,15 +16,17 @@ public final class StateFile: Sendable {
     public let text: String
     private let folder: Int32
     private let name: String
+    /// Whoever writes has it as long as that takes, so no loop may.
     private let state: Mutex<State>
+    /// The last number that was given out.
+    private let lastNumber = Atomic<UInt64>(0)
+    private let settled = Atomic<UInt64>(0)
 
     private struct State {
         /// The file with the name, whose lock this is; nil: closed.
         var descriptor: Int32?
-        /// The last number that was given out, and that of what the file has.
-        var lastNumber: UInt64 = 0
+        /// The number of what the file has.
         var keptNumber: UInt64 = 0
-        var settledChanges: UInt64 = 0
     }
 
     /// Opens the file, and makes it if there is none.
@@ -53,15 +55,10 @@ public final class StateFile: Sendable {
     deinit { Glibc.close(folder) }
 
     /// Changes up to this one are in the file, or could not be kept.
-    public var settledChanges: UInt64 { state.withLock { $0.settledChanges } }
+    public var settledChanges: UInt64 { settled.load(ordering: .acquiring) }
 
     /// The number of a write: of two the later one stays, whichever comes first.
-    public func nextNumber() -> UInt64 {
-        state.withLock {
-            $0.lastNumber += 1
-            return $0.lastNumber
-        }
-    }
+    public func nextNumber() -> UInt64 { lastNumber.add(1, ordering: .relaxed).newValue }
 
     /// Keeps other bytes instead. Waits for the file system.
     ///
@@ -73,12 +70,12 @@ public final class StateFile: Sendable {
         state.withLock { state in
             guard let old = state.descriptor, number > state.keptNumber else { return 0 }
             let (descriptor, code) = replace(with: bytes)
-            state.settledChanges = changes
+            settled.store(changes, ordering: .releasing)
             guard let descriptor else { return code }
             Glibc.close(old)
             state.descriptor = descriptor
             state.keptNumber = number
-            return 0
+            return code
         }
     }
 
@@ -91,6 +88,9 @@ public final class StateFile: Sendable {
     }
 
     /// Puts a new file, which is locked, in the place of the old one.
+    ///
+    /// - Returns: the file that has the name now, nil if that is the old one; and 0, or why the new one may not be there
+    ///   after a power failure (errno).
     private func replace(with bytes: [UInt8]) -> (descriptor: Int32?, code: Int32) {
         let draft = name + ".new"
         let flags = O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
@@ -98,13 +98,12 @@ public final class StateFile: Sendable {
         guard descriptor >= 0 else { return (nil, errno) }
         var code = flock(descriptor, LOCK_EX | LOCK_NB) == 0 ? Self.store(bytes, in: descriptor) : errno
         if code == 0, unsafe renameat(folder, draft, folder, name) != 0 { code = errno }
-        // With the folder stable the new name is, too.
-        if code == 0, fsync(folder) != 0 { code = errno }
         guard code == 0 else {
             Glibc.close(descriptor)
             return (nil, code)
         }
-        return (descriptor, 0)
+        // With the folder stable the new name is, too.
+        return (descriptor, fsync(folder) == 0 ? 0 : errno)
     }
 
     private static func store(_ bytes: [UInt8], in descriptor: Int32) -> Int32 {
