@@ -10,7 +10,8 @@ public enum DriveAbsence: Sendable {
     /// What a client is told that wants to open it.
     var refusal: String {
         switch self {
-        case .powerCut: "the drive has no power; 'spindle ctl power NAME on' gives it back"
+        case .powerCut:
+            "the drive has no power; after a cut it is back in a moment, and after 'spindle ctl power NAME off' with 'on'"
         case .overlayWork:
             "'spindle ctl' was told to do something with its disk just now; connect again in a moment"
         }
