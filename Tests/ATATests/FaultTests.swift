@@ -23,6 +23,31 @@ struct FaultTests {
         return page.number(2 + 12 * place + 5, bytes: 6)
     }
 
+    /// Value and worst value of an attribute.
+    private func health(_ id: UInt8, _ disk: inout WholeDisk) throws -> [UInt8] {
+        let page = try required(disk.readSMART(0xD0))
+        let place = try #require((0..<30).first { page[2 + 12 * $0] == id })
+        return [page[2 + 12 * place + 3], page[2 + 12 * place + 4]]
+    }
+
+    @Test("that is read again and again is no end of the drive; one read of ten is, and the worst stays")
+    func rates() throws {
+        var disk = try disk("unreadable lba=1000")
+        for _ in 0..<300 { #expect(disk.registers(0x25, count: 1, lba: 1000) == uncorrectable) }
+        #expect(try attribute(1, &disk) == 300 && health(1, &disk) == [70, 70])
+        // SMART RETURN STATUS: the threshold is not exceeded.
+        #expect(disk.registers(0xB0, feature: 0xDA, lba: 0xC2_4F00) == ok)
+        #expect(disk.send(0xB0, feature: 0xDA, lba: 0xC2_4F00).result.lba & 0xFF_FF00 == 0xC2_4F00)
+        disk.drive.disk.history.readCommands = 20_000
+        #expect(try health(1, &disk) == [85, 70], "15 of a thousand")
+        #expect(try health(197, &disk) == [99, 99])
+        #expect(disk.registers(0x35, count: 1, lba: 1000) == ok)
+        #expect(try health(197, &disk) == [100, 99] && health(198, &disk) == [100, 99])
+        disk.drive.disk.history.uncorrectableErrors = 2000
+        #expect(try health(1, &disk) == [1, 1])
+        #expect(disk.send(0xB0, feature: 0xDA, lba: 0xC2_4F00).result.lba & 0xFF_FF00 == 0x2C_F400)
+    }
+
     @Test("of a sector that cannot be read delivers what comes before it, and names it")
     func unreadable() throws {
         var disk = try disk("unreadable lba=1000..1003")

@@ -34,6 +34,18 @@ import Testing
         return table.map { $0["error_description"] as? String ?? "" }
     }
 
+    /// No hole hides a bad sector: who copies a drive by its map reads it, and fails.
+    @Test func aBadSectorIsNoHole() throws {
+        let (server, disk) = try serve(["unreadable lba=81920"])
+        let uri = try server.uri(of: "disk")
+        let copy = folder.path + "/copy"
+        #expect(try Program.tool("nbdcopy").run([uri, copy], in: folder).status != 0)
+        #expect(attribute(197, try disk.smartctl(["-x"], mask: 0xF8)) == 1)
+        try ctl("fault", "clear", "disk")
+        #expect(try Program.tool("nbdcopy").run([uri, copy], in: folder).status == 0)
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
     /// One bad sector from its discovery to its end, as every tool sees it.
     @Test func anUnreadableSector() throws {
         let (server, disk) = try serve(["unreadable lba=81920..81927"])

@@ -54,6 +54,12 @@ struct DiskState: Sendable {
     /// Sectors that are known to be unreadable, and wait for a write.
     var pendingSectors: UInt64 { history.unreadable.count + faults.foundCount }
 
+    /// A read has failed, or somebody looks: what is worst so far is told for ever.
+    mutating func noteWorst() {
+        history.mostPendingSectors = max(history.mostPendingSectors, pendingSectors)
+        history.highestErrorRate = max(history.highestErrorRate, history.errorRate)
+    }
+
     /// The first sector that a self-test would fail at.
     func firstUnreadable(in range: Range<UInt64>) -> UInt64? {
         let known = history.unreadable.first(in: range)
@@ -89,6 +95,9 @@ struct DiskHistory: Sendable {
     var sectorsTrimmed: UInt64 = 0
     /// Reads that ended with UNC.
     var uncorrectableErrors: UInt64 = 0
+    /// Of a thousand reads so many have failed so; the first ten thousand of a drive count as that many.
+    var errorRate: UInt64 { uncorrectableErrors * 1000 / max(readCommands, 10_000) }
+    var highestErrorRate: UInt64 = 0
     /// Writes that the medium has failed.
     var writeFaults: UInt64 = 0
     /// Transfers that were damaged on the way.
@@ -104,6 +113,8 @@ struct DiskHistory: Sendable {
     var selective = SelectiveSelfTest() { didSet { lastingChanges &+= 1 } }
     /// Sectors that cannot be read until they are written.
     var unreadable = SectorSet() { didSet { lastingChanges &+= 1 } }
+    /// The most that there were at a time.
+    var mostPendingSectors: UInt64 = 0
     /// The host's own logs, 80h to 9Fh.
     var hostLogs = HostLogs() { didSet { lastingChanges &+= 1 } }
     var smartIsEnabled = true { didSet { lastingChanges &+= 1 } }

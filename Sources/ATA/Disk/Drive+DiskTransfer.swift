@@ -163,6 +163,7 @@ extension Drive {
         _ command: inout CommandInProgress, _ failure: BlockFailure? = nil, movesData: Bool = true
     ) -> Step {
         disk.history.uncorrectableErrors &+= 1
+        disk.noteWorst()
         var result = result(command.taskfile, status: Status.failedDisk, error: ErrorRegister.uncorrectable)
         result.sectorsTransferred = movesData ? command.transferred : 0
         result.blockFailure = failure

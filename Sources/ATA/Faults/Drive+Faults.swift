@@ -28,6 +28,9 @@ extension Drive {
         return disk.faults.lift(number)
     }
 
+    /// Some of its sectors may be unreadable; others are only read to find that out.
+    public var mayHaveUnreadableSectors: Bool { !disk.faults.isEmpty || !disk.history.unreadable.isEmpty }
+
     /// Its faults, in the order of their planting.
     public var faults: [FaultStatus] {
         disk.faults.planted.filter { !$0.isOver(at: disk.now) }.map {
@@ -72,7 +75,9 @@ extension Drive {
     /// A command ends at the sector where a fault has happened to it.
     mutating func failed(_ command: CommandInProgress, by fault: MetFault, movesData: Bool) -> Step {
         switch fault.kind {
-        case .unreadable: disk.history.uncorrectableErrors &+= 1
+        case .unreadable:
+            disk.history.uncorrectableErrors &+= 1
+            disk.noteWorst()
         case .writeFault: disk.history.writeFaults &+= 1
         case .interfaceCRC: disk.history.interfaceErrors &+= 1
         case .idNotFound, .abort, .deviceFault, .slow: break

@@ -17,9 +17,11 @@ extension DiskMemory {
         ("trim-commands", \.trimCommands),
         ("sectors-trimmed", \.sectorsTrimmed),
         ("uncorrectable-errors", \.uncorrectableErrors),
+        ("highest-error-rate", \.highestErrorRate),
         ("write-faults", \.writeFaults),
         ("interface-errors", \.interfaceErrors),
         ("reallocated-sectors", \.reallocatedSectors),
+        ("most-pending-sectors", \.mostPendingSectors),
     ]
 
     /// The whole text.

@@ -10,7 +10,9 @@ extension Drive {
         }
         let count = UInt8(truncatingIfNeeded: command.taskfile.count)
         switch subcommand {
-        case 0xD0: return .dataIn(.smartData, result(command.taskfile, status: Status.done))
+        case 0xD0:
+            disk.noteWorst()
+            return .dataIn(.smartData, result(command.taskfile, status: Status.done))
         case 0xD1: return .dataIn(.smartThresholds, result(command.taskfile, status: Status.done))
         case 0xD2:  // Attribute autosave.
             guard count == 0x00 || count == 0xF1 else { return refused(command) }

@@ -35,7 +35,8 @@ extension Drive {
         var list = [
             DiskAttribute(
                 id: 1, flags: critical & ~DiskAttribute.Flag.eventCount | DiskAttribute.Flag.errorRate,
-                value: Self.health(history.uncorrectableErrors), threshold: 6, raw: history.uncorrectableErrors)
+                value: Self.health(history.errorRate), worst: Self.health(history.highestErrorRate), threshold: 6,
+                raw: history.uncorrectableErrors)
         ]
         if rotates {
             list.append(DiskAttribute(id: 3, flags: 0x03, raw: 0))
@@ -53,8 +54,9 @@ extension Drive {
                 id: 187, flags: counter, value: Self.health(history.uncorrectableErrors),
                 worst: Self.health(history.uncorrectableErrors), raw: history.uncorrectableErrors))
         list.append(temperatureAttribute)
-        list.append(DiskAttribute(id: 197, flags: 0x12, value: Self.health(pending), raw: pending))
-        list.append(DiskAttribute(id: 198, flags: 0x10, value: Self.health(pending), raw: pending))
+        let most = Self.health(history.mostPendingSectors)
+        list.append(DiskAttribute(id: 197, flags: 0x12, value: Self.health(pending), worst: most, raw: pending))
+        list.append(DiskAttribute(id: 198, flags: 0x10, value: Self.health(pending), worst: most, raw: pending))
         list.append(DiskAttribute(id: 199, flags: 0x3E, raw: history.interfaceErrors))
         list.append(DiskAttribute(id: 241, flags: counter, raw: history.sectorsWritten & 0xFFFF_FFFF_FFFF))
         list.append(DiskAttribute(id: 242, flags: counter, raw: history.sectorsRead & 0xFFFF_FFFF_FFFF))

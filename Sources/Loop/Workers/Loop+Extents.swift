@@ -62,6 +62,11 @@ extension Loop {
         let blockSize = exports[export].served.blockSize
         let asked = BackendRequest(
             .lookUp, offset: blockSize.bytes(ofBlocks: lba), length: blockSize.bytes(ofBlocks: UInt64(limit)))
+        // Who copies a drive reads what is stored, and no hole may hide a sector that cannot be read.
+        guard !exports[export].served.drive.mayHaveUnreadableSectors else {
+            return resumeLBAStatus(
+                BackendExtent(isMapped: true, lengthBytes: asked.length), asked.length, place, export)
+        }
         guard !exports[export].hasLayers else { return beginInLayers(asked, place, export) }
         let known = knownLength(asked.offset, export)
         if known > 0 {
