@@ -180,23 +180,49 @@ import Testing
         #expect(try server.stop() == 0, "\(server.log)")
     }
 
-    /// No file can be made: the command that was to last fails, all else goes on, and the server, too.
-    @Test func aStateThatCannotBeKeptFailsItsCommandOnly() throws {
+    /// No file can be made: the command that was to last fails, and all that could rely on it, until there is a file. What
+    /// is only read goes on.
+    @Test func aStateThatCannotBeKeptIsNotReliedOn() throws {
         let place = folder.path + "/place"
         try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
         // Even root makes no file where a folder is.
         let (server, disk) = try serve(state: place + "/s")
-        try FileManager.default.createDirectory(atPath: place + "/s.new", withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(atPath: place + "/s.spindle-new", withIntermediateDirectories: true)
         let said = try disk.attempt("hdparm", ["--yes-i-know-what-i-am-doing", "--make-bad-sector", "5000"]).text
         // HARDWARE ERROR, 44h 00h, INTERNAL TARGET FAILURE: hdparm prints it, and goes on.
         #expect(said.contains("sb[]:  70 00 04 00 00 00 00 0a 00 00 00 00 44 00"), "\(said)")
         #expect(server.log.contains("the state of the drive cannot be kept"), "\(server.log)")
-        #expect(try !io("write 0 1M", "read 0 1M", "flush").contains("error"))
-        try FileManager.default.removeItem(atPath: place + "/s.new")
-        try disk.run("hdparm", ["--yes-i-know-what-i-am-doing", "--make-bad-sector", "6000"])
+        #expect(try !io("read 0 1M").contains("error"))
+        // Answered and flushed, it would be unreadable after a kill.
+        for command in ["write 2560000 512", "write 2560000 512"] {
+            #expect(try io(command).contains("Input/output error"), "\(command)")
+        }
+        try FileManager.default.removeItem(atPath: place + "/s.spindle-new")
+        #expect(try !io("write 2560000 512").contains("error"))
+        for sector in ["5000", "6000"] {
+            try disk.run("hdparm", ["--yes-i-know-what-i-am-doing", "--make-bad-sector", sector])
+        }
         _ = try server.stop(signal: SIGKILL)
         let kept = try String(contentsOfFile: place + "/s", encoding: .utf8)
         #expect(kept.contains("unreadable-sectors = [\"5000\", \"6000\"]"), "\(kept)")
+    }
+
+    /// What somebody else has put where the next file would be made stays as it is; what a killed server has left goes.
+    @Test func aStrangersFileStays() throws {
+        let (place, content) = (file + ".spindle-new", [UInt8](repeating: 7, count: 4096))
+        try Data(content).write(to: URL(fileURLWithPath: place))
+        let refused = try Program.spindle.run(
+            [
+                "serve", "--listen", "unix:\(folder.path)/nbd", "--device", "spindle-hd,serial=W-1", "--state", file,
+                "disk=memory:64M",
+            ], in: folder)
+        #expect(refused.status == 1 && refused.errors.contains("File exists"), "\(refused.errors)")
+        #expect(try Data(contentsOf: URL(fileURLWithPath: place)) == Data(content))
+        try FileManager.default.removeItem(atPath: place)
+        #expect(try serve().0.stop() == 0)
+        try FileManager.default.copyItem(atPath: file, toPath: place)
+        #expect(try serve().0.stop() == 0)
+        #expect(!FileManager.default.fileExists(atPath: place))
     }
 
     /// What was only counted is in the file within a minute, whether somebody has the drive open or not, and as soon as

@@ -3,12 +3,15 @@
 import Glibc
 import Synchronization
 
-/// A file that is always whole: each write makes another file beside it (`FILE.new`), makes that stable, and gives it
+/// A file that is always whole: each write makes another file beside it (`FILE.spindle-new`), makes that stable, and gives it
 /// the name (rename(2)). So whenever the process or the machine ends, the file has what was kept last. The one that has
 /// the name is locked, for as long as the drive is served.
 public final class StateFile: Sendable {
     /// The most bytes that one is read with: more than any drive writes.
     public static let byteLimit = 2 << 20
+
+    /// What the name of the next file ends with.
+    private static let draftEnding = ".spindle-new"
 
     /// Where it is.
     public let path: String
@@ -54,7 +57,7 @@ public final class StateFile: Sendable {
 
     deinit { Glibc.close(folder) }
 
-    /// Changes up to this one are in the file, or could not be kept.
+    /// Changes up to this one are in the file.
     public var settledChanges: UInt64 { settled.load(ordering: .acquiring) }
 
     /// The number of a write: of two the later one stays, whichever comes first.
@@ -70,11 +73,11 @@ public final class StateFile: Sendable {
         state.withLock { state in
             guard let old = state.descriptor, number > state.keptNumber else { return 0 }
             let (descriptor, code) = replace(with: bytes)
-            settled.store(changes, ordering: .releasing)
             guard let descriptor else { return code }
             Glibc.close(old)
             state.descriptor = descriptor
             state.keptNumber = number
+            if code == 0 { settled.store(changes, ordering: .releasing) }
             return code
         }
     }
@@ -92,9 +95,8 @@ public final class StateFile: Sendable {
     /// - Returns: the file that has the name now, nil if that is the old one; and 0, or why the new one may not be there
     ///   after a power failure (errno).
     private func replace(with bytes: [UInt8]) -> (descriptor: Int32?, code: Int32) {
-        let draft = name + ".new"
-        let flags = O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
-        let descriptor = unsafe openat(folder, draft, flags, 0o600)
+        let draft = name + Self.draftEnding
+        let descriptor = makeDraft(draft, beginning: bytes.prefix { $0 != 0x0A })
         guard descriptor >= 0 else { return (nil, errno) }
         var code = flock(descriptor, LOCK_EX | LOCK_NB) == 0 ? Self.store(bytes, in: descriptor) : errno
         if code == 0, unsafe renameat(folder, draft, folder, name) != 0 { code = errno }
@@ -104,6 +106,35 @@ public final class StateFile: Sendable {
         }
         // With the folder stable the new name is, too.
         return (descriptor, fsync(folder) == 0 ? 0 : errno)
+    }
+
+    /// Makes the new file. Somebody else's of that name stays; a write that was cut short has left it if it begins as this
+    /// one does.
+    ///
+    /// - Returns: its descriptor, or -1 (errno).
+    private func makeDraft(_ draft: String, beginning: ArraySlice<UInt8>) -> Int32 {
+        let flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC
+        let descriptor = unsafe openat(folder, draft, flags, 0o600)
+        guard descriptor < 0, errno == EEXIST else { return descriptor }
+        guard isLeft(draft, beginning) else {
+            errno = EEXIST
+            return -1
+        }
+        unsafe unlinkat(folder, draft, 0)
+        return unsafe openat(folder, draft, flags, 0o600)
+    }
+
+    private func isLeft(_ draft: String, _ beginning: ArraySlice<UInt8>) -> Bool {
+        let descriptor = unsafe openat(folder, draft, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        guard descriptor >= 0 else { return false }
+        defer { Glibc.close(descriptor) }
+        var status = stat()
+        guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_nlink == 1,
+            flock(descriptor, LOCK_EX | LOCK_NB) == 0
+        else { return false }
+        var found = [UInt8](repeating: 0, count: beginning.count)
+        let count = unsafe found.withUnsafeMutableBytes { unsafe pread(descriptor, $0.baseAddress, $0.count, 0) }
+        return status.st_size == 0 || count == beginning.count && found[...] == beginning
     }
 
     private static func store(_ bytes: [UInt8], in descriptor: Int32) -> Int32 {

@@ -357,7 +357,6 @@ public final class ExportEntry: Sendable {
         let unflushed = unflushedBytes
         armedCut?.takeBack()
         disarm()
-        keepLastState(logger)
         // An operator's work with the image ends before it is closed.
         let code = operation.withLock { _ in
             // Nor does one begin afterwards.
@@ -373,6 +372,8 @@ public final class ExportEntry: Sendable {
             return flushing != 0 ? flushing : closing
         }
         definition.reservations?.close()
+        // The image is closed: a file system that holds the state up takes nothing from it.
+        keepLastState(logger)
         definition.state?.close()
         if code != 0 { state.withLock { $0.failure = errorText(code) } }
         gate.close()

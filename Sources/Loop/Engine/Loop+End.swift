@@ -16,6 +16,7 @@ extension Loop {
         connections[slot].phase = .draining
         connections[slot].lastProgress = now
         forgetIncompleteRequests(slot)
+        hurryHeld(slot)
     }
 
     /// Ends the connection without another word. Operations that the kernel has come back first.

@@ -91,7 +91,15 @@ extension Loop {
         return true
     }
 
-    /// A slow drive does at once what nobody waits for any more.
+    /// A slow drive does at once what others would have to wait behind.
+    mutating func hurryHeld(of export: ExportNumber) {
+        guard exports[export].isTimed else { return }
+        for slot in usedSlots where connections[slot].busyRequests > 0 && hasOpen(exports[export].entry, slot) {
+            hurryHeld(slot)
+        }
+    }
+
+    /// The same of a connection: what nobody waits for any more.
     mutating func hurryHeld(_ slot: ConnectionSlot) {
         guard connections[slot].busyRequests > 0 else { return }
         for place in slot.places where layered.contains(place) && layered[place].isHeld {

@@ -49,7 +49,9 @@ extension Loop {
         for slot in usedSlots {
             for place in slot.places
             where layered.contains(place) && !layered[place].isOutside && requests[place].unit == export {
-                guard layered[place].isWaitingForOthers, waitsForPower(place, export) else { return }
+                guard layered[place].isWaitingForOthers, waitsForPower(place, export) else {
+                    return hurryHeld(of: export)
+                }
             }
         }
         exports[export].handBack(fromHome: true)

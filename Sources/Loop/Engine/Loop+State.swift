@@ -10,8 +10,7 @@ import Units
 /// Requests of a drive that wait for its file. One write is under way at a time.
 struct StateKeeping {
     let file: StateFile?
-    /// So many lasting changes are in the file, or could not be kept, which a request was told; without a file no
-    /// request waits.
+    /// So many lasting changes are in the file; without a file no request waits.
     var settledChanges: UInt64
     /// The write that is under way.
     var writing: (number: UInt64, changes: UInt64)?
@@ -76,7 +75,8 @@ extension Loop {
             return
         }
         exports[unit].stateKeeping.writing = nil
-        exports[unit].stateKeeping.settledChanges = writing.changes
+        // What is not in the file yet fails the next request that would have to rely on it, too.
+        if code == 0 { exports[unit].stateKeeping.settledChanges = writing.changes }
         if code != 0, !exports[unit].stateKeeping.hasFailed { noteUnkept(entry, code) }
         exports[unit].stateKeeping.hasFailed = code != 0
         var done = exports[unit].stateKeeping.written

@@ -52,6 +52,7 @@ extension Loop {
             guard hasOpen(fence.entry, slot) else { return }
         }
         fence.add()
+        hurryHeld(slot)
         if isSame { listen(to: slot) }
         let stage = isSame ? .bytes(arrivedBytes(slot)) : AwaitedFence.Stage.marking
         connections[slot].awaited.append(AwaitedFence(fence: fence, stage: stage, since: now))

@@ -442,6 +442,7 @@ extension Loop {
                 sessions.iscsi[slot].tasks[number].isAborted = true
                 sessions.iscsi[slot].abortsLeft += 1
                 requests[place].isAbandoned = true
+                hurryHeld(slot)
             }
         }
     }

@@ -16,6 +16,7 @@ extension Loop {
     /// Puts a request at the end of the list of those that wait.
     mutating func park(_ place: RequestPlace) {
         parked.append(place, &requests)
+        hurryHeld(of: requests[place].unit)
     }
 
     /// Tries those that wait, in their order, again for as long as one that goes on may let others go on.
