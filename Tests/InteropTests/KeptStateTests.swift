@@ -180,8 +180,8 @@ import Testing
         #expect(try server.stop() == 0, "\(server.log)")
     }
 
-    /// No file can be made: the command that was to last fails, and all that could rely on it, until there is a file. What
-    /// is only read goes on.
+    /// No file can be made: the command that was to last fails, and all that could rely on it, until there is a file.
+    /// What is only read goes on.
     @Test func aStateThatCannotBeKeptIsNotReliedOn() throws {
         let place = folder.path + "/place"
         try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)

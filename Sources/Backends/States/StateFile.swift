@@ -3,9 +3,9 @@
 import Glibc
 import Synchronization
 
-/// A file that is always whole: each write makes another file beside it (`FILE.spindle-new`), makes that stable, and gives it
-/// the name (rename(2)). So whenever the process or the machine ends, the file has what was kept last. The one that has
-/// the name is locked, for as long as the drive is served.
+/// A file that is always whole: each write makes another file beside it (`FILE.spindle-new`), makes that stable, and
+/// gives it the name (rename(2)). So whenever the process or the machine ends, the file has what was kept last. The one
+/// that has the name is locked, for as long as the drive is served.
 public final class StateFile: Sendable {
     /// The most bytes that one is read with: more than any drive writes.
     public static let byteLimit = 2 << 20
@@ -92,8 +92,8 @@ public final class StateFile: Sendable {
 
     /// Puts a new file, which is locked, in the place of the old one.
     ///
-    /// - Returns: the file that has the name now, nil if that is the old one; and 0, or why the new one may not be there
-    ///   after a power failure (errno).
+    /// - Returns: the file that has the name now, nil if that is the old one; and 0, or why the new one may not be
+    ///   there after a power failure (errno).
     private func replace(with bytes: [UInt8]) -> (descriptor: Int32?, code: Int32) {
         let draft = name + Self.draftEnding
         let descriptor = makeDraft(draft, beginning: bytes.prefix { $0 != 0x0A })
@@ -108,8 +108,8 @@ public final class StateFile: Sendable {
         return (descriptor, fsync(folder) == 0 ? 0 : errno)
     }
 
-    /// Makes the new file. Somebody else's of that name stays; a write that was cut short has left it if it begins as this
-    /// one does.
+    /// Makes the new file. Somebody else's of that name stays; a write that was cut short has left it if it begins as
+    /// this one does.
     ///
     /// - Returns: its descriptor, or -1 (errno).
     private func makeDraft(_ draft: String, beginning: ArraySlice<UInt8>) -> Int32 {
