@@ -18,7 +18,7 @@ LARGE = "ide-hd,physical_block_size=4096"
 # Name, image, device, controller. Without the name of a file the image is in memory.
 DISKS = [("memory", None, "ide-hd", "piix3-ide"), ("file", "file.img", "ide-hd", "piix3-ide"),
          ("overlay", "base.img", "ide-hd", "piix3-ide"),
-         ("hd", None, "spindle-hd", "ich9-ahci"), ("ssd", None, "spindle-ssd", "piix3-ide"),
+         ("hd", None, "spindle-hd", "ich9-ahci"), ("ssd", None, "spindle-ssd", "ich9-ahci"),
          ("ahci", None, "ide-hd", "ich9-ahci"), ("large", None, LARGE, "piix3-ide"),
          ("large-ahci-file", "large.img", LARGE, "ich9-ahci")]
 

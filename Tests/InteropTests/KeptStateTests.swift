@@ -268,7 +268,8 @@ import Testing
         #expect(try next.stop() == 0, "\(next.log)")
     }
 
-    /// While a write of a state waits for its file system, nobody waits for the loop that has begun it.
+    /// While a write of a state waits for its file system, nobody waits for the loop that has begun it, and clients that
+    /// come and go make no threads wait with it.
     @Test(.enabled(if: FrozenFileSystem.canBeMade, "only root may mount"))
     func aFileSystemThatHangsHoldsUpNobodyElse() throws {
         let fileSystem = try FrozenFileSystem()
@@ -304,6 +305,9 @@ import Testing
             assert second.pread(512, 0) == bytes(512)
             """
         try nbdsh([uri, uri.replacing("/disk", with: "/other")], script, in: folder)
+        let threads = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(tasks)").count
+        for _ in 0..<10 { #expect(try !io("read 0 512").contains("error")) }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: "/proc/\(tasks)").count <= threads)
         try fileSystem.thaw()
         #expect(try server.stop() == 0, "\(server.log)")
     }

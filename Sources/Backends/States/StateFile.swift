@@ -24,6 +24,7 @@ public final class StateFile: Sendable {
     /// The last number that was given out.
     private let lastNumber = Atomic<UInt64>(0)
     private let settled = Atomic<UInt64>(0)
+    private let underWay = Atomic<Int>(0)
 
     private struct State {
         /// The file with the name, whose lock this is; nil: closed.
@@ -59,6 +60,15 @@ public final class StateFile: Sendable {
 
     /// Changes up to this one are in the file.
     public var settledChanges: UInt64 { settled.load(ordering: .acquiring) }
+
+    /// Somebody has a write done beside its own work, which may hang in the file system.
+    public var isBusy: Bool { underWay.load(ordering: .relaxed) > 0 }
+
+    /// Such a write begins.
+    public func beginWrite() { underWay.add(1, ordering: .relaxed) }
+
+    /// It has ended.
+    public func endWrite() { underWay.subtract(1, ordering: .relaxed) }
 
     /// The number of a write: of two the later one stays, whichever comes first.
     public func nextNumber() -> UInt64 { lastNumber.add(1, ordering: .relaxed).newValue }

@@ -58,7 +58,9 @@ extension Loop {
     private func write(_ state: DriveState, _ file: StateFile, _ entry: ExportEntry) -> UInt64 {
         let number = file.nextNumber()
         let mailbox = shared.mailboxes[index]
+        file.beginWrite()
         shared.keep({ file.write(state.bytes, number: number, changes: state.changes) }) {
+            file.endWrite()
             mailbox.post(.stateKept(entry, number, $0))
         }
         return number
@@ -106,9 +108,10 @@ extension Loop {
         }
     }
 
-    /// The state of a drive that no connection has open on its home loop is kept.
+    /// The state of a drive that no connection has open on its home loop is kept; later, if a write is under way: clients
+    /// that come and go would have as many threads hang with it.
     func keepState(of entry: ExportEntry) {
-        guard entry.homeLoop == index, let file = entry.definition.state else { return }
+        guard entry.homeLoop == index, let file = entry.definition.state, !file.isBusy else { return }
         _ = write(entry.driveState, file, entry)
     }
 
