@@ -268,8 +268,8 @@ import Testing
         #expect(try next.stop() == 0, "\(next.log)")
     }
 
-    /// While a write of a state waits for its file system, nobody waits for the loop that has begun it, and clients that
-    /// come and go make no threads wait with it.
+    /// While a write of a state waits for its file system, nobody waits for the loop that has begun it, and clients
+    /// that come and go make no threads wait with it.
     @Test(.enabled(if: FrozenFileSystem.canBeMade, "only root may mount"))
     func aFileSystemThatHangsHoldsUpNobodyElse() throws {
         let fileSystem = try FrozenFileSystem()

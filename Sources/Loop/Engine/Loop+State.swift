@@ -108,8 +108,8 @@ extension Loop {
         }
     }
 
-    /// The state of a drive that no connection has open on its home loop is kept; later, if a write is under way: clients
-    /// that come and go would have as many threads hang with it.
+    /// The state of a drive that no connection has open on its home loop is kept; later, if a write is under way:
+    /// clients that come and go would have as many threads hang with it.
     func keepState(of entry: ExportEntry) {
         guard entry.homeLoop == index, let file = entry.definition.state, !file.isBusy else { return }
         _ = write(entry.driveState, file, entry)
