@@ -46,6 +46,30 @@ import Testing
         #expect(try server.stop() == 0, "\(server.log)")
     }
 
+    /// A command may be slow for an hour: a new client of the drive does not wait behind it, nor does the end of its
+    /// own connection. It is done then.
+    @Test func aSlowCommandIsDoneWhenOthersWouldWait() throws {
+        let (server, _) = try serve(["slow seconds=3600 lba=5"])
+        let uri = try server.uri(of: "disk")
+        try nbdsh(
+            [uri],
+            """
+            def slow(h): return h.aio_pread(nbd.Buffer(512), 5 * 512)
+            first, second = nbd.NBD(), nbd.NBD()
+            first.connect_uri(uri[0])
+            cookie = slow(first)
+            second.connect_uri(uri[0])
+            assert second.pread(512, 0) == bytes(512)
+            while first.aio_peek_command_completed() != cookie: assert first.poll(60000) == 1
+            assert first.aio_command_completed(cookie)
+            # A client that says goodbye has its answer first ("NBD_CMD_DISC").
+            cookie = slow(second)
+            second.aio_disconnect()
+            while not second.aio_is_closed() and not second.aio_is_dead(): second.poll(60000)
+            """, in: folder)
+        #expect(try server.stop() == 0, "\(server.log)")
+    }
+
     /// One bad sector from its discovery to its end, as every tool sees it.
     @Test func anUnreadableSector() throws {
         let (server, disk) = try serve(["unreadable lba=81920..81927"])
