@@ -119,7 +119,7 @@ def iscsi(table, cases):
     """Beside a target of others, and beside NBD: over TCP, for digests have no counterpart there."""
     servers = ["spindle"] + [name for name in BESIDE_ISCSI if name in table.all_servers]
     parts = [
-        "iSCSI, requests per second; behind the others', how many times as many Spindle answers over iSCSI (spindle-nbd "
+        "iSCSI, requests per second; after the others', how many times as many Spindle answers over iSCSI (spindle-nbd "
         "is Spindle over NBD and TCP, without digests):\n\n" + rows(table, cases, rate, thousands, True, servers=servers),
         "iSCSI, processor time of the server for each request, in microseconds:\n\n"
         + rows(table, cases, processor, lambda value: f"{value:,.1f}", True, servers=servers)]
@@ -132,7 +132,7 @@ def layers(table, cases):
     """Beside others' layers, and beside a raw image, at depth 32 (256 KiB: 8)."""
     servers = ["spindle"] + [name for name in ("qemu-nbd", "nbdkit", *BESIDE_LAYERS) if name in table.all_servers]
     return [
-        "Layers, requests per second; behind the others', how many times as many Spindle answers (spindle-raw is Spindle with a "
+        "Layers, requests per second; after the others', how many times as many Spindle answers (spindle-raw is Spindle with a "
         "raw image, nbdkit has its cow filter):\n\n" + rows(table, cases, rate, thousands, True, servers=servers),
         "Layers, processor time of the server for each request, in microseconds:\n\n"
         + rows(table, cases, processor, lambda value: f"{value:,.1f}", True, servers=servers)]
