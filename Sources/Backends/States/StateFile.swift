@@ -78,7 +78,7 @@ public final class StateFile: Sendable {
     /// - Parameters:
     ///   - number: from ``nextNumber()``.
     ///   - changes: the changes of the drive that the bytes have.
-    /// - Returns: 0, or why it has failed (errno): then what was kept before is kept.
+    /// - Returns: 0, or why it has failed (errno): then a power failure may leave what was kept before.
     public func write(_ bytes: [UInt8], number: UInt64, changes: UInt64) -> Int32 {
         state.withLock { state in
             guard let old = state.descriptor, number > state.keptNumber else { return 0 }

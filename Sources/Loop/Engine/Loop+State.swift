@@ -73,13 +73,13 @@ extension Loop {
             let writing = exports[unit].stateKeeping.writing, writing.number == number
         else {
             // Nobody waits for it.
-            if code != 0 { noteUnkept(entry, code) }
+            if code != 0 { entry.noteUnkeptState(code, logger) }
             return
         }
         exports[unit].stateKeeping.writing = nil
         // What is not in the file yet fails the next request that would have to rely on it, too.
         if code == 0 { exports[unit].stateKeeping.settledChanges = writing.changes }
-        if code != 0, !exports[unit].stateKeeping.hasFailed { noteUnkept(entry, code) }
+        if code != 0, !exports[unit].stateKeeping.hasFailed { entry.noteUnkeptState(code, logger) }
         exports[unit].stateKeeping.hasFailed = code != 0
         var done = exports[unit].stateKeeping.written
         exports[unit].stateKeeping.written = RequestList()
@@ -114,8 +114,6 @@ extension Loop {
         guard entry.homeLoop == index, let file = entry.definition.state, !file.isBusy else { return }
         _ = write(entry.driveState, file, entry)
     }
-
-    private func noteUnkept(_ entry: ExportEntry, _ code: Int32) { entry.noteUnkeptState(code, logger) }
 }
 
 extension ExportEntry {
@@ -136,7 +134,7 @@ extension ExportEntry {
 
     func noteUnkeptState(_ code: Int32, _ logger: Logger) {
         logger.error(
-            "the state of the drive cannot be kept: commands that were to change it for good fail",
+            "the state of the drive cannot be kept: commands that rely on it fail until it is",
             metadata: [
                 "export": "\(name)", "file": "\(definition.state?.path ?? "")", "reason": "\(errorText(code))",
             ])
